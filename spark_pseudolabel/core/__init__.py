@@ -1,0 +1,1 @@
+"""Decisions and arithmetic: numpy, pandas, pyarrow and scikit-learn, never Spark."""

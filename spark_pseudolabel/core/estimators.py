@@ -1,0 +1,187 @@
+"""The closed registry of estimators that a configuration may name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
+
+
+@dataclass(frozen=True)
+class EstimatorInfo:
+    """What the default preprocessing and the fit need to know about an estimator.
+
+    Parameters
+    ----------
+    path
+        Import path of the class.
+    scaled
+        True where distances or penalties make the features' scale matter: numbers are
+        standardized, categories one-hot encoded. False for trees: categories become ordinals.
+    encoded_labels
+        True where ``fit`` wants classes numbered 0..K-1 instead of the labels themselves.
+    extra
+        The optional extra of this package that installs it.
+    """
+
+    path: str
+    scaled: bool = True
+    encoded_labels: bool = False
+    extra: str | None = None
+
+
+_TREES = ("DecisionTreeClassifier",)
+_TREE_ENSEMBLES = (
+    "RandomForestClassifier",
+    "ExtraTreesClassifier",
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "AdaBoostClassifier",
+    "BaggingClassifier",
+)
+
+REGISTRY: Mapping[str, EstimatorInfo] = {
+    "LogisticRegression": EstimatorInfo("sklearn.linear_model.LogisticRegression"),
+    "SGDClassifier": EstimatorInfo("sklearn.linear_model.SGDClassifier"),
+    "LinearDiscriminantAnalysis": EstimatorInfo(
+        "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
+    ),
+    "QuadraticDiscriminantAnalysis": EstimatorInfo(
+        "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis"
+    ),
+    "GaussianNB": EstimatorInfo("sklearn.naive_bayes.GaussianNB"),
+    "KNeighborsClassifier": EstimatorInfo("sklearn.neighbors.KNeighborsClassifier"),
+    "MLPClassifier": EstimatorInfo("sklearn.neural_network.MLPClassifier"),
+    "SVC": EstimatorInfo("sklearn.svm.SVC"),
+    **{name: EstimatorInfo(f"sklearn.tree.{name}", scaled=False) for name in _TREES},
+    **{name: EstimatorInfo(f"sklearn.ensemble.{name}", scaled=False) for name in _TREE_ENSEMBLES},
+    "XGBClassifier": EstimatorInfo(
+        "xgboost.XGBClassifier", scaled=False, encoded_labels=True, extra="xgboost"
+    ),
+    "LGBMClassifier": EstimatorInfo("lightgbm.LGBMClassifier", scaled=False, extra="lightgbm"),
+}
+
+
+def check_estimator(
+    name: str, params: Mapping[str, Any], allow_import: Sequence[str] = ()
+) -> str | None:
+    """Say what is wrong with an estimator named in a configuration.
+
+    Parameters
+    ----------
+    name
+        Name in the registry, or an import path below one of `allow_import`.
+    params
+        Keyword arguments of its constructor.
+    allow_import
+        Packages from which import paths are allowed, such as ``mypackage``.
+
+    Returns
+    -------
+    str or None
+        One sentence, or None when the estimator can be built.
+    """
+    if name not in REGISTRY and not _import_allowed(name, allow_import):
+        return _unknown(name)
+    try:
+        estimator_class = _class_of(name)
+    except ImportError as error:
+        extra = REGISTRY[name].extra if name in REGISTRY else None
+        hint = f" Install it: pip install 'spark-pseudolabel[{extra}]'." if extra else ""
+        return f"{name} can't be imported ({error}).{hint}"
+    return _check_params(name, estimator_class, params)
+
+
+def build_estimator(name: str, params: Mapping[str, Any], random_state: int) -> BaseEstimator:
+    """Make an unfitted estimator.
+
+    Parameters
+    ----------
+    name, params
+        As checked by :func:`check_estimator`.
+    random_state
+        Given to the estimator when it takes one and `params` names none: a run must be repeatable.
+    """
+    estimator_class = _class_of(name)
+    known = inspect.signature(estimator_class).parameters
+    seed = {"random_state": random_state} if "random_state" in known else {}
+    # LightGBM prints a line per fit unless told not to, and takes its seed as **kwargs.
+    quiet = {"verbose": -1} if name == "LGBMClassifier" else {}
+    return estimator_class(**{**seed, **quiet, **params})
+
+
+def info_of(name: str) -> EstimatorInfo:
+    """Return the registry's facts; an imported estimator is taken to need scaled input."""
+    return REGISTRY.get(name) or EstimatorInfo(name)
+
+
+def takes_sample_weight(name: str, params: Mapping[str, Any] | None = None) -> bool:
+    """Whether rows can be weighted in this estimator's fit."""
+    return weights_supported(build_estimator(name, params or {}, random_state=0))
+
+
+def weights_supported(estimator: BaseEstimator) -> bool:
+    """Whether the estimator, or the last step of a pipeline, takes ``sample_weight``."""
+    return has_fit_parameter(final_step(estimator), "sample_weight")
+
+
+def final_step(estimator: BaseEstimator) -> BaseEstimator:
+    """Return the estimator itself, or the last step of a pipeline."""
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def allows_nan(estimator: BaseEstimator) -> bool:
+    """Whether missing values may reach the estimator or pipeline, by scikit-learn's tags."""
+    return bool(get_tags(estimator).input_tags.allow_nan)
+
+
+def _import_allowed(name: str, allow_import: Sequence[str]) -> bool:
+    packages = (package.removesuffix(".*") for package in allow_import)
+    return any(name.startswith(f"{package}.") for package in packages)
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, REGISTRY, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if "." in name:
+        hint = f" Import paths need --allow-import {name.split('.')[0]} on the command line."
+    return f"unknown estimator {name!r}.{hint} There are: {', '.join(REGISTRY)}."
+
+
+def _class_of(name: str) -> type[BaseEstimator]:
+    path = REGISTRY[name].path if name in REGISTRY else name
+    module, _, attribute = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    except AttributeError as error:
+        raise ImportError(f"{module} has no {attribute}") from error
+
+
+def _check_params(
+    name: str, estimator_class: type[BaseEstimator], params: Mapping[str, Any]
+) -> str | None:
+    known = estimator_class().get_params(deep=False)
+    for key in params:
+        if key not in known and name != "LGBMClassifier":
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            return f"{name} has no parameter {key!r}.{hint}"
+    estimator = build_estimator(name, params, random_state=0)
+    if hasattr(estimator, "_validate_params"):
+        try:
+            estimator._validate_params()
+        except ValueError as error:
+            return str(error)
+    if not is_classifier(estimator):
+        return f"{name} must be a classifier."
+    if not hasattr(estimator, "predict_proba"):
+        return f"{name} with these parameters has no predict_proba, which a confidence needs."
+    return None

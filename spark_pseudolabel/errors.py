@@ -1,0 +1,132 @@
+"""What can go wrong, drawn as a tree; each leaf knows its exit code.
+
+PseudoLabelError
+├── ConfigError       2   the configuration or the command line is wrong
+├── InputError        3   inputs or environment do not hold what the configuration says
+├── OutputBusyError   4   another run holds this output
+├── StoredStateError  5   stored state fails verification
+├── PublishUnknownError 6 a publish may or may not have landed; rerun is safe
+└── RunFailedError   10   failed, a rerun may help
+
+Ctrl-C is Python's own ``KeyboardInterrupt`` (exit code 130).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a configuration.
+
+    Parameters
+    ----------
+    key
+        Dotted key, such as ``selection.threshold``.
+    message
+        What must hold, what was found, what to do.
+    file, line
+        Where it stands; None when it came from the command line or from Python.
+    """
+
+    key: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line} " if self.file and self.line else ""
+        return f"{place}{self.key}: {self.message}" if self.key else f"{place}{self.message}"
+
+
+class PseudoLabelError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Parameters
+    ----------
+    message
+        What must hold, what was found, what to do; shown to the user as it is.
+    code
+        Stable name of the problem for machines, such as ``missing_column``.
+    where
+        The file, table, column or key concerned, if there is one.
+    """
+
+    exit_code: ClassVar[int] = 10
+    default_code: ClassVar[str] = "failed"
+
+    def __init__(self, message: str, *, code: str | None = None, where: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.where = where
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``error`` object of a command's JSON document."""
+        return {
+            "exit_code": self.exit_code,
+            "code": self.code,
+            "message": self.message,
+            "where": self.where,
+        }
+
+
+class ConfigError(PseudoLabelError):
+    """The configuration is wrong: correct it and run again."""
+
+    exit_code = 2
+    default_code = "bad_config"
+
+    def __init__(self, problems: str | list[Problem], *, code: str | None = None):
+        if isinstance(problems, str):
+            problems = [Problem(key="", message=problems)]
+        super().__init__(
+            "\n".join(str(problem) for problem in problems),
+            code=code,
+            where=problems[0].key or None,
+        )
+        self.problems = tuple(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        listed = [
+            {"key": p.key, "message": p.message, "file": p.file, "line": p.line}
+            for p in self.problems
+        ]
+        return super().to_dict() | {"problems": listed}
+
+
+class InputError(PseudoLabelError):
+    """Inputs or environment do not hold what the configuration says."""
+
+    exit_code = 3
+    default_code = "bad_input"
+
+
+class OutputBusyError(PseudoLabelError):
+    """Another run holds this output: wait for it, or end it."""
+
+    exit_code = 4
+    default_code = "output_busy"
+
+
+class StoredStateError(PseudoLabelError):
+    """Stored state fails verification: a person has to look at it."""
+
+    exit_code = 5
+    default_code = "stored_state"
+
+
+class PublishUnknownError(PseudoLabelError):
+    """A publish may or may not have landed: nothing was deleted, run again."""
+
+    exit_code = 6
+    default_code = "publish_unknown"
+
+
+class RunFailedError(PseudoLabelError):
+    """The run failed for a reason outside its inputs: run again."""
+
+    exit_code = 10
+    default_code = "failed"

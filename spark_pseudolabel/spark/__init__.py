@@ -1,0 +1,1 @@
+"""Moves rows with Spark and decides nothing."""
