@@ -1,0 +1,581 @@
+"""The JSON document of every command, as models that also publish its JSON Schema.
+
+``document(Report, data)`` checks what a command made and returns it ready for ``json.dumps``;
+``schemas()`` is what ``scripts/schemas`` writes to ``docs/schemas``. Unknown fields are refused
+wherever the contract does not leave room for more, so that the schemas are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+)
+
+SCHEMA_VERSION = 1
+
+Label = StrictBool | StrictInt | StrictStr
+
+
+def label_key(label: object) -> str:
+    """Return a label as the JSON key it has in an object keyed by label.
+
+    Examples
+    --------
+    >>> [label_key(label) for label in ("spam", 7, True)]
+    ['spam', '7', 'true']
+    """
+    if isinstance(label, bool):
+        return "true" if label else "false"
+    return str(label)
+
+
+def _with_label_keys(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {label_key(label): item for label, item in value.items()}
+    return value
+
+
+ByClass = BeforeValidator(_with_label_keys)
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+CountByClass = Annotated[dict[str, Count], ByClass]
+
+
+class Document(BaseModel):
+    """Base of all documents and their parts: frozen, exact, finite numbers only."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a command's document and return it with every field, ready for ``json.dumps``.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the document does not have the shape its schema promises; a fault of ours.
+    """
+    return model.model_validate(data).model_dump(mode="json")
+
+
+# --- report.json: `run`, `report`, `demo` -------------------------------------------------
+
+
+class Metrics(Document):
+    """How a model does on rows whose true label is known and which it was not trained on."""
+
+    n: Count
+    """Number of rows measured."""
+    accuracy: Share
+    """Share of rows labeled right."""
+    balanced_accuracy: Share
+    """Mean over the classes of the share of their rows labeled right."""
+    f1_macro: Share
+    """Mean over the classes of the F1 score."""
+    log_loss: Annotated[float, Field(ge=0)] | None = None
+    """Mean negative log-probability (natural log) of the true label; null where it is undefined."""
+
+
+class LabelCheck(Document):
+    """Accepted labels compared with the true labels that the test table holds for them."""
+
+    n: Count
+    """Accepted rows whose true label is known."""
+    correct: Count
+    """How many of them are labeled right."""
+    precision: Share | None
+    """``correct / n``; null when n is 0."""
+
+
+class TestMetrics(Metrics):
+    """Metrics on the test table, which is scored once, at the end."""
+
+    __test__ = False
+
+    labels: LabelCheck | None = None
+    """The accepted labels against the test table; null when they share no rows."""
+
+
+class ModelResult(Document):
+    """One model of the run, measured."""
+
+    model: str
+    """Name of the model, such as ``model-0001``."""
+    validation: Metrics | None = None
+    """On the validation rows; null without any."""
+    oof: Metrics | None = None
+    """Out of fold on the labeled rows; null when not cross-fitted."""
+    test: TestMetrics | None = None
+    """On the test table; null without one."""
+
+
+class Seconds(Document):
+    """Wall time of a round by stage, in seconds."""
+
+    fit: float
+    """Training the model of the round."""
+    score: float
+    """Scoring the pool."""
+    select: float
+    """Counting, planning and applying the plan."""
+    commit: float
+    """Writing and publishing the round."""
+
+
+class Histogram(Document):
+    """Candidates by predicted label and confidence."""
+
+    bins: Annotated[int, Field(gt=0)]
+    """Number of bins of equal width over [0, 1]."""
+    counts: Annotated[dict[str, list[Count]], ByClass]
+    """Per label: rows in each bin, lowest confidence first."""
+
+
+class Round(Document):
+    """One round. Candidates = accepted + rejected + invalid."""
+
+    round: Annotated[int, Field(ge=1)]
+    """Number of the round, from 1."""
+    model: str
+    """The model that decided this round."""
+    candidates: Count
+    """Pool rows that were looked at."""
+    accepted: Count
+    """Rows whose label was accepted."""
+    rejected: Count
+    """Rows scored and not accepted."""
+    invalid: Count
+    """Rows that could not be scored."""
+    trained_on: Count
+    """Pool rows that the next model was trained on."""
+    accepted_by_class: CountByClass
+    """Accepted rows per label."""
+    threshold_by_class: Annotated[dict[str, float | None], ByClass]
+    """Cut per label; null or absent where no row of that label was accepted."""
+    used: bool
+    """False when the guard discarded the round: its rows are in none of the tables."""
+    validation: Metrics | None = None
+    """The round's metrics on the validation rows; null without any."""
+    seconds: Seconds
+    """Wall time by stage."""
+    histogram: Histogram | None = None
+    """Candidates by predicted label and confidence."""
+
+
+class Rows(Document):
+    """Where the rows of the inputs went. Pool = accepted + rejected + invalid."""
+
+    labeled: Count
+    """Rows with a given label that models were trained on."""
+    validation: Count
+    """Rows with a given label kept out of every fit."""
+    pool: Count
+    """Unlabeled rows."""
+    accepted: Count
+    """Pool rows in ``labels``."""
+    rejected: Count
+    """Pool rows left without a label."""
+    invalid: Count
+    """Pool rows that could not be scored."""
+
+
+class Paths(Document):
+    """Where the outputs are; null for one that was not written."""
+
+    labels: str | None = None
+    """Accepted pool rows, Parquet."""
+    training: str | None = None
+    """Labeled and accepted rows with their weights, Parquet."""
+    invalid: str | None = None
+    """Rows that could not be scored, Parquet."""
+    model: str | None = None
+    """The final model, skops."""
+    report_html: str | None = None
+    """The report as a page."""
+    report_json: str | None = None
+    """This document."""
+
+
+class Notice(Document):
+    """A warning: what was found and what to do about it. May carry further fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    """Stable name for machines, such as ``class_collapse``."""
+    message: str
+    """Sentences for people."""
+
+
+class Report(Document):
+    """Everything a finished run has to say: ``report.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this document's schema."""
+    run_id: str
+    """The run, one per output."""
+    termination_condition: Annotated[str, Field(min_length=1)]
+    """Why the run stopped: all_labeled, no_change, max_iter, validation_drop, ..."""
+    n_iter: Count
+    """Number of rounds, an empty last one included."""
+    best_round: Count
+    """The last round whose labels are used; 0 is the seed model."""
+    classes: list[Label]
+    """The labels, in the model's order and in their own type."""
+    rounds: list[Round]
+    """Every round, the discarded and the empty ones too."""
+    seed: ModelResult
+    """The model trained on the labeled rows alone."""
+    final: ModelResult
+    """The model in ``model/``."""
+    rows: Rows
+    """Where the rows went."""
+    certificate: None = None
+    """Certified precision of the labels; null: none is claimed."""
+    warnings: list[Notice] = []
+    """What deserves a look."""
+    paths: Paths
+    """Where the outputs are."""
+    config: dict[str, Any]
+    """The resolved configuration."""
+    environment: dict[str, Any]
+    """Versions and the machine."""
+    elapsed_s: Annotated[float, Field(ge=0)]
+    """Wall time of the run in seconds."""
+
+
+# --- plan ---------------------------------------------------------------------------------
+
+
+class PlanRows(Document):
+    """Rows found in the inputs; null where counting would need a scan or there is no table."""
+
+    labeled: Count
+    """Rows with a given label, without the validation rows."""
+    validation: Count
+    """Rows that would be kept out of every fit."""
+    pool: Count | None
+    """Unlabeled rows."""
+    test: Count | None = None
+    """Rows of the test table."""
+
+
+class PlanFeature(Document):
+    """One feature column."""
+
+    name: str
+    """Name of the column."""
+    kind: str
+    """How it is treated: numeric, boolean, categorical, text, datetime, vector, ..."""
+    type: str
+    """Its Spark type."""
+
+
+class PlanStudent(Document):
+    """The estimator that takes over from model 2 on."""
+
+    estimator: str
+    """Name of the estimator."""
+    params: dict[str, Any] = {}
+    """Its parameters."""
+
+
+class PlanModel(Document):
+    """What would be trained."""
+
+    estimator: str
+    """Name of the estimator."""
+    params: dict[str, Any] = {}
+    """Its parameters."""
+    student: PlanStudent | None = None
+    """Null: the same estimator in every round."""
+    preprocessing: list[str] = []
+    """The steps before the estimator, in words."""
+
+
+class PlanRounds(Document):
+    """How many rounds there may be."""
+
+    max: Count | None
+    """Null: no limit; 0: the seed model only."""
+    relabel: bool
+    """Whether every round decides the whole pool anew."""
+
+
+class PlanOutput(Document):
+    """The output as it is now."""
+
+    path: str
+    """Where the output would be."""
+    state: Annotated[str, Field(min_length=1)]
+    """new, resumable, done, ..."""
+
+
+class PlanDocument(Document):
+    """What ``run`` would do: the document of ``plan``."""
+
+    rows: PlanRows
+    """Rows found."""
+    classes: CountByClass
+    """Labeled rows per label."""
+    label_type: str
+    """Spark type of the label column."""
+    id: list[str]
+    """The columns that identify a row."""
+    features: list[PlanFeature]
+    """The feature columns, in order."""
+    model: PlanModel
+    """What would be trained."""
+    selection: dict[str, Any]
+    """The selection rule and its settings."""
+    rounds: PlanRounds
+    """How many rounds there may be."""
+    partitions: Count | None = None
+    """Tasks of one scan of the pool; null when unknown."""
+    output: PlanOutput
+    """The output as it is now."""
+    warnings: list[Notice] = []
+    """What deserves a look before the run."""
+
+
+# --- status, verify, explain --------------------------------------------------------------
+
+
+class ErrorBody(Document):
+    """What went wrong, for people and machines."""
+
+    exit_code: int
+    """The exit code of the command."""
+    code: str
+    """Stable name of the problem, such as ``missing_column``."""
+    message: str
+    """What must hold, what was found, what to do."""
+    where: str | None = None
+    """The file, table, column or key concerned."""
+    problems: list[ConfigProblem] | None = None
+    """Every problem of a configuration; absent or null for other errors."""
+
+
+class ConfigProblem(Document):
+    """One thing that is wrong with a configuration."""
+
+    key: str
+    """Dotted key, such as ``selection.threshold``."""
+    message: str
+    """What must hold, what was found, what to do."""
+    file: str | None = None
+    """The configuration file; null when it came from the command line."""
+    line: int | None = None
+    """The line in it, from 1."""
+
+
+class ErrorDocument(Document):
+    """The document of any command that failed."""
+
+    error: ErrorBody
+    """What went wrong."""
+
+
+class StatusRound(Document):
+    """One committed round, in short."""
+
+    round: Annotated[int, Field(ge=1)]
+    """Number of the round."""
+    model: str
+    """The model that decided it."""
+    candidates: Count
+    """Pool rows that were looked at."""
+    accepted: Count
+    """Rows whose label was accepted."""
+    rejected: Count
+    """Rows scored and not accepted."""
+    invalid: Count
+    """Rows that could not be scored."""
+    accepted_by_class: CountByClass = {}
+    """Accepted rows per label."""
+    used: bool | None = None
+    """Whether its labels are used; null while that is not decided."""
+    validation: Metrics | None = None
+    """The round's metrics on the validation rows."""
+    written_at: str | None = None
+    """When it was committed (ISO 8601)."""
+
+
+class Counters(Document):
+    """The five counters of a labeling job. Total = human + machine."""
+
+    TotalLabeled: Count
+    """Rows with a label."""
+    HumanLabeled: Count
+    """Rows with a given label."""
+    MachineLabeled: Count
+    """Accepted pool rows."""
+    FailedNonRetryableError: Count
+    """Rows that could not be scored."""
+    Unlabeled: Count
+    """Pool rows without a label."""
+
+
+class LeaseInfo(Document):
+    """Who holds, or last held, the output."""
+
+    host: str
+    """Name of the machine."""
+    pid: int
+    """Process on it."""
+    since: str
+    """Since when (ISO 8601)."""
+    live: bool
+    """False when its heartbeat has stopped: a new run takes over."""
+
+
+class StatusDocument(Document):
+    """The truth about an output: the document of ``status``."""
+
+    output: str
+    """The output."""
+    run_id: str
+    """The run."""
+    state: Annotated[str, Field(min_length=1)]
+    """done, resumable, running, ..."""
+    termination_condition: str | None = None
+    """Why the run stopped; null while it has not."""
+    rounds: list[StatusRound]
+    """The committed rounds."""
+    best_round: Count | None = None
+    """The last round whose labels are used, 0 is the seed; null while not decided."""
+    counters: Counters
+    """Rows by outcome."""
+    lease: LeaseInfo | None = None
+    """Who holds the output; null when nobody does."""
+    last_error: ErrorBody | None = None
+    """What ended the last attempt, if it failed."""
+
+
+class FileProblem(Document):
+    """One thing found wrong in an output."""
+
+    path: str
+    """The file, below the output."""
+    problem: str
+    """What must hold and what was found."""
+
+
+class VerifyDocument(Document):
+    """Whether all files are there, whole and unchanged: the document of ``verify``."""
+
+    output: str
+    """The output."""
+    ok: bool
+    """True when nothing is wrong."""
+    deep: bool
+    """Whether the contents were read too."""
+    checked: Count
+    """Number of files looked at."""
+    problems: list[FileProblem]
+    """Everything found wrong."""
+
+
+class ExplainStep(Document):
+    """What one round decided about a row."""
+
+    round: Count
+    """Number of the round."""
+    model: str
+    """The model that decided it."""
+    label: Label | None
+    """The label the model gave; null when it could not score the row."""
+    confidence: float | None
+    """Its confidence in [0, 1]."""
+    cut: float | None
+    """The cut for that label in that round; null where nothing was accepted."""
+    rule: str
+    """The selection rule in words."""
+    accepted: bool
+    """Whether the label was accepted."""
+    reason: str
+    """Why, in a few words."""
+    file: str | None = None
+    """The stored file that says so, below the output."""
+
+
+class ExplainDocument(Document):
+    """Why a row has, or has not, its label: the document of ``explain``."""
+
+    id: str | int
+    """The row's id, as it was asked for."""
+    kind: Literal["accepted", "rejected", "invalid", "labeled", "validation", "unknown"]
+    """What became of the row."""
+    label: Label | None = None
+    """The accepted label."""
+    given_label: Label | None = None
+    """The label that the labeled table gives."""
+    confidence: float | None = None
+    """Confidence of the accepted label, or of the last one considered."""
+    round: Count | None = None
+    """The round that decided it."""
+    model: str | None = None
+    """The model that decided it."""
+    history: list[ExplainStep] = []
+    """What each round decided, in order."""
+    text: str
+    """The answer in words."""
+
+
+# --- label, init --------------------------------------------------------------------------
+
+
+class LabelDocument(Document):
+    """New rows labeled by a finished run: the document of ``label``."""
+
+    input: str
+    """The rows that were read."""
+    output: str
+    """Where their labels were written."""
+    rows: Count
+    """Rows read and written."""
+    accepted: Count
+    """Rows above the last cut."""
+    invalid: Count
+    """Rows that could not be scored; their label is null."""
+    model: str
+    """The model that was applied."""
+
+
+class InitDocument(Document):
+    """The example configuration that was written: the document of ``init``."""
+
+    file: str
+    """The file."""
+
+
+DOCUMENTS: dict[str, type[Document]] = {
+    "error": ErrorDocument,
+    "explain": ExplainDocument,
+    "init": InitDocument,
+    "label": LabelDocument,
+    "plan": PlanDocument,
+    "report": Report,
+    "status": StatusDocument,
+    "verify": VerifyDocument,
+}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of every command's document by name (``report``, ``plan``, ...)."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {
+        name: dialect | model.model_json_schema(mode="serialization")
+        for name, model in DOCUMENTS.items()
+    }

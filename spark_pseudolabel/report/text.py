@@ -1,0 +1,474 @@
+"""The documents as plain text for a terminal or a log: at most 100 columns, nothing to obey."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from spark_pseudolabel.report import words
+from spark_pseudolabel.report.document import (
+    ExplainDocument,
+    ExplainStep,
+    LabelDocument,
+    Metrics,
+    Notice,
+    PlanDocument,
+    Report,
+    Round,
+    StatusDocument,
+    StatusRound,
+    VerifyDocument,
+    label_key,
+)
+from spark_pseudolabel.report.words import clean, count, metric
+
+WIDTH = 100
+MOST_ROUNDS = 20
+MOST_CLASSES = 12
+MOST_FEATURES = 40
+MOST_PROBLEMS = 50
+
+Document = Mapping[str, Any]
+
+
+def render_text(report: Document) -> str:
+    """Render ``report.json`` as text: verdict, warnings, rounds, seed and final, outputs."""
+    data = Report.model_validate(report)
+    return _page(
+        _verdict(data),
+        _warnings(data.warnings),
+        _section("Rounds", _rounds(data.rounds)),
+        _section("Seed and final model", _models(data)),
+        _section("Labels", _labels(data)),
+        _section("Outputs", _outputs(data)),
+    )
+
+
+def render_plan(plan: Document) -> str:
+    """Render the document of ``plan`` as text."""
+    data = PlanDocument.model_validate(plan)
+    return _page(
+        _wrap(_plan_sentence(data)),
+        _warnings(data.warnings),
+        _section("Rows", _plan_rows(data)),
+        _section("Classes", _plan_classes(data)),
+        _section("Features", _plan_features(data)),
+        _section("What would happen", _plan_steps(data)),
+    )
+
+
+def render_status(status: Document) -> str:
+    """Render the document of ``status`` as text."""
+    data = StatusDocument.model_validate(status)
+    return _page(
+        _wrap(_status_sentence(data)),
+        _section(
+            "Last error", _wrap(f"[{data.last_error.code}] {data.last_error.message}")
+        )
+        if data.last_error
+        else [],
+        _section("Rounds", _rounds(data.rounds)),
+        _section("Rows", _table([], [[n, count(v)] for n, v in data.counters], "lr")),
+    )
+
+
+def render_verify(verified: Document) -> str:
+    """Render the document of ``verify`` as text."""
+    data = VerifyDocument.model_validate(verified)
+    files = f"{count(data.checked)} {'file' if data.checked == 1 else 'files'}"
+    depth = (
+        "contents read"
+        if data.deep
+        else "presence and length; --deep reads the contents"
+    )
+    if data.ok:
+        return _page(_wrap(f"{data.output} is whole: {files} checked ({depth})."))
+    found = f"{len(data.problems):,} problem{'' if len(data.problems) == 1 else 's'}"
+    return _page(
+        _wrap(f"{data.output} is damaged: {found} in {files} checked ({depth})."),
+        _section("Problems", _problems(data)),
+    )
+
+
+def render_explain(explained: Document) -> str:
+    """Render the document of ``explain`` as text, in at most 20 lines."""
+    data = ExplainDocument.model_validate(explained)
+    return _page(
+        _most(_wrap(data.text), 6),
+        _section("Round by round", _history(data)) if data.history else [],
+    )
+
+
+def render_label(labeled: Document) -> str:
+    """Render the document of ``label`` as text."""
+    data = LabelDocument.model_validate(labeled)
+    invalid = f", {count(data.invalid)} could not be scored" if data.invalid else ""
+    return _page(
+        _wrap(
+            f"{words.rows(data.rows)} of {data.input} labeled by {data.model}: "
+            f"{count(data.accepted)} above the cut{invalid}."
+        ),
+        _table([], [["labels", clean(data.output)]], "ll"),
+    )
+
+
+# --- report -------------------------------------------------------------------------------
+
+
+def _verdict(report: Report) -> list[str]:
+    verdict = words.verdict(report)
+    lines = [f"{verdict.word}."]
+    for sentence in (*verdict.sentences, f"Took {words.seconds(report.elapsed_s)}."):
+        lines += _wrap(sentence, indent=2)
+    return lines
+
+
+def _warnings(warnings: Sequence[Notice]) -> list[str]:
+    if not warnings:
+        return []
+    lines = [
+        line for w in warnings for line in _wrap(f"[{w.code}] {w.message}", hang=4)
+    ]
+    return _section("Warnings", lines)
+
+
+ROUND_COLUMNS = ("round", "candidates", "accepted", "rejected", "invalid", "trained on")
+METRIC_COLUMNS = ("accuracy", "balanced", "f1 macro", "log-loss")
+
+
+def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
+    if not rounds:
+        return ["  none"]
+    head, missing, tail = words.left_out(list(rounds), MOST_ROUNDS)  # type: ignore[arg-type]
+    lines = _round_lines([*head, *tail], count)
+    if max(map(_width, lines)) > WIDTH:
+        lines = _round_lines([*head, *tail], lambda n: words.short_count(n or 0))
+    if missing:
+        gap = f"  ... {words.rounds_word(missing)} left out here; the JSON document has them all"
+        lines.insert(1 + len(head), gap)
+    if not all(r.used is not False for r in rounds):
+        lines.append("  * discarded: none of its labels are used")
+    return lines
+
+
+def _round_lines(rounds: Sequence[Any], number: Any) -> list[str]:
+    trained = all(hasattr(r, "trained_on") for r in rounds)
+    measured = any(r.validation for r in rounds)
+    head = [*ROUND_COLUMNS[: 6 if trained else 5]]
+    head += [*METRIC_COLUMNS[:2], METRIC_COLUMNS[3]] if measured else []
+    head += ["seconds"] if trained else []
+    body = [_round_cells(r, number, trained, measured) for r in rounds]
+    return _table(head, body, "r" * len(head))
+
+
+def _round_cells(r: Any, number: Any, trained: bool, measured: bool) -> list[str]:
+    cells = [f"{'*' if r.used is False else ''}{r.round}"]
+    cells += [number(n) for n in (r.candidates, r.accepted, r.rejected, r.invalid)]
+    cells += [number(r.trained_on)] if trained else []
+    if measured:
+        m = r.validation
+        cells += (
+            [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.log_loss)]
+            if m
+            else ["-"] * 3
+        )
+    cells += [f"{sum(value for _, value in r.seconds):,.1f}"] if trained else []
+    return cells
+
+
+def _models(report: Report) -> list[str]:
+    measured = words.measured(report)
+    if not measured:
+        return ["  not measured: there are no validation rows and no test table"]
+    head = ["", "model", "measured on", "rows", *METRIC_COLUMNS]
+    body = [
+        [
+            role,
+            clean(result.model),
+            words.MEASURED_ON[where],
+            count(m.n),
+            *_metric_cells(m),
+        ]
+        for role, result, where, m in measured
+    ]
+    return _table(head, body, "lllrrrrr")
+
+
+def _metric_cells(m: Metrics) -> list[str]:
+    return [
+        metric(v) for v in (m.accuracy, m.balanced_accuracy, m.f1_macro, m.log_loss)
+    ]
+
+
+def _labels(report: Report) -> list[str]:
+    accepted = accepted_by_class(report)
+    total = sum(accepted.values())
+    body = [
+        [clean(name), count(n), words.percent(n / total) if total else "-"]
+        for name, n in _top(accepted)
+    ]
+    lines = _table(["class", "accepted", "share"], body, "lrr")
+    return lines + _more(len(accepted) - MOST_CLASSES, "classes")
+
+
+def accepted_by_class(report: Report) -> dict[str, int]:
+    """Return the rows accepted per label over the rounds that are used, in the model's order."""
+    used = [r for r in report.rounds if r.used]
+    if _relabels(report):
+        used = used[-1:]
+    names = [label_key(label) for label in report.classes]
+    return {name: sum(r.accepted_by_class.get(name, 0) for r in used) for name in names}
+
+
+def _relabels(report: Report) -> bool:
+    rounds = report.config.get("rounds")
+    return bool(rounds.get("relabel")) if isinstance(rounds, dict) else False
+
+
+def _outputs(report: Report) -> list[str]:
+    """List where things are; a path is never cut or wrapped, so that it can be copied."""
+    lines = [f"  {name:<11}  {clean(path)}" for name, path in report.paths if path]
+    out = words.out_path(report)
+    return lines + (
+        [f"  {'next':<11}  spark-pseudolabel verify {clean(out)}"] if out else []
+    )
+
+
+# --- plan ---------------------------------------------------------------------------------
+
+
+def _plan_sentence(plan: PlanDocument) -> str:
+    states = {
+        "new": "a new run",
+        "resumable": "a run that continues where an earlier one stopped",
+        "done": "nothing: this run is done",
+    }
+    would = states.get(
+        plan.output.state, f"a run on an output that is {plan.output.state}"
+    )
+    return f"The config is good. `run` would be {would}; nothing was written."
+
+
+def _plan_rows(plan: PlanDocument) -> list[str]:
+    body = [
+        [name, count(n)] for name, n in plan.rows if not (name == "test" and n is None)
+    ]
+    body += [["id", clean(", ".join(plan.id) or "file, row_index")]]
+    body += [["label type", clean(plan.label_type)]]
+    return _table([], body, "ll")
+
+
+def _plan_classes(plan: PlanDocument) -> list[str]:
+    lines = _table(
+        [], [[clean(name), count(n)] for name, n in _top(plan.classes)], "lr"
+    )
+    return lines + _more(len(plan.classes) - MOST_CLASSES, "classes")
+
+
+def _plan_features(plan: PlanDocument) -> list[str]:
+    shown = plan.features[:MOST_FEATURES]
+    body = [[clean(f.name), clean(f.kind), clean(f.type)] for f in shown]
+    return _table(["column", "taken as", "type"], body, "lll") + _more(
+        len(plan.features) - MOST_FEATURES, "columns"
+    )
+
+
+def _plan_steps(plan: PlanDocument) -> list[str]:
+    limit = (
+        "no limit" if plan.rounds.max is None else words.rounds_word(plan.rounds.max)
+    )
+    again = ", each deciding the whole pool anew" if plan.rounds.relabel else ""
+    student = plan.model.student
+    body = [
+        ["model", _estimator(plan.model.estimator, plan.model.params)],
+        ["student", _estimator(student.estimator, student.params) if student else ""],
+        ["before it", ", ".join(plan.model.preprocessing) or "nothing"],
+        ["selection", _selection(plan.selection)],
+        [
+            "rounds",
+            f"at most {limit}{again}" if plan.rounds.max is not None else limit + again,
+        ],
+        [
+            "one scan",
+            f"{count(plan.partitions)} tasks" if plan.partitions is not None else "",
+        ],
+        ["output", f"{plan.output.path} ({plan.output.state})"],
+    ]
+    return [
+        line
+        for name, value in body
+        if value
+        for line in _wrap(f"{name:<10} {value}", indent=2, hang=13)
+    ]
+
+
+def _estimator(name: str, params: Mapping[str, Any]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in params.items())})"
+
+
+def _selection(selection: Mapping[str, Any]) -> str:
+    settings = [f"{key} {value}" for key, value in selection.items() if key != "policy"]
+    return ", ".join([str(selection.get("policy", "?")), *settings])
+
+
+# --- status, verify, explain --------------------------------------------------------------
+
+
+def _status_sentence(status: StatusDocument) -> str:
+    committed = f"{words.rounds_word(len(status.rounds))} committed"
+    lines = {
+        "done": f"done after {words.rounds_word(len(status.rounds))}{_why(status)}",
+        "resumable": f"not finished, {committed}; run the same command again to continue",
+        "running": f"running, {committed}",
+    }
+    holder = status.lease
+    held = (
+        f" by process {holder.pid} on {holder.host} since {holder.since}"
+        if holder
+        else ""
+    )
+    said = lines.get(status.state, f"{status.state}, {committed}")
+    return f"{status.output}: {said}{held if status.state == 'running' else ''}."
+
+
+def _why(status: StatusDocument) -> str:
+    condition = status.termination_condition
+    if condition is None:
+        return ""
+    reason = words.STOP_REASONS.get(condition)
+    best = status.best_round
+    used = (
+        ""
+        if best is None
+        else f", best is {f'round {best}' if best else 'the seed model'}"
+    )
+    return (
+        f" because {reason} ({condition}){used}" if reason else f" ({condition}){used}"
+    )
+
+
+def _problems(verified: VerifyDocument) -> list[str]:
+    shown = verified.problems[:MOST_PROBLEMS]
+    lines = [
+        line
+        for p in shown
+        for line in _wrap(f"{p.path}: {p.problem}", indent=2, hang=4)
+    ]
+    return lines + _more(len(verified.problems) - MOST_PROBLEMS, "problems")
+
+
+def _history(explained: ExplainDocument) -> list[str]:
+    steps = explained.history[-10:]
+    head = ["round", "label", "confidence", "cut", "accepted", "reason"]
+    body = [_step_cells(step) for step in steps]
+    lines = _table(head, body, "rlrrll")
+    files = [step.file for step in steps if step.file]
+    earlier = _more(len(explained.history) - len(steps), "earlier rounds")
+    return earlier + lines + ([f"  stored in {clean(files[-1])}"] if files else [])
+
+
+def _step_cells(step: ExplainStep) -> list[str]:
+    return [
+        str(step.round),
+        "-" if step.label is None else clean(label_key(step.label)),
+        "-" if step.confidence is None else f"{step.confidence:.6f}",
+        "-" if step.cut is None else f"{step.cut:.6f}",
+        "yes" if step.accepted else "no",
+        clean(step.reason),
+    ]
+
+
+# --- lines --------------------------------------------------------------------------------
+
+
+def _page(*blocks: Sequence[str]) -> str:
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, *lines] if lines else []
+
+
+def _wrap(text: str, *, indent: int = 0, hang: int | None = None) -> list[str]:
+    return textwrap.wrap(
+        clean(text.replace("\n", " ")),
+        width=WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent if hang is None else hang),
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def _most(lines: Sequence[str], most: int) -> list[str]:
+    return [*lines] if len(lines) <= most else [*lines[: most - 1], "..."]
+
+
+def _top(by_class: Mapping[str, int]) -> list[tuple[str, int]]:
+    if len(by_class) <= MOST_CLASSES:
+        return list(by_class.items())
+    return sorted(by_class.items(), key=lambda item: (-item[1], item[0]))[:MOST_CLASSES]
+
+
+def _more(n: int, what: str) -> list[str]:
+    return [f"  ... {n:,} more {what}; the JSON document has them all"] if n > 0 else []
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]], align: str) -> list[str]:
+    """Lay cells out in columns two apart; cells of the widest text column give way to WIDTH."""
+    lines = [list(head), *map(list, body)] if head else [list(line) for line in body]
+    if not lines:
+        return []
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(align))]
+    widths = _fit(widths, align)
+    return [
+        "  "
+        + "  ".join(
+            _pad(cell, width, side)
+            for cell, width, side in zip(line, widths, align, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _fit(widths: list[int], align: str) -> list[int]:
+    while sum(widths) + 2 * len(widths) > WIDTH:
+        texts = [i for i, side in enumerate(align) if side == "l" and widths[i] > 8]
+        if not texts:
+            break
+        widest = max(texts, key=lambda i: widths[i])
+        widths = [w - 1 if i == widest else w for i, w in enumerate(widths)]
+    return widths
+
+
+def _pad(cell: str, width: int, side: str) -> str:
+    if _width(cell) > width:
+        cell = _cut(cell, width)
+    fill = " " * (width - _width(cell))
+    return cell + fill if side == "l" else fill + cell
+
+
+def _cut(cell: str, width: int) -> str:
+    """Shorten in the middle: the ends of paths and names are what tells them apart."""
+    head, tail = list(cell[: len(cell) // 2]), list(cell[len(cell) // 2 :])
+    while _width("".join(head)) + _width("".join(tail)) > width - 3:
+        if len(head) >= len(tail):
+            head.pop()
+        else:
+            tail.pop(0)
+    return f"{''.join(head)}...{''.join(tail)}"
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes on a terminal, where East Asian letters take two."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.combining(char)
+        else 2
+        if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
+    )

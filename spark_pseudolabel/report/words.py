@@ -1,0 +1,270 @@
+"""The sentences and figures of speech that the text and the page have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+from spark_pseudolabel.report.document import Metrics, ModelResult, Report, Round
+
+Level = Literal["good", "check", "bad"]
+
+STOP_REASONS = {
+    "all_labeled": "every pool row has a label",
+    "no_change": "the last round accepted nothing new",
+    "max_iter": "the limit rounds.max was reached",
+    "validation_drop": "the validation rows got worse, so the round was not used",
+    "not_certified": "the precision asked for could not be certified",
+    "shift": "the pool is too unlike the labeled rows",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to "can I use this?".
+
+    Parameters
+    ----------
+    level
+        How to color it.
+    word
+        Two to five words that say the same without color.
+    sentences
+        What the verdict rests on, most important first.
+    """
+
+    level: Level
+    word: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seed and final model measured on the same rows."""
+
+    where: str
+    seed: Metrics
+    final: Metrics
+
+    @property
+    def gain(self) -> float:
+        """Difference in accuracy, final minus seed."""
+        return self.final.accuracy - self.seed.accuracy
+
+    @property
+    def noise(self) -> float:
+        """Two standard errors of the difference, taking the two as independent (cautious)."""
+        variances = (
+            m.accuracy * (1 - m.accuracy) / max(m.n, 1) for m in (self.seed, self.final)
+        )
+        return 2 * sqrt(sum(variances))
+
+    def __str__(self) -> str:
+        return (
+            f"Accuracy on {rows(self.final.n, self.where)}: seed {metric(self.seed.accuracy)}, "
+            f"final {metric(self.final.accuracy)} ({points(self.gain)})."
+        )
+
+
+def verdict(report: Report) -> Verdict:
+    """Sum a run up in a word and a few sentences."""
+    level, word = _judge(report)
+    sentences = [_coverage(report)]
+    sentences += [str(comparison) for comparison in comparisons(report)]
+    sentences += [_truth(report)] if _truth(report) else []
+    sentences.append(stop_sentence(report))
+    return Verdict(level, word, tuple(sentences))
+
+
+def comparisons(report: Report) -> list[Comparison]:
+    """Return seed against final on the test rows, then on the validation rows, where measured."""
+    seed, final = report.seed, report.final
+    pairs = [
+        ("test", seed.test, final.test),
+        ("validation", seed.validation, final.validation),
+    ]
+    return [Comparison(where, a, b) for where, a, b in pairs if a and b and a.n and b.n]
+
+
+def _judge(report: Report) -> tuple[Level, str]:
+    if report.rows.pool == 0:
+        return "check", "Nothing to label"
+    if report.rows.accepted == 0:
+        return "check", "No rows labeled"
+    compared = comparisons(report)
+    if not compared:
+        return "check", "Not measured"
+    if compared[0].gain > compared[0].noise:
+        return "good", "Better than the seed model"
+    if compared[0].gain < -compared[0].noise:
+        return "bad", "Worse than the seed model"
+    return "check", "On a par with the seed model"
+
+
+def _coverage(report: Report) -> str:
+    pool, accepted = report.rows.pool, report.rows.accepted
+    if pool == 0:
+        return "The pool holds no rows: only the seed model was trained."
+    rest = f"{count(report.rows.rejected)} were not accepted"
+    if report.rows.invalid:
+        rest += f", {count(report.rows.invalid)} could not be scored"
+    return (
+        f"{count(accepted)} of {rows(pool, 'pool')} got a label "
+        f"({percent(accepted / pool)}); {rest}."
+    )
+
+
+def _truth(report: Report) -> str:
+    checked = report.final.test.labels if report.final.test else None
+    if not checked or checked.precision is None:
+        return ""
+    return (
+        f"Of {count(checked.n)} accepted labels that the test table can check, "
+        f"{count(checked.correct)} are right ({percent(checked.precision, 2)})."
+    )
+
+
+def stop_sentence(report: Report) -> str:
+    """Say after how many rounds and why a run stopped, and which round is used."""
+    reason = STOP_REASONS.get(report.termination_condition)
+    if report.rows.pool == 0:
+        reason = "there is nothing to label"
+    why = (
+        f"{reason} ({report.termination_condition})"
+        if reason
+        else report.termination_condition
+    )
+    best = "the seed model" if report.best_round == 0 else f"round {report.best_round}"
+    return f"Stopped after {rounds_word(report.n_iter)}: {why}. Best: {best}."
+
+
+def out_path(report: Report) -> str | None:
+    """Return the output's path, if the configuration tells it."""
+    output = report.config.get("output")
+    path = output.get("path") if isinstance(output, dict) else None
+    return path if isinstance(path, str) else None
+
+
+def measured(report: Report) -> list[tuple[str, ModelResult, str, Metrics]]:
+    """Return (seed or final, model, kind of rows, metrics) for all that was measured."""
+    return [
+        (role, result, where, metrics)
+        for where in ("validation", "oof", "test")
+        for role, result in (("seed", report.seed), ("final", report.final))
+        if (metrics := getattr(result, where)) is not None
+    ]
+
+
+MEASURED_ON = {
+    "validation": "validation rows",
+    "oof": "labeled, out of fold",
+    "test": "test rows",
+}
+
+
+def left_out(rounds: list[Round], most: int) -> tuple[list[Round], int, list[Round]]:
+    """Split rounds into a head, a number left out, and a tail, ``most`` in all."""
+    if len(rounds) <= most:
+        return rounds, 0, []
+    head = most // 3
+    tail = most - head
+    return rounds[:head], len(rounds) - most, rounds[-tail:]
+
+
+# --- numbers ------------------------------------------------------------------------------
+
+
+def count(n: int | None) -> str:
+    """Format a whole number, ``?`` when it is unknown.
+
+    Examples
+    --------
+    >>> count(1234567), count(None)
+    ('1,234,567', '?')
+    """
+    return "?" if n is None else f"{n:,}"
+
+
+def short_count(n: int) -> str:
+    """Format a whole number in at most six characters.
+
+    Examples
+    --------
+    >>> [short_count(n) for n in (950, 9_999, 12_345, 4_000_000, 12_345_678_901)]
+    ['950', '9,999', '12.3k', '4M', '12.3G']
+    """
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if n >= size:
+            return f"{n / (size if unit != 'k' else 1000):.3g}{unit}"
+    return f"{n:,}"
+
+
+def metric(value: float | None) -> str:
+    """Format a metric with four decimals, ``-`` when there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Format a share in [0, 1] in percent; neither 0 % nor 100 % unless it is exact.
+
+    Examples
+    --------
+    >>> percent(0.5), percent(0.99999), percent(0.00001), percent(1)
+    ('50.0%', '> 99.9%', '< 0.1%', '100.0%')
+    """
+    step = 10**-decimals
+    if 0 < share * 100 < step / 2:
+        return f"< {step:.{decimals}f}%"
+    if 100 - step / 2 < share * 100 < 100:
+        return f"> {100 - step:.{decimals}f}%"
+    return f"{share * 100:.{decimals}f}%"
+
+
+def points(difference: float) -> str:
+    """Format a difference of shares in percentage points, with its sign."""
+    return f"{difference * 100:+.1f} points".replace("-0.0", "+0.0")
+
+
+def seconds(value: float) -> str:
+    """Format a duration.
+
+    Examples
+    --------
+    >>> seconds(0.25), seconds(12.34), seconds(754), seconds(7300)
+    ('0.25 s', '12.3 s', '12 min 34 s', '2 h 1 min')
+    """
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 100:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def rows(n: int, kind: str = "") -> str:
+    """Say how many rows, ``1 row`` or ``2 rows``."""
+    return f"{count(n)} {kind + ' ' if kind else ''}{'row' if n == 1 else 'rows'}"
+
+
+def rounds_word(n: int) -> str:
+    """Say how many rounds, ``1 round`` or ``2 rounds``."""
+    return f"{n:,} {'round' if n == 1 else 'rounds'}"
+
+
+def clean(value: object) -> str:
+    """Return text from the data on one line, without anything a terminal could obey.
+
+    Letters of any script stay; control, format and line-breaking characters are escaped.
+
+    Examples
+    --------
+    >>> clean("caf\\u00e9 \\x1b[31m")
+    'caf\\u00e9 \\\\x1b[31m'
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in str(value)
+    )

@@ -1,0 +1,174 @@
+"""Documents as a run would make them: a seed, three rounds (the last one discarded), warnings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BINS = 100
+
+
+def make_report(
+    classes: list[Any] | None = None, *, n_rounds: int = 3, discard_last: bool = True
+) -> dict[str, Any]:
+    """Build a ``report.json`` whose numbers add up, for any classes and number of rounds."""
+    classes = ["<=50K", ">50K"] if classes is None else classes
+    rounds: list[dict[str, Any]] = []
+    candidates = 10_000 * len(classes)
+    for number in range(1, n_rounds + 1):
+        used = not (discard_last and number == n_rounds)
+        rounds.append(make_round(number, classes, candidates, used=used))
+        candidates -= rounds[-1]["accepted"]
+    used_rounds = [r for r in rounds if r["used"]]
+    pool = 10_000 * len(classes)
+    accepted = sum(r["accepted"] for r in used_rounds)
+    invalid = rounds[-1]["invalid"] if rounds else 0
+    best = len(used_rounds)
+    return {
+        "schema_version": 1,
+        "run_id": "5f0c2d6e9a4b4c39",
+        "termination_condition": "validation_drop"
+        if discard_last and rounds
+        else "max_iter",
+        "n_iter": n_rounds,
+        "best_round": best,
+        "classes": classes,
+        "rounds": rounds,
+        "seed": make_model(1, 0.842, test=0.8391),
+        "final": make_model(
+            best + 1, 0.842 + 0.011 * best, test=0.8391 + 0.01 * best, correct=0.97
+        ),
+        "rows": {
+            "labeled": 400,
+            "validation": 2_000,
+            "pool": pool,
+            "accepted": accepted,
+            "rejected": pool - accepted - invalid,
+            "invalid": invalid,
+        },
+        "certificate": None,
+        "warnings": [
+            {
+                "code": "few_validation_rows",
+                "message": "Class '>50K' has 24 validation rows: its metrics move by chance. "
+                "Raise validation.fraction or label more rows of it.",
+                "class": ">50K",
+            }
+        ],
+        "paths": make_paths("out/income"),
+        "config": {
+            "labeled": {
+                "path": "data/labeled.parquet",
+                "format": "parquet",
+                "label": "income",
+            },
+            "unlabeled": {"path": "data/pool", "format": "parquet"},
+            "selection": {"policy": "threshold", "threshold": 0.9},
+            "rounds": {"max": 10, "relabel": False},
+            "output": {"path": "out/income", "features": False, "probabilities": False},
+            "random_state": 0,
+        },
+        "environment": {"python": "3.11.7", "spark": "4.3.0", "scikit-learn": "1.9.1"},
+        "elapsed_s": 47.25,
+    }
+
+
+def make_round(
+    number: int, classes: list[Any], candidates: int, *, used: bool = True
+) -> dict[str, Any]:
+    """Build one round in which the cut is 0.9 and earlier classes are easier."""
+    share = candidates // len(classes)
+    counts = {
+        label: make_counts(share, 6 - 3 * i / len(classes))
+        for i, label in enumerate(classes)
+    }
+    accepted = {label: sum(bins[90:]) for label, bins in counts.items()}
+    scored = sum(sum(bins) for bins in counts.values())
+    return {
+        "round": number,
+        "model": f"model-{number:04d}",
+        "candidates": candidates,
+        "accepted": sum(accepted.values()),
+        "rejected": scored - sum(accepted.values()),
+        "invalid": candidates - scored,
+        "trained_on": sum(accepted.values()),
+        "accepted_by_class": accepted,
+        "threshold_by_class": dict.fromkeys(classes, 0.9),
+        "used": used,
+        "validation": make_metrics(0.842 + (0.011 * number if used else -0.02)),
+        "seconds": {"fit": 3.21, "score": 1.9 / number, "select": 0.41, "commit": 0.28},
+        "histogram": {"bins": BINS, "counts": counts},
+    }
+
+
+def make_counts(n: int, steepness: float) -> list[int]:
+    """Spread n rows over the bins, rising to a confidence of 1, nothing below one half."""
+    weights = [0.0] * 50 + [
+        ((b + 1) / BINS) ** (2 * steepness) for b in range(50, BINS)
+    ]
+    return [int(n * weight / sum(weights)) for weight in weights]
+
+
+def make_metrics(accuracy: float, n: int = 2_000) -> dict[str, Any]:
+    """Build metrics that hang together."""
+    return {
+        "n": n,
+        "accuracy": accuracy,
+        "balanced_accuracy": accuracy - 0.06,
+        "f1_macro": accuracy - 0.05,
+        "log_loss": round(1.2 * (1 - accuracy), 6),
+    }
+
+
+def make_model(
+    number: int, accuracy: float, *, test: float, correct: float | None = None
+) -> dict[str, Any]:
+    """Build one measured model; ``correct`` is the precision of the labels on the test table."""
+    labels = None
+    if correct is not None:
+        labels = {"n": 10_000, "correct": int(10_000 * correct), "precision": correct}
+    return {
+        "model": f"model-{number:04d}",
+        "validation": make_metrics(accuracy),
+        "oof": None,
+        "test": make_metrics(test, 15_060) | {"labels": labels},
+    }
+
+
+def make_paths(out: str) -> dict[str, str]:
+    """Build the outputs' places."""
+    return {
+        "labels": f"{out}/labels",
+        "training": f"{out}/training",
+        "invalid": f"{out}/invalid",
+        "model": f"{out}/model/model.skops",
+        "report_html": f"{out}/report.html",
+        "report_json": f"{out}/report.json",
+    }
+
+
+def without_measures(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a run that had neither validation rows nor a test table."""
+    bare = {"validation": None, "oof": None, "test": None}
+    rounds = [r | {"validation": None} for r in report["rounds"]]
+    rows = report["rows"] | {"validation": 0}
+    return report | {
+        "seed": report["seed"] | bare,
+        "final": report["final"] | bare,
+        "rounds": rounds,
+        "rows": rows,
+        "warnings": [],
+    }
+
+
+def empty_pool(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a run whose pool held no rows."""
+    rows = {"labeled": 400, "validation": 2_000}
+    return report | {
+        "rounds": [],
+        "n_iter": 0,
+        "best_round": 0,
+        "termination_condition": "all_labeled",
+        "final": report["seed"],
+        "rows": rows | dict.fromkeys(("pool", "accepted", "rejected", "invalid"), 0),
+        "warnings": [],
+    }
