@@ -1,0 +1,549 @@
+"""The configuration: one frozen model per section, read once, checked once, every problem told.
+
+Nothing here imports pyspark or scikit-learn, so that a wrong key costs no JVM; estimators are
+looked up when a configuration names one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError, ValidationError
+
+from spark_pseudolabel.config_example import EXAMPLE
+from spark_pseudolabel.config_file import Source, read_overrides, read_yaml
+from spark_pseudolabel.config_problems import JsonSchema, choice, of_section, unknown_key
+from spark_pseudolabel.errors import ConfigError, Problem
+
+__all__ = [
+    "EXAMPLE",
+    "Config",
+    "Features",
+    "KBest",
+    "LabeledTable",
+    "Model",
+    "OneShot",
+    "Output",
+    "Percentile",
+    "Rounds",
+    "Selection",
+    "SparkSettings",
+    "Student",
+    "TestTable",
+    "Threshold",
+    "TopKPerClass",
+    "Training",
+    "UnlabeledTable",
+    "Validation",
+    "config_schema",
+    "identity",
+    "load_config",
+    "parse_config",
+]
+
+
+def _as_spark_text(value: Any) -> Any:
+    """Spell a YAML scalar the way Spark's options are spelled."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+SparkText = Annotated[str, BeforeValidator(_as_spark_text)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Table(_Section):
+    """Rows named by exactly one of a path, a catalog table, a query or (in Python) a frame."""
+
+    path: Text | None = None
+    table: Text | None = None
+    query: Text | None = None
+    from_: Literal["dataframe"] | None = Field(default=None, alias="from")
+    format: Text = "parquet"
+    options: dict[str, SparkText] = {}
+
+    @property
+    def sources(self) -> list[str]:
+        """The keys that say where the rows are, as the file spells them."""
+        named = {"path": self.path, "table": self.table, "query": self.query, "from": self.from_}
+        return [key for key, value in named.items() if value is not None]
+
+    @property
+    def is_parquet_path(self) -> bool:
+        """Whether the rows are files that have a position of their own (file, row_index)."""
+        return self.path is not None and self.format == "parquet"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> _Table:
+        if len(self.sources) != 1:
+            raise _said(
+                "must name its rows by exactly one of path, table, query. "
+                f"Got {' and '.join(self.sources) or 'none of them'}."
+            )
+        return self
+
+
+class LabeledTable(_Table):
+    """The rows with given labels."""
+
+    label: Text
+    drawn: Literal["random", "per_class"] = "random"
+
+
+class UnlabeledTable(_Table):
+    """The pool."""
+
+    from_: Literal["labeled", "dataframe"] | None = Field(default=None, alias="from")  # type: ignore[assignment]
+    scan: Literal["auto", "spark"] = "auto"
+    drop_labeled: Flag = False
+
+
+class TestTable(_Table):
+    """Rows with true labels, scored once at the end, for the report only."""
+
+    __test__ = False  # pytest would collect it by its name
+
+
+class Validation(_Table):
+    """Rows with true labels that no model is trained on: a share of the labeled ones, or a table.
+
+    ``fraction`` is 0 where there is no validation and where it is a table of its own.
+    """
+
+    fraction: Fraction = 0.2
+    group: Text | None = None
+
+    @property
+    def is_table(self) -> bool:
+        return bool(self.sources)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_means_no_fraction(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and any(
+            data.get(key) is not None for key in ("path", "table", "query", "from")
+        ):
+            return {"fraction": 0.0, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Validation:
+        if len(self.sources) > 1 or (self.sources and self.fraction > 0):
+            given = self.sources + (["fraction"] if self.fraction > 0 else [])
+            raise _said(
+                f"must be exactly one of fraction, path, table, query. Got {' and '.join(given)}."
+            )
+        if self.sources and self.group is not None:
+            raise _said("group splits the labeled rows, so it needs fraction; leave group out.")
+        return self
+
+
+class Features(_Section):
+    """Which columns a model sees; ``text`` columns are read as free text whatever they look like.
+
+    Default: all shared columns but id, label and group.
+    """
+
+    include: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    exclude: tuple[Text, ...] = ()
+    text: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Features:
+        if self.include is not None and self.exclude:
+            raise _said("must have include or exclude, not both. Leave one of them out.")
+        return self
+
+
+class Student(_Section):
+    """The estimator that is fitted from model 2 on, where it differs from the teacher."""
+
+    estimator: Text
+    params: dict[str, Any] = {}
+
+
+class Model(_Section):
+    """The estimator by its name in the registry, or by an allowed import path."""
+
+    estimator: Text = "HistGradientBoostingClassifier"
+    params: dict[str, Any] = {}
+    student: Student | None = None
+
+    @property
+    def learner(self) -> Student:
+        """The estimator that learns from accepted rows."""
+        return self.student or Student(estimator=self.estimator, params=self.params)
+
+
+class OneShot(_Section):
+    """Every scored row is accepted in round 1."""
+
+    policy: Literal["one_shot"]
+
+
+class Threshold(_Section):
+    """Rows whose confidence is above ``threshold`` (strictly) are accepted."""
+
+    policy: Literal["threshold"] = "threshold"
+    threshold: Fraction = 0.9
+
+
+class KBest(_Section):
+    """The ``k`` most confident rows of a round, whatever their class, are accepted."""
+
+    policy: Literal["k_best"]
+    k: Count = 10
+
+
+class TopKPerClass(_Section):
+    """The ``k`` most confident rows of each class are accepted."""
+
+    policy: Literal["top_k_per_class"]
+    k: Count
+
+
+class Percentile(_Section):
+    """Curriculum: round r relabels the pool and accepts its most confident ``r * step`` share."""
+
+    policy: Literal["percentile"]
+    step: Annotated[Number, Field(gt=0, le=1)] = 0.2
+
+
+Selection = Annotated[
+    OneShot | Threshold | KBest | TopKPerClass | Percentile, Field(discriminator="policy")
+]
+POLICIES: dict[str, type[_Section]] = {
+    "one_shot": OneShot,
+    "threshold": Threshold,
+    "k_best": KBest,
+    "top_k_per_class": TopKPerClass,
+    "percentile": Percentile,
+}
+
+
+class Rounds(_Section):
+    """``max``: null = no limit, 0 = the seed model only. ``relabel``: decide every row anew."""
+
+    max: Annotated[Whole, Field(ge=0)] | None = 10
+    relabel: Flag = False
+
+
+class Training(_Section):
+    """What the next model learns from."""
+
+    max_rows: Count | None = 200_000
+    labels: Literal["hard", "soft"] = "hard"
+    pseudo_weight: Annotated[Number, Field(gt=0)] | Literal["confidence"] = 1.0
+
+    @property
+    def weighted(self) -> bool:
+        """Whether a fit needs ``sample_weight``."""
+        return self.labels == "soft" or self.pseudo_weight != 1.0
+
+
+class Output(_Section):
+    """Where the results go, and which columns ``labels`` and ``training`` carry besides."""
+
+    path: Text
+    features: Flag = False
+    probabilities: Flag = False
+
+
+class SparkSettings(_Section):
+    """``master``: null = what spark-submit says, else local[*]."""
+
+    master: Text | None = None
+    conf: dict[str, SparkText] = {}
+
+
+class Config(_Section):
+    """A whole configuration, resolved; made by `load_config` and `parse_config`."""
+
+    mode: Literal["sklearn"] | None = None
+    labeled: LabeledTable
+    unlabeled: UnlabeledTable
+    validation: Validation = Validation()
+    test: TestTable | None = None
+    id: Text | None = None
+    features: Features = Features()
+    model: Model = Model()
+    teacher: None = None
+    selection: Selection = Threshold()
+    rounds: Rounds = Rounds()
+    training: Training = Training()
+    output: Output
+    random_state: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
+    spark: SparkSettings = SparkSettings()
+
+
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), allow_import: Sequence[str] = ()
+) -> Config:
+    """Read a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overrides
+        ``a.b=value`` pairs that win over the file; values are read as YAML.
+    allow_import
+        Import paths of estimators outside the registry that may be imported.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file and of the overrides.
+    """
+    source, problems = read_yaml(path)
+    source, set_problems = read_overrides(source, overrides)
+    return _parse(source, [*problems, *set_problems], allow_import, dataframes=False)
+
+
+def parse_config(
+    data: Mapping[str, Any],
+    allow_import: Sequence[str] = (),
+    *,
+    check_estimators: bool = True,
+) -> Config:
+    """Check a configuration that was built in Python.
+
+    Parameters
+    ----------
+    data
+        The same keys as in a file; tables may also be ``{"from": "dataframe"}``.
+    allow_import
+        Import paths of estimators outside the registry that may be imported.
+    check_estimators
+        False where the caller brings fitted-to-be objects of its own.
+    """
+    return _parse(Source.of(data), [], allow_import, dataframes=True, estimators=check_estimators)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Return what makes a run this run, as plain JSON values.
+
+    Left out: ``spark`` (how it is computed), ``rounds.max`` (a raised limit continues the run)
+    and ``output.path`` (an output stays itself when its directory is renamed).
+    """
+    return config.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude={"spark": True, "rounds": {"max"}, "output": {"path"}},
+    )
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file."""
+    schema = Config.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _said(message: str) -> PydanticCustomError:
+    # Braces in a message would be read as fields of a template.
+    return PydanticCustomError("said", "{text}", {"text": message})
+
+
+Parts = dict[str, Any]
+"""The sections that are right by themselves, by their name."""
+Check = Callable[[Parts], Iterator[tuple[str, str]]]
+"""Yields (dotted key, what is wrong) for sections that do not fit together."""
+
+
+def _parse(
+    source: Source,
+    problems: Sequence[Problem],
+    allow_import: Sequence[str],
+    *,
+    dataframes: bool,
+    estimators: bool = True,
+) -> Config:
+    checks = list(_CHECKS)
+    if not dataframes:
+        checks.append(_no_dataframes)
+    parts, found = _check_sections(source)
+    crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
+    unfit = _estimators(source, parts, allow_import) if estimators else ()
+    if everything := [*problems, *found, *crossed, *unfit]:
+        raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
+    return Config(**_resolve(parts))
+
+
+def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
+    """Check each section alone, so that one wrong section does not hide another's problems."""
+    schema = config_schema()
+    parts: Parts = {}
+    problems = [
+        unknown_key(source, (key,), schema, schema)
+        for key in source.data
+        if key not in Config.model_fields
+    ]
+    for name, field in Config.model_fields.items():
+        if name in source.data:
+            part, found = _check_section(source, name, schema)
+            problems += found
+            parts |= {} if found else {name: part}
+        elif field.is_required():
+            problems.append(source.problem(name, "required section is missing."))
+        else:
+            parts[name] = field.get_default()
+    return parts, problems
+
+
+def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, list[Problem]]:
+    field, value = Config.model_fields[name], source.data[name]
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+    node = schema["properties"][name]
+    if name == "selection" and isinstance(value, Mapping):
+        policy = value.get("policy", "threshold")
+        if policy not in POLICIES:
+            return None, [source.problem("selection.policy", choice(POLICIES, policy))]
+        adapter, node = TypeAdapter(POLICIES[policy]), POLICIES[policy].model_json_schema()
+        value = {**value, "policy": policy}
+    try:
+        return adapter.validate_python(value), []
+    except ValidationError as error:
+        return None, of_section(source, name, error, node, schema)
+
+
+def _resolve(parts: Parts) -> Parts:
+    """Fill in what one section implies for another."""
+    if parts["selection"].policy == "percentile":
+        parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
+    if parts["mode"] != "sklearn":
+        return parts
+    selection = parts["selection"]
+    if "threshold" not in selection.model_fields_set and selection.policy == "threshold":
+        selection = Threshold(threshold=0.75)
+    return parts | {
+        "selection": selection,
+        "validation": Validation(fraction=0.0),
+        "training": Training(max_rows=None),
+    }
+
+
+def _percentile_relabels(parts: Parts) -> Iterator[tuple[str, str]]:
+    rounds, selection = parts.get("rounds"), parts.get("selection")
+    refused = rounds and "relabel" in rounds.model_fields_set and not rounds.relabel
+    if refused and isinstance(selection, Percentile):
+        yield (
+            "rounds.relabel",
+            "must be true with policy 'percentile', which decides every row anew. Leave it out.",
+        )
+
+
+def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
+    if "id" not in parts or parts["id"] is not None:
+        return
+    for name in ("labeled", "unlabeled"):
+        table = parts.get(name)
+        if table and table.from_ != "labeled" and not table.is_parquet_path:
+            yield (
+                "id",
+                "must name the column with the rows' ids; it may be left out only where "
+                f"labeled and unlabeled are Parquet by path, and {name} is not.",
+            )
+            return
+
+
+def _label_is_no_feature(parts: Parts) -> Iterator[tuple[str, str]]:
+    labeled = parts.get("labeled")
+    if labeled and "id" in parts and parts["id"] == labeled.label:
+        yield "id", f"must be another column than labeled.label. Both are {labeled.label!r}."
+
+
+def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Find keys that say something else than ``mode: sklearn`` does."""
+    if parts.get("mode") != "sklearn":
+        return
+    implied: dict[str, dict[str, Any]] = {
+        "validation": {"fraction": 0.0},
+        "training": {"max_rows": None, "labels": "hard", "pseudo_weight": 1.0},
+        "model": {"student": None},
+        "rounds": {"relabel": False},
+        "features": {"text": ()},
+    }
+    for name, keys in implied.items():
+        section = parts.get(name)
+        for key in sorted(section.model_fields_set) if section else ():
+            value = getattr(section, key)
+            if (name == "validation" or key in keys) and keys.get(key, object()) != value:
+                spelled = "from" if key == "from_" else key
+                yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
+    selection = parts.get("selection")
+    if selection and selection.policy not in ("threshold", "k_best"):
+        yield (
+            "selection.policy",
+            f"must be one of 'threshold', 'k_best' with mode: sklearn. Got {selection.policy!r}.",
+        )
+
+
+_CHECKS: tuple[Check, ...] = (
+    _percentile_relabels,
+    _rows_have_ids,
+    _label_is_no_feature,
+    _sklearn_mode,
+)
+
+
+def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
+    for name in ("labeled", "unlabeled", "validation", "test"):
+        table = parts.get(name)
+        if table and table.from_ == "dataframe":
+            yield (
+                f"{name}.from",
+                "'dataframe' is for the Python API. Name a path, table or query.",
+            )
+
+
+def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
+    """Look estimators and their parameters up; the one place that needs their libraries."""
+    from spark_pseudolabel.core.estimators import check_estimator
+
+    known = True
+    # From the source, so that another wrong key of the section does not hide an unknown name.
+    for path in (("model",), ("model", "student")):
+        name = source.value((*path, "estimator")) or (path == ("model",) and Model().estimator)
+        params = source.value((*path, "params")) or {}
+        if not isinstance(name, str) or not isinstance(params, dict):
+            known = False if name else known
+        elif message := check_estimator(name, {}, allow_import):
+            known = False
+            yield source.problem((*path, "estimator"), message)
+        elif message := check_estimator(name, params, allow_import):
+            blamed = [str(key) for key in params if repr(key) in message][:1]
+            yield source.problem((*path, "params", *blamed), message)
+    if known and "model" in parts and "training" in parts:
+        for key, message in _weights(parts["training"], parts["model"].learner):
+            yield source.problem(key, message)
+
+
+def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:
+    from spark_pseudolabel.core.estimators import takes_sample_weight
+
+    if not training.weighted or takes_sample_weight(learner.estimator, learner.params):
+        return
+    if training.labels == "soft":
+        yield (
+            "training.labels",
+            f"'soft' needs an estimator that takes weights, and {learner.estimator} does not.",
+        )
+    if training.pseudo_weight != 1.0:
+        yield (
+            "training.pseudo_weight",
+            f"must be 1.0 with {learner.estimator}, which takes no weights. "
+            f"Got {training.pseudo_weight!r}.",
+        )

@@ -1,0 +1,58 @@
+"""The configuration that ``init`` writes."""
+
+EXAMPLE = """\
+# spark_pseudolabel: a few labels and a large table in, a large labeled table and a model out.
+#   spark-pseudolabel plan FILE    looks at the tables, writes nothing
+#   spark-pseudolabel run FILE     runs, or goes on where it was stopped
+# The tables named here are those that "spark-pseudolabel demo" writes; put yours in their place.
+# Paths are relative to the directory the command is started in. Every key can be overridden:
+#   spark-pseudolabel run FILE --set selection.threshold=0.95
+
+labeled:                       # rows with given labels
+  path: pseudolabel-demo/data/labeled.parquet
+  format: parquet              # or csv, json, orc, or any format this Spark can read
+  # options: {header: true}    # passed to Spark's reader
+  label: digit                 # the column that holds the label
+  # drawn: random              # or per_class: how the rows were chosen
+
+unlabeled:                     # the pool; or {table: db.pool}, or {query: "select ..."}
+  path: pseudolabel-demo/data/pool.parquet
+  # from: labeled              # instead: rows of `labeled` with a null label are the pool
+  # drop_labeled: true         # take rows out whose id is also in `labeled`
+
+validation:                    # rows no model is trained on, to see when a round does harm
+  fraction: 0.2                # 0: none; or a table of its own: {path: ...}
+  # group: customer_id         # keeps rows of one group on one side
+
+test:                          # true labels, scored once at the end, for the report only
+  path: pseudolabel-demo/data/test.parquet
+
+id: row_id                     # a column that is unique in each table
+
+# features: {exclude: [name]}  # or {include: [...]}; default: all shared columns but id, label
+
+model:
+  estimator: RandomForestClassifier   # default: HistGradientBoostingClassifier
+  # params: {n_estimators: 200}       # the estimator's own
+  # student: {estimator: ...}         # another one that learns from the accepted rows
+
+selection:                     # which rows are accepted in a round
+  policy: threshold            # one_shot | threshold | k_best | top_k_per_class | percentile
+  threshold: 0.9               # accepted where the confidence is above it
+
+rounds:
+  max: 10                      # null: no limit; 0: the seed model only
+
+# training:
+#   max_rows: 200000           # at most so many rows per fit
+#   labels: hard               # or soft: a row enters once per class, weighted
+#   pseudo_weight: 1.0         # of an accepted row; or confidence
+
+output:
+  path: out/digits
+  features: false              # true: the feature columns stand beside the labels
+
+random_state: 0
+
+# spark: {master: "local[*]", conf: {spark.driver.memory: 4g}}
+"""

@@ -1,0 +1,244 @@
+"""A configuration as it was written: its values, and the line where each of them stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spark_pseudolabel.errors import ConfigError, Problem
+
+KeyPath = tuple[str, ...]
+
+FREE_KEYS = frozenset({"options", "params", "conf"})
+"""Mappings whose keys are not ours and may hold dots, such as ``spark.conf``."""
+
+_EXCLUSIVE = (
+    frozenset({"path", "table", "query", "from", "fraction"}),
+    frozenset({"include", "exclude"}),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Values with their places.
+
+    Parameters
+    ----------
+    data
+        The mapping of sections.
+    file
+        None when it was built in Python.
+    lines
+        1-based line by path of keys.
+    overridden
+        Paths that came from the command line, so that the file has no line for them.
+    """
+
+    data: dict[str, Any]
+    file: str | None = None
+    lines: Mapping[KeyPath, int] = ()  # type: ignore[assignment]
+    overridden: frozenset[KeyPath] = frozenset()
+
+    @staticmethod
+    def of(data: Mapping[str, Any]) -> Source:
+        """Take values built in Python: paths become text, numpy scalars plain numbers."""
+        return Source(data={str(key): _plain(value) for key, value in data.items()}, lines={})
+
+    def problem(self, key: str | KeyPath, message: str) -> Problem:
+        """Say what is wrong at a key, at its own line or at the nearest one above it."""
+        path = tuple(key.split(".")) if isinstance(key, str) else key
+        dotted = ".".join(path)
+        if self.file is None or self._is_overridden(path):
+            return Problem(dotted, message)
+        return Problem(dotted, message, self.file, self._line(path))
+
+    def value(self, path: KeyPath) -> Any:
+        """Return what stands at a path; None where nothing does."""
+        found: Any = self.data
+        for key in path:
+            found = _step(found, key)
+        return found
+
+    def _is_overridden(self, path: KeyPath) -> bool:
+        return any(path[: len(given)] == given for given in self.overridden)
+
+    def _line(self, path: KeyPath) -> int:
+        starts = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.lines[start] for start in starts if start in self.lines), 1)
+
+
+def read_yaml(path: str | Path) -> tuple[Source, list[Problem]]:
+    """Read a file; keys that stand twice are problems, anything unreadable is an error.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is not YAML, is empty or is not a mapping.
+    """
+    file = str(path)
+    node, data = _load(_read_text(file), file)
+    if data is None:
+        message = 'is empty. "spark-pseudolabel init" writes an example.'
+        raise ConfigError([Problem("", message, file, 1)])
+    if not isinstance(data, dict):
+        found = "a list" if isinstance(data, list) else repr(data)
+        message = f"must be a mapping of sections such as labeled, unlabeled, output. Got {found}."
+        raise ConfigError([Problem("", message, file, node.start_mark.line + 1)])
+    lines: dict[KeyPath, int] = {}
+    problems = list(_walk(node, (), lines, file))
+    return Source({str(key): value for key, value in data.items()}, file, lines), problems
+
+
+def read_overrides(source: Source, overrides: Sequence[str]) -> tuple[Source, list[Problem]]:
+    """Put ``a.b=value`` pairs over the values of a file.
+
+    Another policy, or another kind of table, starts its section afresh: what the file said for
+    the old one would not fit the new one.
+    """
+    pairs: list[tuple[KeyPath, Any]] = []
+    problems: list[Problem] = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        try:
+            if not equals or not all(key.split(".")):
+                raise ValueError
+            pairs.append((_key_path(key.strip()), _Loader(value).get_single_data()))
+        except (ValueError, yaml.YAMLError):
+            message = f"--set must be key=value with a YAML value. Got {override!r}."
+            problems.append(Problem(key, message))
+    data = _copy(source.data)
+    for path, value in pairs:
+        _make_room(data, path, value)
+    for path, value in pairs:
+        _put(data, path, value)
+    overridden = frozenset(path for path, _ in pairs)
+    return replace(source, data=data, overridden=overridden), problems
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does (PyYAML: text)."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+"),
+    list("-+.0123456789"),
+)
+
+
+def _read_text(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError([Problem("", "must be a YAML file in UTF-8.", file, 1)]) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"Configuration {file!r} cannot be read: {reason}."
+        raise ConfigError([Problem("", message)], code="unreadable_config") from None
+
+
+def _load(text: str, file: str) -> tuple[Any, Any]:
+    """Return the node, for its lines, and the values made from it."""
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return node, None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise ConfigError([_not_yaml(file, error)], code="bad_yaml") from None
+    except RecursionError:
+        problem = Problem("", "is nested too deeply.", file, 1)
+        raise ConfigError([problem], code="bad_yaml") from None
+    except ValueError as error:  # a value that is none, such as the date 2024-13-01
+        problem = Problem("", f"is not YAML: {error}.", file, 1)
+        raise ConfigError([problem], code="bad_yaml") from None
+
+
+def _not_yaml(file: str, error: yaml.YAMLError) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return Problem("", f"is not YAML: {reason}.", file, mark.line + 1 if mark else 1)
+
+
+def _walk(
+    node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str
+) -> Iterator[Problem]:
+    """Note the line of every key, and tell of keys that stand twice in one mapping."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*path, str(index))] = item.start_mark.line + 1
+            yield from _walk(item, (*path, str(index)), lines, file)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key in seen:
+            message = f"stands twice, first on line {seen[key]}. Leave one of them out."
+            yield Problem(".".join((*path, key)), message, file, line)
+        seen.setdefault(key, line)
+        lines[(*path, key)] = line
+        yield from _walk(value_node, (*path, key), lines, file)
+
+
+def _key_path(key: str) -> KeyPath:
+    parts = key.split(".")
+    for depth, part in enumerate(parts[:-1]):
+        if depth and part in FREE_KEYS:
+            return (*parts[: depth + 1], ".".join(parts[depth + 1 :]))
+    return tuple(parts)
+
+
+def _make_room(data: dict[str, Any], path: KeyPath, value: Any) -> None:
+    section = data.get(path[0])
+    if len(path) != 2 or not isinstance(section, dict) or value is None:
+        return
+    if path == ("selection", "policy") and section.get("policy", "threshold") != value:
+        data["selection"] = {}
+    for rivals in (group for group in _EXCLUSIVE if path[1] in group):
+        for rival in rivals - {path[1]}:
+            section.pop(rival, None)
+
+
+def _put(data: dict[str, Any], path: KeyPath, value: Any) -> None:
+    for key in path[:-1]:
+        if data.get(key) is None:
+            data[key] = {}
+        data = data[key]
+        if not isinstance(data, dict):
+            return  # told as a problem of the section, which must be a mapping
+    data[path[-1]] = value
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _step(value: Any, key: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(key)
+    if isinstance(value, Sequence) and not isinstance(value, str) and key.isdigit():
+        return value[int(key)] if int(key) < len(value) else None
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    # numpy scalars, without importing numpy
+    return value.item() if hasattr(value, "item") and hasattr(value, "dtype") else value
