@@ -54,9 +54,6 @@ REGISTRY: Mapping[str, EstimatorInfo] = {
     "LinearDiscriminantAnalysis": EstimatorInfo(
         "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
     ),
-    "QuadraticDiscriminantAnalysis": EstimatorInfo(
-        "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis"
-    ),
     "GaussianNB": EstimatorInfo("sklearn.naive_bayes.GaussianNB"),
     "KNeighborsClassifier": EstimatorInfo("sklearn.neighbors.KNeighborsClassifier"),
     "MLPClassifier": EstimatorInfo("sklearn.neural_network.MLPClassifier"),

@@ -1,0 +1,27 @@
+"""Column names that more than one module has to agree on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Published tables (`OUT/labels`, `OUT/training`, `OUT/invalid`).
+LABEL: Final = "label"
+CONFIDENCE: Final = "confidence"
+ROUND: Final = "round"
+MODEL: Final = "model"
+WEIGHT: Final = "weight"
+SOURCE: Final = "source"
+REASON: Final = "reason"
+PROBABILITIES: Final = "probabilities"
+LABELED: Final = "labeled"
+PSEUDO: Final = "pseudo"
+
+# Row identity where the user has no id: only for Parquet given by path.
+FILE: Final = "file"
+ROW_INDEX: Final = "row_index"
+
+# Scored candidates, inside `_attempts` only: the label as its index in the model's classes.
+CODE: Final = "code"
+HASH: Final = "hash"
+
+PUBLISHED: Final = (LABEL, CONFIDENCE, ROUND, MODEL, WEIGHT, PROBABILITIES)

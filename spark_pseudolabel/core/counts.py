@@ -1,0 +1,87 @@
+"""Candidates counted by class and confidence bin: all that a selection rule may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 1001
+"""Bin b holds the confidences c with floor(round(1e6 * c) / 1000) = b; bin 1000 holds 1.0 only."""
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many valid candidates of each class fall into each confidence bin.
+
+    Parameters
+    ----------
+    n
+        ndarray of shape (n_classes, BINS) of int64; row i belongs to the i-th class.
+    """
+
+    n: NDArray[np.int64]
+
+    @classmethod
+    def from_rows(cls, n_classes: int, rows: Iterable[Sequence[int]]) -> Counts:
+        """Build from (code, bin, count) triples."""
+        n = np.zeros((n_classes, BINS), dtype=np.int64)
+        for code, bin_, count in rows:
+            n[code, bin_] += count
+        return cls(n)
+
+    @property
+    def total(self) -> int:
+        """Number of valid candidates."""
+        return int(self.n.sum())
+
+    @property
+    def by_class(self) -> NDArray[np.int64]:
+        """Valid candidates per class, shape (n_classes,)."""
+        return self.n.sum(axis=1)
+
+    def to_dict(self) -> dict[str, list[list[int]]]:
+        """Return the sparse form kept in manifests: by class index, [[bin, count], ...]."""
+        return {
+            str(code): [[int(bin_), int(row[bin_])] for bin_ in np.flatnonzero(row)]
+            for code, row in enumerate(self.n)
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, list[list[int]]]) -> Counts:
+        """Read what :meth:`to_dict` wrote."""
+        return cls.from_rows(
+            len(data), ((int(code), b, n) for code, row in data.items() for b, n in row)
+        )
+
+    def coarse(self, bins: int) -> NDArray[np.int64]:
+        """Sum into `bins` equal-width bins over [0, 1] (1000 must be a multiple), for pictures."""
+        wide = self.n[:, :-1].reshape(len(self.n), bins, -1).sum(axis=2)
+        wide[:, -1] += self.n[:, -1]
+        return wide
+
+
+def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bin of each confidence; the same arithmetic as in ``spark.selection``."""
+    return (np.rint(confidence * 1e6).astype(np.int64)) // 1000
+
+
+class Candidates(Protocol):
+    """The scored rows of one round, wherever they are, as a selection rule may ask for them."""
+
+    def counts(self) -> Counts:
+        """Count valid candidates by class and bin."""
+        ...
+
+    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the distinct confidences of these classes inside one bin, and their counts."""
+        ...
+
+    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
+        """Return the n-th lowest row key (n >= 1) among these classes' rows at `confidence`."""
+        ...

@@ -1,0 +1,184 @@
+"""From Arrow rows to the frame a model is fitted on and scored with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from spark_pseudolabel.errors import InputError
+
+Kind = Literal["numeric", "boolean", "date", "timestamp", "category", "text", "vector"]
+
+_TEXT_MIN_WORDS = 3.0
+_TEXT_MIN_DISTINCT = 0.5
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input column of the model.
+
+    Parameters
+    ----------
+    name
+        Column name in the tables.
+    kind
+        How its values become model input: numbers, booleans, dates (days since 1970-01-01) and
+        timestamps (seconds since then, UTC) become one float64 column; a vector becomes `width`
+        float64 columns; categories and texts stay strings.
+    type
+        The column's Spark type as it was found, such as ``bigint``.
+    width
+        Number of model columns; more than 1 for vectors only.
+    """
+
+    name: str
+    kind: Kind
+    type: str
+    width: int = 1
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the values become float64 columns."""
+        return self.kind not in ("category", "text")
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the model columns this feature becomes."""
+        if self.kind != "vector":
+            return [self.name]
+        return [f"{self.name}_{i}" for i in range(self.width)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests; ``Feature(**d)`` reads it back."""
+        return asdict(self)
+
+
+def to_frame(rows: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> pd.DataFrame:
+    """Build the model's input.
+
+    Parameters
+    ----------
+    rows
+        Holds a column for every feature; others are ignored.
+    features
+        In the order in which the model was fitted.
+
+    Returns
+    -------
+    DataFrame
+        One row per input row. All float64 columns share one block; a missing number is NaN, a
+        missing category None, a missing text the empty string. Column order: numeric features
+        first, then strings, each in the order of `features`.
+
+    Raises
+    ------
+    InputError
+        If a vector's length differs from the feature's width.
+    """
+    numeric = [feature for feature in features if feature.numeric]
+    strings = [feature for feature in features if not feature.numeric]
+    frame = pd.DataFrame(
+        to_matrix(rows, numeric),
+        columns=[column for feature in numeric for column in feature.columns],
+        copy=False,
+    )
+    for feature in strings:
+        frame[feature.name] = _strings(rows.column(feature.name), feature.kind)
+    return frame
+
+
+def to_matrix(rows: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> NDArray[np.float64]:
+    """Stack numeric features into one float64 matrix of shape (n_rows, sum of widths)."""
+    if len(features) == 1 and features[0].kind == "vector":
+        return _vectors(rows.column(features[0].name), features[0])
+    matrix = np.empty((rows.num_rows, sum(feature.width for feature in features)))
+    start = 0
+    for feature in features:
+        column = rows.column(feature.name)
+        if feature.kind == "vector":
+            matrix[:, start : start + feature.width] = _vectors(column, feature)
+        else:
+            matrix[:, start] = _numbers(column)
+        start += feature.width
+    return matrix
+
+
+def kind_of_strings(values: Sequence[str | None]) -> Kind:
+    """Guess whether a string column holds categories or free text.
+
+    Text is what has at least three words on average and is mostly distinct; the guess is made
+    once, on the labeled rows, and is written into the model's manifest.
+    """
+    present = [value for value in values if value]
+    if not present:
+        return "category"
+    words = float(np.mean([len(value.split()) for value in present]))
+    distinct = len(set(present)) / len(present)
+    is_text = words >= _TEXT_MIN_WORDS and distinct >= _TEXT_MIN_DISTINCT
+    return "text" if is_text else "category"
+
+
+def _numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        # Microseconds first: Spark's precision, so that both carriers give the same seconds
+        # whatever unit a Parquet file was written with.
+        micros = column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
+        return _float64(micros) / 1e6
+    if pa.types.is_date(kind):
+        return _float64(column.cast(pa.date32()).cast(pa.int32()))
+    return _float64(column)
+
+
+def _float64(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    values: NDArray[np.float64] = column.to_numpy(**_copy_allowed(column))
+    return values
+
+
+def _copy_allowed(column: pa.Array | pa.ChunkedArray) -> dict[str, bool]:
+    # A chunked array always copies and takes no such argument.
+    return {} if isinstance(column, pa.ChunkedArray) else {"zero_copy_only": False}
+
+
+def _vectors(column: pa.Array | pa.ChunkedArray, feature: Feature) -> NDArray[np.float64]:
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # zero chunks stay chunked
+        column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    _check_widths(column, feature)
+    if column.null_count == 0:
+        return _float64(column.flatten()).reshape(len(column), feature.width)
+    matrix = np.full((len(column), feature.width), np.nan)
+    matrix[column.is_valid().to_numpy(zero_copy_only=False)] = _float64(column.flatten()).reshape(
+        -1, feature.width
+    )
+    return matrix
+
+
+def _check_widths(column: pa.Array, feature: Feature) -> None:
+    lengths = pc.list_value_length(column)
+    wrong = pc.any(pc.not_equal(lengths, feature.width)).as_py()
+    if wrong:
+        found = pc.min_max(lengths).as_py()
+        raise InputError(
+            f"Every vector in {feature.name!r} must have {feature.width} numbers. "
+            f"Found from {found['min']} to {found['max']}.",
+            code="vector_length",
+            where=feature.name,
+        )
+
+
+def _strings(column: pa.Array | pa.ChunkedArray, kind: Kind) -> NDArray[np.object_]:
+    if kind == "text":
+        column = pc.fill_null(column.cast(pa.string()), "")
+    values: NDArray[np.object_] = column.cast(pa.string()).to_numpy(**_copy_allowed(column))
+    return values

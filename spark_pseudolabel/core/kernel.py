@@ -1,0 +1,232 @@
+"""Scoring: Arrow rows in, narrow Arrow rows out. The same function on every carrier.
+
+Executors import this module and nothing that a driver alone needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from spark_pseudolabel.columns import CODE, CONFIDENCE, PROBABILITIES, REASON
+from spark_pseudolabel.core.features import Feature, to_frame, to_matrix
+
+DECIMALS = 6
+"""Confidences are rounded to this many decimals, so that the last bits of a matrix product,
+which depend on the batch's size, decide nothing."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A fitted model with all that is needed to score rows; broadcast once per round.
+
+    Parameters
+    ----------
+    model
+        Fitted classifier with ``predict_proba``.
+    features
+        Its input columns, in order.
+    keys
+        Columns that identify a row; copied to the output unchanged.
+    named
+        Give the model a DataFrame with column names (True) or a bare matrix (False).
+    decimals
+        Decimals that probabilities are rounded to; None keeps them raw.
+    probabilities
+        Whether to return the probabilities of all classes.
+    takes_nan, takes_inf
+        Whether the model accepts missing or infinite numbers; a row that holds what the model
+        can't take is invalid.
+    """
+
+    model: Any
+    features: tuple[Feature, ...]
+    keys: tuple[str, ...] = ()
+    named: bool = True
+    decimals: int | None = DECIMALS
+    probabilities: bool = False
+    takes_nan: bool = False
+    takes_inf: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the model says of n rows.
+
+    Parameters
+    ----------
+    code
+        ndarray of shape (n,), index of the most probable class; the first one where several tie.
+        -1 for an invalid row.
+    confidence
+        ndarray of shape (n,), its probability in [0, 1]; NaN for an invalid row.
+    probabilities
+        ndarray of shape (n, n_classes).
+    reasons
+        Why a row is invalid, by its position.
+    """
+
+    code: NDArray[np.int32]
+    confidence: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    reasons: dict[int, str]
+
+
+def score_batches(
+    batches: Iterable[pa.RecordBatch], scorer: Scorer, threads: int = 1
+) -> Iterator[pa.RecordBatch]:
+    """Score a stream of batches with the model's thread pools held to `threads`."""
+    with threadpool_limits(limits=threads):
+        for batch in batches:
+            yield score_batch(batch, scorer)
+
+
+def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
+    """Score one batch.
+
+    Parameters
+    ----------
+    batch
+        Holds the scorer's keys and features.
+    scorer
+        The model and how to call it.
+
+    Returns
+    -------
+    RecordBatch
+        One row per input row, in order: the keys, ``code`` (int32, null where invalid),
+        ``confidence`` (float64, null where invalid), ``reason`` (string, null where valid) and,
+        if asked for, ``probabilities`` (list of float64).
+    """
+    scores = score(batch, scorer)
+    invalid = scores.code < 0
+    columns = {key: batch.column(key) for key in scorer.keys}
+    columns[CODE] = pa.array(scores.code, mask=invalid)
+    columns[CONFIDENCE] = pa.array(scores.confidence, mask=invalid)
+    columns[REASON] = _reason_column(scores.reasons, batch.num_rows)
+    if scorer.probabilities:
+        columns[PROBABILITIES] = _lists(scores.probabilities, invalid)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def score(rows: pa.RecordBatch | pa.Table, scorer: Scorer) -> Scores:
+    """Score rows, putting aside those that the model can't take."""
+    X = to_frame(rows, scorer.features) if scorer.named else to_matrix(rows, scorer.features)
+    reasons = _refused_values(X, scorer)
+    P = np.full((rows.num_rows, len(scorer.model.classes_)), np.nan)
+    if reasons:
+        valid = np.setdiff1d(np.arange(rows.num_rows), list(reasons))
+        _predict(_take(X, valid), valid, scorer, P, reasons)
+    else:
+        _predict(X, np.arange(rows.num_rows), scorer, P, reasons)
+    return _scores(P, reasons, scorer.decimals)
+
+
+def probe(model: Any, X: pd.DataFrame | NDArray[np.float64], value: float) -> bool:
+    """Whether a fitted model gives a probability for a row whose numbers are all `value`.
+
+    Parameters
+    ----------
+    model
+        Fitted classifier.
+    X
+        At least one row the model was fitted on; its float64 columns are overwritten in a copy.
+    value
+        NaN or infinity.
+    """
+    row = X[:1].copy()
+    if isinstance(row, pd.DataFrame):
+        numbers = row.select_dtypes("float64").columns
+        row[numbers] = value
+    else:
+        row[:] = value
+    try:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(model.predict_proba(row)).all())
+    except ValueError:
+        return False
+
+
+def _refused_values(X: pd.DataFrame | NDArray[np.float64], scorer: Scorer) -> dict[int, str]:
+    names = [column for f in scorer.features if f.numeric for column in f.columns]
+    if (scorer.takes_nan and scorer.takes_inf) or not names:
+        return {}
+    # Numeric columns come first and share one block, so that this slice copies nothing.
+    matrix = X.iloc[:, : len(names)].to_numpy() if isinstance(X, pd.DataFrame) else X
+    # The sum is not finite as soon as one number is not: one cheap pass for the usual case.
+    with np.errstate(all="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(matrix.sum(axis=1)))
+    refusals = {int(row): _refusal(matrix[row], names, scorer) for row in suspects}
+    return {row: reason for row, reason in refusals.items() if reason}
+
+
+def _refusal(values: NDArray[np.float64], names: Sequence[str], scorer: Scorer) -> str | None:
+    for refused, word, test in (
+        (not scorer.takes_nan, "missing or NaN", np.isnan),
+        (not scorer.takes_inf, "infinite", np.isinf),
+    ):
+        found = np.flatnonzero(test(values))
+        if refused and found.size:
+            return f"feature {names[found[0]]!r} is {word}, which the model can't take"
+    return None
+
+
+def _predict(
+    X: pd.DataFrame | NDArray[np.float64],
+    rows: NDArray[np.intp],
+    scorer: Scorer,
+    P: NDArray[np.float64],
+    reasons: dict[int, str],
+) -> None:
+    """Fill `P` at `rows`; a batch on which the model raises is halved down to the bad rows."""
+    if len(rows) == 0:
+        return
+    try:
+        P[rows] = scorer.model.predict_proba(X)
+    except MemoryError:
+        raise
+    except Exception as error:  # any row may break any model; it must not take others along
+        if len(rows) == 1:
+            reasons[int(rows[0])] = f"the model raised {type(error).__name__}: {error!s:.200}"
+            return
+        half = len(rows) // 2
+        _predict(X[:half], rows[:half], scorer, P, reasons)
+        _predict(X[half:], rows[half:], scorer, P, reasons)
+
+
+def _take(
+    X: pd.DataFrame | NDArray[np.float64], rows: NDArray[np.intp]
+) -> pd.DataFrame | NDArray[np.float64]:
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
+
+
+def _scores(P: NDArray[np.float64], reasons: dict[int, str], decimals: int | None) -> Scores:
+    if decimals is not None:
+        P = np.round(P, decimals)
+    code = P.argmax(axis=1).astype(np.int32)
+    confidence = np.take_along_axis(P, code[:, np.newaxis], axis=1)[:, 0]
+    for row in np.flatnonzero(~np.isfinite(P.sum(axis=1))):
+        reasons.setdefault(int(row), "the model gave a probability that is not finite")
+    invalid = list(reasons)
+    code[invalid] = -1
+    confidence[invalid] = np.nan
+    return Scores(code, confidence, P, reasons)
+
+
+def _reason_column(reasons: dict[int, str], n_rows: int) -> pa.Array:
+    if not reasons:
+        return pa.nulls(n_rows, pa.string())
+    return pa.array([reasons.get(row) for row in range(n_rows)], pa.string())
+
+
+def _lists(P: NDArray[np.float64], invalid: NDArray[np.bool_]) -> pa.Array:
+    n_rows, n_classes = P.shape
+    offsets = np.arange(0, (n_rows + 1) * n_classes, n_classes, dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(P.ravel()), mask=pa.array(invalid))

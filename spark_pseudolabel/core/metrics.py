@@ -1,0 +1,92 @@
+"""How good a model is, from predictions on rows with true labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOG_LOSS_FLOOR = 1e-6
+"""Probabilities below this count as this much in the log loss: the quantum of a confidence."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Classification metrics over n rows; None where n is 0.
+
+    Parameters
+    ----------
+    n
+        Number of rows.
+    accuracy, balanced_accuracy, f1_macro
+        In [0, 1]; the latter two average over the classes that occur among the true labels
+        (balanced accuracy) or anywhere (F1), as scikit-learn does.
+    log_loss
+        Mean of ``-log(p_true)`` in nats, p floored at 1e-6.
+    """
+
+    n: int
+    accuracy: float | None
+    balanced_accuracy: float | None
+    f1_macro: float | None
+    log_loss: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests and reports."""
+        return asdict(self)
+
+
+def metrics_of(
+    codes: NDArray[np.int32],
+    predicted: NDArray[np.int32],
+    p_true: NDArray[np.float64],
+    n_classes: int,
+) -> Metrics:
+    """Compute the metrics of single predictions.
+
+    Parameters
+    ----------
+    codes, predicted
+        ndarrays of shape (n,): class indices; -1 stands for a true label the model does not know,
+        or for a row that it could not score. Both count as wrong.
+    p_true
+        ndarray of shape (n,), probability given to the true class; 0 where the code is -1.
+    n_classes
+        Number of classes of the model.
+    """
+    # One further index, K, holds what the model does not know.
+    table = np.zeros((n_classes + 1, n_classes + 1), dtype=np.int64)
+    np.add.at(table, (codes, predicted), 1)
+    loss = -np.log(np.maximum(p_true, LOG_LOSS_FLOOR))
+    return metrics_of_table(table, float(loss.sum()))
+
+
+def metrics_of_table(table: NDArray[np.int64], total_log_loss: float) -> Metrics:
+    """Compute the metrics from a confusion table.
+
+    Parameters
+    ----------
+    table
+        ndarray of shape (K + 1, K + 1): rows are true classes, columns predicted ones; the last
+        index stands for unknown labels and unscored rows.
+    total_log_loss
+        Sum of ``-log(p_true)`` over the rows.
+    """
+    n = int(table.sum())
+    if n == 0:
+        return Metrics(0, None, None, None, None)
+    right = np.diag(table).copy()
+    right[-1] = 0
+    true, predicted = table.sum(axis=1), table.sum(axis=0)
+    recall = right[true > 0] / true[true > 0]
+    occurs = true + predicted > 0
+    f1 = 2 * right[occurs] / (true + predicted)[occurs]
+    return Metrics(
+        n=n,
+        accuracy=float(right.sum() / n),
+        balanced_accuracy=float(recall.mean()),
+        f1_macro=float(f1.mean()),
+        log_loss=total_log_loss / n,
+    )

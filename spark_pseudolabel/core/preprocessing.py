@@ -1,0 +1,117 @@
+"""The default preprocessing: what a column needs before an estimator can use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils import get_tags
+
+from spark_pseudolabel.core.estimators import EstimatorInfo, allows_nan
+from spark_pseudolabel.core.features import Feature
+
+_MAX_CATEGORIES = 200
+_HASHED_WORDS = 2**16
+_TEXT_COMPONENTS = 100
+
+
+def with_preprocessing(
+    estimator: BaseEstimator, info: EstimatorInfo, features: Sequence[Feature], random_state: int
+) -> BaseEstimator:
+    """Put the default preprocessing in front of an estimator.
+
+    Numbers are median-imputed and standardized where scale matters and imputed for trees that
+    take no missing values; categories are one-hot encoded (scale matters) or become ordinals
+    (trees), unknown ones allowed; texts become hashed TF-IDF, condensed to 100 components for
+    trees and for estimators that take no sparse matrix. An estimator that takes the raw numbers
+    gets them without a pipeline.
+
+    Returns
+    -------
+    estimator
+        Unfitted; a :class:`~sklearn.pipeline.Pipeline` with steps ``columns`` and ``estimator``,
+        or `estimator` itself.
+    """
+    dense = not get_tags(estimator).input_tags.sparse
+    parts = [
+        ("numbers", _numbers(estimator, info), _columns(features, numeric=True)),
+        ("categories", _categories(estimator, info), _columns(features, kind="category")),
+        *(
+            (f"text_{feature.name}", _text(dense or not info.scaled, random_state), feature.name)
+            for feature in features
+            if feature.kind == "text"
+        ),
+    ]
+    used = [(name, step, columns) for name, step, columns in parts if columns]
+    if all(step == "passthrough" for _, step, _ in used):
+        return estimator
+    columns = ColumnTransformer(
+        used, verbose_feature_names_out=False, sparse_threshold=0.0 if dense else 0.3
+    )
+    return Pipeline([("columns", columns), ("estimator", estimator)])
+
+
+def describe(estimator: BaseEstimator) -> list[str]:
+    """Name the preprocessing steps for the plan and the report, one line each."""
+    if not isinstance(estimator, Pipeline):
+        return []
+    columns = estimator.steps[0][1]
+    if not isinstance(columns, ColumnTransformer):
+        return [type(step).__name__ for _, step in estimator.steps[:-1]]
+    return [f"{name}: {_names(step)}" for name, step, _ in columns.transformers]
+
+
+def _names(step: BaseEstimator | str) -> str:
+    if isinstance(step, Pipeline):
+        return " + ".join(type(inner).__name__ for _, inner in step.steps)
+    return step if isinstance(step, str) else type(step).__name__
+
+
+def _columns(
+    features: Sequence[Feature], numeric: bool = False, kind: str | None = None
+) -> list[str]:
+    chosen = [f for f in features if (numeric and f.numeric) or f.kind == kind]
+    return [column for feature in chosen for column in feature.columns]
+
+
+def _numbers(estimator: BaseEstimator, info: EstimatorInfo) -> BaseEstimator | str:
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    if info.scaled:
+        return Pipeline([("impute", impute), ("scale", StandardScaler())])
+    return "passthrough" if allows_nan(estimator) else impute
+
+
+def _categories(estimator: BaseEstimator, info: EstimatorInfo) -> BaseEstimator:
+    if info.scaled:
+        return OneHotEncoder(
+            handle_unknown="infrequent_if_exist", max_categories=_MAX_CATEGORIES, dtype=float
+        )
+    unknown = float("nan") if allows_nan(estimator) else -1
+    return OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=unknown,
+        encoded_missing_value=unknown,
+        max_categories=_MAX_CATEGORIES,
+    )
+
+
+def _text(condensed: bool, random_state: int) -> Pipeline:
+    steps = [
+        (
+            "hash",
+            HashingVectorizer(
+                n_features=_HASHED_WORDS, ngram_range=(1, 2), alternate_sign=False, norm=None
+            ),
+        ),
+        ("tfidf", TfidfTransformer(sublinear_tf=True)),
+    ]
+    if condensed:
+        svd = TruncatedSVD(n_components=_TEXT_COMPONENTS, random_state=random_state)
+        steps.append(("svd", svd))
+    return Pipeline(steps)

@@ -1,0 +1,167 @@
+"""What comes next: a pure function of what has been committed.
+
+Nothing else decides how a run goes on, so that a run which was killed and one which was not take
+the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+StopReason = Literal["all_labeled", "no_change", "max_iter", "validation_drop"]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the loop needs to know of a committed model.
+
+    Parameters
+    ----------
+    number
+        1 for the seed.
+    accuracy, log_loss
+        On the validation rows; None without validation rows.
+    dropped
+        Whether it is worse than the best model before it, beyond noise.
+    """
+
+    number: int
+    accuracy: float | None = None
+    log_loss: float | None = None
+    dropped: bool = False
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """What the loop needs to know of a committed round.
+
+    Parameters
+    ----------
+    number
+        1 for the first round.
+    accepted, rejected
+        Numbers of candidates.
+    changed
+        Whether any label was added, or, where rounds relabel, differs from the round before.
+    """
+
+    number: int
+    accepted: int
+    rejected: int
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How the configuration bounds the loop.
+
+    Parameters
+    ----------
+    max_rounds
+        None for no limit.
+    pool
+        Number of unlabeled rows.
+    keep_best
+        Go through all rounds and keep the best, instead of stopping at the first drop.
+    like_sklearn
+        Name the reason as scikit-learn does: reaching the maximum hides "no change".
+    """
+
+    max_rounds: int | None
+    pool: int
+    keep_best: bool = False
+    like_sklearn: bool = False
+
+
+@dataclass(frozen=True)
+class FitModel:
+    """Train and commit this model next."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class ScoreRound:
+    """Score, plan, apply and commit this round next, with the model of the same number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """End the run.
+
+    Parameters
+    ----------
+    reason
+        Why.
+    n_iter
+        Rounds that were run.
+    best_round
+        The last round whose labels are used; its successor is the final model. 0 is the seed.
+    """
+
+    reason: StopReason
+    n_iter: int
+    best_round: int
+
+
+Step = FitModel | ScoreRound | Finish
+
+
+def next_step(models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits: Limits) -> Step:
+    """Say what a run has to do next.
+
+    Parameters
+    ----------
+    models, rounds
+        What is committed, in order. Model r decides round r, so there are as many models as
+        rounds, or one more.
+
+    Examples
+    --------
+    >>> limits = Limits(max_rounds=1, pool=5)
+    >>> next_step([], [], limits)
+    FitModel(number=1)
+    >>> next_step([ModelFacts(1)], [], limits)
+    ScoreRound(number=1)
+    >>> done = [RoundFacts(1, accepted=3, rejected=2, changed=True)]
+    >>> next_step([ModelFacts(1)], done, limits)
+    FitModel(number=2)
+    >>> next_step([ModelFacts(1), ModelFacts(2)], done, limits)
+    Finish(reason='max_iter', n_iter=1, best_round=1)
+    """
+    if len(models) == len(rounds):
+        return FitModel(len(rounds) + 1)
+    reason = stop_reason(models[-1], rounds, limits)
+    if reason is None:
+        return ScoreRound(len(rounds) + 1)
+    falls_back = reason == "validation_drop" or limits.keep_best
+    best = best_model(models) if falls_back else models[-1]
+    return Finish(reason, len(rounds), best.number - 1)
+
+
+def stop_reason(
+    model: ModelFacts, rounds: Sequence[RoundFacts], limits: Limits
+) -> StopReason | None:
+    """Say why no further round is run, or None when there is to be one."""
+    at_limit = limits.max_rounds is not None and len(rounds) >= limits.max_rounds
+    if model.dropped and not limits.keep_best:
+        return "validation_drop"
+    if (rounds[-1].rejected if rounds else limits.pool) == 0:
+        return "all_labeled"
+    if rounds and not rounds[-1].changed and not (limits.like_sklearn and at_limit):
+        return "no_change"
+    return "max_iter" if at_limit else None
+
+
+def best_model(models: Sequence[ModelFacts]) -> ModelFacts:
+    """Return the model with the highest validation accuracy, then the lowest log loss, the first.
+
+    Without validation rows it is the last one.
+    """
+    if models[-1].accuracy is None:
+        return models[-1]
+    return max(models, key=lambda m: (m.accuracy, -(m.log_loss or 0.0), -m.number))

@@ -1,0 +1,73 @@
+"""Which accepted rows the next model is trained on when there are more than it may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def quotas(counts: Sequence[int], limit: int) -> list[int]:
+    """Share a number of rows between classes in proportion to their size.
+
+    Parameters
+    ----------
+    counts
+        Available rows per class.
+    limit
+        Rows to hand out in all, >= 0.
+
+    Returns
+    -------
+    list of int
+        At most the available rows per class, together ``min(limit, sum(counts))``; fractions go
+        to the classes with the largest remainder, the first of equals.
+
+    Examples
+    --------
+    >>> quotas([90, 10], 50)
+    [45, 5]
+    >>> quotas([3, 2], 100)
+    [3, 2]
+    """
+    available = np.asarray(counts, dtype=np.int64)
+    if limit >= available.sum():
+        return [int(n) for n in available]
+    exact = available * (max(limit, 0) / available.sum())
+    shares = np.floor(exact).astype(np.int64)
+    leftover = max(limit, 0) - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[:leftover]] += 1
+    return [int(n) for n in shares]
+
+
+def hash_limits(
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], shares: Sequence[int]
+) -> list[int | None]:
+    """Find, per class, the hash up to which rows are taken so that the quota is met.
+
+    Parameters
+    ----------
+    codes, hashes
+        ndarrays of shape (n,): class index and hash of rows; of every class at least as many of
+        the lowest hashes as its share.
+    shares
+        Rows to take per class, from :func:`quotas`.
+
+    Returns
+    -------
+    list
+        Per class the highest hash that is still taken; None takes nothing. Rows that tie there
+        are left out together rather than exceed the quota.
+    """
+    return [_limit(np.sort(hashes[codes == code]), share) for code, share in enumerate(shares)]
+
+
+def _limit(sorted_hashes: NDArray[np.int64], share: int) -> int | None:
+    if share <= 0 or len(sorted_hashes) == 0:
+        return None
+    if share >= len(sorted_hashes):
+        return int(sorted_hashes[-1])
+    while share > 0 and sorted_hashes[share - 1] == sorted_hashes[share]:
+        share -= 1
+    return int(sorted_hashes[share - 1]) if share else None

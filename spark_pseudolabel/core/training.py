@@ -1,0 +1,240 @@
+"""The training frame and the fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+
+from spark_pseudolabel.columns import CODE, CONFIDENCE, PROBABILITIES
+from spark_pseudolabel.core.features import Feature, to_frame
+
+Label = str | int | bool
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a model is fitted on, sorted by row key.
+
+    Parameters
+    ----------
+    X
+        DataFrame of shape (n_rows, n_model_columns).
+    codes
+        ndarray of shape (n_rows,): class indices.
+    weights
+        ndarray of shape (n_rows,), or None where every row weighs 1.
+    n_pseudo
+        How many accepted rows are in it; with soft labels each stands in several lines.
+    """
+
+    X: pd.DataFrame
+    codes: NDArray[np.int32]
+    weights: NDArray[np.float64] | None
+    n_pseudo: int
+
+    def sha256(self) -> str:
+        """Hash the whole frame: two fits on the same hash see the same bits in the same order."""
+        digest = hashlib.sha256(pd.util.hash_pandas_object(self.X, index=False).to_numpy())
+        digest.update(self.codes.tobytes())
+        digest.update(b"" if self.weights is None else self.weights.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How accepted rows enter the training frame.
+
+    Parameters
+    ----------
+    labels
+        ``"hard"``: once, with the predicted class. ``"soft"``: once per class, weighted by its
+        probability.
+    pseudo_weight
+        Weight of an accepted row beside a labeled one's 1.0, or ``"confidence"``.
+    """
+
+    labels: Literal["hard", "soft"] = "hard"
+    pseudo_weight: float | Literal["confidence"] = 1.0
+
+    @property
+    def needed(self) -> bool:
+        """Whether the estimator has to take ``sample_weight``."""
+        return self.labels == "soft" or self.pseudo_weight != 1.0
+
+
+def training_rows(
+    labeled: pa.Table,
+    pseudo: pa.Table | None,
+    features: Sequence[Feature],
+    keys: Sequence[str],
+    weighting: Weighting,
+) -> TrainingRows:
+    """Join labeled and accepted rows into one frame, ordered by key.
+
+    Parameters
+    ----------
+    labeled
+        Columns `keys`, the features, ``code``.
+    pseudo
+        The same and ``confidence``; ``probabilities`` with soft labels. None for the seed model.
+    """
+    parts = [_Part.hard(labeled, features, keys, np.ones(labeled.num_rows))]
+    if pseudo is not None and pseudo.num_rows:
+        parts.append(_pseudo_part(pseudo, features, keys, weighting))
+    order = _key_order([part.keys for part in parts])
+    weights = np.concatenate([part.weights for part in parts])[order]
+    return TrainingRows(
+        X=pd.concat([part.X for part in parts], ignore_index=True, copy=False).iloc[order],
+        codes=np.concatenate([part.codes for part in parts])[order],
+        weights=weights if weighting.needed else None,
+        n_pseudo=pseudo.num_rows if pseudo is not None else 0,
+    )
+
+
+def fit(
+    estimator: BaseEstimator,
+    rows: TrainingRows,
+    classes: Sequence[Label],
+    *,
+    encoded_labels: bool = False,
+    named: bool = True,
+    previous: BaseEstimator | None = None,
+) -> BaseEstimator:
+    """Fit a copy of an estimator.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted; a pipeline gets the weights at its last step.
+    rows
+        The training frame.
+    classes
+        The labels by class index, ascending.
+    encoded_labels
+        Fit on class indices instead of labels.
+    named
+        Fit on the DataFrame, or on its bare matrix.
+    previous
+        A fitted model to go on from, as scikit-learn does for estimators with ``warm_start``.
+
+    Returns
+    -------
+    estimator
+        Fitted, set to predict on one thread.
+    """
+    model = deepcopy(previous) if previous is not None else clone(estimator)
+    X = rows.X if named else rows.X.to_numpy()
+    y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
+    params = {} if rows.weights is None else {_weight_name(model): rows.weights}
+    with_all_cores(model).fit(X, y, **params)
+    return _set_threads(model, None)
+
+
+def with_all_cores(estimator: BaseEstimator) -> BaseEstimator:
+    """Let an estimator use every core of the driver, unless its own parameters say how many."""
+    return _set_threads(estimator, -1, only=None)
+
+
+def _set_threads(
+    estimator: BaseEstimator, n_jobs: int | None, only: int | None = -1
+) -> BaseEstimator:
+    mine = {
+        name: n_jobs
+        for name, value in estimator.get_params(deep=True).items()
+        if name.split("__")[-1] == "n_jobs" and value == only
+    }
+    return estimator.set_params(**mine)
+
+
+def _weight_name(model: BaseEstimator) -> str:
+    return (
+        f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    keys: list[NDArray[Any]]
+    X: pd.DataFrame
+    codes: NDArray[np.int32]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def hard(
+        cls,
+        table: pa.Table,
+        features: Sequence[Feature],
+        keys: Sequence[str],
+        weights: NDArray[np.float64],
+    ) -> _Part:
+        return cls(
+            keys=[_key_column(table.column(key)) for key in keys],
+            X=to_frame(table, features),
+            codes=table.column(CODE).to_numpy().astype(np.int32),
+            weights=weights,
+        )
+
+    def repeated(self, rows: NDArray[np.intp]) -> _Part:
+        return _Part(
+            [key[rows] for key in self.keys],
+            self.X.iloc[rows],
+            self.codes[rows],
+            self.weights[rows],
+        )
+
+
+def _pseudo_part(
+    table: pa.Table, features: Sequence[Feature], keys: Sequence[str], weighting: Weighting
+) -> _Part:
+    confidence = table.column(CONFIDENCE).to_numpy()
+    by_confidence = weighting.pseudo_weight == "confidence"
+    weights = confidence if by_confidence else np.full(len(confidence), weighting.pseudo_weight)
+    part = _Part.hard(table, features, keys, np.asarray(weights, dtype=np.float64))
+    if weighting.labels == "hard":
+        return part
+    lists = table.column(PROBABILITIES).combine_chunks()
+    P = lists.flatten().to_numpy().reshape(table.num_rows, -1)
+    row, code = np.nonzero(P)
+    once_per_class = part.repeated(row)
+    return _Part(
+        once_per_class.keys,
+        once_per_class.X,
+        code.astype(np.int32),
+        once_per_class.weights * P[row, code],
+    )
+
+
+def _key_column(column: pa.ChunkedArray) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy()
+    return values
+
+
+def _key_order(parts: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.intp]:
+    """Sort by the first key, then the next; of equal keys the earlier part comes first."""
+    keys = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    return np.lexsort([_sortable(key) for key in reversed(keys)])
+
+
+def _sortable(key: NDArray[Any]) -> NDArray[Any]:
+    return key.astype(str) if key.dtype == object else key
+
+
+def label_array(values: Sequence[Any]) -> NDArray[Any]:
+    """Return labels as the array type that scikit-learn and skops handle best."""
+    return np.asarray(values)
+
+
+def class_codes(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.int32]:
+    """Map labels to class indices; -1 for a label that is not among the classes."""
+    index: Mapping[Label, int] = {label: code for code, label in enumerate(classes)}
+    return np.array([index.get(label, -1) for label in labels], dtype=np.int32)
