@@ -511,6 +511,10 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
 
 def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
+    model = parts.get("model")
+    if model == Model() and not parts.get("training", Training()).weighted:
+        return  # importing scikit-learn takes seconds, and its own defaults are right
+
     from spark_pseudolabel.core.estimators import check_estimator
 
     known = True
