@@ -10,12 +10,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, ValidationError
 
 from spark_pseudolabel.config_example import EXAMPLE
 from spark_pseudolabel.config_file import Source, read_overrides, read_yaml
-from spark_pseudolabel.config_problems import JsonSchema, choice, of_section, unknown_key
+from spark_pseudolabel.config_problems import (
+    JsonSchema,
+    choice,
+    of_section,
+    unknown_key,
+)
 from spark_pseudolabel.errors import ConfigError, Problem
 
 __all__ = [
@@ -78,7 +90,12 @@ class _Table(_Section):
     @property
     def sources(self) -> list[str]:
         """The keys that say where the rows are, as the file spells them."""
-        named = {"path": self.path, "table": self.table, "query": self.query, "from": self.from_}
+        named = {
+            "path": self.path,
+            "table": self.table,
+            "query": self.query,
+            "from": self.from_,
+        }
         return [key for key, value in named.items() if value is not None]
 
     @property
@@ -147,7 +164,9 @@ class Validation(_Table):
                 f"must be exactly one of fraction, path, table, query. Got {' and '.join(given)}."
             )
         if self.sources and self.group is not None:
-            raise _said("group splits the labeled rows, so it needs fraction; leave group out.")
+            raise _said(
+                "group splits the labeled rows, so it needs fraction; leave group out."
+            )
         return self
 
 
@@ -164,7 +183,9 @@ class Features(_Section):
     @model_validator(mode="after")
     def _not_both(self) -> Features:
         if self.include is not None and self.exclude:
-            raise _said("must have include or exclude, not both. Leave one of them out.")
+            raise _said(
+                "must have include or exclude, not both. Leave one of them out."
+            )
         return self
 
 
@@ -223,7 +244,8 @@ class Percentile(_Section):
 
 
 Selection = Annotated[
-    OneShot | Threshold | KBest | TopKPerClass | Percentile, Field(discriminator="policy")
+    OneShot | Threshold | KBest | TopKPerClass | Percentile,
+    Field(discriminator="policy"),
 ]
 POLICIES: dict[str, type[_Section]] = {
     "one_shot": OneShot,
@@ -330,7 +352,9 @@ def parse_config(
     check_estimators
         False where the caller brings fitted-to-be objects of its own.
     """
-    return _parse(Source.of(data), [], allow_import, dataframes=True, estimators=check_estimators)
+    return _parse(
+        Source.of(data), [], allow_import, dataframes=True, estimators=check_estimators
+    )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -375,7 +399,9 @@ def _parse(
     if not dataframes:
         checks.append(_no_dataframes)
     parts, found = _check_sections(source)
-    crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
+    crossed = [
+        source.problem(key, text) for check in checks for key, text in check(parts)
+    ]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
     if everything := [*problems, *found, *crossed, *unfit]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
@@ -403,7 +429,9 @@ def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
     return parts, problems
 
 
-def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, list[Problem]]:
+def _check_section(
+    source: Source, name: str, schema: JsonSchema
+) -> tuple[Any, list[Problem]]:
     field, value = Config.model_fields[name], source.data[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     node = schema["properties"][name]
@@ -411,7 +439,10 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
         policy = value.get("policy", "threshold")
         if policy not in POLICIES:
             return None, [source.problem("selection.policy", choice(POLICIES, policy))]
-        adapter, node = TypeAdapter(POLICIES[policy]), POLICIES[policy].model_json_schema()
+        adapter, node = (
+            TypeAdapter(POLICIES[policy]),
+            POLICIES[policy].model_json_schema(),
+        )
         value = {**value, "policy": policy}
     try:
         return adapter.validate_python(value), []
@@ -426,7 +457,10 @@ def _resolve(parts: Parts) -> Parts:
     if parts["mode"] != "sklearn":
         return parts
     selection = parts["selection"]
-    if "threshold" not in selection.model_fields_set and selection.policy == "threshold":
+    if (
+        "threshold" not in selection.model_fields_set
+        and selection.policy == "threshold"
+    ):
         selection = Threshold(threshold=0.75)
     return parts | {
         "selection": selection,
@@ -453,8 +487,10 @@ def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
         if table and table.from_ != "labeled" and not table.is_parquet_path:
             yield (
                 "id",
-                "must name the column with the rows' ids; it may be left out only where "
-                f"labeled and unlabeled are Parquet by path, and {name} is not.",
+                (
+                    "must name the column with the rows' ids; it may be left out only where "
+                    f"labeled and unlabeled are Parquet by path, and {name} is not."
+                ),
             )
             return
 
@@ -462,7 +498,10 @@ def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
 def _label_is_no_feature(parts: Parts) -> Iterator[tuple[str, str]]:
     labeled = parts.get("labeled")
     if labeled and "id" in parts and parts["id"] == labeled.label:
-        yield "id", f"must be another column than labeled.label. Both are {labeled.label!r}."
+        yield (
+            "id",
+            f"must be another column than labeled.label. Both are {labeled.label!r}.",
+        )
 
 
 def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -480,7 +519,9 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
         section = parts.get(name)
         for key in sorted(section.model_fields_set) if section else ():
             value = getattr(section, key)
-            if (name == "validation" or key in keys) and keys.get(key, object()) != value:
+            if (name == "validation" or key in keys) and keys.get(
+                key, object()
+            ) != value:
                 spelled = "from" if key == "from_" else key
                 yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
     selection = parts.get("selection")
@@ -509,7 +550,9 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
-def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
+def _estimators(
+    source: Source, parts: Parts, allow_import: Sequence[str]
+) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
     model = parts.get("model")
     if model == Model() and not parts.get("training", Training()).weighted:
@@ -520,7 +563,9 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
     known = True
     # From the source, so that another wrong key of the section does not hide an unknown name.
     for path in (("model",), ("model", "student")):
-        name = source.value((*path, "estimator")) or (path == ("model",) and Model().estimator)
+        name = source.value((*path, "estimator")) or (
+            path == ("model",) and Model().estimator
+        )
         params = source.value((*path, "params")) or {}
         if not isinstance(name, str) or not isinstance(params, dict):
             known = False if name else known
@@ -548,6 +593,8 @@ def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:
     if training.pseudo_weight != 1.0:
         yield (
             "training.pseudo_weight",
-            f"must be 1.0 with {learner.estimator}, which takes no weights. "
-            f"Got {training.pseudo_weight!r}.",
+            (
+                f"must be 1.0 with {learner.estimator}, which takes no weights. "
+                f"Got {training.pseudo_weight!r}."
+            ),
         )
