@@ -22,6 +22,7 @@ from spark_pseudolabel.report.document import (
     VerifyDocument,
     label_key,
 )
+from spark_pseudolabel.report.tally import accepted_by_class, left_out
 from spark_pseudolabel.report.words import clean, count, metric
 
 WIDTH = 100
@@ -141,7 +142,7 @@ METRIC_COLUMNS = ("accuracy", "balanced", "f1 macro", "log-loss")
 def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
     if not rounds:
         return ["  none"]
-    head, missing, tail = words.left_out(list(rounds), MOST_ROUNDS)  # type: ignore[arg-type]
+    head, missing, tail = left_out(rounds, MOST_ROUNDS)
     lines = _round_lines([*head, *tail], count)
     if max(map(_width, lines)) > WIDTH:
         lines = _round_lines([*head, *tail], lambda n: words.short_count(n or 0))
@@ -211,20 +212,6 @@ def _labels(report: Report) -> list[str]:
     ]
     lines = _table(["class", "accepted", "share"], body, "lrr")
     return lines + _more(len(accepted) - MOST_CLASSES, "classes")
-
-
-def accepted_by_class(report: Report) -> dict[str, int]:
-    """Return the rows accepted per label over the rounds that are used, in the model's order."""
-    used = [r for r in report.rounds if r.used]
-    if _relabels(report):
-        used = used[-1:]
-    names = [label_key(label) for label in report.classes]
-    return {name: sum(r.accepted_by_class.get(name, 0) for r in used) for name in names}
-
-
-def _relabels(report: Report) -> bool:
-    rounds = report.config.get("rounds")
-    return bool(rounds.get("relabel")) if isinstance(rounds, dict) else False
 
 
 def _outputs(report: Report) -> list[str]:

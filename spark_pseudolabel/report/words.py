@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from spark_pseudolabel.report.document import Metrics, ModelResult, Report, Round
+from spark_pseudolabel.report.document import Metrics, ModelResult, Report
 
 Level = Literal["good", "check", "bad"]
 
@@ -161,15 +161,6 @@ MEASURED_ON = {
     "oof": "labeled, out of fold",
     "test": "test rows",
 }
-
-
-def left_out(rounds: list[Round], most: int) -> tuple[list[Round], int, list[Round]]:
-    """Split rounds into a head, a number left out, and a tail, ``most`` in all."""
-    if len(rounds) <= most:
-        return rounds, 0, []
-    head = most // 3
-    tail = most - head
-    return rounds[:head], len(rounds) - most, rounds[-tail:]
 
 
 # --- numbers ------------------------------------------------------------------------------

@@ -1,0 +1,147 @@
+"""The report as one self-contained page: no scripts, no addresses, pictures as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from spark_pseudolabel.report import words
+from spark_pseudolabel.report.document import Report, label_key
+from spark_pseudolabel.report.tally import (
+    accepted_by_class,
+    class_names,
+    confident,
+    first_scored,
+    last_accepting,
+    left_out,
+)
+
+MOST_ROUNDS = 40
+MOST_COLUMNS = 12
+CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+def render_html(report: Mapping[str, Any]) -> str:
+    """Render ``report.json`` as a page; the same report gives the same bytes."""
+    data = Report.model_validate(report)
+    figures, failure = _figures(data)
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        report=data,
+        verdict=words.verdict(data),
+        comparisons=words.comparisons(data),
+        measured=words.measured(data),
+        classes=_classes(data),
+        by_round=left_out(data.rounds, MOST_COLUMNS),
+        rounds=left_out(data.rounds, MOST_ROUNDS),
+        cuts=_cuts(data),
+        figures=figures,
+        failure=failure,
+        out=words.out_path(data),
+        settings=list(_flat(data.config)),
+        versions=list(_flat(data.environment)),
+    )
+
+
+def _figures(report: Report) -> tuple[dict[str, Markup], str | None]:
+    """Draw the figures, or name what went wrong."""
+    try:
+        from spark_pseudolabel.report import figures
+
+        drawn = figures.draw(report)
+    except Exception as error:
+        # Plotting libraries break in many ways; pictures are not worth a finished run.
+        return {}, type(error).__name__
+    return {name: Markup(svg) for name, svg in drawn.items()}, None
+
+
+def _classes(report: Report) -> list[dict[str, Any]]:
+    """Return one line per class: rows accepted, their share, the last cut."""
+    accepted = accepted_by_class(report)
+    total = sum(accepted.values())
+    last = last_accepting(report)
+    cuts = last.threshold_by_class if last else {}
+    return [
+        {
+            "name": name,
+            "accepted": n,
+            "share": n / total if total else None,
+            "cut": cuts.get(name),
+        }
+        for name, n in accepted.items()
+    ]
+
+
+def _cuts(report: Report) -> dict[str, Any] | None:
+    """Return how many rows of the first round lie at or above some cuts, per class and in all."""
+    first = first_scored(report)
+    if first is None:
+        return None
+    by_class = {
+        name: [confident(first, name, cut) for cut in CUTS]
+        for name in class_names(report)
+    }
+    return {
+        "at": CUTS,
+        "all": [sum(column) for column in zip(*by_class.values(), strict=True)],
+        "by_class": by_class,
+        "candidates": first.candidates,
+    }
+
+
+def _flat(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as dotted keys."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from _flat(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        yield key, ", ".join(map(_plain, value)) or "none"
+    else:
+        yield key, _plain(value)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return label_key(value)
+    return str(value) if value != {} else "none"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "clean": words.clean,
+        "count": words.count,
+        "duration": words.seconds,
+        "metric": words.metric,
+        "percent": words.percent,
+        "points": words.points,
+        "rows": words.rows,
+        "sql_string": lambda text: "'" + str(text).replace("'", "''") + "'",
+        "python_string": repr,
+    }
+    environment.globals |= {
+        "MEASURED_ON": words.MEASURED_ON,
+        "rounds_word": words.rounds_word,
+    }
+    return environment
+
+
+def _template(name: str) -> str:
+    # Read through importlib: on a cluster the package may be a zip file.
+    return (resources.files(__package__) / "templates" / name).read_text(
+        encoding="utf-8"
+    )
