@@ -1,0 +1,69 @@
+"""Fixtures for all tests. Nothing here imports pyspark before a test asks for ``spark``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Workers run whatever `python3` is first on the PATH unless told otherwise. Set here and not in
+# the fixture, so that sessions which a test starts by itself or in a subprocess have it too.
+os.environ["PYSPARK_PYTHON"] = sys.executable
+# The name of a container often does not resolve; Spark would look it up and fail.
+os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+
+SPARK_SETTINGS = {
+    # Two tasks at once: code that is right only in one partition fails.
+    "spark.master": "local[2]",
+    # More than one, so that partition bugs show; not 200, which would take most of a test's time.
+    "spark.sql.shuffle.partitions": "2",
+    # Adaptive execution would merge two tiny partitions into one and hide the same bugs.
+    "spark.sql.adaptive.coalescePartitions.enabled": "false",
+    # A web server per session costs a second, and a port that may be taken.
+    "spark.ui.enabled": "false",
+    # No progress bar in the captured standard error of a failing test.
+    "spark.ui.showConsoleProgress": "false",
+    # What matters reaches Python as an exception.
+    "spark.log.level": "ERROR",
+    # The driver listens where the tests run, not on an address that a VPN may take away.
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    # toPandas and createDataFrame as in production, and without a silent way around Arrow.
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
+    # A worker that yields other columns than it declared is an error, not a shifted column.
+    "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
+    # A worker that dies in native code says where. The first is for UDFs, the second for the rest.
+    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
+    "spark.python.worker.faulthandler.enabled": "true",
+    # Timestamps read the same on every machine.
+    "spark.sql.session.timeZone": "UTC",
+}
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Give one session to all tests: starting a JVM takes seconds."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("tests")
+    for key, value in (SPARK_SETTINGS | _scratch(tmp_path_factory.mktemp("spark"))).items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+def _scratch(directory: Path) -> dict[str, str]:
+    """Keep tables and shuffle files out of the working directory and away from other runs."""
+    return {
+        "spark.sql.warehouse.dir": str(directory / "warehouse"),
+        "spark.local.dir": str(directory / "local"),
+    }
