@@ -20,8 +20,12 @@ PSEUDO: Final = "pseudo"
 FILE: Final = "file"
 ROW_INDEX: Final = "row_index"
 
-# Scored candidates, inside `_attempts` only: the label as its index in the model's classes.
-CODE: Final = "code"
-HASH: Final = "hash"
+# Scored candidates and training rows, inside `_attempts` and in memory only: prefixed, since they
+# stand beside the user's own columns. The code is the label's index in the model's classes.
+CODE: Final = "spl_code"
+HASH: Final = "spl_hash"
+SCORE: Final = "spl_confidence"
+CLASS_SCORES: Final = "spl_probabilities"
+INVALID: Final = "spl_reason"
 
-PUBLISHED: Final = (LABEL, CONFIDENCE, ROUND, MODEL, WEIGHT, PROBABILITIES)
+PUBLISHED: Final = (LABEL, CONFIDENCE, ROUND, MODEL, WEIGHT, PROBABILITIES, SOURCE, REASON)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from spark_pseudolabel.columns import CODE, CONFIDENCE, PROBABILITIES, REASON
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
 from spark_pseudolabel.core.features import Feature, to_frame, to_matrix
 
 DECIMALS = 6
@@ -101,18 +101,18 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     Returns
     -------
     RecordBatch
-        One row per input row, in order: the keys, ``code`` (int32, null where invalid),
-        ``confidence`` (float64, null where invalid), ``reason`` (string, null where valid) and,
-        if asked for, ``probabilities`` (list of float64).
+        One row per input row, in order: the keys, ``spl_code`` (int32, null where invalid),
+        ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string, null where
+        valid) and, if asked for, ``spl_probabilities`` (list of float64).
     """
     scores = score(batch, scorer)
     invalid = scores.code < 0
     columns = {key: batch.column(key) for key in scorer.keys}
     columns[CODE] = pa.array(scores.code, mask=invalid)
-    columns[CONFIDENCE] = pa.array(scores.confidence, mask=invalid)
-    columns[REASON] = _reason_column(scores.reasons, batch.num_rows)
+    columns[SCORE] = pa.array(scores.confidence, mask=invalid)
+    columns[INVALID] = _reason_column(scores.reasons, batch.num_rows)
     if scorer.probabilities:
-        columns[PROBABILITIES] = _lists(scores.probabilities, invalid)
+        columns[CLASS_SCORES] = _lists(scores.probabilities, invalid)
     return pa.RecordBatch.from_pydict(columns)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
-from spark_pseudolabel.columns import CODE, CONFIDENCE, PROBABILITIES
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
 from spark_pseudolabel.core.features import Feature, to_frame
 
 Label = str | int | bool
@@ -84,9 +84,10 @@ def training_rows(
     Parameters
     ----------
     labeled
-        Columns `keys`, the features, ``code``.
+        Columns `keys`, the features, ``spl_code``.
     pseudo
-        The same and ``confidence``; ``probabilities`` with soft labels. None for the seed model.
+        The same and ``spl_confidence``; ``spl_probabilities`` with soft labels. None for the seed
+        model.
     """
     parts = [_Part.hard(labeled, features, keys, np.ones(labeled.num_rows))]
     if pseudo is not None and pseudo.num_rows:
@@ -136,24 +137,20 @@ def fit(
     X = rows.X if named else rows.X.to_numpy()
     y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
     params = {} if rows.weights is None else {_weight_name(model): rows.weights}
-    with_all_cores(model).fit(X, y, **params)
-    return _set_threads(model, None)
+    _set_jobs(model, -1, where_unset=True).fit(X, y, **params)
+    return _set_jobs(model, None)
 
 
-def with_all_cores(estimator: BaseEstimator) -> BaseEstimator:
-    """Let an estimator use every core of the driver, unless its own parameters say how many."""
-    return _set_threads(estimator, -1, only=None)
-
-
-def _set_threads(
-    estimator: BaseEstimator, n_jobs: int | None, only: int | None = -1
+def _set_jobs(
+    estimator: BaseEstimator, n_jobs: int | None, where_unset: bool = False
 ) -> BaseEstimator:
-    mine = {
+    """Set ``n_jobs`` of an estimator and its parts: all cores to fit, one in each task to score."""
+    jobs = {
         name: n_jobs
         for name, value in estimator.get_params(deep=True).items()
-        if name.split("__")[-1] == "n_jobs" and value == only
+        if name.split("__")[-1] == "n_jobs" and (value is None or not where_unset)
     }
-    return estimator.set_params(**mine)
+    return estimator.set_params(**jobs)
 
 
 def _weight_name(model: BaseEstimator) -> str:
@@ -196,13 +193,13 @@ class _Part:
 def _pseudo_part(
     table: pa.Table, features: Sequence[Feature], keys: Sequence[str], weighting: Weighting
 ) -> _Part:
-    confidence = table.column(CONFIDENCE).to_numpy()
+    confidence = table.column(SCORE).to_numpy()
     by_confidence = weighting.pseudo_weight == "confidence"
     weights = confidence if by_confidence else np.full(len(confidence), weighting.pseudo_weight)
     part = _Part.hard(table, features, keys, np.asarray(weights, dtype=np.float64))
     if weighting.labels == "hard":
         return part
-    lists = table.column(PROBABILITIES).combine_chunks()
+    lists = table.column(CLASS_SCORES).combine_chunks()
     P = lists.flatten().to_numpy().reshape(table.num_rows, -1)
     row, code = np.nonzero(P)
     once_per_class = part.repeated(row)
@@ -227,11 +224,6 @@ def _key_order(parts: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.intp]:
 
 def _sortable(key: NDArray[Any]) -> NDArray[Any]:
     return key.astype(str) if key.dtype == object else key
-
-
-def label_array(values: Sequence[Any]) -> NDArray[Any]:
-    """Return labels as the array type that scikit-learn and skops handle best."""
-    return np.asarray(values)
 
 
 def class_codes(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.int32]:

@@ -1,0 +1,122 @@
+"""An estimator with everything around it that fitting and scoring need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.core.estimators import build_estimator, final_step, info_of
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import DECIMALS, Scorer, probe
+from spark_pseudolabel.core.preprocessing import with_preprocessing
+from spark_pseudolabel.core.training import Label, TrainingRows, fit
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How models of a run are made.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted, its preprocessing included.
+    encoded_labels
+        Fit on class indices instead of labels.
+    named
+        Fit on named columns, or on the bare matrix as scikit-learn's own self-training does.
+    decimals
+        Decimals that probabilities are rounded to; None keeps them raw.
+    """
+
+    estimator: BaseEstimator
+    encoded_labels: bool = False
+    named: bool = True
+    decimals: int | None = DECIMALS
+
+    @property
+    def warm(self) -> bool:
+        """Whether every fit goes on from the model before it."""
+        return not self.named and bool(getattr(final_step(self.estimator), "warm_start", False))
+
+    def fit(
+        self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
+    ) -> BaseEstimator:
+        """Fit a model on a training frame; see :func:`spark_pseudolabel.core.training.fit`."""
+        return fit(
+            self.estimator,
+            rows,
+            classes,
+            encoded_labels=self.encoded_labels,
+            named=self.named,
+            previous=previous if self.warm else None,
+        )
+
+    def scorer(
+        self,
+        model: BaseEstimator,
+        features: Sequence[Feature],
+        example: TrainingRows,
+        keys: Sequence[str] = (),
+        *,
+        probabilities: bool = False,
+    ) -> Scorer:
+        """Prepare a fitted model for scoring.
+
+        Parameters
+        ----------
+        model
+            Fitted by this learner.
+        features
+            Its input columns.
+        example
+            Rows of the training frame; one is used to find out which numbers the model takes.
+        keys
+            Columns to carry along.
+        probabilities
+            Whether the probabilities of all classes are wanted.
+        """
+        X = example.X if self.named else example.X.to_numpy()
+        return Scorer(
+            model,
+            tuple(features),
+            tuple(keys),
+            named=self.named,
+            decimals=self.decimals,
+            probabilities=probabilities,
+            takes_nan=probe(model, X, np.nan),
+            takes_inf=probe(model, X, np.inf),
+        )
+
+
+def registered_learner(
+    name: str,
+    params: Mapping[str, Any],
+    features: Sequence[Feature],
+    random_state: int,
+    *,
+    like_sklearn: bool = False,
+) -> Learner:
+    """Make a learner from the registry.
+
+    Parameters
+    ----------
+    name, params
+        The estimator; see :func:`spark_pseudolabel.core.estimators.check_estimator`.
+    features
+        What it is fitted on; decides the default preprocessing.
+    random_state
+        Seed of the estimator, unless `params` has one.
+    like_sklearn
+        No preprocessing, no names, raw probabilities: exactly what ``SelfTrainingClassifier``
+        does with the estimator.
+    """
+    info = info_of(name)
+    estimator = build_estimator(name, params, random_state)
+    if like_sklearn:
+        return Learner(estimator, info.encoded_labels, named=False, decimals=None)
+    estimator = with_preprocessing(estimator, info, features, random_state)
+    return Learner(estimator, info.encoded_labels)

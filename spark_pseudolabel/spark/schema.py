@@ -1,0 +1,205 @@
+"""Which columns a model sees, and what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_pseudolabel.config import Features
+from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
+from spark_pseudolabel.errors import InputError
+
+LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
+KEY_TYPES = (T.StringType, T.IntegralType)
+
+_KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
+    (T.BooleanType, "boolean"),
+    (T.NumericType, "numeric"),
+    (T.DateType, "date"),
+    (T.TimestampType, "timestamp"),
+    (T.TimestampNTZType, "timestamp"),
+    (T.StringType, "category"),
+)
+
+
+def feature_names(
+    labeled: DataFrame, pool: DataFrame, settings: Features, not_features: Sequence[str]
+) -> list[str]:
+    """Name the model's input columns, in the order of the labeled table.
+
+    Parameters
+    ----------
+    labeled, pool
+        The tables; a feature must be in both.
+    settings
+        What to include or exclude; all shared columns unless said.
+    not_features
+        Id, label and group.
+    """
+    if settings.include is not None:
+        _require_in_both(settings.include, labeled, pool, "features.include")
+        return list(settings.include)
+    _require_known((*settings.exclude, *settings.text), labeled, pool)
+    left_out = {*not_features, *settings.exclude}
+    names = [c for c in labeled.columns if c in set(pool.columns) and c not in left_out]
+    if not names:
+        raise InputError(
+            f"labeled and unlabeled must share at least one feature column. labeled has "
+            f"{labeled.columns}, unlabeled has {pool.columns}.",
+            code="no_features",
+        )
+    return names
+
+
+def find_features(
+    names: Sequence[str], labeled: DataFrame, pool: DataFrame, settings: Features
+) -> tuple[Feature, ...]:
+    """Say what each column is; vector widths and free text are settled by :func:`settle`.
+
+    Raises
+    ------
+    InputError
+        If a column is of a type no model takes, or of types in the two tables that do not widen.
+    """
+    return tuple(
+        Feature(
+            name,
+            kind=_kind(name, labeled.schema[name].dataType, pool.schema[name].dataType, settings),
+            type=pool.schema[name].dataType.simpleString(),
+        )
+        for name in names
+    )
+
+
+def settle(
+    features: Sequence[Feature], labeled: pa.Table, settings: Features
+) -> tuple[Feature, ...]:
+    """Complete features by what the labeled rows hold: vector widths, text or category."""
+    return tuple(_settled(feature, labeled.column(feature.name), settings) for feature in features)
+
+
+def select_features(rows: DataFrame, features: Sequence[Feature]) -> list[Column]:
+    """Return the feature columns in a form that Arrow takes: Spark ML vectors as arrays."""
+    return [_arrow_column(rows, feature.name) for feature in features]
+
+
+def type_name(rows: DataFrame, column: str) -> str:
+    """Return a column's type in Spark's own words, such as ``bigint``."""
+    return rows.schema[column].dataType.simpleString()
+
+
+def require_type(
+    rows: DataFrame, column: str, allowed: tuple[type[T.DataType], ...], name: str, words: str
+) -> None:
+    """Refuse a column of another type than allowed."""
+    found = rows.schema[column].dataType
+    if not isinstance(found, allowed):
+        raise InputError(
+            f"{name} column {column!r} must be {words}. It is {found.simpleString()}: cast it.",
+            code="bad_type",
+            where=column,
+        )
+
+
+def _require_in_both(names: Sequence[str], labeled: DataFrame, pool: DataFrame, key: str) -> None:
+    for rows, table in ((labeled, "labeled"), (pool, "unlabeled")):
+        missing = [name for name in names if name not in rows.columns]
+        if missing:
+            raise InputError(
+                f"{table} lacks columns {missing} named in {key}. It has {rows.columns}.",
+                code="missing_column",
+                where=missing[0],
+            )
+
+
+def _require_known(names: Sequence[str], labeled: DataFrame, pool: DataFrame) -> None:
+    known = {*labeled.columns, *pool.columns}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"features names columns {unknown} that no table has. labeled has {labeled.columns}.",
+            code="missing_column",
+            where=unknown[0],
+        )
+
+
+def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) -> Kind:
+    kind, other = _kind_of(labeled, name, "labeled"), _kind_of(pool, name, "unlabeled")
+    if kind != other:
+        raise InputError(
+            f"Feature {name!r} must have the same type in both tables (numbers widen to double). "
+            f"It is {labeled.simpleString()} in labeled and {pool.simpleString()} in unlabeled: "
+            "cast one, or leave it out by features.exclude.",
+            code="type_differs",
+            where=name,
+        )
+    if name in settings.text and kind != "category":
+        raise InputError(
+            f"features.text names {name!r}, which must be a string column. It is "
+            f"{pool.simpleString()}.",
+            code="bad_type",
+            where=name,
+        )
+    return "text" if name in settings.text else kind
+
+
+def _kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
+    if _is_vector(data_type):
+        return "vector"
+    for spark_type, kind in _KINDS:
+        if isinstance(data_type, spark_type):
+            return kind
+    raise InputError(
+        f"{table} column {name!r} is {data_type.simpleString()}, which no model takes. Cast it, "
+        "or leave it out by features.exclude.",
+        code="bad_type",
+        where=name,
+    )
+
+
+def _is_vector(data_type: T.DataType) -> bool:
+    is_numbers = isinstance(data_type, T.ArrayType) and isinstance(
+        data_type.elementType, T.NumericType
+    )
+    return is_numbers or _is_ml_vector(data_type)
+
+
+def _is_ml_vector(data_type: T.DataType) -> bool:
+    return isinstance(data_type, T.UserDefinedType) and data_type.simpleString() == "vector"
+
+
+def _arrow_column(rows: DataFrame, name: str) -> Column:
+    if _is_ml_vector(rows.schema[name].dataType):
+        return vector_to_array(F.col(name)).alias(name)
+    return F.col(name)
+
+
+def _settled(feature: Feature, column: pa.ChunkedArray, settings: Features) -> Feature:
+    if feature.kind == "vector":
+        return _replace(feature, width=_width(feature, column))
+    if feature.kind == "category" and feature.name not in settings.text:
+        return _replace(feature, kind=kind_of_strings(column.to_pylist()))
+    return feature
+
+
+def _replace(feature: Feature, **changes: Any) -> Feature:
+    return Feature(**{**feature.to_dict(), **changes})
+
+
+def _width(feature: Feature, column: pa.ChunkedArray) -> int:
+    lengths = pc.min_max(pc.list_value_length(column)).as_py()
+    if lengths["min"] is None or lengths["min"] != lengths["max"] or lengths["min"] == 0:
+        raise InputError(
+            f"Every vector in {feature.name!r} must have the same number of values, at least 1. "
+            f"In the labeled rows they have from {lengths['min']} to {lengths['max']}.",
+            code="vector_length",
+            where=feature.name,
+        )
+    return int(lengths["min"])

@@ -1,0 +1,97 @@
+"""Counting scored rows and applying a plan to them: Spark counts, ``core.rules`` decides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from spark_pseudolabel.columns import CODE, SCORE
+from spark_pseudolabel.core.counts import Counts, Key
+from spark_pseudolabel.core.rules import Cut, Plan
+
+BIN = "spl_bin"
+
+
+@dataclass(frozen=True)
+class SparkCandidates:
+    """The scored rows of a round, as :class:`spark_pseudolabel.core.counts.Candidates`.
+
+    Parameters
+    ----------
+    scored
+        Stored scored rows; read again for every question, so they must not be recomputed.
+    keys
+        Their key columns.
+    n_classes
+        Number of classes.
+    """
+
+    scored: DataFrame
+    keys: tuple[str, ...]
+    n_classes: int
+
+    @cached_property
+    def _bins(self) -> list[tuple[int | None, int | None, int]]:
+        rows = self.scored.groupBy(CODE, confidence_bin().alias(BIN)).count().collect()
+        return [(row[CODE], row[BIN], row["count"]) for row in rows]
+
+    @property
+    def invalid(self) -> int:
+        """Rows without a score."""
+        return sum(count for code, _, count in self._bins if code is None)
+
+    def counts(self) -> Counts:
+        """Count valid candidates by class and bin; an action, once."""
+        valid = [(code, bin_, n) for code, bin_, n in self._bins if code is not None]
+        return Counts.from_rows(self.n_classes, valid)  # type: ignore[arg-type]
+
+    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the distinct confidences inside one bin and their counts; an action."""
+        inside = self.scored.filter(_of_classes(codes) & (confidence_bin() == bin_))
+        rows = inside.groupBy(SCORE).count().collect()
+        return np.array([row[SCORE] for row in rows]), np.array([row["count"] for row in rows])
+
+    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
+        """Return the n-th lowest key among rows that tie; an action."""
+        tied = self.scored.filter(_of_classes(codes) & (F.col(SCORE) == F.lit(confidence)))
+        lowest = tied.select(*self.keys).orderBy(*self.keys).limit(n)
+        last = lowest.orderBy(*[F.col(key).desc() for key in self.keys]).limit(1).collect()[0]
+        return tuple(last)
+
+
+def confidence_bin() -> Column:
+    """Return the confidence's bin; the same arithmetic as ``core.counts.bin_of``."""
+    return F.floor(F.rint(F.col(SCORE) * 1e6) / 1000).cast("int")
+
+
+def accepted_by(plan: Plan, keys: Sequence[str]) -> Column:
+    """Return the plan's decision as a condition on scored rows; invalid rows are not accepted."""
+    codes_by_cut: dict[Cut, list[int]] = defaultdict(list)
+    for code, cut in enumerate(plan.cuts):
+        if cut is not None:
+            codes_by_cut[cut].append(code)
+    parts = [_of_classes(codes) & _above(cut, keys) for cut, codes in codes_by_cut.items()]
+    return F.coalesce(reduce(Column.__or__, parts, F.lit(False)), F.lit(False))
+
+
+def _of_classes(codes: Sequence[int]) -> Column:
+    return F.col(CODE).isin(list(codes))
+
+
+def _above(cut: Cut, keys: Sequence[str]) -> Column:
+    above = F.col(SCORE) > F.lit(cut.confidence)
+    at = F.col(SCORE) == F.lit(cut.confidence)
+    if isinstance(cut.ties, tuple):
+        # Spark compares structs field by field, which is the order of the keys.
+        key = F.struct(*[F.col(key) for key in keys])
+        last = F.struct(*[F.lit(value) for value in cut.ties])
+        return above | (at & (key <= last))
+    return above | at if cut.ties == "all" else above

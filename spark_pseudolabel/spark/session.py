@@ -1,0 +1,137 @@
+"""The Spark session: found or started, quiet, and with this package on its executors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+import spark_pseudolabel
+from spark_pseudolabel.config import SparkSettings
+from spark_pseudolabel.errors import InputError
+
+DEFAULTS: Mapping[str, str] = {
+    "spark.app.name": "spark-pseudolabel",
+    # Its console bar and its log would be drawn across ours.
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    # A segfault in a worker otherwise shows as "exited unexpectedly" and nothing more.
+    "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
+    "spark.python.worker.faulthandler.enabled": "true",
+    # Few, narrow shuffles only: 200 partitions would cost more than what is in them.
+    "spark.sql.shuffle.partitions": "16",
+    # The default pattern leaves account keys of object stores in the UI and the event log.
+    "spark.redaction.regex": "(?i)secret|password|token|credential|access[.]?key|account[.]?key"
+    "|private[.]?key|api[.]?key|sas",
+}
+
+# What changes with the session and not with the labels: set on a session that we were given, too.
+RUNTIME: Mapping[str, str] = {
+    # Timestamps become seconds since 1970 in UTC wherever a run takes place.
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+
+
+def get_session(settings: SparkSettings) -> SparkSession:
+    """Return the active session, or start one.
+
+    Parameters
+    ----------
+    settings
+        ``master`` and ``conf``. Under spark-submit, its own master holds where none is set.
+
+    Raises
+    ------
+    InputError
+        Under Spark Connect, which has no broadcast variables, or when the session can't start.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", _worker_python(settings.master))
+    builder = SparkSession.builder
+    for key, value in {**DEFAULTS, **RUNTIME, **settings.conf}.items():
+        builder = builder.config(key, value)
+    if settings.master or not _submitted():
+        builder = builder.master(settings.master or "local[*]")
+    with _jvm_noise_in_a_file() as log:
+        try:
+            spark = builder.getOrCreate()
+        except Exception as error:
+            raise InputError(
+                f"Spark did not start: {str(error).splitlines()[0]} Its log is {log}.",
+                code="no_spark",
+            ) from error
+    return prepare(spark)
+
+
+def prepare(spark: SparkSession) -> SparkSession:
+    """Make a session fit for a run: quiet, in UTC, with this package on its executors."""
+    if type(spark).__module__.startswith("pyspark.sql.connect"):
+        raise InputError(
+            "This needs a classic Spark session: Spark Connect has no broadcast variables. On "
+            "Databricks, switch the cluster to Dedicated access mode.",
+            code="spark_connect",
+        )
+    for key, value in RUNTIME.items():
+        spark.conf.set(key, value)
+    spark.sparkContext.setLogLevel("ERROR")
+    if not is_local(spark):
+        _ship_package(spark)
+    return spark
+
+
+def is_local(spark: SparkSession) -> bool:
+    """Whether executors are threads of this machine's driver, which see what the driver sees."""
+    return spark.sparkContext.master.startswith("local[") or spark.sparkContext.master == "local"
+
+
+def _submitted() -> bool:
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _worker_python(master: str | None) -> str:
+    # Local workers would take whatever "python3" is on the PATH, without our libraries; a
+    # cluster's workers have no reason to know the driver's path.
+    local = master is None or master.startswith("local")
+    return sys.executable if local and not _submitted() else "python3"
+
+
+def _ship_package(spark: SparkSession) -> None:
+    """Send this package's source to the executors, so that nobody has to install it there."""
+    source = Path(spark_pseudolabel.__file__).parent
+    if not source.is_dir():  # running from an archive that spark-submit has sent already
+        return
+    target = Path(tempfile.mkdtemp(prefix="spark-pseudolabel-"))
+    stage = target / "stage"
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(source, stage / source.name, ignore=ignore)
+    archive = shutil.make_archive(str(target / "spark_pseudolabel"), "zip", stage)
+    spark.sparkContext.addPyFile(archive)
+    shutil.rmtree(target)
+
+
+@contextlib.contextmanager
+def _jvm_noise_in_a_file() -> Iterator[str]:
+    """Let a JVM that starts here inherit a file as standard error instead of the terminal.
+
+    What Spark prints before its log level can be set (and what its workers print later) belongs
+    into a log; the file stays in the temporary directory for whoever looks for a crash.
+    """
+    if _submitted() or SparkSession.getActiveSession() is not None:
+        yield "Spark's own"
+        return
+    handle, name = tempfile.mkstemp(prefix="spark-pseudolabel-", suffix=".log")
+    terminal = os.dup(2)
+    try:
+        sys.stderr.flush()
+        os.dup2(handle, 2)
+        yield name
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(handle)

@@ -1,0 +1,237 @@
+"""Tables as users name them, opened and checked before anything is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.store.files import FileInfo, Files
+from spark_pseudolabel.store.layout import is_hidden
+
+CSV_DEFAULTS: Mapping[str, str] = {"header": "true", "inferSchema": "true"}
+
+# Read as plain Parquet, these would return rows that their own log has deleted.
+_TABLE_FORMATS: Mapping[str, str] = {
+    "_delta_log": "delta",
+    "metadata": "iceberg",
+    ".hoodie": "hudi",
+}
+
+_HIDES_LOSS = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
+
+
+class TableSettings(Protocol):
+    """What the sections of a configuration that name a table have in common."""
+
+    path: str | None
+    table: str | None
+    query: str | None
+    format: str
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """An opened table.
+
+    Parameters
+    ----------
+    name
+        How messages call it, such as ``labeled``.
+    rows
+        Its rows with all columns; with ``file`` and ``row_index`` if the user has no id.
+    files
+        The data files, where it is given by path; None for tables, queries and DataFrames.
+    """
+
+    name: str
+    rows: DataFrame
+    files: tuple[FileInfo, ...] | None = None
+
+
+def open_table(
+    spark: SparkSession, settings: TableSettings, name: str, *, positions: bool = False
+) -> Table:
+    """Open a table of the configuration.
+
+    Parameters
+    ----------
+    settings
+        Its section.
+    name
+        How messages call it: the section's name.
+    positions
+        Add ``file`` and ``row_index``, which identify a row of a Parquet directory.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, is empty, damaged or of another format than said.
+    """
+    refuse_hidden_loss(spark)
+    try:
+        if settings.path is not None:
+            return _open_path(spark, settings, name, positions)
+        if settings.table is not None:
+            return Table(name, spark.table(settings.table))
+        return Table(name, spark.sql(str(settings.query)))
+    except PySparkException as error:
+        raise _unreadable(settings, name, error) from error
+
+
+def refuse_hidden_loss(spark: SparkSession) -> None:
+    """Refuse settings with which Spark leaves out damaged files without a word."""
+    for key in _HIDES_LOSS:
+        if str(spark.conf.get(key, "false")).lower() == "true":
+            raise InputError(
+                f"{key} must be false: damaged files would be left out without a word.",
+                code="hides_loss",
+                where=key,
+            )
+
+
+def list_data(spark: SparkSession, path: str) -> tuple[FileInfo, ...]:
+    """List a directory's data files as Spark would read them."""
+    files, root = files_for(spark, path)
+    return tuple(info for info in files.list(root) if not is_hidden(info.path))
+
+
+def require_columns(rows: DataFrame, columns: Sequence[str], name: str) -> None:
+    """Refuse a table that lacks a column, naming what it has."""
+    missing = [column for column in columns if column not in rows.columns]
+    if missing:
+        raise InputError(
+            f"{name} lacks columns {missing}. It has {rows.columns}.",
+            code="missing_column",
+            where=missing[0],
+        )
+
+
+def with_hash(rows: DataFrame, columns: Sequence[str], random_state: int) -> DataFrame:
+    """Add a hash of the row's identity: all chance in a run comes from it.
+
+    The text of the values is hashed, so that an integer id hashes alike in a table where it is
+    an int and in one where it is a bigint.
+    """
+    text = F.concat_ws("\x01", *[F.col(column).cast("string") for column in columns])
+    return rows.withColumn(HASH, F.xxhash64(text, F.lit(random_state).cast("bigint")))
+
+
+def to_arrow(rows: DataFrame) -> pa.Table:
+    """Collect rows to the driver; an action."""
+    return rows.toArrow()
+
+
+def _open_path(spark: SparkSession, settings: TableSettings, name: str, positions: bool) -> Table:
+    path = str(settings.path)
+    files, root = files_for(spark, path)
+    _check_exists(files, root, path, name)
+    listed = list_data(spark, path)
+    _check_format(files, root, settings, name)
+    _check_files(files, root, listed, settings, name)
+    defaults = CSV_DEFAULTS if settings.format == "csv" else {}
+    reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})
+    rows = reader.load(path)
+    return Table(name, _with_positions(spark, rows, path) if positions else rows, listed)
+
+
+def _with_positions(spark: SparkSession, rows: DataFrame, path: str) -> DataFrame:
+    jvm: Any = spark._jvm
+    hadoop_path = jvm.org.apache.hadoop.fs.Path(path)
+    filesystem = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore[attr-defined]
+    base = filesystem.makeQualified(hadoop_path).toUri().toString()
+    # Spark writes local files as file:///a, Hadoop as file:/a.
+    full = F.regexp_replace(F.col("_metadata.file_path"), r"^(\w+):/{1,3}", "$1:/")
+    start = len(base.rstrip("/").replace(":///", ":/", 1)) + 2
+    relative = F.substring(full, start, 1 << 20)
+    file = F.when(F.length(relative) == 0, F.col("_metadata.file_name")).otherwise(relative)
+    return rows.select(
+        "*", file.alias(FILE), F.col("_metadata.row_index").cast("bigint").alias(ROW_INDEX)
+    )
+
+
+def _check_exists(files: Files, root: str, path: str, name: str) -> None:
+    if any(character in path for character in "*?[{"):
+        raise InputError(
+            f"{name}.path must be a file or a directory, not a pattern. Got {path!r}.",
+            code="bad_path",
+            where=path,
+        )
+    if not files.exists(root):
+        raise InputError(
+            f"{name}.path {path!r} does not exist. Relative paths are relative to the working "
+            "directory.",
+            code="missing_path",
+            where=path,
+        )
+
+
+def _check_format(files: Files, root: str, settings: TableSettings, name: str) -> None:
+    if settings.format != "parquet":
+        return
+    for marker, table_format in _TABLE_FORMATS.items():
+        inside = files.names(f"{root}/{marker}")
+        is_iceberg = any(entry.endswith(".metadata.json") for entry in inside)
+        if inside and (marker != "metadata" or is_iceberg):
+            raise InputError(
+                f"{name}.path {settings.path!r} is a {table_format} table: read as Parquet it "
+                f"would return deleted rows. Write format: {table_format}, or name it by table:.",
+                code="table_format",
+                where=str(settings.path),
+            )
+
+
+def _check_files(
+    files: Files, root: str, listed: Sequence[FileInfo], settings: TableSettings, name: str
+) -> None:
+    if not listed:
+        raise InputError(
+            f"{name}.path {settings.path!r} holds no files.", code="no_files", where=settings.path
+        )
+    for info in listed:
+        if info.bytes == 0:
+            raise _damaged(settings, name, info, "is empty (0 bytes)")
+    if settings.format == "parquet":
+        with ThreadPoolExecutor(max_workers=8) as threads:
+            list(threads.map(lambda info: _check_footer(files, root, info, settings, name), listed))
+
+
+def _check_footer(
+    files: Files, root: str, info: FileInfo, settings: TableSettings, name: str
+) -> None:
+    full = f"{root}/{info.path}" if info.path else root
+    try:
+        with files.open_input(full) as stream:
+            pq.read_metadata(stream)
+    except (pa.ArrowInvalid, OSError) as error:
+        what = f"is no whole Parquet file ({str(error).splitlines()[0]})"
+        raise _damaged(settings, name, info, what) from error
+
+
+def _damaged(settings: TableSettings, name: str, info: FileInfo, what: str) -> InputError:
+    where = f"{settings.path}/{info.path}" if info.path else str(settings.path)
+    return InputError(
+        f"{name}: {where} {what}. Write it again, or take it out of the directory.",
+        code="damaged_file",
+        where=where,
+    )
+
+
+def _unreadable(settings: TableSettings, name: str, error: PySparkException) -> InputError:
+    what = settings.path or settings.table or settings.query
+    return InputError(
+        f"{name} {what!r} can't be read: {str(error).splitlines()[0]}",
+        code=(error.getCondition() or "unreadable").lower(),
+        where=what,
+    )
