@@ -1,0 +1,1 @@
+"""What a run leaves on disk: files, manifests, models; never imports pyspark."""

@@ -1,0 +1,347 @@
+"""Few operations on one file system: the only ones the store is built from.
+
+What the store needs beyond ordinary reading and writing is *put if absent*: of any number of
+writers exactly one wins, and a winner's bytes survive a crash. Each file system reaches that its
+own way; an implementation that cannot says so instead of pretending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+from uuid import uuid4
+
+from spark_pseudolabel.errors import InputError
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+
+# FUSE mounts and some network file systems refuse hard links with one of these (delta-rs #1868).
+_LINKS_REFUSED = frozenset(
+    {
+        errno.EPERM,
+        errno.EACCES,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.ENOSYS,
+        errno.EMLINK,
+    }
+)
+# Some file systems do not know fsync of a directory; they have no weaker promise to offer.
+_FSYNC_UNKNOWN = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+@dataclass(frozen=True, order=True)
+class FileInfo:
+    """One file as a listing shows it.
+
+    Parameters
+    ----------
+    path
+        Relative to the listed directory, with ``/``; empty if the listed path is itself a file.
+    bytes
+        Length.
+    mtime_ns
+        Time of the last change in nanoseconds, None where the file system does not tell.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int | None = None
+
+
+# Names for results: inside a class with a method `list`, `list[...]` would mean the method.
+Names = list[str]
+Listing = list[FileInfo]
+
+
+class Files(Protocol):
+    """One file system; every path is full (absolute path or URI)."""
+
+    def read(self, path: str) -> bytes:
+        """Return the whole content; FileNotFoundError if there is none."""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create `path` with `data`, durably and whole; False if it exists already."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write `path`, whatever was there; for information only, never for decisions."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file or directory is there."""
+
+    def names(self, path: str) -> Names:
+        """Return the sorted names directly below a directory, none if it is missing."""
+
+    def list(self, path: str) -> Listing:
+        """Return all files below `path`, sorted by path, none if it is missing."""
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a file, or a directory with all that it holds; silent if missing."""
+
+    def rename_dir(self, src: str, dst: str) -> None:
+        """Give a directory another name; FileExistsError if that exists."""
+
+    def make_dirs(self, path: str) -> None:
+        """Create a directory and its parents; silent if it exists."""
+
+    def open_input(self, path: str) -> BinaryIO:
+        """Open a file for reading; the result can seek and serves pyarrow."""
+
+    def sync(self, root: str, paths: Iterable[str]) -> None:
+        """Make files that others wrote below `root` survive a crash of the machine."""
+
+
+def scheme_of(uri: str) -> str:
+    """Return the lower-case scheme of a URI, empty for a plain path.
+
+    Examples
+    --------
+    >>> scheme_of("s3a://bucket/out"), scheme_of("out/income"), scheme_of("file:///tmp")
+    ('s3a', '', 'file')
+    """
+    match = _SCHEME.match(uri)
+    return match.group(1).lower() if match else ""
+
+
+def join(root: str, relative: str) -> str:
+    """Return the full path of `relative` below `root`; `root` itself if `relative` is empty."""
+    return f"{root.rstrip('/')}/{relative}" if relative else root
+
+
+def open_files(uri: str) -> tuple[Files, str]:
+    """Choose the file system of a path or URI without starting a JVM.
+
+    Parameters
+    ----------
+    uri
+        A plain path, a ``file:`` URI, or a URI that pyarrow can open (s3, gs, hdfs, abfs).
+
+    Returns
+    -------
+    tuple
+        The file system and the normalized full path (absolute for local ones, no slash at the
+        end).
+
+    Raises
+    ------
+    InputError
+        If no file system serves the scheme.
+    """
+    if scheme_of(uri) in ("", "file"):
+        return LocalFiles(), os.path.abspath(local_path(uri))
+    # Imported late: a local `status` must not wait for pyarrow.
+    from spark_pseudolabel.store.arrow_files import ArrowFiles
+
+    return ArrowFiles.for_uri(uri), uri.rstrip("/")
+
+
+def local_path(path: str) -> str:
+    """Return the plain path of a path or ``file:`` URI.
+
+    Nothing is percent-decoded: Hadoop does not either when it is given a string.
+
+    Examples
+    --------
+    >>> local_path("file:///tmp/a"), local_path("file:/tmp/a"), local_path("a b")
+    ('/tmp/a', '/tmp/a', 'a b')
+    """
+    if scheme_of(path) != "file":
+        return path
+    rest = path.split(":", 1)[1]
+    if not rest.startswith("//"):
+        return rest
+    host, slash, tail = rest[2:].partition("/")
+    if host not in ("", "localhost"):
+        raise InputError(
+            f"A file: URI must not name a host. Got {path!r}; write file:///path or a plain path.",
+            where=path,
+        )
+    return slash + tail
+
+
+class LocalFiles:
+    """The local disk, or what is mounted on it.
+
+    Hadoop's own local file system checks for existence and then acts, so two writers can both
+    win; here a hard link decides, which is atomic on every POSIX file system that has it.
+    """
+
+    def read(self, path: str) -> bytes:
+        with open(local_path(path), "rb") as file:
+            return file.read()
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        target = local_path(path)
+        self.make_dirs(os.path.dirname(target))
+        temp = _write_temp(target, data)
+        try:
+            won = _link(temp, target)
+            if won:
+                _fsync_dir(os.path.dirname(target))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temp)
+        return won
+
+    def replace(self, path: str, data: bytes) -> None:
+        target = local_path(path)
+        self.make_dirs(os.path.dirname(target))
+        temp = _write_temp(target, data)
+        try:
+            os.replace(temp, target)
+        except BaseException:
+            os.unlink(temp)
+            raise
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(local_path(path))
+
+    def names(self, path: str) -> Names:
+        try:
+            return sorted(os.listdir(local_path(path)))
+        except FileNotFoundError:
+            return []
+
+    def list(self, path: str) -> Listing:
+        root = local_path(path)
+        if os.path.isfile(root):
+            return [_info(root, "")]
+        return sorted(_walk(root, "", set()))
+
+    def delete_tree(self, path: str) -> None:
+        target = local_path(path)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.isdir(target) and not os.path.islink(target):
+                shutil.rmtree(target)
+            else:
+                os.unlink(target)
+
+    def rename_dir(self, src: str, dst: str) -> None:
+        source, target = local_path(src), local_path(dst)
+        # POSIX rename would silently replace an empty directory.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "cannot rename: target exists", target)
+        self.make_dirs(os.path.dirname(target))
+        os.rename(source, target)
+        _fsync_dir(os.path.dirname(target))
+        _fsync_dir(os.path.dirname(source))
+
+    def make_dirs(self, path: str) -> None:
+        target = os.path.abspath(local_path(path))
+        missing = []
+        while not os.path.isdir(target):
+            missing.append(target)
+            target = os.path.dirname(target)
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
+            _fsync_dir(os.path.dirname(folder))
+
+    def open_input(self, path: str) -> BinaryIO:
+        return open(local_path(path), "rb")
+
+    def sync(self, root: str, paths: Iterable[str]) -> None:
+        top = os.path.abspath(local_path(root))
+        folders: set[str] = set()
+        for path in paths:
+            target = os.path.abspath(local_path(path))
+            _fsync(target)
+            folders.update(_folders_between(top, target))
+        for folder in sorted(folders, reverse=True):
+            _fsync_dir(folder)
+
+
+def _write_temp(target: str, data: bytes) -> str:
+    folder, name = os.path.split(target)
+    temp = os.path.join(folder, f".{name}.{uuid4().hex}.tmp")
+    try:
+        with open(temp, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temp)
+        raise
+    return temp
+
+
+def _link(temp: str, target: str) -> bool:
+    try:
+        os.link(temp, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _LINKS_REFUSED:
+            raise
+        return _claim(temp, target)
+    return True
+
+
+def _claim(temp: str, target: str) -> bool:
+    """Win `target` where hard links are refused.
+
+    The empty file taken with O_EXCL is the claim, the rename fills it: a crash between the two
+    leaves an empty file, which is recognized, and never half a manifest.
+    """
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False
+    os.replace(temp, target)
+    return True
+
+
+def _fsync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fsync_dir(path: str) -> None:
+    try:
+        _fsync(path or ".")
+    except OSError as error:
+        if error.errno not in _FSYNC_UNKNOWN:
+            raise
+
+
+def _folders_between(top: str, path: str) -> Iterator[str]:
+    folder = os.path.dirname(path)
+    while folder != top and folder != os.path.dirname(folder):
+        yield folder
+        folder = os.path.dirname(folder)
+    yield folder
+
+
+def _walk(root: str, relative: str, seen: set[tuple[int, int]]) -> Iterator[FileInfo]:
+    """Yield the files below a directory, through links too, as Hadoop does, but no link twice."""
+    try:
+        entries = list(os.scandir(os.path.join(root, relative)))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        path = f"{relative}/{entry.name}" if relative else entry.name
+        try:
+            found = entry.stat()
+        except FileNotFoundError:  # deleted since, or a link to nowhere
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            yield FileInfo(path, found.st_size, found.st_mtime_ns)
+        elif (found.st_dev, found.st_ino) not in seen:
+            seen.add((found.st_dev, found.st_ino))
+            yield from _walk(root, path, seen)
+
+
+def _info(full: str, relative: str) -> FileInfo:
+    found = os.stat(full)
+    return FileInfo(relative, found.st_size, found.st_mtime_ns)

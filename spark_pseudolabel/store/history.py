@@ -1,0 +1,164 @@
+"""The committed steps of a run, read from its manifests and checked link by link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.identity import Run
+from spark_pseudolabel.store.manifest import (
+    FinalManifest,
+    Manifest,
+    ModelManifest,
+    Ref,
+    RoundManifest,
+    damaged,
+    decode,
+    sha256,
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """Committed models, rounds and ends of a run.
+
+    Parameters
+    ----------
+    models, rounds
+        In order; model r decides round r, so there are as many models as rounds or one more.
+    finals
+        By number; more than one if a raised maximum continued the run.
+    refs
+        Name and sha256 of every manifest of the chain model 1, round 1, model 2, ...
+    """
+
+    models: tuple[ModelManifest, ...] = ()
+    rounds: tuple[RoundManifest, ...] = ()
+    finals: tuple[FinalManifest, ...] = ()
+    refs: tuple[Ref, ...] = ()
+
+    @property
+    def tip(self) -> Ref | None:
+        """The last manifest of the chain."""
+        return self.refs[-1] if self.refs else None
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """All manifests, models first."""
+        return (*self.models, *self.rounds, *self.finals)
+
+    def next_step(self) -> tuple[layout.Kind, int]:
+        """Return kind and number of the manifest that continues the chain."""
+        return _step(len(self.refs))
+
+    def with_manifest(self, manifest: Manifest, digest: str) -> History:
+        """Return this history and one more step."""
+        if isinstance(manifest, FinalManifest):
+            finals = sorted((*self.finals, manifest), key=lambda final: final.number)
+            return replace(self, finals=tuple(finals))
+        kind, number = self.next_step()
+        refs = (*self.refs, Ref(name=layout.commit_name(kind, number), sha256=digest))
+        if isinstance(manifest, ModelManifest):
+            return replace(self, refs=refs, models=(*self.models, manifest))
+        assert isinstance(manifest, RoundManifest)
+        return replace(self, refs=refs, rounds=(*self.rounds, manifest))
+
+
+def read_history(files: Files, root: str, run: Run) -> History:
+    """Read the manifests of a run in order, up to the first that does not exist yet.
+
+    Raises
+    ------
+    StoredStateError
+        If a manifest is damaged, of another run, does not follow the one before it, or stands
+        behind a gap.
+    """
+    folder = join(root, layout.commits_dir(run.run_id))
+    found = {name for name in files.names(folder) if layout.parse_commit_name(name)}
+    history = History()
+    for kind, number in _steps():
+        name = layout.commit_name(kind, number)
+        if name not in found:
+            break
+        cls = ModelManifest if kind == "model" else RoundManifest
+        history = _extend(history, files, join(folder, name), cls, run, number)
+        found.discard(name)
+    return _with_finals(history, files, folder, found, run)
+
+
+def _with_finals(history: History, files: Files, folder: str, names: set[str], run: Run) -> History:
+    for name in sorted(names):
+        kind, number = layout.parse_commit_name(name) or ("", 0)
+        if kind != "final":
+            gap = join(folder, layout.commit_name(*history.next_step()))
+            raise damaged(gap, f"is missing, although {name} exists")
+        history = _extend(history, files, join(folder, name), FinalManifest, run, number)
+    return history
+
+
+def _steps() -> Iterator[tuple[layout.Kind, int]]:
+    position = 0
+    while True:
+        yield _step(position)
+        position += 1
+
+
+def _step(position: int) -> tuple[layout.Kind, int]:
+    return ("round" if position % 2 else "model"), position // 2 + 1
+
+
+def _extend(
+    history: History,
+    files: Files,
+    where: str,
+    cls: type[Manifest],
+    run: Run,
+    number: int,
+) -> History:
+    data = files.read(where)
+    manifest = decode(data, cls, where)
+    _check_belongs(manifest, run, number, where)
+    _check_follows(manifest, history, where)
+    return history.with_manifest(manifest, sha256(data))
+
+
+def _check_belongs(manifest: Manifest, run: Run, number: int, where: str) -> None:
+    expected = {
+        "number": number,
+        "output_id": run.output_id,
+        "run_id": run.run_id,
+        "config_sha256": run.config_sha256,
+        "inputs_sha256": run.inputs_sha256,
+    }
+    for key, value in expected.items():
+        found = getattr(manifest, key)
+        if found != value:
+            raise damaged(where, f"is not of this run: {key} must be {value!r}, is {found!r}")
+
+
+def _check_follows(manifest: Manifest, history: History, where: str) -> None:
+    if isinstance(manifest, FinalManifest):
+        _check_final(manifest, history, where)
+    elif manifest.prev != history.tip:
+        raise damaged(
+            where,
+            f"does not follow the manifest before it: expected parent {_name(history.tip)}, "
+            f"found {_name(manifest.prev)}",
+        )
+
+
+def _check_final(manifest: FinalManifest, history: History, where: str) -> None:
+    if manifest.prev not in history.refs:
+        raise damaged(where, f"names a parent that is not in this run: {_name(manifest.prev)}")
+    if manifest.number > len(history.rounds) or manifest.final_model > len(history.models):
+        raise damaged(
+            where,
+            f"needs {manifest.number} rounds and model {manifest.final_model}; there are "
+            f"{len(history.rounds)} rounds and {len(history.models)} models",
+        )
+
+
+def _name(ref: Ref | None) -> str:
+    return f"{ref.name} ({ref.sha256[:12]})" if ref else "none"

@@ -1,0 +1,128 @@
+"""Where everything of a run lies below its output directory.
+
+Names that begin with ``_`` or ``.`` are hidden from Spark, pyarrow and DuckDB's hive listing, so
+that whoever reads the output directory by mistake finds nothing, rather than every attempt.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+LAYOUT: Final = 1
+
+Kind = Literal["model", "round", "final"]
+
+LAYOUT_FILE = "_layout.json"
+LEASE_DIR = "_lease"
+LEASE_FILE = f"{LEASE_DIR}/lease.json"
+RUNS_DIR = "_runs"
+ATTEMPTS_DIR = "_attempts"
+COMMITS_DIR = "_commits"
+README_FILE = "README.txt"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+
+MODEL_NAME = "model.skops"
+VIEW_MARKER = "_view.json"
+VIEWS = ("labels", "training", "invalid", "model")
+
+# What may lie in an output directory before its run exists: left by a start that was cut off.
+OURS = frozenset({LAYOUT_FILE, LEASE_DIR, RUNS_DIR, ATTEMPTS_DIR, COMMITS_DIR, README_FILE})
+
+_COMMIT_NAME = re.compile(r"^(model|round|final)-(\d{4,})\.json$")
+
+README = """\
+This directory was written by spark_pseudolabel. Read these, with any tool:
+
+  labels/               Parquet: every row that got a label, once
+  training/             Parquet: labeled and accepted rows, as the final model saw them
+  invalid/              Parquet: rows that could not be scored, and why
+  model/model.skops     the final model
+  report.json, .html    what happened, and how good it is
+
+They are complete once report.json is there. `spark-pseudolabel verify <this directory>` tells
+whether all is as the run left it; `spark-pseudolabel status` tells how far it is.
+
+Names that begin with "_" are the run's memory. Do not read, change or delete them: a run that is
+started again continues from there.
+"""
+
+
+def run_dir(run_id: str) -> str:
+    """Return the directory of a run's frozen configuration and inputs."""
+    return f"{RUNS_DIR}/{run_id}"
+
+
+def config_file(run_id: str) -> str:
+    """Return the file that holds a run's identity."""
+    return f"{run_dir(run_id)}/config.json"
+
+
+def inputs_file(run_id: str) -> str:
+    """Return the file that holds a run's frozen inputs."""
+    return f"{run_dir(run_id)}/inputs.json"
+
+
+def status_file(run_id: str) -> str:
+    """Return the file that tells what a run last did; information only."""
+    return f"{run_dir(run_id)}/status.json"
+
+
+def commits_dir(run_id: str) -> str:
+    """Return the directory of a run's manifests."""
+    return f"{COMMITS_DIR}/{run_id}"
+
+
+def commit_name(kind: Kind, number: int) -> str:
+    """Return the name of a manifest.
+
+    Examples
+    --------
+    >>> commit_name("round", 3)
+    'round-0003.json'
+    """
+    return f"{kind}-{number:04d}.json"
+
+
+def parse_commit_name(name: str) -> tuple[str, int] | None:
+    """Return kind and number of a manifest's name, None for any other name."""
+    match = _COMMIT_NAME.match(name)
+    return (match[1], int(match[2])) if match else None
+
+
+def commit_file(run_id: str, kind: Kind, number: int) -> str:
+    """Return the path of a manifest."""
+    return f"{commits_dir(run_id)}/{commit_name(kind, number)}"
+
+
+def attempt_dir(run_id: str, kind: Kind, number: int, attempt_id: str) -> str:
+    """Return the directory that one try of a step has to itself."""
+    return f"{ATTEMPTS_DIR}/{run_id}/{kind}-{number:04d}/{attempt_id}"
+
+
+def view_build_dir(run_id: str, build_id: str) -> str:
+    """Return the directory where a view is built, or put aside, before it is swapped."""
+    return f"{ATTEMPTS_DIR}/{run_id}/views/{build_id}"
+
+
+def model_name(number: int) -> str:
+    """Return the name of a model as it stands in ``labels``.
+
+    Examples
+    --------
+    >>> model_name(3)
+    'model-0003'
+    """
+    return f"model-{number:04d}"
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether Spark would skip a file, given its path below the directory that is read.
+
+    Examples
+    --------
+    >>> is_hidden("part-0.parquet"), is_hidden("_temporary/0/part-0.parquet")
+    (False, True)
+    """
+    return any(part.startswith(("_", ".")) for part in path.split("/"))

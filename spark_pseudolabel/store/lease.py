@@ -1,0 +1,185 @@
+"""An advisory lease: tells a second run early that it would lose; never relied on for safety.
+
+Safety comes from slots that can be taken once (`publish`). The lease only spares the loser hours
+of work, hence its mistakes are harmless: it is taken over freely, and no error in keeping it ends
+a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from spark_pseudolabel.errors import OutputBusyError
+from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.manifest import canonical_json, now
+
+HEARTBEAT_S = 10.0
+STALE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A held lease.
+
+    Parameters
+    ----------
+    token
+        Unique to this holder.
+    taken_over
+        The lease that stood there and was found dead, None if there was none.
+    """
+
+    token: str
+    taken_over: dict[str, Any] | None = None
+
+
+@contextlib.contextmanager
+def hold(files: Files, root: str, owner: str) -> Iterator[Lease]:
+    """Hold the lease of an output directory, with a heartbeat, while the context lasts.
+
+    Parameters
+    ----------
+    files, root
+        The output directory.
+    owner
+        What holds it, such as the run's id; for messages.
+
+    Raises
+    ------
+    OutputBusyError
+        If another process holds it: one that is not known to be dead, and whose heartbeat is not
+        older than `STALE_S`.
+    """
+    path = join(root, layout.LEASE_FILE)
+    record = _record(owner)
+    lease = _take(files, path, record)
+    failpoint("lease.taken")
+    ended = threading.Event()
+    beat = threading.Thread(
+        target=_keep, args=(files, path, record, ended), name="lease-heartbeat", daemon=True
+    )
+    beat.start()
+    try:
+        yield lease
+    finally:
+        ended.set()
+        beat.join()
+        _release(files, root, path, lease.token)
+
+
+def read_lease(files: Files, root: str) -> dict[str, Any] | None:
+    """Return the lease of an output directory if a live process seems to hold it."""
+    found = _read(files, join(root, layout.LEASE_FILE))
+    return found if found and not _is_dead(found) else None
+
+
+def _record(owner: str) -> dict[str, Any]:
+    return {
+        "token": str(uuid4()),
+        "owner": owner,
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid": os.getpid(),
+        "pid_started": _started(os.getpid()),
+        "since": now(),
+    }
+
+
+def _take(files: Files, path: str, record: dict[str, Any]) -> Lease:
+    token = record["token"]
+    if files.put_if_absent(path, _beaten(record)):
+        return Lease(token)
+    found = _read(files, path)
+    if found and not _is_dead(found):
+        raise _busy(path, found)
+    files.replace(path, _beaten(record))
+    winner = _read(files, path)
+    if winner and winner.get("token") != token:
+        raise _busy(path, winner)
+    return Lease(token, taken_over=found)
+
+
+def _keep(files: Files, path: str, record: dict[str, Any], ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_S):
+        # A failed heartbeat costs the lease, not the run.
+        with contextlib.suppress(Exception):
+            found = _read(files, path)
+            if found and found.get("token") != record["token"]:
+                return
+            files.replace(path, _beaten(record))
+
+
+def _release(files: Files, root: str, path: str, token: str) -> None:
+    with contextlib.suppress(Exception):
+        found = _read(files, path)
+        if found and found.get("token") == token:
+            files.delete_tree(join(root, layout.LEASE_DIR))
+
+
+def _read(files: Files, path: str) -> dict[str, Any] | None:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found = json.loads(files.read(path))
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _beaten(record: dict[str, Any]) -> bytes:
+    return canonical_json({**record, "heartbeat": time.time()})
+
+
+def _is_dead(found: dict[str, Any]) -> bool:
+    heartbeat = found.get("heartbeat")
+    if not isinstance(heartbeat, (int, float)) or abs(time.time() - heartbeat) > STALE_S:
+        return True
+    return found.get("machine") == _machine() and not _is_running(found)
+
+
+def _is_running(found: dict[str, Any]) -> bool:
+    pid = found.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    # Pids are used again, most of all in containers, where every driver is process 1.
+    return _started(pid) in (None, found.get("pid_started"))
+
+
+def _machine() -> str:
+    """Name what pids are unique in: this boot of this machine, and this container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        parts.append(file.read().strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process started, in ticks since boot; None where /proc does not tell."""
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat") as file:
+        # The name, in parentheses, may hold spaces; field 22 is the 20th after it.
+        return file.read().rpartition(")")[2].split()[19]
+    return None
+
+
+def _busy(path: str, found: dict[str, Any]) -> OutputBusyError:
+    return OutputBusyError(
+        f"Another run holds this output: process {found.get('pid')} on {found.get('host')}, since "
+        f"{found.get('since')}. Let it end, or end it, then run again.",
+        where=path,
+    )

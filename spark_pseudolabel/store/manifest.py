@@ -1,0 +1,300 @@
+"""Manifests: small JSON files that make a step of a run real.
+
+A manifest names the files of its step, the manifest before it with its sha256, and the
+configuration and inputs it was made from. It is written as canonical JSON, so that equal content
+means equal bytes, and carries a checksum of itself, so that an edit shows even in the last one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+
+from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.store.layout import ATTEMPTS_DIR, LAYOUT
+
+# The only settings of a Spark session that may reach a manifest: keys and passwords live in others.
+SPARK_ALLOWED = ("app_id", "master", "version")
+
+_CREDENTIALS = re.compile(r"//[^/@]*@")
+
+
+def canonical_json(document: Any) -> bytes:
+    r"""Return JSON that is the same for equal documents: sorted keys, no spaces, ends in newline.
+
+    Raises
+    ------
+    ValueError
+        For NaN or an infinity, which JSON has no word for.
+
+    Examples
+    --------
+    >>> canonical_json({"b": 1, "a": [True, None]})
+    b'{"a":[true,null],"b":1}\n'
+    """
+    text = json.dumps(
+        document,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        default=_plain,
+    )
+    return (text + "\n").encode()
+
+
+def normalized(document: Any) -> Any:
+    """Return a document as it comes back from JSON: lists for tuples, strings for keys."""
+    return json.loads(canonical_json(document))
+
+
+def sha256(data: bytes) -> str:
+    """Return the hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def now() -> str:
+    """Return the time in UTC; information only, since clocks differ."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def safe_path(path: str) -> str:
+    """Return `path` if it stays within the attempts of an output directory, else ValueError.
+
+    Manifests are read from storage that others may write to: a path there must not make us open
+    a file elsewhere.
+    """
+    parts = path.split("/")
+    inside = parts[0] == ATTEMPTS_DIR and len(parts) > 1
+    if not inside or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\0]", path):
+        raise ValueError(f"must be a path below {ATTEMPTS_DIR}/ without '..'; got {path!r}")
+    return path
+
+
+def _allowed_spark(settings: dict[str, str]) -> dict[str, str]:
+    return {key: _CREDENTIALS.sub("//", settings[key]) for key in SPARK_ALLOWED if key in settings}
+
+
+def _plain(value: Any) -> Any:
+    # numpy's scalars, without importing numpy.
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"A manifest can hold JSON values only. Got {value!r}.")
+
+
+SafePath = Annotated[str, AfterValidator(safe_path)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Model):
+    """One data file of a step; `path` is relative to the output directory."""
+
+    path: SafePath
+    bytes: Size
+    rows: Size
+    sha256: Sha256 | None = None
+
+
+class Ref(_Model):
+    """The manifest before this one."""
+
+    name: str
+    sha256: Sha256
+
+
+class Writer(_Model):
+    """Who published; information only."""
+
+    host: str
+    pid: int
+
+    @classmethod
+    def here(cls) -> Writer:
+        """Return this process."""
+        return cls(host=socket.gethostname(), pid=os.getpid())
+
+
+class Artifact(_Model):
+    """A stored model: where, its identity, and the types that loading it needs."""
+
+    path: SafePath
+    bytes: Size
+    sha256: Sha256
+    trusted_types: tuple[str, ...] = ()
+    estimator: str
+
+
+class Manifest(_Model):
+    """What every manifest holds."""
+
+    layout: Literal[1] = LAYOUT
+    kind: str
+    output_id: str
+    run_id: str
+    number: Size
+    attempt_id: str
+    commit_id: str
+    prev: Ref | None = None
+    config_sha256: Sha256
+    inputs_sha256: Sha256
+    code_version: str
+    written_at: str
+    writer: Writer
+    spark: Annotated[dict[str, str], AfterValidator(_allowed_spark)] = {}
+    checksum: str = ""
+
+    def listed_files(self) -> tuple[tuple[str, int], ...]:
+        """Return path and length of every file that must exist because of this manifest."""
+        return ()
+
+
+class ModelManifest(Manifest):
+    """From here on the bits of a model are fixed."""
+
+    kind: Literal["model"] = "model"
+    artifact: Artifact
+    classes: tuple[StrictBool | StrictInt | StrictStr, ...]
+    label_type: str
+    features: tuple[dict[str, Any], ...] = ()
+    training: dict[str, Any] = {}
+    validation: dict[str, Any] | None = None
+    seconds: dict[str, float] = {}
+
+    def listed_files(self) -> tuple[tuple[str, int], ...]:
+        return ((self.artifact.path, self.artifact.bytes),)
+
+
+class RoundManifest(Manifest):
+    """From here on a round exists: its plan, and the files it accepted."""
+
+    kind: Literal["round"] = "round"
+    plan: dict[str, Any]
+    scored: tuple[FileEntry, ...] = ()
+    accepted: tuple[FileEntry, ...] = ()
+    invalid: tuple[FileEntry, ...] = ()
+    counts: dict[str, Any]
+    histogram: dict[str, Any] = {}
+    content: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+
+    def listed_files(self) -> tuple[tuple[str, int], ...]:
+        entries = (*self.scored, *self.accepted, *self.invalid)
+        return tuple((entry.path, entry.bytes) for entry in entries)
+
+
+class FinalManifest(Manifest):
+    """From here on a run is finished, until a raised maximum continues it; number is n_iter."""
+
+    kind: Literal["final"] = "final"
+    termination_condition: str
+    best_round: Size | None
+    final_model: Annotated[int, Field(ge=1)]
+    counts: dict[str, Any] = {}
+    report: dict[str, Any] = {}
+
+
+AnyManifest = TypeVar("AnyManifest", bound=Manifest)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the bytes of a manifest, its checksum filled in."""
+    document = manifest.model_dump(mode="json", exclude={"checksum"})
+    document["checksum"] = sha256(canonical_json(document))
+    return canonical_json(document)
+
+
+def decode(data: bytes, cls: type[AnyManifest], where: str) -> AnyManifest:
+    """Read a manifest that may be damaged.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    cls
+        The kind expected there.
+    where
+        The file, for messages.
+
+    Raises
+    ------
+    StoredStateError
+        If it is not JSON, of a newer layout, not of this schema, or changed since it was written.
+    """
+    document = read_json(data, where)
+    check_layout(document, where)
+    try:
+        manifest = cls.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise damaged(where, f"does not hold a {cls.__name__}: {_first(error)}") from error
+    body = {key: value for key, value in document.items() if key != "checksum"}
+    if manifest.checksum != sha256(canonical_json(body)):
+        raise damaged(where, "was changed after it was written: its checksum does not match")
+    return manifest
+
+
+def read_json(data: bytes, where: str) -> dict[str, Any]:
+    """Parse a stored JSON object; StoredStateError if it is none."""
+    if not data:
+        raise StoredStateError(
+            f"{where} is empty: a publish there was cut off, or the file was damaged. If no other "
+            "run is working on this output, delete that file and run again.",
+            where=where,
+        )
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise damaged(where, f"is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise damaged(where, f"must hold a JSON object; it holds a {type(document).__name__}")
+    return document
+
+
+def check_layout(document: dict[str, Any], where: str) -> None:
+    """Refuse what a newer version wrote: it may mean something else by the same words."""
+    layout = document.get("layout")
+    if not isinstance(layout, int) or isinstance(layout, bool):
+        raise damaged(where, f"must say its layout, an integer; it says {layout!r}")
+    if layout > LAYOUT:
+        raise StoredStateError(
+            f"{where} has layout {layout}; this version reads layouts up to {LAYOUT}. Use the "
+            "version of spark_pseudolabel that wrote it, or a newer one.",
+            code="newer_layout",
+            where=where,
+        )
+
+
+def damaged(where: str, what: str) -> StoredStateError:
+    """Return the error for a stored file that is not as it was written."""
+    return StoredStateError(
+        f"{where} {what}. Restore the file, or start with a new output directory.",
+        where=where,
+    )
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -1,0 +1,103 @@
+"""Publishing: put a manifest into its slot, and be honest about how that ended."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from spark_pseudolabel.errors import (
+    OutputBusyError,
+    PublishUnknownError,
+    RunFailedError,
+)
+from spark_pseudolabel.store.files import Files
+
+
+def publish(files: Files, path: str, data: bytes, commit_id: str) -> None:
+    """Put `data` into a slot that can be taken once, and return only if it is ours for good.
+
+    A failed answer is not a failed write: after any error the slot is read back, and only what
+    stands there decides. Nothing is ever deleted here, since a write that seems to have failed
+    may have landed.
+
+    Parameters
+    ----------
+    files
+        The file system.
+    path
+        The slot.
+    data
+        The whole content; holds `commit_id`, so that no two publishers write the same bytes.
+    commit_id
+        Identifies this attempt in messages.
+
+    Raises
+    ------
+    OutputBusyError
+        If the slot holds another publisher's content.
+    PublishUnknownError
+        If the slot cannot be read back, or ours stands there but was not made durable.
+    RunFailedError
+        If the write failed and nothing stands in the slot.
+    """
+    cause: Exception | None = None
+    try:
+        if files.put_if_absent(path, data):
+            return
+    except Exception as error:  # noqa: BLE001 - a file system may raise anything
+        cause = error
+    _settle(files, path, data, commit_id, cause)
+
+
+def _settle(files: Files, path: str, data: bytes, commit_id: str, cause: Exception | None) -> None:
+    found = _read_back(files, path, commit_id, cause)
+    if found is None:
+        raise RunFailedError(
+            f"Publishing {path} failed and left nothing there: {cause or 'it vanished'}. "
+            "No file was deleted; run the same command again.",
+            code="publish_failed",
+            where=path,
+        ) from cause
+    if found != data:
+        raise OutputBusyError(
+            f"{path} must be published once; it holds {_describe(found)}, not commit {commit_id} "
+            "of this run. Another run is working on this output: let it end, then run again.",
+            code="slot_lost",
+            where=path,
+        ) from cause
+    if cause is not None:
+        _make_durable(files, path, commit_id)
+
+
+def _read_back(files: Files, path: str, commit_id: str, cause: Exception | None) -> bytes | None:
+    try:
+        return files.read(path)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # noqa: BLE001 - as above
+        raise PublishUnknownError(
+            f"Whether {path} was published as commit {commit_id} is unknown: it cannot be read "
+            f"back ({error}). No file was deleted; run the same command again.",
+            where=path,
+        ) from (cause or error)
+
+
+def _make_durable(files: Files, path: str, commit_id: str) -> None:
+    # The error may have come after the write and before the flush of its directory.
+    try:
+        files.sync(path.rpartition("/")[0], [path])
+    except Exception as error:
+        raise PublishUnknownError(
+            f"{path} holds commit {commit_id}, but whether it survives a crash of the machine is "
+            f"unknown ({error}). No file was deleted; run the same command again.",
+            where=path,
+        ) from error
+
+
+def _describe(found: bytes) -> str:
+    try:
+        document: dict[str, Any] = json.loads(found)
+        writer = document["writer"]
+        return f"commit {document['commit_id']} of {writer['host']}, process {writer['pid']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{len(found)} bytes of something else"

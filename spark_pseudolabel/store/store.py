@@ -1,0 +1,465 @@
+"""The memory of a run: what is committed, and the only way to commit more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import uuid4
+
+from spark_pseudolabel.errors import InputError, StoredStateError
+from spark_pseudolabel.store import layout, views
+from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.history import History, read_history
+from spark_pseudolabel.store.identity import Run, create_run, read_run, require_same
+from spark_pseudolabel.store.manifest import (
+    AnyManifest,
+    Artifact,
+    FileEntry,
+    FinalManifest,
+    Manifest,
+    ModelManifest,
+    RoundManifest,
+    Writer,
+    canonical_json,
+    damaged,
+    decode,
+    encode,
+    normalized,
+    now,
+    sha256,
+)
+from spark_pseudolabel.store.publish import publish
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A directory that one try of a step has to itself.
+
+    Parameters
+    ----------
+    kind, number
+        The step.
+    id
+        Unique to this try.
+    path, rel
+        Full path of the directory, and the same relative to the output directory.
+    """
+
+    kind: layout.Kind
+    number: int
+    id: str
+    path: str
+    rel: str
+
+
+@dataclass
+class RoundStore:
+    """The committed history of a run in one output directory.
+
+    The history is read and checked once, at the start, and grows by this object's own commits; it
+    never shows what another process does meanwhile, and need not: a slot can be taken once.
+
+    Get one from `begin` or `open`.
+
+    Parameters
+    ----------
+    files, root
+        Where the output directory is.
+    run
+        Its identity and frozen inputs.
+    history
+        What is committed.
+    code_version
+        Version of this package, for the manifests.
+    spark
+        Facts about the Spark session, for the manifests; only allow-listed ones are kept.
+    """
+
+    files: Files
+    root: str
+    run: Run
+    history: History
+    code_version: str
+    spark: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls,
+        files: Files,
+        root: str,
+        identity: dict[str, Any],
+        inputs: dict[str, Any],
+        code_version: str,
+    ) -> RoundStore:
+        """Begin a run, or continue the same run.
+
+        Parameters
+        ----------
+        files, root
+            Where; a directory that is missing, empty, or holds this run.
+        identity
+            The resolved configuration without what may change between starts.
+        inputs
+            The frozen inputs, such as ``{"labeled": {"files": [{"path", "bytes", ...}]}}``.
+        code_version
+            Version of this package.
+
+        Raises
+        ------
+        InputError
+            If the directory holds something else (``output_not_empty``), a run of another
+            configuration (``other_run``), or this run with changed inputs (``inputs_changed``).
+        StoredStateError
+            If what is stored there is damaged, incomplete, or of a newer layout.
+        """
+        if read_run(files, root) is None:
+            create_run(files, root, identity, inputs, code_version)
+        store = cls.open(files, root, code_version)
+        require_same(store.run, identity, inputs, root)
+        for manifest in store.history.manifests:
+            store.check_files(manifest)
+        return store
+
+    @classmethod
+    def open(cls, files: Files, root: str, code_version: str = "") -> RoundStore:
+        """Open the run of an output directory.
+
+        Raises
+        ------
+        InputError
+            If there is none (``no_run``).
+        StoredStateError
+            If what is stored there is damaged or of a newer layout.
+        """
+        run = read_run(files, root)
+        if run is None:
+            raise InputError(
+                f"{root} must be the output directory of a run; there is no {layout.LAYOUT_FILE} "
+                "in it. Check the path.",
+                code="no_run",
+                where=root,
+            )
+        return cls(
+            files,
+            root,
+            run,
+            read_history(files, root, run),
+            code_version or run.created_by,
+        )
+
+    @property
+    def run_id(self) -> str:
+        """Identifies the run."""
+        return self.run.run_id
+
+    @property
+    def output_id(self) -> str:
+        """Identifies the output directory."""
+        return self.run.output_id
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The resolved configuration the run began with."""
+        return self.run.identity
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs frozen when the run began."""
+        return self.run.inputs
+
+    @property
+    def models(self) -> tuple[ModelManifest, ...]:
+        """Committed models in order; the first is the seed model."""
+        return self.history.models
+
+    @property
+    def rounds(self) -> tuple[RoundManifest, ...]:
+        """Committed rounds in order."""
+        return self.history.rounds
+
+    @property
+    def final(self) -> FinalManifest | None:
+        """The latest end of the run; rounds beyond its number mean that it is being continued."""
+        return self.history.finals[-1] if self.history.finals else None
+
+    def model(self, number: int) -> ModelManifest | None:
+        """Return model `number` (from 1), None if it is not committed."""
+        return self.models[number - 1] if 1 <= number <= len(self.models) else None
+
+    def round(self, number: int) -> RoundManifest | None:
+        """Return round `number` (from 1), None if it is not committed."""
+        return self.rounds[number - 1] if 1 <= number <= len(self.rounds) else None
+
+    def new_attempt(self, kind: layout.Kind, number: int) -> Attempt:
+        """Name a fresh directory for one try of a step; it is not created yet."""
+        attempt_id = str(uuid4())
+        rel = layout.attempt_dir(self.run_id, kind, number, attempt_id)
+        return Attempt(kind, number, attempt_id, join(self.root, rel), rel)
+
+    def entries(
+        self, attempt: Attempt, folder: str, rows: Mapping[str, int] | None = None
+    ) -> tuple[FileEntry, ...]:
+        """Describe the data files that an attempt wrote, for its manifest.
+
+        Parameters
+        ----------
+        attempt
+            The try.
+        folder
+            Directory below it, such as ``accepted``.
+        rows
+            Rows by file name where they are known; else Parquet footers are read.
+        """
+        found = []
+        for info in self.files.list(join(attempt.path, folder)):
+            if layout.is_hidden(info.path):
+                continue
+            path = f"{attempt.rel}/{folder}/{info.path}"
+            count = rows[info.path] if rows is not None else self._rows(path)
+            found.append(FileEntry(path=path, bytes=info.bytes, rows=count))
+        return tuple(found)
+
+    def write_model(self, attempt: Attempt, model: Any, trusted: Sequence[str] = ()) -> Artifact:
+        """Store a model in an attempt and describe it for `commit_model`.
+
+        Raises
+        ------
+        InputError
+            If the model cannot be stored without pickle.
+        """
+        from spark_pseudolabel.store.artifact import dump_model
+
+        stored = dump_model(model, trusted)
+        if not self.files.put_if_absent(join(attempt.path, layout.MODEL_NAME), stored.data):
+            raise ValueError(f"{attempt.path} must be an attempt without a model.")
+        failpoint("model.written")
+        return Artifact(
+            path=f"{attempt.rel}/{layout.MODEL_NAME}",
+            bytes=len(stored.data),
+            sha256=stored.sha256,
+            trusted_types=stored.trusted_types,
+            estimator=stored.estimator,
+        )
+
+    def commit_model(self, attempt: Attempt, **fields: Any) -> ModelManifest:
+        """Make a model real: from here on its bits are fixed.
+
+        Parameters
+        ----------
+        attempt
+            The try that wrote it.
+        fields
+            Of `ModelManifest`, without those that every manifest has.
+
+        Raises
+        ------
+        ValueError
+            If this model is not the next step of the run.
+        OutputBusyError, PublishUnknownError, RunFailedError
+            As `publish`.
+        StoredStateError
+            If a file it names is missing or has another length.
+        """
+        return self._commit(ModelManifest, attempt, fields)
+
+    def commit_round(self, attempt: Attempt, **fields: Any) -> RoundManifest:
+        """Make a round real; parameters and errors as `commit_model`."""
+        return self._commit(RoundManifest, attempt, fields)
+
+    def commit_final(self, attempt: Attempt, **fields: Any) -> FinalManifest:
+        """Record that the run has ended after ``attempt.number`` rounds; else as `commit_model`."""
+        return self._commit(FinalManifest, attempt, fields)
+
+    def load_model(self, number: int, trusted: Sequence[str] = ()) -> Any:
+        """Return committed model `number`, fitted.
+
+        Raises
+        ------
+        StoredStateError
+            If its file is missing or not the one that was committed.
+        InputError
+            If it needs types outside the pinned list and `trusted`.
+        """
+        from spark_pseudolabel.store.artifact import load_model
+
+        artifact = self._artifact(number)
+        where = join(self.root, artifact.path)
+        data = self.read_model_bytes(number)
+        return load_model(data, artifact.sha256, artifact.trusted_types, trusted, where)
+
+    def read_model_bytes(self, number: int) -> bytes:
+        """Return the stored bytes of a committed model, unchecked."""
+        where = join(self.root, self._artifact(number).path)
+        try:
+            return self.files.read(where)
+        except FileNotFoundError as error:
+            raise damaged(where, "is gone") from error
+
+    def check_files(self, manifest: Manifest) -> None:
+        """Check that every file a manifest names is there with its length.
+
+        Raises
+        ------
+        StoredStateError
+            Naming the first that is not.
+        """
+        for path, problem in self.file_problems(manifest):
+            raise damaged(join(self.root, path), problem)
+
+    def file_problems(self, manifest: Manifest) -> list[tuple[str, str]]:
+        """Return path and problem of every listed file that is gone or has another length."""
+        listed = manifest.listed_files()
+        folder = layout.attempt_dir(
+            self.run_id,
+            cast(layout.Kind, manifest.kind),
+            manifest.number,
+            manifest.attempt_id,
+        )
+        lengths = self._lengths(folder, (path for path, _ in listed))
+        problems = []
+        for path, expected in listed:
+            found = lengths.get(path)
+            if found is None:
+                problems.append((path, "is gone"))
+            elif found != expected:
+                problems.append((path, f"must have {expected:,} bytes, has {found:,}"))
+        return problems
+
+    def new_view_dir(self) -> str:
+        """Name a fresh directory where a view is built; it is not created yet."""
+        return join(self.root, layout.view_build_dir(self.run_id, str(uuid4())))
+
+    def put_view(self, name: str, built_dir: str, rows: int | None = None) -> None:
+        """Put a built directory in place as ``OUT/<name>``, at once, replacing what was there.
+
+        Parameters
+        ----------
+        name
+            One of `layout.VIEWS`.
+        built_dir
+            Full path of a complete directory from `new_view_dir`; it is moved.
+        rows
+            Rows in it; read from the Parquet footers if None.
+
+        Raises
+        ------
+        ValueError
+            If the run has no end yet, or the name is not that of a view.
+        """
+        views.put_view(self.files, self.root, self._require_final(), name, built_dir, rows)
+
+    def view_is_current(self, name: str) -> bool:
+        """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""
+        return self.final is not None and not self.view_problems(name)
+
+    def view_problems(self, name: str) -> list[tuple[str, str]]:
+        """Return path and problem of whatever is wrong with a view."""
+        return views.view_problems(self.files, self.root, self._require_final(), name)
+
+    def put_model_view(self) -> None:
+        """Put the final model in place as ``OUT/model``, byte for byte as it was committed."""
+        built = self.new_view_dir()
+        data = self.read_model_bytes(self._require_final().final_model)
+        self.files.put_if_absent(join(built, layout.MODEL_NAME), data)
+        self.put_view("model", built, rows=0)
+
+    def write_report(self, name: str, data: bytes) -> None:
+        """Write ``report.json`` or ``report.html``; each can be made again from the manifests."""
+        if name not in (layout.REPORT_JSON, layout.REPORT_HTML):
+            raise ValueError(f"A report must be report.json or report.html. Got {name!r}.")
+        self.files.replace(join(self.root, name), data)
+
+    def write_status(self, phase: str, **fields: Any) -> None:
+        """Record what the run is doing; information only, hence never an error."""
+        document = {"phase": phase, "at": now(), "run_id": self.run_id, **fields}
+        document["writer"] = Writer.here().model_dump()
+        with contextlib.suppress(OSError):
+            path = join(self.root, layout.status_file(self.run_id))
+            self.files.replace(path, canonical_json(document))
+        failpoint("status.written")
+
+    def read_status(self) -> dict[str, Any] | None:
+        """Return the last written status, None if there is none that can be read."""
+        import json
+
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.files.read(join(self.root, layout.status_file(self.run_id))))
+            return found if isinstance(found, dict) else None
+        return None
+
+    def _commit(
+        self, cls: type[AnyManifest], attempt: Attempt, fields: Mapping[str, Any]
+    ) -> AnyManifest:
+        self._require_next(attempt)
+        manifest = cls.model_validate({**self._common(attempt), **normalized(fields)})
+        self.check_files(manifest)
+        self.files.sync(self.root, [join(self.root, path) for path, _ in manifest.listed_files()])
+        data = encode(manifest)
+        path = join(self.root, layout.commit_file(self.run_id, attempt.kind, attempt.number))
+        failpoint(f"{attempt.kind}.publish.tmp")
+        publish(self.files, path, data, manifest.commit_id)
+        failpoint(f"{attempt.kind}.publish.done")
+        # As it will be read after a restart, so that a resumed run sees the same values.
+        committed = decode(data, cls, path)
+        self.history = self.history.with_manifest(committed, sha256(data))
+        return committed
+
+    def _common(self, attempt: Attempt) -> dict[str, Any]:
+        return {
+            "output_id": self.output_id,
+            "run_id": self.run_id,
+            "number": attempt.number,
+            "attempt_id": attempt.id,
+            "commit_id": str(uuid4()),
+            "prev": self.history.tip,
+            "config_sha256": self.run.config_sha256,
+            "inputs_sha256": self.run.inputs_sha256,
+            "code_version": self.code_version,
+            "written_at": now(),
+            "writer": Writer.here(),
+            "spark": self.spark,
+        }
+
+    def _require_next(self, attempt: Attempt) -> None:
+        if attempt.kind == "final":
+            fits = attempt.number <= len(self.rounds) and bool(self.models)
+        else:
+            fits = (attempt.kind, attempt.number) == self.history.next_step()
+        if not fits:
+            kind, number = self.history.next_step()
+            raise ValueError(
+                f"{attempt.kind} {attempt.number} cannot be committed now: there are "
+                f"{len(self.models)} models and {len(self.rounds)} rounds, next is {kind} {number}."
+            )
+
+    def _require_final(self) -> FinalManifest:
+        if self.final is None:
+            raise ValueError("A view can be built of a finished run only; commit its end first.")
+        return self.final
+
+    def _artifact(self, number: int) -> Artifact:
+        manifest = self.model(number)
+        if manifest is None:
+            raise StoredStateError(
+                f"Model {number} must be committed; there are {len(self.models)} models.",
+                where=self.root,
+            )
+        return manifest.artifact
+
+    def _rows(self, path: str) -> int:
+        from spark_pseudolabel.store.views import parquet_rows
+
+        return parquet_rows(self.files, join(self.root, path))
+
+    def _lengths(self, folder: str, paths: Any) -> dict[str, int]:
+        """Return the length of the files in an attempt, with one listing instead of many calls."""
+        folders = {folder} | {path.rpartition("/")[0] for path in paths}
+        tops = {one for one in folders if one == folder or not one.startswith(folder + "/")}
+        return {
+            f"{top}/{info.path}": info.bytes
+            for top in tops
+            for info in self.files.list(join(self.root, top))
+        }

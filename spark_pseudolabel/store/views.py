@@ -1,0 +1,138 @@
+"""Views: the directories of an output that anyone may read, rebuilt from manifests when needed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
+
+
+class ViewFile(BaseModel):
+    """One file of a view; `path` is relative to the view."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    bytes: int
+
+
+class ViewMarker(BaseModel):
+    """What a view says about itself, in a hidden file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    commit_id: str
+    rows: int
+    files: tuple[ViewFile, ...]
+
+
+def put_view(
+    files: Files,
+    root: str,
+    final: FinalManifest,
+    name: str,
+    built_dir: str,
+    rows: int | None,
+) -> None:
+    """Mark a built directory as a view of `final` and swap it in; see `RoundStore.put_view`.
+
+    The old view is moved away before the new one is moved in, since no file system renames a
+    directory onto another: a crash between the two leaves no view, never a mixed one.
+    """
+    if name not in layout.VIEWS:
+        raise ValueError(f"A view must be one of {layout.VIEWS}. Got {name!r}.")
+    found = _data_files(files, built_dir)
+    total = _count(files, built_dir, found) if rows is None else rows
+    marker = ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=found)
+    files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
+    files.sync(built_dir, [join(built_dir, path) for path in _names(found)])
+    _swap(files, root, final.run_id, name, built_dir)
+
+
+def read_marker(files: Files, root: str, name: str) -> ViewMarker | None:
+    """Return what a view says about itself, None if there is no view or no readable marker."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValidationError):
+        return ViewMarker.model_validate_json(
+            files.read(join(root, f"{name}/{layout.VIEW_MARKER}"))
+        )
+    return None
+
+
+def view_problems(
+    files: Files, root: str, final: FinalManifest, name: str
+) -> list[tuple[str, str]]:
+    """Return path and problem of whatever is not as it was when the view of `final` was built."""
+    marker = read_marker(files, root, name)
+    if marker is None:
+        return [(name, "is missing, or was not put in place by this package")]
+    if marker.commit_id != final.commit_id:
+        return [(name, "is not that of the latest end of the run; run again to rebuild it")]
+    expected = {file.path: file.bytes for file in marker.files}
+    found = {file.path: file.bytes for file in _data_files(files, join(root, name))}
+    return [
+        (f"{name}/{path}", _difference(expected.get(path), found.get(path)))
+        for path in sorted(expected.keys() | found.keys())
+        if expected.get(path) != found.get(path)
+    ]
+
+
+def parquet_rows(files: Files, path: str) -> int:
+    """Return the number of rows by the footer of a Parquet file.
+
+    Raises
+    ------
+    StoredStateError
+        If it is not a whole Parquet file.
+    """
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    with files.open_input(path) as opened:
+        try:
+            return int(pq.read_metadata(opened).num_rows)
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise damaged(path, f"is not a whole Parquet file: {error}") from error
+
+
+def _swap(files: Files, root: str, run_id: str, name: str, built_dir: str) -> None:
+    target = join(root, name)
+    aside = join(root, layout.view_build_dir(run_id, f"old-{uuid4()}"))
+    failpoint("view.swap.tmp")
+    if files.exists(target):
+        files.rename_dir(target, aside)
+        failpoint("view.swap.aside")
+    files.rename_dir(built_dir, target)
+    failpoint("view.swap.done")
+    files.delete_tree(aside)
+
+
+def _data_files(files: Files, folder: str) -> tuple[ViewFile, ...]:
+    return tuple(
+        ViewFile(path=info.path, bytes=info.bytes)
+        for info in files.list(folder)
+        if not layout.is_hidden(info.path)
+    )
+
+
+def _names(found: tuple[ViewFile, ...]) -> list[str]:
+    return [*(file.path for file in found), layout.VIEW_MARKER]
+
+
+def _count(files: Files, folder: str, found: tuple[ViewFile, ...]) -> int:
+    return sum(parquet_rows(files, join(folder, file.path)) for file in found)
+
+
+def _difference(expected: Any, found: Any) -> str:
+    if expected is None:
+        return "is not part of the view; delete it"
+    if found is None:
+        return "is gone; run again to rebuild the view"
+    return f"must have {expected:,} bytes, has {found:,}"
