@@ -1,0 +1,127 @@
+"""Who may import whom (docs/architecture.md), read from the source without running it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "spark_pseudolabel"
+ROOT = Path(__file__).parents[1] / PACKAGE
+
+# From the top down. A part may import itself and what stands in a later row; the name is the
+# first one below the package, and a module that is not named here has no place yet.
+ROWS: list[set[str]] = [
+    {"__main__"},
+    {"cli"},
+    {"api"},
+    {"job", "inspect"},
+    {"progress"},
+    {"spark", "store", "report"},
+    {"core"},
+    {"config"},
+    {"columns", "errors"},
+]
+# Neighbors in a row that may know each other: a file system behind the JVM is one of the store's.
+NEIGHBORS = {("spark", "store")}
+# Upwards, inside a function only: a configuration is refused for its estimators before any JVM
+# starts, and what an estimator accepts only core/ knows.
+UPWARDS = {("spark_pseudolabel.config", "spark_pseudolabel.core.estimators")}
+# What runs in core/ and store/ needs no Spark: it is tested, and used by commands, without a JVM.
+WITHOUT_SPARK = ("core", "store")
+
+
+def test_imports_run_one_way() -> None:
+    wrong = [
+        f"{module}:{line} imports {target}"
+        for module, line, target in _own_imports()
+        if not _may_import(_part(module), _part(target))
+        and (module, target.rpartition(".")[0]) not in UPWARDS
+    ]
+    assert wrong == []
+
+
+def test_every_module_has_a_place() -> None:
+    parts = {_part(module) for module, _ in _modules()} - {""}
+    assert parts - set().union(*ROWS) == set()
+
+
+@pytest.mark.parametrize("part", WITHOUT_SPARK)
+def test_never_imports_pyspark(part: str) -> None:
+    wrong = [
+        f"{module}:{line}"
+        for module, line, target in _imports()
+        if _part(module) == part and target.split(".")[0] in {"pyspark", "py4j"}
+    ]
+    assert wrong == []
+
+
+def test_loading_core_and_store_loads_no_spark() -> None:
+    modules = [module for module, _ in _modules() if _part(module) in WITHOUT_SPARK]
+    assert _loaded_by(modules) & {"pyspark", "py4j", "typer"} == set()
+
+
+def test_executors_load_neither_configuration_nor_command_line() -> None:
+    loaded = _loaded_by([f"{PACKAGE}.core.kernel"])
+    assert loaded & {"pydantic", "pyspark", "py4j", "typer", "rich", "yaml", "matplotlib"} == set()
+
+
+def _may_import(part: str, target: str) -> bool:
+    # The package itself only exports, and does so lazily.
+    if part in {"", target} or target == "":
+        return True
+    return _row(part) < _row(target) or (part, target) in NEIGHBORS
+
+
+def _row(part: str) -> int:
+    return next((i for i, row in enumerate(ROWS) if part in row), len(ROWS))
+
+
+def _part(module: str) -> str:
+    """Return ``store`` for ``spark_pseudolabel.store.publish``, nothing for the package."""
+    part = module.removeprefix(PACKAGE).lstrip(".").split(".")[0]
+    return "config" if part.startswith("config_") else part
+
+
+def _own_imports() -> Iterator[tuple[str, int, str]]:
+    for module, line, target in _imports():
+        if target.split(".")[0] == PACKAGE:
+            yield module, line, target
+
+
+def _imports() -> Iterator[tuple[str, int, str]]:
+    """Yield importing module, line and what is imported, inside functions too."""
+    for module, path in _modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for target in _targets(node):
+                yield module, node.lineno, target
+
+
+def _targets(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        # `from spark_pseudolabel import job` names a module in what looks like an attribute.
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def _loaded_by(modules: list[str]) -> set[str]:
+    """Return the top-level packages in memory after a new interpreter imported the modules."""
+    code = (
+        f"import sys, {', '.join(modules)}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
