@@ -9,26 +9,30 @@ from __future__ import annotations
 import io
 import re
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from scipy.stats import binomtest
 
 from spark_pseudolabel.report import words
 from spark_pseudolabel.report.document import Histogram, Metrics, Report, Round
-from spark_pseudolabel.report.tally import class_names, first_scored, last_accepting
+from spark_pseudolabel.report.tally import class_names, confident, first_scored, last_accepting
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 
 MOST_CLASSES = 12
-WIDTH_PX = 880
+WIDTH = 880
 PANELS_ACROSS = 4
 
 # Each color stands for one of the page's CSS variables and is exchanged for it in the SVG.
@@ -53,6 +57,7 @@ STYLE: dict[str, object] = {
     "axes.titlecolor": INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 12.5,
+    "axes.titley": 1.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -104,25 +109,18 @@ def draw_rows(report: Report) -> Figure | None:
     rows = report.rows
     if rows.pool == 0:
         return None
-    figure, ax = _figure(96)
+    figure, [[ax]] = _panels(1, 1, 52, top=0, bottom=28, left=0)
     parts = [("accepted", rows.accepted, ACCENT), ("rejected", rows.rejected, SOFT)]
     parts += [("invalid", rows.invalid, BAD)] if rows.invalid else []
     left = 0
     for name, n, color in parts:
         label = f"{name} {words.count(n)} ({words.percent(n / rows.pool)})"
-        ax.barh(
-            [0], [n], left=left, color=color, edgecolor=PAGE, linewidth=1.5, label=label
-        )
+        ax.barh([0], [n], left=left, height=1, color=color, label=label)
         left += n
-    ax.set_xlim(0, rows.pool)
+    ax.set(xlim=(0, rows.pool), ylim=(-0.5, 0.5))
     ax.set_axis_off()
-    ax.legend(
-        loc="upper left", bbox_to_anchor=(0, 0), ncols=3, borderaxespad=0.2, **_SWATCH
-    )
+    _legend(figure, *ax.get_legend_handles_labels(), above=False)
     return figure
-
-
-_SWATCH = {"handlelength": 0.9, "handleheight": 0.9, "borderpad": 0, "columnspacing": 3}
 
 
 # --- metric per round ---------------------------------------------------------------------
@@ -133,37 +131,34 @@ def draw_metrics(report: Report) -> Figure | None:
     measured = [r for r in report.rounds if r.validation]
     if not measured or not report.seed.validation:
         return None
-    figure = _blank(270)
-    left, right = figure.subplots(1, 2)
-    _draw_metric(left, report, measured, "accuracy", "Accuracy (higher is better)")
+    figure, [[left, right]] = _panels(1, 2, 210, top=28, gap_x=96, right=48)
+    _draw_metric(left, report, measured, "accuracy", "Accuracy (higher is better)", 1)
     _draw_band(left, measured)
     if report.seed.validation.log_loss is None:
         right.set_axis_off()
     else:
-        _draw_metric(right, report, measured, "log_loss", "Log-loss (lower is better)")
+        _draw_metric(right, report, measured, "log_loss", "Log-loss (lower is better)", -1)
     return figure
 
 
 def _draw_metric(
-    ax: Axes, report: Report, measured: list[Round], name: str, title: str
+    ax: Axes, report: Report, measured: list[Round], name: str, title: str, better: int
 ) -> None:
     values = [getattr(r.validation, name) for r in measured]
-    numbers = [r.round for r in measured]
-    ax.plot(numbers, [np.nan if v is None else v for v in values], color=ACCENT)
-    for r, value in zip(measured, values, strict=True):
-        if value is not None:
-            _draw_point(ax, r, value, best=r.round == report.best_round)
+    points = [(r, v) for r, v in zip(measured, values, strict=True) if v is not None]
+    ax.plot([r.round for r, _ in points], [v for _, v in points], color=ACCENT)
+    for used, fill in ((True, ACCENT), (False, PAGE)):
+        chosen = [(r.round, v) for r, v in points if r.used is used]
+        xs, ys = zip(*chosen, strict=True) if chosen else ((), ())
+        ax.plot(xs, ys, "o", color=ACCENT, mfc=fill, ms=6 if len(points) <= 40 else 3)
+    for r, value in points:
+        if r.round == report.best_round:
+            _note(ax, "best", r.round, value, better)
     _draw_seed(ax, getattr(report.seed.validation, name))
     ax.set_title(title, pad=12)
-    _round_axis(ax, numbers[-1])
-    ax.margins(y=0.18)
-
-
-def _draw_point(ax: Axes, r: Round, value: float, *, best: bool) -> None:
-    fill = ACCENT if r.used else PAGE
-    ax.plot([r.round], [value], "o", markersize=6, color=ACCENT, markerfacecolor=fill)
-    if best:
-        _note(ax, "best", r.round, value)
+    ax.margins(y=0.25)
+    _round_axis(ax, measured[-1].round)
+    ax.set_xlabel("round")
 
 
 def _draw_seed(ax: Axes, value: float | None) -> None:
@@ -185,9 +180,7 @@ def _draw_seed(ax: Axes, value: float | None) -> None:
 def _draw_band(ax: Axes, measured: list[Round]) -> None:
     bands = [_interval(r.validation) for r in measured if r.validation]
     low, high = zip(*bands, strict=True)
-    ax.fill_between(
-        [r.round for r in measured], low, high, color=ACCENT, alpha=0.14, linewidth=0
-    )
+    ax.fill_between([r.round for r in measured], low, high, color=ACCENT, alpha=0.14, linewidth=0)
 
 
 def _interval(metrics: Metrics) -> tuple[float, float]:
@@ -206,30 +199,31 @@ def draw_accepted(report: Report) -> Figure | None:
     """Draw, per class, the rows accepted in each round; discarded rounds in the soft color."""
     if not any(r.accepted for r in report.rounds):
         return None
-    names = largest(report, lambda r, name: r.accepted_by_class.get(name, 0))
-    figure, panels = _panels(names, 118)
+    names = largest(
+        report, lambda name: sum(r.accepted_by_class.get(name, 0) for r in report.rounds)
+    )
+    discarded = any(not r.used for r in report.rounds)
+    figure, panels = _class_panels(names, 92, top=52 if discarded else 28)
     for ax, name in panels:
-        _draw_steps(ax, report.rounds, name)
-        ax.set_title(_short(name))
+        _draw_bars(ax, [r for r in report.rounds if r.used], name, ACCENT)
+        _draw_bars(ax, [r for r in report.rounds if not r.used], name, SOFT)
         _round_axis(ax, len(report.rounds))
         ax.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        ax.yaxis.set_major_formatter(
-            FuncFormatter(lambda n, _: words.short_count(int(n)))
-        )
+        ax.yaxis.set_major_formatter(FuncFormatter(_tick))
+    if discarded:
+        _legend(figure, [Patch(color=ACCENT), Patch(color=SOFT)], ["used", "discarded"])
+    _x_label(panels, "round")
     return figure
 
 
-def _draw_steps(ax: Axes, rounds: Sequence[Round], name: str) -> None:
-    for used, color in ((True, ACCENT), (False, SOFT)):
-        heights = [
-            r.accepted_by_class.get(name, 0) if r.used is used else 0 for r in rounds
-        ]
-        # One path for all rounds keeps a page of hundreds of rounds small.
-        edges = np.repeat([r.round for r in rounds], 2) + np.tile(
-            [-0.36, 0.36], len(rounds)
-        )
-        values = np.insert(heights, range(1, len(heights)), 0)
-        ax.stairs(values, edges, fill=True, color=color, linewidth=0)
+def _draw_bars(ax: Axes, rounds: Sequence[Round], name: str, color: str) -> None:
+    if not rounds:
+        return
+    heights = [r.accepted_by_class.get(name, 0) for r in rounds]
+    edges = np.repeat([r.round for r in rounds], 2) + np.tile([-0.36, 0.36], len(rounds))
+    # One path with gaps of height 0 keeps a page of hundreds of rounds small.
+    with_gaps = np.insert(heights, range(1, len(heights)), 0)
+    ax.stairs(with_gaps, edges, fill=True, color=color, linewidth=0)
 
 
 # --- confidence per class -----------------------------------------------------------------
@@ -240,93 +234,145 @@ def draw_confidence(report: Report) -> Figure | None:
     first, last = first_scored(report), last_accepting(report)
     if first is None or first.histogram is None:
         return None
-    names = largest(report, lambda r, name: sum(_counts(r, name)) if r is first else 0)
-    figure, panels = _panels(names, 128)
-    low = _lowest(first.histogram)
+    names = largest(report, lambda name: confident(first, name, 0))
+    figure, panels = _class_panels(names, 100, top=52)
     for ax, name in panels:
-        _draw_histogram(ax, first, name, fill=True)
-        if last is not None and last is not first:
-            _draw_histogram(ax, last, name, fill=False)
-        _draw_cut(ax, last or first, name)
-        ax.set_title(_short(name))
+        _draw_confidence(ax, first, last, name)
         ax.set_yscale("log")
-        ax.set_xlim(low, 1.0)
-        ax.set_ylim(bottom=0.7)
-        ax.yaxis.set_major_formatter(
-            FuncFormatter(lambda n, _: words.short_count(int(n)))
-        )
+        ax.set(xlim=(_lowest(first.histogram), 1), ylim=(0.7, None))
+        ax.xaxis.set_major_locator(MaxNLocator(5 if len(names) < 3 else 3))
+        ax.yaxis.set_major_locator(LogLocator(numticks=4))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(_tick))
+    _legend(figure, *_confidence_key(first, last))
+    _x_label(panels, "confidence")
     return figure
 
 
-def _draw_histogram(ax: Axes, r: Round, name: str, *, fill: bool) -> None:
-    counts = _counts(r, name)
-    if not any(counts):
-        return
-    edges = np.linspace(0, 1, len(counts) + 1)
-    if fill:
-        ax.stairs(counts, edges, fill=True, color=SOFT, linewidth=0, baseline=0.5)
-    else:
-        ax.stairs(counts, edges, color=ACCENT, linewidth=1.4, baseline=0.5)
-
-
-def _draw_cut(ax: Axes, r: Round, name: str) -> None:
-    cut = r.threshold_by_class.get(name)
+def _draw_confidence(ax: Axes, first: Round, last: Round | None, name: str) -> None:
+    _draw_histogram(ax, first, name, fill=True, color=SOFT, linewidth=0)
+    if last is not None and last is not first:
+        _draw_histogram(ax, last, name, color=ACCENT, linewidth=1.4)
+    cut = last.threshold_by_class.get(name) if last else None
     if cut is not None:
         ax.axvline(cut, color=BAD, linewidth=1.4)
 
 
-def _counts(r: Round, name: str) -> list[int]:
-    return r.histogram.counts.get(name, []) if r.histogram else []
+def _draw_histogram(ax: Axes, r: Round, name: str, **look: Any) -> None:
+    counts = r.histogram.counts.get(name, []) if r.histogram else []
+    if any(counts):
+        # A log axis has no zero to stand on: bins of one row must still show.
+        ax.stairs(counts, np.linspace(0, 1, len(counts) + 1), baseline=0.5, **look)
+
+
+def _confidence_key(first: Round, last: Round | None) -> tuple[list[Artist], list[str]]:
+    artists: list[Artist] = [Patch(color=SOFT)]
+    labels = [f"candidates of round {first.round}"]
+    if last is not None and last is not first:
+        artists.append(Line2D([], [], color=ACCENT, linewidth=1.4))
+        labels.append(f"candidates of round {last.round}")
+    if last is not None:
+        artists.append(Line2D([], [], color=BAD, linewidth=1.4))
+        labels.append(f"cut of round {last.round}")
+    return artists, labels
 
 
 def _lowest(histogram: Histogram) -> float:
     """Return the lower edge of the lowest bin in use, to the tenth."""
-    filled = [
-        i for counts in histogram.counts.values() for i, n in enumerate(counts) if n
-    ]
-    return np.floor(10 * min(filled, default=0) / histogram.bins) / 10
+    filled = [i for counts in histogram.counts.values() for i, n in enumerate(counts) if n]
+    return (10 * min(filled, default=0) // histogram.bins) / 10
 
 
 # --- the common parts ---------------------------------------------------------------------
 
 
-def largest(report: Report, size: Callable[[Round, str], int]) -> list[str]:
+def largest(report: Report, size: Callable[[str], int]) -> list[str]:
     """Return the classes to draw: all in the model's order, or the largest MOST_CLASSES."""
     names = class_names(report)
-    if len(names) <= MOST_CLASSES:
-        return names
-    total = {name: sum(size(r, name) for r in report.rounds) for name in names}
-    chosen = set(sorted(names, key=lambda name: (-total[name], name))[:MOST_CLASSES])
+    chosen = sorted(names, key=lambda name: (-size(name), name))[:MOST_CLASSES]
     return [name for name in names if name in chosen]
 
 
-def _blank(height_px: int) -> Figure:
-    # One SVG unit per CSS pixel: matplotlib counts 72 to the inch.
-    return Figure(figsize=(WIDTH_PX / 72, height_px / 72), dpi=72, layout="constrained")
+def _panels(
+    down: int,
+    across: int,
+    height: int,
+    *,
+    top: int,
+    bottom: int = 46,
+    left: int = 48,
+    right: int = 2,
+    gap_x: int = 30,
+    gap_y: int = 54,
+    shared: bool = False,
+) -> tuple[Figure, Any]:
+    """Lay panels out by hand, in CSS pixels: automatic layout costs a second of drawing a figure.
+
+    One SVG unit is one pixel, as matplotlib counts 72 to the inch.
+    """
+    total = top + bottom + down * height + (down - 1) * gap_y
+    width = (WIDTH - left - right - (across - 1) * gap_x) / across
+    figure = Figure(figsize=(WIDTH / 72, total / 72), dpi=72)
+    figure.subplots_adjust(
+        left=left / WIDTH,
+        right=1 - right / WIDTH,
+        top=1 - top / total,
+        bottom=bottom / total,
+        wspace=gap_x / width,
+        hspace=gap_y / height,
+    )
+    return figure, figure.subplots(down, across, squeeze=False, sharex=shared, sharey=shared)
 
 
-def _figure(height_px: int) -> tuple[Figure, Axes]:
-    figure = _blank(height_px)
-    return figure, figure.subplots()
-
-
-def _panels(names: list[str], height_px: int) -> tuple[Figure, list[tuple[Axes, str]]]:
+def _class_panels(
+    names: list[str], height: int, *, top: int
+) -> tuple[Figure, list[tuple[Axes, str]]]:
     across = min(PANELS_ACROSS, max(2, len(names)))
     down = -(-len(names) // across)
-    figure = _blank(height_px * down + 24)
-    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    figure, grid = _panels(down, across, height, top=top, right=12, shared=True)
     for ax in grid.flat[len(names) :]:
         ax.set_axis_off()
-    return figure, list(zip(grid.flat, names, strict=False))
+    panels = list(zip(grid.flat, names, strict=False))
+    for ax, name in panels:
+        ax.set_title(_short(name))
+        ax.tick_params(labelbottom=True)
+    return figure, panels
+
+
+def _tick(n: float, _: int) -> str:
+    return words.short_count(int(n))
+
+
+def _x_label(panels: list[tuple[Axes, str]], text: str) -> None:
+    for ax, _ in panels[-PANELS_ACROSS:]:
+        ax.set_xlabel(text)
 
 
 def _round_axis(ax: Axes, last: int) -> None:
     ax.set_xlim(0.5, last + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(min(last, 10), integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(min(last, 8), integer=True))
 
 
-def _note(ax: Axes, text: str, x: float, y: float) -> None:
-    ax.annotate(text, (x, y), xytext=(0, 9), textcoords="offset points", ha="center")
+def _note(ax: Axes, text: str, x: float, y: float, side: int) -> None:
+    va = "bottom" if side > 0 else "top"
+    ax.annotate(text, (x, y), xytext=(0, 7 * side), textcoords="offset points", ha="center", va=va)
+
+
+def _legend(
+    figure: Figure, artists: Sequence[Artist], labels: Sequence[str], *, above: bool = True
+) -> None:
+    figure.legend(
+        artists,
+        labels,
+        loc="upper left" if above else "lower left",
+        bbox_to_anchor=(0, 1 if above else 0),
+        ncols=len(labels),
+        handlelength=0.9,
+        handleheight=0.9,
+        borderpad=0,
+        borderaxespad=0,
+        columnspacing=3,
+    )
 
 
 def _short(name: str, most: int = 24) -> str:
@@ -339,9 +385,7 @@ def _style() -> Iterator[None]:
     """Draw in our own style whatever the user's matplotlibrc says."""
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         # The browser draws the text; only its width is measured, with a font that may lack glyphs.
-        warnings.filterwarnings(
-            "ignore", message=r"Glyph .* missing from", category=UserWarning
-        )
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
         yield
 
 

@@ -54,8 +54,7 @@ def _figures(report: Report) -> tuple[dict[str, Markup], str | None]:
         from spark_pseudolabel.report import figures
 
         drawn = figures.draw(report)
-    except Exception as error:
-        # Plotting libraries break in many ways; pictures are not worth a finished run.
+    except Exception as error:  # noqa: BLE001 - a broken plotting library costs only pictures
         return {}, type(error).__name__
     return {name: Markup(svg) for name, svg in drawn.items()}, None
 
@@ -82,10 +81,7 @@ def _cuts(report: Report) -> dict[str, Any] | None:
     first = first_scored(report)
     if first is None:
         return None
-    by_class = {
-        name: [confident(first, name, cut) for cut in CUTS]
-        for name in class_names(report)
-    }
+    by_class = {name: [confident(first, name, cut) for cut in CUTS] for name in class_names(report)}
     return {
         "at": CUTS,
         "all": [sum(column) for column in zip(*by_class.values(), strict=True)],
@@ -142,6 +138,4 @@ def _environment() -> jinja2.Environment:
 
 def _template(name: str) -> str:
     # Read through importlib: on a cluster the package may be a zip file.
-    return (resources.files(__package__) / "templates" / name).read_text(
-        encoding="utf-8"
-    )
+    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")

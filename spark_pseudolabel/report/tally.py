@@ -24,8 +24,7 @@ def accepted_by_class(report: Report) -> dict[str, int]:
     if _relabels(report):
         used = used[-1:]
     return {
-        name: sum(r.accepted_by_class.get(name, 0) for r in used)
-        for name in class_names(report)
+        name: sum(r.accepted_by_class.get(name, 0) for r in used) for name in class_names(report)
     }
 
 
@@ -37,9 +36,7 @@ def last_accepting(report: Report) -> Round | None:
 
 def first_scored(report: Report) -> Round | None:
     """Return the first round that has a histogram of scored candidates: the whole pool."""
-    return next(
-        (r for r in report.rounds if r.histogram and r.candidates > r.invalid), None
-    )
+    return next((r for r in report.rounds if r.histogram and r.candidates > r.invalid), None)
 
 
 def confident(r: Round, name: str, cut: float) -> int:

@@ -65,9 +65,7 @@ def render_status(status: Document) -> str:
     data = StatusDocument.model_validate(status)
     return _page(
         _wrap(_status_sentence(data)),
-        _section(
-            "Last error", _wrap(f"[{data.last_error.code}] {data.last_error.message}")
-        )
+        _section("Last error", _wrap(f"[{data.last_error.code}] {data.last_error.message}"))
         if data.last_error
         else [],
         _section("Rounds", _rounds(data.rounds)),
@@ -79,11 +77,7 @@ def render_verify(verified: Document) -> str:
     """Render the document of ``verify`` as text."""
     data = VerifyDocument.model_validate(verified)
     files = f"{count(data.checked)} {'file' if data.checked == 1 else 'files'}"
-    depth = (
-        "contents read"
-        if data.deep
-        else "presence and length; --deep reads the contents"
-    )
+    depth = "contents read" if data.deep else "presence and length; --deep reads the contents"
     if data.ok:
         return _page(_wrap(f"{data.output} is whole: {files} checked ({depth})."))
     found = f"{len(data.problems):,} problem{'' if len(data.problems) == 1 else 's'}"
@@ -121,7 +115,8 @@ def render_label(labeled: Document) -> str:
 def _verdict(report: Report) -> list[str]:
     verdict = words.verdict(report)
     lines = [f"{verdict.word}."]
-    for sentence in (*verdict.sentences, f"Took {words.seconds(report.elapsed_s)}."):
+    took = f"Took {words.seconds(report.elapsed_s)}."
+    for sentence in (verdict.coverage, *verdict.evidence, verdict.stop, took):
         lines += _wrap(sentence, indent=2)
     return lines
 
@@ -129,9 +124,7 @@ def _verdict(report: Report) -> list[str]:
 def _warnings(warnings: Sequence[Notice]) -> list[str]:
     if not warnings:
         return []
-    lines = [
-        line for w in warnings for line in _wrap(f"[{w.code}] {w.message}", hang=4)
-    ]
+    lines = [line for w in warnings for line in _wrap(f"[{w.code}] {w.message}", hang=4)]
     return _section("Warnings", lines)
 
 
@@ -171,9 +164,7 @@ def _round_cells(r: Any, number: Any, trained: bool, measured: bool) -> list[str
     if measured:
         m = r.validation
         cells += (
-            [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.log_loss)]
-            if m
-            else ["-"] * 3
+            [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.log_loss)] if m else ["-"] * 3
         )
     cells += [f"{sum(value for _, value in r.seconds):,.1f}"] if trained else []
     return cells
@@ -198,9 +189,7 @@ def _models(report: Report) -> list[str]:
 
 
 def _metric_cells(m: Metrics) -> list[str]:
-    return [
-        metric(v) for v in (m.accuracy, m.balanced_accuracy, m.f1_macro, m.log_loss)
-    ]
+    return [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.f1_macro, m.log_loss)]
 
 
 def _labels(report: Report) -> list[str]:
@@ -218,9 +207,7 @@ def _outputs(report: Report) -> list[str]:
     """List where things are; a path is never cut or wrapped, so that it can be copied."""
     lines = [f"  {name:<11}  {clean(path)}" for name, path in report.paths if path]
     out = words.out_path(report)
-    return lines + (
-        [f"  {'next':<11}  spark-pseudolabel verify {clean(out)}"] if out else []
-    )
+    return lines + ([f"  {'next':<11}  spark-pseudolabel verify {clean(out)}"] if out else [])
 
 
 # --- plan ---------------------------------------------------------------------------------
@@ -232,25 +219,19 @@ def _plan_sentence(plan: PlanDocument) -> str:
         "resumable": "a run that continues where an earlier one stopped",
         "done": "nothing: this run is done",
     }
-    would = states.get(
-        plan.output.state, f"a run on an output that is {plan.output.state}"
-    )
+    would = states.get(plan.output.state, f"a run on an output that is {plan.output.state}")
     return f"The config is good. `run` would be {would}; nothing was written."
 
 
 def _plan_rows(plan: PlanDocument) -> list[str]:
-    body = [
-        [name, count(n)] for name, n in plan.rows if not (name == "test" and n is None)
-    ]
+    body = [[name, count(n)] for name, n in plan.rows if not (name == "test" and n is None)]
     body += [["id", clean(", ".join(plan.id) or "file, row_index")]]
     body += [["label type", clean(plan.label_type)]]
     return _table([], body, "ll")
 
 
 def _plan_classes(plan: PlanDocument) -> list[str]:
-    lines = _table(
-        [], [[clean(name), count(n)] for name, n in _top(plan.classes)], "lr"
-    )
+    lines = _table([], [[clean(name), count(n)] for name, n in _top(plan.classes)], "lr")
     return lines + _more(len(plan.classes) - MOST_CLASSES, "classes")
 
 
@@ -263,9 +244,7 @@ def _plan_features(plan: PlanDocument) -> list[str]:
 
 
 def _plan_steps(plan: PlanDocument) -> list[str]:
-    limit = (
-        "no limit" if plan.rounds.max is None else words.rounds_word(plan.rounds.max)
-    )
+    limit = "no limit" if plan.rounds.max is None else words.rounds_word(plan.rounds.max)
     again = ", each deciding the whole pool anew" if plan.rounds.relabel else ""
     student = plan.model.student
     body = [
@@ -311,11 +290,7 @@ def _status_sentence(status: StatusDocument) -> str:
         "running": f"running, {committed}",
     }
     holder = status.lease
-    held = (
-        f" by process {holder.pid} on {holder.host} since {holder.since}"
-        if holder
-        else ""
-    )
+    held = f" by process {holder.pid} on {holder.host} since {holder.since}" if holder else ""
     said = lines.get(status.state, f"{status.state}, {committed}")
     return f"{status.output}: {said}{held if status.state == 'running' else ''}."
 
@@ -326,23 +301,13 @@ def _why(status: StatusDocument) -> str:
         return ""
     reason = words.STOP_REASONS.get(condition)
     best = status.best_round
-    used = (
-        ""
-        if best is None
-        else f", best is {f'round {best}' if best else 'the seed model'}"
-    )
-    return (
-        f" because {reason} ({condition}){used}" if reason else f" ({condition}){used}"
-    )
+    used = "" if best is None else f", best is {f'round {best}' if best else 'the seed model'}"
+    return f" because {reason} ({condition}){used}" if reason else f" ({condition}){used}"
 
 
 def _problems(verified: VerifyDocument) -> list[str]:
     shown = verified.problems[:MOST_PROBLEMS]
-    lines = [
-        line
-        for p in shown
-        for line in _wrap(f"{p.path}: {p.problem}", indent=2, hang=4)
-    ]
+    lines = [line for p in shown for line in _wrap(f"{p.path}: {p.problem}", indent=2, hang=4)]
     return lines + _more(len(verified.problems) - MOST_PROBLEMS, "problems")
 
 
@@ -412,8 +377,7 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]], align: str) -> li
     return [
         "  "
         + "  ".join(
-            _pad(cell, width, side)
-            for cell, width, side in zip(line, widths, align, strict=True)
+            _pad(cell, width, side) for cell, width, side in zip(line, widths, align, strict=True)
         ).rstrip()
         for line in lines
     ]
@@ -452,10 +416,6 @@ def _width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        0
-        if unicodedata.combining(char)
-        else 2
-        if unicodedata.east_asian_width(char) in "WF"
-        else 1
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text
     )

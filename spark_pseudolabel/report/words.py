@@ -30,13 +30,19 @@ class Verdict:
         How to color it.
     word
         Two to five words that say the same without color.
-    sentences
-        What the verdict rests on, most important first.
+    coverage
+        How much of the pool got a label.
+    evidence
+        What the word rests on, strongest first; empty when nothing was measured.
+    stop
+        Why the run ended, and which round is the best.
     """
 
     level: Level
     word: str
-    sentences: tuple[str, ...]
+    coverage: str
+    evidence: tuple[str, ...]
+    stop: str
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,7 @@ class Comparison:
     @property
     def noise(self) -> float:
         """Two standard errors of the difference, taking the two as independent (cautious)."""
-        variances = (
-            m.accuracy * (1 - m.accuracy) / max(m.n, 1) for m in (self.seed, self.final)
-        )
+        variances = (m.accuracy * (1 - m.accuracy) / max(m.n, 1) for m in (self.seed, self.final))
         return 2 * sqrt(sum(variances))
 
     def __str__(self) -> str:
@@ -70,11 +74,9 @@ class Comparison:
 def verdict(report: Report) -> Verdict:
     """Sum a run up in a word and a few sentences."""
     level, word = _judge(report)
-    sentences = [_coverage(report)]
-    sentences += [str(comparison) for comparison in comparisons(report)]
-    sentences += [_truth(report)] if _truth(report) else []
-    sentences.append(stop_sentence(report))
-    return Verdict(level, word, tuple(sentences))
+    evidence = [str(comparison) for comparison in comparisons(report)]
+    evidence += [_truth(report)] if _truth(report) else []
+    return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
 
 
 def comparisons(report: Report) -> list[Comparison]:
@@ -125,16 +127,11 @@ def _truth(report: Report) -> str:
     )
 
 
-def stop_sentence(report: Report) -> str:
-    """Say after how many rounds and why a run stopped, and which round is used."""
+def _stop(report: Report) -> str:
     reason = STOP_REASONS.get(report.termination_condition)
     if report.rows.pool == 0:
         reason = "there is nothing to label"
-    why = (
-        f"{reason} ({report.termination_condition})"
-        if reason
-        else report.termination_condition
-    )
+    why = f"{reason} ({report.termination_condition})" if reason else report.termination_condition
     best = "the seed model" if report.best_round == 0 else f"round {report.best_round}"
     return f"Stopped after {rounds_word(report.n_iter)}: {why}. Best: {best}."
 
@@ -246,14 +243,14 @@ def rounds_word(n: int) -> str:
 
 
 def clean(value: object) -> str:
-    """Return text from the data on one line, without anything a terminal could obey.
+    r"""Return text from the data on one line, without anything a terminal could obey.
 
     Letters of any script stay; control, format and line-breaking characters are escaped.
 
     Examples
     --------
-    >>> clean("caf\\u00e9 \\x1b[31m")
-    'caf\\u00e9 \\\\x1b[31m'
+    >>> clean("caf\u00e9 \x1b[31m")
+    'café \\x1b[31m'
     """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode()
