@@ -16,7 +16,7 @@ labeled:                       # rows with given labels
   # drawn: random              # or per_class: how the rows were chosen
 
 unlabeled:                     # the pool; or {table: db.pool}, or {query: "select ..."}
-  path: pseudolabel-demo/data/pool.parquet
+  path: pseudolabel-demo/data/pool
   # from: labeled              # instead: rows of `labeled` with a null label are the pool
   # drop_labeled: true         # take rows out whose id is also in `labeled`
 

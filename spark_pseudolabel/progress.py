@@ -172,6 +172,7 @@ class RichEvents:
             yield
         finally:
             self._stage = None
+            self._live.refresh()
 
     def watch(self, tasks: Tasks) -> None:
         self._tasks = tasks
@@ -220,7 +221,7 @@ def ask(tasks: Tasks | None) -> tuple[int, int] | None:
     """Return (done, total), or None when it cannot be known just now."""
     try:
         found = tasks() if tasks else None
-    except Exception:  # the JVM may be going away; progress is no reason to fail
+    except Exception:  # noqa: BLE001  the JVM may be going away, no reason to fail
         return None
     # Spark drops finished stages from memory, so the count of the done ones may run ahead.
     return (min(found), found[1]) if found and found[1] > 0 else None
