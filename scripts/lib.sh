@@ -59,10 +59,11 @@ ensure_venv() {
 
 stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 
+# Build tools warn about what a user can't change.
 install() {
   local venv=$1
   shift
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@" >&2
+  PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@" >&2
 }
 
 create_venv() {
