@@ -164,9 +164,7 @@ class Validation(_Table):
                 f"must be exactly one of fraction, path, table, query. Got {' and '.join(given)}."
             )
         if self.sources and self.group is not None:
-            raise _said(
-                "group splits the labeled rows, so it needs fraction; leave group out."
-            )
+            raise _said("group splits the labeled rows, so it needs fraction; leave group out.")
         return self
 
 
@@ -183,9 +181,7 @@ class Features(_Section):
     @model_validator(mode="after")
     def _not_both(self) -> Features:
         if self.include is not None and self.exclude:
-            raise _said(
-                "must have include or exclude, not both. Leave one of them out."
-            )
+            raise _said("must have include or exclude, not both. Leave one of them out.")
         return self
 
 
@@ -352,9 +348,7 @@ def parse_config(
     check_estimators
         False where the caller brings fitted-to-be objects of its own.
     """
-    return _parse(
-        Source.of(data), [], allow_import, dataframes=True, estimators=check_estimators
-    )
+    return _parse(Source.of(data), [], allow_import, dataframes=True, estimators=check_estimators)
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -399,9 +393,7 @@ def _parse(
     if not dataframes:
         checks.append(_no_dataframes)
     parts, found = _check_sections(source)
-    crossed = [
-        source.problem(key, text) for check in checks for key, text in check(parts)
-    ]
+    crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
     if everything := [*problems, *found, *crossed, *unfit]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
@@ -429,9 +421,7 @@ def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
     return parts, problems
 
 
-def _check_section(
-    source: Source, name: str, schema: JsonSchema
-) -> tuple[Any, list[Problem]]:
+def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, list[Problem]]:
     field, value = Config.model_fields[name], source.data[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     node = schema["properties"][name]
@@ -457,10 +447,7 @@ def _resolve(parts: Parts) -> Parts:
     if parts["mode"] != "sklearn":
         return parts
     selection = parts["selection"]
-    if (
-        "threshold" not in selection.model_fields_set
-        and selection.policy == "threshold"
-    ):
+    if "threshold" not in selection.model_fields_set and selection.policy == "threshold":
         selection = Threshold(threshold=0.75)
     return parts | {
         "selection": selection,
@@ -519,9 +506,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
         section = parts.get(name)
         for key in sorted(section.model_fields_set) if section else ():
             value = getattr(section, key)
-            if (name == "validation" or key in keys) and keys.get(
-                key, object()
-            ) != value:
+            if (name == "validation" or key in keys) and keys.get(key, object()) != value:
                 spelled = "from" if key == "from_" else key
                 yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
     selection = parts.get("selection")
@@ -550,9 +535,7 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
-def _estimators(
-    source: Source, parts: Parts, allow_import: Sequence[str]
-) -> Iterator[Problem]:
+def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
     model = parts.get("model")
     if model == Model() and not parts.get("training", Training()).weighted:
@@ -563,9 +546,7 @@ def _estimators(
     known = True
     # From the source, so that another wrong key of the section does not hide an unknown name.
     for path in (("model",), ("model", "student")):
-        name = source.value((*path, "estimator")) or (
-            path == ("model",) and Model().estimator
-        )
+        name = source.value((*path, "estimator")) or (path == ("model",) and Model().estimator)
         params = source.value((*path, "params")) or {}
         if not isinstance(name, str) or not isinstance(params, dict):
             known = False if name else known
