@@ -73,18 +73,18 @@ def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Metrics(Document):
-    """How a model does on rows whose true label is known and which it was not trained on."""
+    """How a model does on rows it was not trained on; all but ``n`` are null where n is 0."""
 
     n: Count
     """Number of rows measured."""
-    accuracy: Share
+    accuracy: Share | None
     """Share of rows labeled right."""
-    balanced_accuracy: Share
+    balanced_accuracy: Share | None
     """Mean over the classes of the share of their rows labeled right."""
-    f1_macro: Share
+    f1_macro: Share | None
     """Mean over the classes of the F1 score."""
-    log_loss: Annotated[float, Field(ge=0)] | None = None
-    """Mean negative log-probability (natural log) of the true label; null where it is undefined."""
+    log_loss: Annotated[float, Field(ge=0)] | None
+    """Mean of ``-log(p)`` for the probability p of the true label, in nats."""
 
 
 class LabelCheck(Document):
@@ -166,7 +166,7 @@ class Round(Document):
     used: bool
     """False when the guard discarded the round: its rows are in none of the tables."""
     validation: Metrics | None = None
-    """The round's metrics on the validation rows; null without any."""
+    """The model trained after this round, on the validation rows; null without any."""
     seconds: Seconds
     """Wall time by stage."""
     histogram: Histogram | None = None
@@ -407,7 +407,7 @@ class StatusRound(Document):
     used: bool | None = None
     """Whether its labels are used; null while that is not decided."""
     validation: Metrics | None = None
-    """The round's metrics on the validation rows."""
+    """The model trained after this round, on the validation rows; null without any."""
     written_at: str | None = None
     """When it was committed (ISO 8601)."""
 

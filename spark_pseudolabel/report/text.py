@@ -143,7 +143,7 @@ def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
         gap = f"  ... {words.rounds_word(missing)} left out here; the JSON document has them all"
         lines.insert(1 + len(head), gap)
     if not all(r.used is not False for r in rounds):
-        lines.append("  * discarded: none of its labels are used")
+        lines.append("  * not used: none of its labels stand in the outputs")
     return lines
 
 

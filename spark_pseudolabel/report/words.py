@@ -47,27 +47,27 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seed and final model measured on the same rows."""
+    """Accuracy of the seed and the final model on the same n rows."""
 
     where: str
-    seed: Metrics
-    final: Metrics
+    n: int
+    seed: float
+    final: float
 
     @property
     def gain(self) -> float:
-        """Difference in accuracy, final minus seed."""
-        return self.final.accuracy - self.seed.accuracy
+        """Final minus seed."""
+        return self.final - self.seed
 
     @property
     def noise(self) -> float:
-        """Two standard errors of the difference, taking the two as independent (cautious)."""
-        variances = (m.accuracy * (1 - m.accuracy) / max(m.n, 1) for m in (self.seed, self.final))
-        return 2 * sqrt(sum(variances))
+        """Two standard errors of the gain, taking the two as independent (cautious)."""
+        return 2 * sqrt(sum(share * (1 - share) / self.n for share in (self.seed, self.final)))
 
     def __str__(self) -> str:
         return (
-            f"Accuracy on {rows(self.final.n, self.where)}: seed {metric(self.seed.accuracy)}, "
-            f"final {metric(self.final.accuracy)} ({points(self.gain)})."
+            f"Accuracy on {rows(self.n, self.where)}: seed {metric(self.seed)}, "
+            f"final {metric(self.final)} ({points(self.gain)})."
         )
 
 
@@ -82,11 +82,12 @@ def verdict(report: Report) -> Verdict:
 def comparisons(report: Report) -> list[Comparison]:
     """Return seed against final on the test rows, then on the validation rows, where measured."""
     seed, final = report.seed, report.final
-    pairs = [
-        ("test", seed.test, final.test),
-        ("validation", seed.validation, final.validation),
+    pairs = [("test", seed.test, final.test), ("validation", seed.validation, final.validation)]
+    return [
+        Comparison(where, b.n, a.accuracy, b.accuracy)
+        for where, a, b in pairs
+        if a and b and b.n and a.accuracy is not None and b.accuracy is not None
     ]
-    return [Comparison(where, a, b) for where, a, b in pairs if a and b and a.n and b.n]
 
 
 def _judge(report: Report) -> tuple[Level, str]:

@@ -26,9 +26,7 @@ def make_report(
     return {
         "schema_version": 1,
         "run_id": "5f0c2d6e9a4b4c39",
-        "termination_condition": "validation_drop"
-        if discard_last and rounds
-        else "max_iter",
+        "termination_condition": "validation_drop" if discard_last and rounds else "max_iter",
         "n_iter": n_rounds,
         "best_round": best,
         "classes": classes,
@@ -81,8 +79,7 @@ def make_round(
     """Build one round in which the cut is 0.9 and earlier classes are easier."""
     share = candidates // len(classes)
     counts = {
-        label: make_counts(share, 6 - 3 * i / len(classes))
-        for i, label in enumerate(classes)
+        label: make_counts(share, 6 - 3 * i / len(classes)) for i, label in enumerate(classes)
     }
     accepted = {label: sum(bins[90:]) for label, bins in counts.items()}
     scored = sum(sum(bins) for bins in counts.values())
@@ -105,9 +102,7 @@ def make_round(
 
 def make_counts(n: int, steepness: float) -> list[int]:
     """Spread n rows over the bins, rising to a confidence of 1, nothing below one half."""
-    weights = [0.0] * 50 + [
-        ((b + 1) / BINS) ** (2 * steepness) for b in range(50, BINS)
-    ]
+    weights = [0.0] * 50 + [((b + 1) / BINS) ** (2 * steepness) for b in range(50, BINS)]
     return [int(n * weight / sum(weights)) for weight in weights]
 
 

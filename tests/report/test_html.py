@@ -1,0 +1,156 @@
+"""The page: whole without a network, without scripts, and without matplotlib."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from spark_pseudolabel.report.html import render_html
+from tests.report.builders import empty_pool, make_report, without_measures
+
+HOSTILE = ["<script>alert(1)</script>", '" onload="x', "$x^2$", "\u202ea\nb", "\u4e2d\u6587"]
+
+REPORTS = {
+    "two classes": make_report(),
+    "26 classes": make_report([chr(ord("A") + i) for i in range(26)]),
+    "bool labels": make_report([False, True], n_rounds=1, discard_last=False),
+    "hostile names": make_report(HOSTILE),
+    "no rounds": make_report(n_rounds=0),
+    "empty pool": empty_pool(make_report()),
+    "nothing measured": without_measures(make_report()),
+}
+FIGURES = {
+    "no rounds": 1,
+    "empty pool": 0,
+    "nothing measured": 3,
+}
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {name: render_html(report) for name, report in REPORTS.items()}
+
+
+@pytest.fixture(params=REPORTS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_holds_no_address_and_no_script(pages: dict[str, str], name: str) -> None:
+    page = Page(pages[name])
+    assert not re.search(r"https?://", pages[name])
+    assert page.tags["script"] == page.tags["link"] == page.tags["img"] == 0
+    assert not [key for key, _ in page.attributes if key.startswith("on")]
+    assert all(target.startswith("#") for target in page.values("href"))
+    assert "@import" not in pages[name]
+
+
+def test_has_every_figure_it_has_data_for(pages: dict[str, str], name: str) -> None:
+    page = Page(pages[name])
+    assert page.tags["svg"] == FIGURES.get(name, 4)
+    assert page.text.count("What to do") == page.tags["svg"]
+
+
+def test_ids_are_unique_and_references_are_met(pages: dict[str, str], name: str) -> None:
+    page = Page(pages[name])
+    ids = page.values("id")
+    targets = {target[1:] for target in page.values("href")}
+    targets |= set(re.findall(r"url\(#([^)]+)\)", pages[name]))
+    assert len(ids) == len(set(ids))
+    assert targets <= set(ids)
+
+
+def test_same_report_gives_the_same_bytes(pages: dict[str, str]) -> None:
+    assert render_html(make_report()) == pages["two classes"]
+
+
+def test_figures_take_their_colors_from_the_page(pages: dict[str, str]) -> None:
+    svg = "".join(re.findall(r"<svg.*?</svg>", pages["two classes"], re.DOTALL))
+    assert "var(--accent)" in svg
+    assert not re.search(r"#[0-9a-f]{6}\b", svg)
+
+
+def test_names_from_the_data_are_text(pages: dict[str, str]) -> None:
+    page = Page(pages["hostile names"])
+    assert "<script>alert(1)</script>" in page.text
+    assert "$x^2$" in page.text
+    assert "\u4e2d\u6587" in page.text
+    assert "\\u202ea\\nb" in page.text
+    assert "\u202e" not in page.text
+
+
+def test_shows_the_numbers_of_the_report(pages: dict[str, str]) -> None:
+    text = Page(pages["two classes"]).text
+    report = REPORTS["two classes"]
+    for r in report["rounds"]:
+        for n in (r["candidates"], r["accepted"], r["rejected"], *r["accepted_by_class"].values()):
+            assert f"{n:,}" in text
+        assert f"{r['validation']['log_loss']:.4f}" in text
+    for n in report["rows"].values():
+        assert f"{n:,}" in text
+    for path in report["paths"].values():
+        assert path in text
+
+
+def test_draws_twelve_classes_and_lists_all(pages: dict[str, str]) -> None:
+    page = Page(pages["26 classes"])
+    cells = re.findall(r'<td class="text name" title="([A-Z])">', pages["26 classes"])
+    assert Counter(cells) == Counter({chr(ord("A") + i): 2 for i in range(26)})
+    assert "The 12 largest classes are drawn." in page.text
+
+
+def test_stays_small() -> None:
+    assert len(render_html(make_report(list(range(10)), n_rounds=20)).encode()) < 500_000
+
+
+@pytest.mark.parametrize("broken", ["matplotlib", "scipy.stats"])
+def test_without_a_plotting_library_the_tables_remain(
+    monkeypatch: pytest.MonkeyPatch, pages: dict[str, str], broken: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "spark_pseudolabel.report.figures")
+    monkeypatch.delattr("spark_pseudolabel.report.figures")
+    monkeypatch.setitem(sys.modules, broken, None)
+    page = Page(render_html(make_report()))
+    assert page.tags["svg"] == 0
+    assert page.tags["table"] == Page(pages["two classes"]).tags["table"]
+    assert "tables only" in page.text
+
+
+def test_a_users_matplotlib_settings_change_nothing(pages: dict[str, str]) -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert render_html(make_report()) == pages["two classes"]
+
+
+def test_a_path_is_quoted_for_the_tool_that_reads_it() -> None:
+    paths: dict[str, Any] = make_report()["paths"] | {"labels": "out/it's/labels"}
+    text = Page(render_html(make_report() | {"paths": paths})).text
+    assert 'spark.read.parquet("out/it\'s/labels")' in text
+    assert "read_parquet('out/it''s/labels/*.parquet')" in text
