@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.estimators import build_estimator, final_step, info_of
@@ -59,7 +60,7 @@ class Learner:
         self,
         model: BaseEstimator,
         features: Sequence[Feature],
-        example: TrainingRows,
+        example: pd.DataFrame,
         keys: Sequence[str] = (),
         *,
         probabilities: bool = False,
@@ -73,13 +74,13 @@ class Learner:
         features
             Its input columns.
         example
-            Rows of the training frame; one is used to find out which numbers the model takes.
+            At least one row of model input, to find out which numbers the model takes.
         keys
             Columns to carry along.
         probabilities
             Whether the probabilities of all classes are wanted.
         """
-        X = example.X if self.named else example.X.to_numpy()
+        X = example if self.named else example.to_numpy()
         return Scorer(
             model,
             tuple(features),

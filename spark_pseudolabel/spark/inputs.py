@@ -54,6 +54,8 @@ class Inputs:
     ----------
     keys
         The id column, or ``file`` and ``row_index``.
+    key_types
+        Their Spark types in the pool; inside a run all integers are bigint.
     features
         Input columns of the model.
     classes
@@ -76,6 +78,7 @@ class Inputs:
     """
 
     keys: tuple[str, ...]
+    key_types: dict[str, str]
     features: tuple[Feature, ...]
     classes: tuple[Label, ...]
     label_type: str
@@ -108,7 +111,9 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
     """
     tables = _open_tables(spark, config, frames or {})
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
-    tables = _checked_columns(tables, config, keys)
+    _check_columns(tables, config, keys)
+    key_types = {key: type_name(tables["unlabeled"].rows, key) for key in keys}
+    tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
     features = _features(tables, config, keys)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
     features = settle(features, labeled, config.features)
@@ -125,6 +130,7 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
     fingerprint = _check_keys(pool, known, keys, config)
     return Inputs(
         keys=keys,
+        key_types=key_types,
         features=features,
         classes=classes,
         label_type=type_name(tables["labeled"].rows, config.labeled.label),
@@ -195,9 +201,7 @@ def _require_positions(config: Config) -> None:
         )
 
 
-def _checked_columns(
-    tables: dict[str, Table], config: Config, keys: Sequence[str]
-) -> dict[str, Table]:
+def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     label = config.labeled.label
     if config.id in PUBLISHED:
         raise ConfigError(
@@ -217,7 +221,6 @@ def _checked_columns(
             require_columns(table.rows, [*keys, label], name)
         for key in keys:
             require_type(table.rows, key, KEY_TYPES, name, "a string or an integer")
-    return {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
 
 
 def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequence[str]) -> Table:

@@ -138,7 +138,9 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
     files, root = files_for(spark, path)
     _check_exists(files, root, path, name)
     listed = list_data(spark, path)
-    _check_format(files, root, settings, name)
+    is_directory = any(info.path for info in listed)
+    if is_directory:
+        _check_format(files, root, settings, name)
     _check_files(files, root, listed, settings, name)
     defaults = CSV_DEFAULTS if settings.format == "csv" else {}
     reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})

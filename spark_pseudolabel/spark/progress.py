@@ -1,0 +1,40 @@
+"""How far Spark is with what runs now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+GROUP = "spark-pseudolabel"
+
+
+@contextlib.contextmanager
+def described(spark: SparkSession, what: str) -> Iterator[None]:
+    """Name the jobs of a block in Spark's UI; an interrupt cancels them."""
+    context = spark.sparkContext
+    context.setJobGroup(GROUP, what, interruptOnCancel=True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        context.cancelJobGroup(GROUP)
+        raise
+
+
+def task_counter(context: SparkContext) -> Callable[[], tuple[int, int] | None]:
+    """Return a function that tells (done, total) tasks of the running jobs, None if none run."""
+    tracker = context.statusTracker()
+
+    def count() -> tuple[int, int] | None:
+        done = total = 0
+        for job_id in tracker.getActiveJobsIds():
+            job = tracker.getJobInfo(job_id)
+            for stage_id in job.stageIds if job else ():
+                stage = tracker.getStageInfo(stage_id)
+                done += stage.numCompletedTasks if stage else 0
+                total += stage.numTasks if stage else 0
+        return (done, total) if total else None
+
+    return count
