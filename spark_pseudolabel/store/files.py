@@ -77,7 +77,7 @@ class Files(Protocol):
         """Tell whether a file or directory is there."""
 
     def names(self, path: str) -> Names:
-        """Return the sorted names directly below a directory, none if it is missing."""
+        """Return the sorted names directly below a directory, none if there is no directory."""
 
     def list(self, path: str) -> Listing:
         """Return all files below `path`, sorted by path, none if it is missing."""
@@ -206,7 +206,7 @@ class LocalFiles:
     def names(self, path: str) -> Names:
         try:
             return sorted(os.listdir(local_path(path)))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def list(self, path: str) -> Listing:
@@ -327,7 +327,7 @@ def _walk(root: str, relative: str, seen: set[tuple[int, int]]) -> Iterator[File
     """Yield the files below a directory, through links too, as Hadoop does, but no link twice."""
     try:
         entries = list(os.scandir(os.path.join(root, relative)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         path = f"{relative}/{entry.name}" if relative else entry.name

@@ -176,14 +176,13 @@ def _frozen(files: Files, root: str, name: str, expected: str) -> dict[str, Any]
 
 
 def _require_free(files: Files, root: str) -> None:
-    try:
-        names = files.names(root)
-    except NotADirectoryError as error:
+    names = files.names(root)
+    if not names and [info.path for info in files.list(root)] == [""]:
         raise InputError(
             f"output.path must be a directory or not exist yet. {root} is a file.",
             code="output_not_empty",
             where=root,
-        ) from error
+        )
     strange = [name for name in names if name not in layout.OURS and not name.startswith(".")]
     if strange:
         raise InputError(
