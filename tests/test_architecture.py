@@ -13,8 +13,8 @@ import pytest
 PACKAGE = "spark_pseudolabel"
 ROOT = Path(__file__).parents[1] / PACKAGE
 
-# From the top down. A part may import itself and what stands in a later row; the name is the
-# first one below the package, and a module that is not named here has no place yet.
+# From the top down. A part may import itself and what stands in a later row; a part is what comes
+# first below the package, and a module without a place here has yet to be given one.
 ROWS: list[set[str]] = [
     {"__main__"},
     {"cli"},
@@ -24,8 +24,19 @@ ROWS: list[set[str]] = [
     {"spark", "store", "report"},
     {"core"},
     {"config"},
-    {"columns", "errors"},
+    {"columns", "errors", "version"},
 ]
+# Modules that are pages of a larger one.
+PAGES = {
+    "demo": "cli",
+    "signals": "cli",
+    "steps": "job",
+    "results": "job",
+    "summary": "job",
+    "config_example": "config",
+    "config_file": "config",
+    "config_problems": "config",
+}
 # Neighbors in a row that may know each other: a file system behind the JVM is one of the store's.
 NEIGHBORS = {("spark", "store")}
 # Upwards, inside a function only: a configuration is refused for its estimators before any JVM
@@ -84,7 +95,7 @@ def _row(part: str) -> int:
 def _part(module: str) -> str:
     """Return ``store`` for ``spark_pseudolabel.store.publish``, nothing for the package."""
     part = module.removeprefix(PACKAGE).lstrip(".").split(".")[0]
-    return "config" if part.startswith("config_") else part
+    return PAGES.get(part, part)
 
 
 def _own_imports() -> Iterator[tuple[str, int, str]]:
