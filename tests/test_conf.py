@@ -1,0 +1,71 @@
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from spark_pseudolabel.config import load_config
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "conf").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def prepare_data() -> ModuleType:
+    path = str(ROOT / "scripts" / "prepare_data")
+    loader = importlib.machinery.SourceFileLoader("prepare_data", path)
+    spec = importlib.util.spec_from_loader("prepare_data", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_there_is_a_configuration_for_each_method_and_data_set() -> None:
+    names = {"adult", "letter", "kddcup99", "sklearn_mode", "teacher_student", "one_shot"}
+    assert names <= {file.stem for file in CONFIGS}
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_configuration_loads(file: Path) -> None:
+    config = load_config(file)
+    assert config.output.path == f"out/{file.stem}"
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_table_is_one_that_prepare_data_makes(file: Path, prepare_data: ModuleType) -> None:
+    config = load_config(file)
+    for table in (config.labeled, config.unlabeled, config.test):
+        if table is not None:
+            data, name, _ = Path(table.path or "").parts
+            assert (data, name in prepare_data.SETS) == ("data", True)
+
+
+def test_prepare_data_hides_labels_and_nothing_else(
+    prepare_data: ModuleType, tmp_path: Path
+) -> None:
+    prepare_data.breast_cancer(None, tmp_path)
+    labeled, pool, truth = (
+        pd.read_parquet(tmp_path / name) for name in ("labeled.parquet", "pool", "truth.parquet")
+    )
+    assert (len(labeled), len(pool)) == (228, 341)
+    assert set(labeled.columns) - set(pool.columns) == {"diagnosis"}
+    assert not set(labeled["row_id"]) & set(pool["row_id"])
+    pd.testing.assert_frame_equal(truth.drop(columns="diagnosis"), pool, check_like=True)
+
+
+def test_prepare_data_makes_the_same_tables_twice(prepare_data: ModuleType, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "adult").mkdir(parents=True)
+    row = "39, {}, 77516, Bachelors, 13, Never-married, Adm, Own, White, Male, 2, 0, 40, ?, <=50K\n"
+    (source / "adult/adult.data").write_text("".join(row.format(f"w{i}") for i in range(600)))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        prepare_data.adult(source, tmp_path / name)
+    for name in ("labeled.csv", "pool.csv", "truth.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    labeled = pd.read_csv(tmp_path / "one" / "labeled.csv")
+    assert len(labeled) == 500
+    assert labeled["native_country"].isna().all()

@@ -1,0 +1,412 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spark_pseudolabel.config import (
+    EXAMPLE,
+    Config,
+    config_schema,
+    identity,
+    load_config,
+    parse_config,
+)
+from spark_pseudolabel.errors import ConfigError
+
+MINIMAL = """\
+labeled: {path: labeled.parquet, label: income}
+unlabeled: {path: pool}
+output: {path: out}
+"""
+
+
+def told(text: str, tmp_path: Path, overrides: tuple[str, ...] = ()) -> list[str]:
+    """Return what is told about a configuration, without the file's directory."""
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, overrides)
+    return [str(p).replace(f"{tmp_path}/", "") for p in caught.value.problems]
+
+
+def loaded(text: str, tmp_path: Path, overrides: tuple[str, ...] = ()) -> Config:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    return load_config(file, overrides)
+
+
+def minimal(**sections: Any) -> dict[str, Any]:
+    return {
+        "labeled": {"path": "labeled.parquet", "label": "income"},
+        "unlabeled": {"path": "pool"},
+        "output": {"path": "out"},
+        **sections,
+    }
+
+
+def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    config = loaded(MINIMAL, tmp_path)
+    assert config.selection.policy == "threshold"
+    assert config.selection.threshold == 0.9
+    assert config.validation.fraction == 0.2
+    assert config.model.estimator == "HistGradientBoostingClassifier"
+    assert (config.rounds.max, config.rounds.relabel) == (10, False)
+    assert config.training.max_rows == 200_000
+    assert (config.id, config.test, config.random_state) == (None, None, 0)
+    assert config.labeled.drawn == "random"
+
+
+def test_example_loads_as_it_is(tmp_path: Path) -> None:
+    config = loaded(EXAMPLE, tmp_path)
+    assert config.labeled.label == "digit"
+
+
+def test_every_problem_is_told_at_once_with_line_key_and_nearest_key(tmp_path: Path) -> None:
+    text = """\
+labeled: {path: labeled.parquet, lable: income}
+unlabeled: {path: pool}
+output: {path: out}
+selection:
+  treshold: 0.8
+model: {params: {max_itr: 5}, student: {estimator: RandomForrest}}
+modle: 1
+threshold: 0.5
+"""
+    starts = [
+        "c.yaml:1 labeled.label: required key is missing: text.",
+        "c.yaml:1 labeled.lable: unknown key, did you mean 'label'?",
+        "c.yaml:5 selection.treshold: unknown key, did you mean 'threshold'?",
+        "c.yaml:6 model.params.max_itr: HistGradientBoostingClassifier has no parameter 'max_itr'.",
+        "c.yaml:6 model.student.estimator: ",
+        "c.yaml:7 modle: unknown key, did you mean 'model'?",
+        "c.yaml:8 threshold: unknown key, did you mean 'selection.threshold'?",
+    ]
+    problems = told(text, tmp_path)
+    assert len(problems) == len(starts)
+    for problem, start in zip(problems, starts, strict=True):
+        assert problem.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("selection: {threshold: 1.5}", "selection.threshold: must be in [0, 1). Got 1.5."),
+        ("selection: {threshold: 1.0}", "selection.threshold: must be in [0, 1). Got 1.0."),
+        ("selection: {threshold: .nan}", "selection.threshold: must be in [0, 1). Got nan."),
+        (
+            "selection: {threshold: '0.9'}",
+            "selection.threshold: must be a number in [0, 1). Got '0.9'.",
+        ),
+        ("validation: {fraction: 1}", "validation.fraction: must be in [0, 1). Got 1."),
+        (
+            "rounds: {max: -1}",
+            "rounds.max: must be a whole number of at least 0 or null. Got -1.",
+        ),
+        ("rounds: {relabel: 1}", "rounds.relabel: must be true or false. Got 1."),
+        (
+            "training: {max_rows: true}",
+            "training.max_rows: must be a whole number of at least 1 or null. Got true.",
+        ),
+        (
+            "training: {pseudo_weight: 0}",
+            "training.pseudo_weight: must be a number above 0 or 'confidence'. Got 0.",
+        ),
+        (
+            "training: {labels: softt}",
+            "training.labels: must be one of 'hard', 'soft'. Got 'softt', did you mean 'soft'?",
+        ),
+        (
+            "selection: {policy: treshold}",
+            (
+                "selection.policy: must be one of 'one_shot', 'threshold', 'k_best', "
+                "'top_k_per_class', 'percentile'. Got 'treshold', did you mean 'threshold'?"
+            ),
+        ),
+        (
+            "selection: {policy: top_k_per_class}",
+            "selection.k: required key is missing: a whole number of at least 1.",
+        ),
+        (
+            "selection: {policy: threshold, k: 3}",
+            "selection.k: is no key of policy 'threshold', which has policy, threshold.",
+        ),
+        ("features: {exclude: age}", "features.exclude: must be a list of text. Got 'age'."),
+        (
+            "features: {include: []}",
+            "features.include: must be a list of at least one text or null",
+        ),
+        (
+            "features: {include: [a], exclude: [b]}",
+            "features: must have include or exclude, not both. Leave one of them out.",
+        ),
+        ("teacher: {graph: {}}", "teacher: must be null. Got {'graph': {}}."),
+        ("id: income", "id: must be another column than labeled.label. Both are 'income'."),
+        ("id: yes", "id: must be text or null. Got true."),
+        ("test: {}", "test: must name its rows by exactly one of path, table, query. Got none"),
+        (
+            "test: {path: a, table: b}",
+            "test: must name its rows by exactly one of path, table, query. Got path and table.",
+        ),
+        (
+            "validation: {path: a, fraction: 0.1}",
+            "validation: must be exactly one of fraction, path, table, query. Got path and frac",
+        ),
+        (
+            "validation: {path: a, group: g}",
+            "validation: group splits the labeled rows, so it needs fraction; leave group out.",
+        ),
+        (
+            "{selection: {policy: percentile}, rounds: {relabel: false}}",
+            "rounds.relabel: must be true with policy 'percentile'",
+        ),
+        (
+            "{model: {estimator: KNeighborsClassifier}, training: {labels: soft}}",
+            "training.labels: 'soft' needs an estimator that takes weights",
+        ),
+        (
+            "{model: {student: {estimator: KNeighborsClassifier}}, "
+            "training: {pseudo_weight: confidence}}",
+            "training.pseudo_weight: must be 1.0 with KNeighborsClassifier",
+        ),
+        ("spark: {conf: {spark.x: [1]}}", "spark.conf.spark.x: must be text. Got [1]."),
+        ("validation:", "validation: must be a mapping with keys such as path, table"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(section: str, message: str) -> None:
+    import yaml
+
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(**yaml.safe_load(section)))
+    assert [p.message for p in caught.value.problems] == [caught.value.problems[0].message]
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", 'c.yaml:1 is empty. "spark-pseudolabel init" writes an example.'),
+        ("# nothing\n", 'c.yaml:1 is empty. "spark-pseudolabel init" writes an example.'),
+        ("- a\n", "c.yaml:1 must be a mapping of sections such as labeled, unlabeled, output."),
+        ("a: [1\n", "c.yaml:2 is not YAML: "),
+        ("a: 1\n---\nb: 2\n", "c.yaml:2 is not YAML: "),
+        ("a: !!python/object/apply:os.getcwd []\n", "c.yaml:1 is not YAML: "),
+        ("a: 2024-13-45\n", "c.yaml:1 is not YAML: "),
+        ("[" * 3000, "c.yaml:1 is nested too deeply."),
+    ],
+)
+def test_what_is_no_mapping_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    problems = told(text, tmp_path)
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="must be a YAML file in UTF-8"):
+        load_config(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "."])
+def test_a_file_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read: ") as caught:
+        load_config(tmp_path / name)
+    assert caught.value.exit_code == 2
+
+
+def test_a_key_that_stands_twice_is_a_problem(tmp_path: Path) -> None:
+    text = MINIMAL + "rounds:\n  max: 1\n  max: 2\n"
+    assert told(text, tmp_path) == [
+        "c.yaml:6 rounds.max: stands twice, first on line 5. Leave one of them out."
+    ]
+
+
+def test_missing_sections_are_told(tmp_path: Path) -> None:
+    assert told("id: x\n", tmp_path) == [
+        "c.yaml:1 labeled: required section is missing.",
+        "c.yaml:1 unlabeled: required section is missing.",
+        "c.yaml:1 output: required section is missing.",
+    ]
+
+
+def test_set_wins_over_the_file(tmp_path: Path) -> None:
+    overrides = (
+        "selection.threshold=0.7",
+        "rounds.max=null",
+        "model.params.max_iter=20",
+        "spark.conf.spark.driver.memory=4g",
+        "training.pseudo_weight=5e-1",
+        "features.exclude=[a, b]",
+    )
+    config = loaded(MINIMAL, tmp_path, overrides)
+    assert config.selection.threshold == 0.7
+    assert config.rounds.max is None
+    assert config.model.params == {"max_iter": 20}
+    assert config.spark.conf == {"spark.driver.memory": "4g"}
+    assert config.training.pseudo_weight == 0.5
+    assert config.features.exclude == ("a", "b")
+
+
+def test_set_of_another_policy_starts_the_section_afresh(tmp_path: Path) -> None:
+    text = MINIMAL + "selection: {policy: threshold, threshold: 0.8}\n"
+    config = loaded(text, tmp_path, ("selection.k=3", "selection.policy=k_best"))
+    assert config.selection.model_dump() == {"policy": "k_best", "k": 3}
+
+
+def test_set_of_another_kind_of_table_replaces_the_first(tmp_path: Path) -> None:
+    overrides = ("unlabeled.table=db.pool", "validation.path=v", "id=row_id")
+    config = loaded(MINIMAL + "validation: {fraction: 0.3}\n", tmp_path, overrides)
+    assert config.unlabeled.sources == ["table"]
+    assert (config.validation.sources, config.validation.fraction) == (["path"], 0.0)
+
+
+def test_a_wrong_set_has_a_key_and_no_line(tmp_path: Path) -> None:
+    overrides = ("selection.treshold=0.8", "rounds.max=x", "nothing", "rounds.max=[")
+    assert told(MINIMAL, tmp_path, overrides) == [
+        "nothing: --set must be key=value with a YAML value. Got 'nothing'.",
+        "rounds.max: --set must be key=value with a YAML value. Got 'rounds.max=['.",
+        "selection.treshold: unknown key, did you mean 'threshold'?",
+        "rounds.max: must be a whole number of at least 0 or null. Got 'x'.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sections", "is_right"),
+    [
+        ({}, True),
+        ({"unlabeled": {"path": "p", "format": "csv"}}, False),
+        ({"unlabeled": {"table": "t"}}, False),
+        ({"unlabeled": {"from": "labeled"}}, True),
+        ({"labeled": {"query": "select 1", "label": "y"}}, False),
+        ({"unlabeled": {"from": "dataframe"}}, False),
+        ({"unlabeled": {"table": "t"}, "id": "row_id"}, True),
+    ],
+)
+def test_only_parquet_by_path_does_without_id(sections: dict[str, Any], is_right: bool) -> None:
+    if is_right:
+        parse_config(minimal(**sections))
+    else:
+        with pytest.raises(ConfigError, match="id: must name the column with the rows' ids"):
+            parse_config(minimal(**sections))
+
+
+def test_dataframes_are_for_python_only(tmp_path: Path) -> None:
+    sections = minimal(labeled={"from": "dataframe", "label": "y"}, id="row_id")
+    assert parse_config(sections).labeled.from_ == "dataframe"
+    assert told(json.dumps(sections), tmp_path) == [
+        "c.yaml:1 labeled.from: 'dataframe' is for the Python API. Name a path, table or query."
+    ]
+
+
+def test_python_values_need_not_be_yaml_values() -> None:
+    sections = minimal(
+        unlabeled={"path": Path("a") / "b"},
+        selection={"policy": "k_best", "k": np.int64(3)},
+        features={"exclude": ("a",)},
+    )
+    config = parse_config(sections)
+    assert config.unlabeled.path == "a/b"
+    assert config.selection.k == 3
+    assert config.features.exclude == ("a",)
+
+
+def test_options_are_spelled_as_spark_spells_them() -> None:
+    options = {"header": True, "samplingRatio": 0.5, "sep": ";"}
+    table = {"path": "p", "format": "csv", "options": options}
+    config = parse_config(minimal(unlabeled=table, id="row_id"))
+    assert config.unlabeled.options == {"header": "true", "samplingRatio": "0.5", "sep": ";"}
+
+
+def test_percentile_implies_relabel() -> None:
+    assert parse_config(minimal(selection={"policy": "percentile"})).rounds.relabel is True
+
+
+def test_mode_sklearn_implies_its_settings() -> None:
+    config = parse_config(minimal(mode="sklearn"))
+    assert config.selection.threshold == 0.75
+    assert config.validation.fraction == 0
+    assert config.training.max_rows is None
+    assert (
+        parse_config(minimal(mode="sklearn", selection={"threshold": 0.6})).selection.threshold
+        == 0.6
+    )
+
+
+def test_mode_sklearn_accepts_what_it_implies() -> None:
+    parse_config(
+        minimal(
+            mode="sklearn",
+            validation={"fraction": 0},
+            training={"max_rows": None, "labels": "hard", "pseudo_weight": 1.0},
+            model={"estimator": "RandomForestClassifier", "student": None},
+            rounds={"max": 3, "relabel": False},
+            selection={"policy": "k_best"},
+            test={"path": "t"},
+        )
+    )
+
+
+def test_mode_sklearn_conflicts_are_told_by_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(
+            minimal(
+                mode="sklearn",
+                validation={"path": "v"},
+                training={"max_rows": 10, "pseudo_weight": "confidence"},
+                model={"student": {"estimator": "RandomForestClassifier"}},
+                rounds={"relabel": True},
+                features={"text": ["a"]},
+                selection={"policy": "one_shot"},
+            )
+        )
+    assert sorted(p.key for p in caught.value.problems) == [
+        "features.text",
+        "model.student",
+        "rounds.relabel",
+        "selection.policy",
+        "training.max_rows",
+        "training.pseudo_weight",
+        "validation.path",
+    ]
+
+
+def test_identity_leaves_out_what_does_not_make_another_run() -> None:
+    one = parse_config(minimal(rounds={"max": 3}))
+    other = parse_config(
+        minimal(rounds={"max": 9}, spark={"master": "local[1]"}, output={"path": "elsewhere"})
+    )
+    assert identity(one) == identity(other)
+    assert json.loads(json.dumps(identity(one))) == identity(one)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{"random_state": 1}, {"output": {"path": "out", "features": True}}, {"mode": "sklearn"}],
+)
+def test_identity_differs_where_the_labels_might(section: dict[str, Any]) -> None:
+    assert identity(parse_config(minimal(**section))) != identity(parse_config(minimal()))
+
+
+def test_a_configuration_does_not_change() -> None:
+    config = parse_config(minimal())
+    with pytest.raises(ValueError, match="frozen"):
+        config.rounds.max = 3
+
+
+def test_schema_knows_every_section() -> None:
+    schema = config_schema()
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False
+    json.dumps(schema)
+
+
+def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
+    code = (
+        "import sys, spark_pseudolabel.config as c; "
+        "print(sorted({'pyspark', 'sklearn', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
