@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -22,7 +23,7 @@ from spark_pseudolabel.report.tally import (
 )
 
 MOST_ROUNDS = 40
-MOST_COLUMNS = 12
+MOST_COLUMNS = 10
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -126,6 +127,7 @@ def _environment() -> jinja2.Environment:
         "percent": words.percent,
         "points": words.points,
         "rows": words.rows,
+        "shell_word": shlex.quote,
         "sql_string": lambda text: "'" + str(text).replace("'", "''") + "'",
         "python_string": repr,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -207,7 +207,9 @@ def _outputs(report: Report) -> list[str]:
     """List where things are; a path is never cut or wrapped, so that it can be copied."""
     lines = [f"  {name:<11}  {clean(path)}" for name, path in report.paths if path]
     out = words.out_path(report)
-    return lines + ([f"  {'next':<11}  spark-pseudolabel verify {clean(out)}"] if out else [])
+    return lines + (
+        [f"  {'next':<11}  spark-pseudolabel verify {clean(shlex.quote(out))}"] if out else []
+    )
 
 
 # --- plan ---------------------------------------------------------------------------------
@@ -262,12 +264,12 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
         ],
         ["output", f"{plan.output.path} ({plan.output.state})"],
     ]
-    return [
-        line
-        for name, value in body
-        if value
-        for line in _wrap(f"{name:<10} {value}", indent=2, hang=13)
-    ]
+    return [line for name, value in body if value for line in _named(name, value)]
+
+
+def _named(name: str, value: str) -> list[str]:
+    first, *more = _wrap(value, indent=13, hang=13)
+    return [f"  {name:<11}{first.strip()}", *more]
 
 
 def _estimator(name: str, params: Mapping[str, Any]) -> str:
@@ -344,13 +346,14 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _wrap(text: str, *, indent: int = 0, hang: int | None = None) -> list[str]:
-    return textwrap.wrap(
-        clean(text.replace("\n", " ")),
-        width=WIDTH,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent if hang is None else hang),
-        break_on_hyphens=False,
-    ) or [""]
+    """Break text at its spaces; a word longer than a line stays whole, so that it can be copied."""
+    margin = " " * (indent if hang is None else hang)
+    lines = [" " * indent]
+    for word in clean(text.replace("\n", " ")).split():
+        if lines[-1].strip() and _width(lines[-1]) + 1 + _width(word) > WIDTH:
+            lines.append(margin)
+        lines[-1] += f" {word}" if lines[-1].strip() else word
+    return lines
 
 
 def _most(lines: Sequence[str], most: int) -> list[str]:

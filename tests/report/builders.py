@@ -170,3 +170,80 @@ def empty_pool(report: dict[str, Any]) -> dict[str, Any]:
         "rows": rows | dict.fromkeys(("pool", "accepted", "rejected", "invalid"), 0),
         "warnings": [],
     }
+
+
+def make_plan() -> dict[str, Any]:
+    """Build the document of ``plan``."""
+    return {
+        "rows": {"labeled": 400, "validation": 100, "pool": 32_000, "test": None},
+        "classes": {"<=50K": 304, ">50K": 96},
+        "label_type": "string",
+        "id": ["row_id"],
+        "features": [
+            {"name": "age", "kind": "numeric", "type": "int"},
+            {"name": "hired", "kind": "datetime", "type": "timestamp"},
+        ],
+        "model": {
+            "estimator": "HistGradientBoostingClassifier",
+            "params": {"max_iter": 200},
+            "student": {"estimator": "LogisticRegression", "params": {}},
+            "preprocessing": ["encode categories", "timestamps to seconds"],
+        },
+        "selection": {"policy": "threshold", "threshold": 0.9},
+        "rounds": {"max": 10, "relabel": False},
+        "partitions": 8,
+        "output": {"path": "out/income", "state": "new"},
+        "warnings": [{"code": "dates_as_numbers", "message": "Column 'hired' becomes seconds."}],
+    }
+
+
+def make_status(state: str = "resumable") -> dict[str, Any]:
+    """Build the document of ``status`` of a run with two committed rounds."""
+    short = ("round", "model", "candidates", "accepted", "rejected", "invalid", "validation")
+    rounds = [{key: r[key] for key in short} for r in make_report()["rounds"][:2]]
+    return {
+        "output": "out/income",
+        "run_id": "5f0c2d6e9a4b4c39",
+        "state": state,
+        "termination_condition": "no_change" if state == "done" else None,
+        "rounds": rounds,
+        "best_round": 2 if state == "done" else None,
+        "counters": {
+            "TotalLabeled": 18_552,
+            "HumanLabeled": 400,
+            "MachineLabeled": 18_152,
+            "FailedNonRetryableError": 45,
+            "Unlabeled": 1_803,
+        },
+        "lease": {"host": "n1", "pid": 7, "since": "2026-11-21T05:00:00Z", "live": True},
+        "last_error": None,
+    }
+
+
+def make_explained(n_rounds: int = 3) -> dict[str, Any]:
+    """Build the document of ``explain`` for a row that the last round accepted."""
+    steps = [
+        {
+            "round": number,
+            "model": f"model-{number:04d}",
+            "label": ">50K",
+            "confidence": 0.8 + 0.15 * number / n_rounds,
+            "cut": 0.9,
+            "rule": "threshold 0.9",
+            "accepted": number == n_rounds,
+            "reason": "above the cut" if number == n_rounds else "not above the cut",
+            "file": f"_runs/x/round-{number:04d}/accepted/part-0.parquet",
+        }
+        for number in range(1, n_rounds + 1)
+    ]
+    return {
+        "id": "17",
+        "kind": "accepted",
+        "label": ">50K",
+        "given_label": None,
+        "confidence": 0.95,
+        "round": n_rounds,
+        "model": f"model-{n_rounds:04d}",
+        "history": steps,
+        "text": f"Row 17 was labeled '>50K' in round {n_rounds} with confidence 0.95.",
+    }

@@ -1,27 +1,191 @@
-"""What a person reads in the terminal."""
+"""What a person reads in the terminal: short lines that no data can make misbehave."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from spark_pseudolabel.report.text import render_text
-from tests.report.builders import empty_pool, make_report, without_measures
+from spark_pseudolabel.report.text import (
+    render_explain,
+    render_label,
+    render_plan,
+    render_status,
+    render_text,
+    render_verify,
+)
+from tests.report.builders import (
+    empty_pool,
+    make_explained,
+    make_plan,
+    make_report,
+    make_status,
+    without_measures,
+)
 
-REPORTS = {
-    "two classes": make_report(),
-    "26 classes": make_report([chr(ord("A") + i) for i in range(26)]),
-    "int labels": make_report([0, 1, 2]),
-    "bool labels": make_report([False, True]),
-    "hostile names": make_report(["<script>", "\x1b[31mred", "a\nb", "x" * 300]),
-    "no rounds": make_report(n_rounds=0),
-    "many rounds": make_report(n_rounds=60),
-    "empty pool": empty_pool(make_report()),
-    "nothing measured": without_measures(make_report()),
+DAMAGED = [{"path": "labels/part-0.parquet", "problem": "must hold 10 rows. Found 9."}]
+VERIFIED = {"output": "out", "ok": False, "deep": True, "checked": 7, "problems": DAMAGED}
+LABELED = {
+    "input": "data/new",
+    "output": "out/new",
+    "rows": 10,
+    "accepted": 7,
+    "invalid": 1,
+    "model": "model-0003",
+}
+PAGES = {
+    "two classes": render_text(make_report()),
+    "26 classes": render_text(make_report([chr(ord("A") + i) for i in range(26)])),
+    "int labels": render_text(make_report([0, 1, 2])),
+    "bool labels": render_text(make_report([False, True])),
+    "hostile names": render_text(make_report(["<script>", "\x1b[31mred", "a\nb", "x" * 300])),
+    "no rounds": render_text(make_report(n_rounds=0)),
+    "many rounds": render_text(make_report(n_rounds=60)),
+    "empty pool": render_text(empty_pool(make_report())),
+    "nothing measured": render_text(without_measures(make_report())),
+    "plan": render_plan(make_plan()),
+    "status": render_status(make_status()),
+    "verify": render_verify(VERIFIED),
+    "explain": render_explain(make_explained()),
+    "label": render_label(LABELED),
 }
 
 
-@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
-def test_lines_are_short_and_hold_no_control_characters(report):
-    lines = render_text(report).splitlines()
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_lines_are_short_and_hold_no_control_characters(page: str) -> None:
+    lines = page.splitlines()
     assert max(map(len, lines)) <= 100
     assert all(line.isascii() and line.isprintable() for line in lines)
+    assert page.endswith("\n")
+    assert not page.endswith("\n\n")
+
+
+def test_verdict_comes_first_and_outputs_last() -> None:
+    blocks = PAGES["two classes"].split("\n\n")
+    titles = [block.splitlines()[0] for block in blocks]
+    assert titles == [
+        "Better than the seed model.",
+        "Warnings",
+        "Rounds",
+        "Seed and final model",
+        "Labels",
+        "Outputs",
+    ]
+
+
+def test_says_what_was_gained_and_why_it_stopped() -> None:
+    page = PAGES["two classes"]
+    assert "Accuracy on 15,060 test rows: seed 0.8391, final 0.8591 (+2.0 points)." in page
+    assert "18,152 of 20,000 pool rows got a label (90.8%)" in page
+    assert "(validation_drop). Best: round 2." in page
+
+
+@pytest.mark.parametrize(
+    ("gain", "word"),
+    [
+        (+0.05, "Better than the seed model."),
+        (+0.001, "On a par with the seed model."),
+        (-0.05, "Worse than the seed model."),
+    ],
+)
+def test_verdict_minds_the_noise(gain: float, word: str) -> None:
+    report = make_report()
+    final = report["final"]
+    accuracy = report["seed"]["test"]["accuracy"] + gain
+    final = final | {"test": final["test"] | {"accuracy": accuracy}}
+    assert render_text(report | {"final": final}).splitlines()[0] == word
+
+
+@pytest.mark.parametrize(
+    ("report", "word"),
+    [
+        (empty_pool(make_report()), "Nothing to label."),
+        (make_report(n_rounds=0), "No rows labeled."),
+        (without_measures(make_report()), "Not measured."),
+    ],
+)
+def test_verdict_without_evidence_claims_nothing(report: dict[str, Any], word: str) -> None:
+    assert render_text(report).splitlines()[0] == word
+
+
+def test_a_round_that_is_not_used_is_marked() -> None:
+    block = next(b for b in PAGES["two classes"].split("\n\n") if b.startswith("Rounds\n"))
+    assert [line.split()[0] for line in block.splitlines()[1:]] == ["round", "1", "2", "*3", "*"]
+
+
+def test_many_rounds_are_shortened_in_the_middle() -> None:
+    page = PAGES["many rounds"]
+    assert "40 rounds left out here" in page
+    assert "\n    *60 " in page
+
+
+def test_counts_of_billions_still_fit() -> None:
+    report = make_report()
+    columns = ("candidates", "accepted", "rejected", "trained_on")
+    huge = dict.fromkeys(columns, 12_345_678_901)
+    rounds = [r | huge | {"invalid": 98_765_432_109} for r in report["rounds"]]
+    page = render_text(report | {"rounds": rounds})
+    assert "12.3G" in page
+    assert max(map(len, page.splitlines())) <= 100
+
+
+def test_letters_of_any_script_stay_and_columns_still_align() -> None:
+    page = render_text(make_report(["\u4e2d\u6587", "caf\u00e9"]))
+    assert "  \u4e2d\u6587      9,689" in page
+    assert "  caf\u00e9      8,463" in page
+
+
+def test_a_path_is_never_broken() -> None:
+    path = f"s3a://bucket/{'deep/' * 40}labels"
+    paths = make_report()["paths"] | {"labels": path}
+    assert path in render_text(make_report() | {"paths": paths})
+
+
+def test_plan_says_what_would_happen() -> None:
+    page = PAGES["plan"]
+    assert page.startswith("The config is good. `run` would be a new run; nothing was written.")
+    assert "[dates_as_numbers] Column 'hired' becomes seconds." in page
+    assert "  model      HistGradientBoostingClassifier(max_iter=200)" in page
+    assert "  selection  threshold, threshold 0.9" in page
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("done", "done after 2 rounds because the last round accepted nothing new (no_change)"),
+        ("resumable", "not finished, 2 rounds committed; run the same command again to continue"),
+        ("running", "running, 2 rounds committed by process 7 on n1"),
+        ("damaged", "damaged, 2 rounds committed"),
+    ],
+)
+def test_status_says_what_to_do(state: str, said: str) -> None:
+    page = render_status(make_status(state))
+    assert said in " ".join(page.split())
+    assert "HumanLabeled" in page
+
+
+def test_status_tells_the_last_error() -> None:
+    error = {"exit_code": 3, "code": "missing_path", "message": "data/x must exist."}
+    page = render_status(make_status() | {"last_error": error})
+    assert "Last error\n[missing_path] data/x must exist." in page
+
+
+def test_verify_lists_the_problems() -> None:
+    assert "out is damaged: 1 problem in 7 files checked" in PAGES["verify"]
+    assert "labels/part-0.parquet: must hold 10 rows. Found 9." in PAGES["verify"]
+    whole = render_verify(VERIFIED | {"ok": True, "problems": []})
+    assert whole == "out is whole: 7 files checked (contents read).\n"
+
+
+@pytest.mark.parametrize("n_rounds", [1, 3, 200])
+def test_explain_takes_at_most_twenty_lines(n_rounds: int) -> None:
+    page = render_explain(make_explained(n_rounds))
+    assert len(page.splitlines()) <= 20
+    assert page.startswith("Row 17 was labeled")
+    assert "above the cut" in page
+
+
+def test_label_says_how_many_and_where() -> None:
+    said = "10 rows of data/new labeled by model-0003: 7 above the cut, 1 could not be scored."
+    assert PAGES["label"].startswith(said)
+    assert "out/new" in PAGES["label"]
