@@ -545,8 +545,8 @@ class LabelDocument(Document):
     """Where their labels were written."""
     rows: Count
     """Rows read and written."""
-    accepted: Count
-    """Rows above the last cut."""
+    accepted: Count | None
+    """Rows above the last cut; null where the selection rule has quotas, not cuts."""
     invalid: Count
     """Rows that could not be scored; their label is null."""
     model: str

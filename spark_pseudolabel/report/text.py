@@ -99,13 +99,15 @@ def render_explain(explained: Document) -> str:
 def render_label(labeled: Document) -> str:
     """Render the document of ``label`` as text."""
     data = LabelDocument.model_validate(labeled)
-    invalid = f", {count(data.invalid)} could not be scored" if data.invalid else ""
+    facts = []
+    if data.accepted is not None:
+        facts.append(f"{count(data.accepted)} above the cut")
+    if data.invalid:
+        facts.append(f"{count(data.invalid)} could not be scored")
+    done = f"{words.rows(data.rows)} of {data.input} labeled by {data.model}"
     return _page(
-        _wrap(
-            f"{words.rows(data.rows)} of {data.input} labeled by {data.model}: "
-            f"{count(data.accepted)} above the cut{invalid}."
-        ),
-        _table([], [["labels", clean(data.output)]], "ll"),
+        _wrap(f"{done}{': ' if facts else ''}{', '.join(facts)}."),
+        [f"  labels  {clean(data.output)}"],
     )
 
 
@@ -277,8 +279,9 @@ def _estimator(name: str, params: Mapping[str, Any]) -> str:
 
 
 def _selection(selection: Mapping[str, Any]) -> str:
-    settings = [f"{key} {value}" for key, value in selection.items() if key != "policy"]
-    return ", ".join([str(selection.get("policy", "?")), *settings])
+    settings = [f"{key}: {value}" for key, value in selection.items() if key != "policy"]
+    policy = str(selection.get("policy", "?"))
+    return f"{policy} ({', '.join(settings)})" if settings else policy
 
 
 # --- status, verify, explain --------------------------------------------------------------

@@ -146,7 +146,7 @@ def test_plan_says_what_would_happen() -> None:
     assert page.startswith("The config is good. `run` would be a new run; nothing was written.")
     assert "[dates_as_numbers] Column 'hired' becomes seconds." in page
     assert "  model      HistGradientBoostingClassifier(max_iter=200)" in page
-    assert "  selection  threshold, threshold 0.9" in page
+    assert "  selection  threshold (threshold: 0.9)" in page
 
 
 @pytest.mark.parametrize(
@@ -189,3 +189,8 @@ def test_label_says_how_many_and_where() -> None:
     said = "10 rows of data/new labeled by model-0003: 7 above the cut, 1 could not be scored."
     assert PAGES["label"].startswith(said)
     assert "out/new" in PAGES["label"]
+
+
+def test_label_by_quota_counts_no_row_as_accepted() -> None:
+    page = render_label(LABELED | {"accepted": None, "invalid": 0})
+    assert page.startswith("10 rows of data/new labeled by model-0003.\n")
