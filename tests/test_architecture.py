@@ -30,6 +30,9 @@ ROWS: list[set[str]] = [
 PAGES = {
     "demo": "cli",
     "signals": "cli",
+    "given": "job",
+    "labeling": "job",
+    "preview": "job",
     "steps": "job",
     "results": "job",
     "summary": "job",
