@@ -20,7 +20,7 @@ ROWS: list[set[str]] = [
     {"cli"},
     {"api"},
     {"job", "inspect"},
-    {"progress"},
+    {"given", "progress"},
     {"spark", "store", "report"},
     {"core"},
     {"config"},
@@ -30,7 +30,6 @@ ROWS: list[set[str]] = [
 PAGES = {
     "demo": "cli",
     "signals": "cli",
-    "given": "job",
     "labeling": "job",
     "preview": "job",
     "steps": "job",
