@@ -303,7 +303,8 @@ def _round(fields: Mapping[str, Any]) -> str:
 
 
 def _by_class(accepted: Mapping[Any, int]) -> str:
-    most = sorted(accepted.items(), key=lambda item: (-item[1], str(item[0])))
+    some = [(label, n) for label, n in accepted.items() if n]
+    most = sorted(some, key=lambda item: (-item[1], str(item[0])))
     told = [f"{label} {n:,}" for label, n in most[:MOST_CLASSES]]
     rest = len(most) - len(told)
     return ", ".join(told) + (f" and {rest} more" if rest else "")
