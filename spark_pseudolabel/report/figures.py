@@ -242,33 +242,45 @@ def draw_confidence(report: Report) -> Figure | None:
         return None
     names = largest(report, lambda name: confident(first, name, 0))
     figure, panels = _class_panels(names, 100, top=52)
+    bins = _readable_bins(first.histogram)
     for ax, name in panels:
-        _draw_confidence(ax, first, last, name)
+        _draw_confidence(ax, first, last, name, bins)
         ax.set_yscale("log")
-        ax.set(xlim=(_lowest(first.histogram), 1), ylim=(0.7, None))
+        ax.set_xlim(_lowest(first.histogram), 1)
         ax.xaxis.set_major_locator(MaxNLocator(5 if len(names) < 3 else 3))
         ax.yaxis.set_major_locator(LogLocator(numticks=4))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FuncFormatter(_tick))
+    # The panels share one axis, which shows a power of ten above the 1 however few rows there are.
+    panels[0][0].set_ylim(0.7, max(12, panels[0][0].get_ylim()[1]))
     _legend(figure, *_confidence_key(first, last))
     _x_label(panels, "confidence")
     return figure
 
 
-def _draw_confidence(ax: Axes, first: Round, last: Round | None, name: str) -> None:
-    _draw_histogram(ax, first, name, fill=True, color=SOFT, linewidth=0)
+def _readable_bins(histogram: Histogram) -> int:
+    """Return how many bins to draw: few rows in many bins look like grass."""
+    sizes = [sum(counts) for counts in histogram.counts.values()]
+    most = max(sizes, default=0)
+    bins = 20 if most < 1_000 else 50 if most < 10_000 else 100
+    return bins if histogram.bins % bins == 0 else histogram.bins
+
+
+def _draw_confidence(ax: Axes, first: Round, last: Round | None, name: str, bins: int) -> None:
+    _draw_histogram(ax, first, name, bins, fill=True, color=SOFT, linewidth=0)
     if last is not None and last is not first:
-        _draw_histogram(ax, last, name, color=ACCENT, linewidth=1.4)
+        _draw_histogram(ax, last, name, bins, color=ACCENT, linewidth=1.4)
     cut = last.threshold_by_class.get(name) if last else None
     if cut is not None:
         ax.axvline(cut, color=BAD, linewidth=1.4)
 
 
-def _draw_histogram(ax: Axes, r: Round, name: str, **look: Any) -> None:
+def _draw_histogram(ax: Axes, r: Round, name: str, bins: int, **look: Any) -> None:
     counts = r.histogram.counts.get(name, []) if r.histogram else []
     if any(counts):
+        merged = np.reshape(counts, (bins, -1)).sum(axis=1)
         # A log axis has no zero to stand on: bins of one row must still show.
-        ax.stairs(counts, np.linspace(0, 1, len(counts) + 1), baseline=0.5, **look)
+        ax.stairs(merged, np.linspace(0, 1, bins + 1), baseline=0.5, **look)
 
 
 def _confidence_key(first: Round, last: Round | None) -> tuple[list[Artist], list[str]]:

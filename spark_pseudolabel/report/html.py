@@ -125,7 +125,6 @@ def _environment() -> jinja2.Environment:
         "duration": words.seconds,
         "metric": words.metric,
         "percent": words.percent,
-        "points": words.points,
         "rows": words.rows,
         "shell_word": shlex.quote,
         "sql_string": lambda text: "'" + str(text).replace("'", "''") + "'",

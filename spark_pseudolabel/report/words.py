@@ -14,7 +14,7 @@ STOP_REASONS = {
     "all_labeled": "every pool row has a label",
     "no_change": "the last round accepted nothing new",
     "max_iter": "the limit rounds.max was reached",
-    "validation_drop": "the validation rows got worse, so the round was not used",
+    "validation_drop": "the last round made the model worse on the validation rows",
     "not_certified": "the precision asked for could not be certified",
     "shift": "the pool is too unlike the labeled rows",
 }
@@ -64,10 +64,15 @@ class Comparison:
         """Two standard errors of the gain, taking the two as independent (cautious)."""
         return 2 * sqrt(sum(share * (1 - share) / self.n for share in (self.seed, self.final)))
 
+    @property
+    def change(self) -> str:
+        """The gain in points, and whether it is more than noise."""
+        return f"{points(self.gain)}{', within noise' if abs(self.gain) <= self.noise else ''}"
+
     def __str__(self) -> str:
         return (
             f"Accuracy on {rows(self.n, self.where)}: seed {metric(self.seed)}, "
-            f"final {metric(self.final)} ({points(self.gain)})."
+            f"final {metric(self.final)} ({self.change})."
         )
 
 

@@ -125,6 +125,17 @@ def test_draws_twelve_classes_and_lists_all(pages: dict[str, str]) -> None:
     assert "The 12 largest classes are drawn." in page.text
 
 
+def test_few_rows_are_drawn_in_few_bins() -> None:
+    from spark_pseudolabel.report.document import Histogram
+    from spark_pseudolabel.report.figures import _readable_bins
+
+    def bins(n: int, stored: int = 100) -> int:
+        return _readable_bins(Histogram(bins=stored, counts={"a": [0] * (stored - 1) + [n]}))
+
+    assert [bins(n) for n in (0, 999, 1_000, 10_000)] == [20, 20, 50, 100]
+    assert bins(5, stored=30) == 30
+
+
 def test_stays_small() -> None:
     assert len(render_html(make_report(list(range(10)), n_rounds=20)).encode()) < 500_000
 
