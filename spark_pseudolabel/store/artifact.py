@@ -8,6 +8,7 @@ types.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import zipfile
@@ -25,7 +26,7 @@ MAX_MEMBERS = 200_000
 MAX_EXPANDED = 8 * 2**30
 # Deflate reaches 1000:1 on constant bytes, models stay below 60:1; small files may be anything.
 MAX_RATIO = 200
-ALWAYS_EXPANDED = 32 * 2**20
+ALWAYS_EXPANDED = 128 * 2**20
 
 # Types beyond skops' own list that the estimators of the registry and their preprocessing need.
 # Found by dumping each of them fitted; trees and predictors are safe only behind the sha256.
@@ -101,6 +102,9 @@ def dump_model(model: Any, trusted: Sequence[str] = ()) -> ModelBytes:
     name = f"{type(model).__module__}.{type(model).__qualname__}"
     try:
         data = dumps(model, compression=zipfile.ZIP_DEFLATED, compresslevel=COMPRESS_LEVEL)
+        if _too_large(data):
+            # Nearly empty coefficients shrink so well that they look like a bomb.
+            data = dumps(model)
         needed = tuple(get_untrusted_types(data=data))
     except Exception as error:
         raise _not_storable(name, f"skops cannot store it ({error})") from error
@@ -159,15 +163,20 @@ def load_model(
     return _construct(data, needed, where)
 
 
-def check_storable(model: Any, trusted: Sequence[str] = ()) -> None:
-    """Refuse, before anything is fitted, a model that could not be stored afterwards.
+def check_storable(
+    model: Any, trusted: Sequence[str] = (), sample: tuple[Any, Any] | None = None
+) -> None:
+    """Refuse, before the first real fit, a model that could not be stored afterwards.
 
     Parameters
     ----------
     model
-        A scikit-learn estimator; an unfitted clone is tried, so a fitted one is not slow.
+        A scikit-learn estimator; it is left as it is, a clone is tried.
     trusted
         Import paths of further types the caller vouches for.
+    sample
+        Some rows ``(X, y)`` with every class: the clone is fitted on them, since many estimators
+        hold their own types only then. Without it, only the unfitted clone is tried.
 
     Raises
     ------
@@ -176,7 +185,12 @@ def check_storable(model: Any, trusted: Sequence[str] = ()) -> None:
     """
     from sklearn.base import clone
 
-    dump_model(clone(model), trusted)
+    tried = clone(model)
+    dump_model(tried, trusted)
+    if sample is not None:
+        # A sample that is too small to fit says nothing about storing.
+        with contextlib.suppress(ValueError, TypeError):
+            dump_model(tried.fit(*sample), trusted)
 
 
 def _construct(data: bytes, needed: list[str], where: str) -> Any:

@@ -85,17 +85,18 @@ def read_history(files: Files, root: str, run: Run) -> History:
         cls = ModelManifest if kind == "model" else RoundManifest
         history = _extend(history, files, join(folder, name), cls, run, number)
         found.discard(name)
-    return _with_finals(history, files, folder, found, run)
-
-
-def _with_finals(history: History, files: Files, folder: str, names: set[str], run: Run) -> History:
-    for name in sorted(names):
-        kind, number = layout.parse_commit_name(name) or ("", 0)
-        if kind != "final":
-            gap = join(folder, layout.commit_name(*history.next_step()))
-            raise damaged(gap, f"is missing, although {name} exists")
+    _refuse_gap(history, folder, found)
+    for name in sorted(found):
+        _, number = layout.parse_commit_name(name) or ("", 0)
         history = _extend(history, files, join(folder, name), FinalManifest, run, number)
     return history
+
+
+def _refuse_gap(history: History, folder: str, left: set[str]) -> None:
+    behind = sorted(name for name in left if not name.startswith("final-"))
+    if behind:
+        gap = join(folder, layout.commit_name(*history.next_step()))
+        raise damaged(gap, f"is missing, although {behind[0]} exists")
 
 
 def _steps() -> Iterator[tuple[layout.Kind, int]]:

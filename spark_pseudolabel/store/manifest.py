@@ -246,7 +246,7 @@ def decode(data: bytes, cls: type[AnyManifest], where: str) -> AnyManifest:
     document = read_json(data, where)
     check_layout(document, where)
     try:
-        manifest = cls.model_validate_json(json.dumps(document))
+        manifest = cls.model_validate(document)
     except ValidationError as error:
         raise damaged(where, f"does not hold a {cls.__name__}: {_first(error)}") from error
     body = {key: value for key, value in document.items() if key != "checksum"}
@@ -264,7 +264,7 @@ def read_json(data: bytes, where: str) -> dict[str, Any]:
             where=where,
         )
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise damaged(where, f"is not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -292,6 +292,10 @@ def damaged(where: str, what: str) -> StoredStateError:
         f"{where} {what}. Restore the file, or start with a new output directory.",
         where=where,
     )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _first(error: ValidationError) -> str:

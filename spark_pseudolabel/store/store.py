@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import errno
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
-from spark_pseudolabel.errors import InputError, StoredStateError
+from spark_pseudolabel.errors import InputError, RunFailedError, StoredStateError
 from spark_pseudolabel.store import layout, views
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join
@@ -32,6 +34,26 @@ from spark_pseudolabel.store.manifest import (
     sha256,
 )
 from spark_pseudolabel.store.publish import publish
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Tell a failed write as ours: refused for good (exit 3), or worth another try (exit 10)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise InputError(
+                f"output.path must be writable. {path} is not: {error}.",
+                code="output_not_writable",
+                where=path,
+            ) from error
+        raise RunFailedError(
+            f"Writing {path} failed: {error}. Nothing that was committed is lost; run the same "
+            "command again.",
+            code="write_failed",
+            where=path,
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -116,7 +138,8 @@ class RoundStore:
             If what is stored there is damaged, incomplete, or of a newer layout.
         """
         if read_run(files, root) is None:
-            create_run(files, root, identity, inputs, code_version)
+            with writing(root):
+                create_run(files, root, identity, inputs, code_version)
         store = cls.open(files, root, code_version)
         require_same(store.run, identity, inputs, root)
         for manifest in store.history.manifests:
@@ -233,8 +256,10 @@ class RoundStore:
         from spark_pseudolabel.store.artifact import dump_model
 
         stored = dump_model(model, trusted)
-        if not self.files.put_if_absent(join(attempt.path, layout.MODEL_NAME), stored.data):
-            raise ValueError(f"{attempt.path} must be an attempt without a model.")
+        path = join(attempt.path, layout.MODEL_NAME)
+        with writing(path):
+            if not self.files.put_if_absent(path, stored.data):
+                raise ValueError(f"{attempt.path} must be an attempt without a model.")
         failpoint("model.written")
         return Artifact(
             path=f"{attempt.rel}/{layout.MODEL_NAME}",
@@ -349,7 +374,8 @@ class RoundStore:
         ValueError
             If the run has no end yet, or the name is not that of a view.
         """
-        views.put_view(self.files, self.root, self._require_final(), name, built_dir, rows)
+        with writing(join(self.root, name)):
+            views.put_view(self.files, self.root, self._require_final(), name, built_dir, rows)
 
     def view_is_current(self, name: str) -> bool:
         """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""
@@ -363,14 +389,16 @@ class RoundStore:
         """Put the final model in place as ``OUT/model``, byte for byte as it was committed."""
         built = self.new_view_dir()
         data = self.read_model_bytes(self._require_final().final_model)
-        self.files.put_if_absent(join(built, layout.MODEL_NAME), data)
+        with writing(built):
+            self.files.put_if_absent(join(built, layout.MODEL_NAME), data)
         self.put_view("model", built, rows=0)
 
     def write_report(self, name: str, data: bytes) -> None:
         """Write ``report.json`` or ``report.html``; each can be made again from the manifests."""
         if name not in (layout.REPORT_JSON, layout.REPORT_HTML):
             raise ValueError(f"A report must be report.json or report.html. Got {name!r}.")
-        self.files.replace(join(self.root, name), data)
+        with writing(join(self.root, name)):
+            self.files.replace(join(self.root, name), data)
 
     def write_status(self, phase: str, **fields: Any) -> None:
         """Record what the run is doing; information only, hence never an error."""
@@ -383,8 +411,6 @@ class RoundStore:
 
     def read_status(self) -> dict[str, Any] | None:
         """Return the last written status, None if there is none that can be read."""
-        import json
-
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(self.files.read(join(self.root, layout.status_file(self.run_id))))
             return found if isinstance(found, dict) else None
@@ -396,7 +422,9 @@ class RoundStore:
         self._require_next(attempt)
         manifest = cls.model_validate({**self._common(attempt), **normalized(fields)})
         self.check_files(manifest)
-        self.files.sync(self.root, [join(self.root, path) for path, _ in manifest.listed_files()])
+        with writing(attempt.path):
+            listed = [join(self.root, path) for path, _ in manifest.listed_files()]
+            self.files.sync(self.root, listed)
         data = encode(manifest)
         path = join(self.root, layout.commit_file(self.run_id, attempt.kind, attempt.number))
         failpoint(f"{attempt.kind}.publish.tmp")

@@ -16,6 +16,7 @@ from spark_pseudolabel.store.manifest import (
     Manifest,
     ModelManifest,
     RoundManifest,
+    read_json,
 )
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import parquet_rows, read_marker
@@ -90,7 +91,7 @@ def _problems(store: RoundStore, deep: bool) -> Iterator[tuple[str, str]]:
         yield from _model_problems(store, manifest, broken)
         if deep and isinstance(manifest, RoundManifest):
             yield from _round_problems(store, manifest, broken)
-    if store.final is not None and store.final.number == len(store.rounds):
+    if store.final is not None:
         yield from _final_problems(store, store.final, deep)
 
 
@@ -143,11 +144,25 @@ def _final_problems(
     found = {name: store.view_problems(name) for name in layout.VIEWS}
     for problems in found.values():
         yield from problems
+    yield from _report_problems(store)
     model = store.models[final.final_model - 1].artifact
     if not found["model"]:
         yield from _hash_problems(store, f"model/{layout.MODEL_NAME}", model.sha256)
     if deep and not found["labels"]:
         yield from _labels_problems(store, final)
+
+
+def _report_problems(store: RoundStore) -> Iterator[tuple[str, str]]:
+    where = join(store.root, layout.REPORT_JSON)
+    try:
+        report = read_json(store.files.read(where), where)
+    except FileNotFoundError:
+        yield layout.REPORT_JSON, "is gone; run again to rebuild it"
+    except StoredStateError as error:
+        yield layout.REPORT_JSON, error.message
+    else:
+        if report.get("run_id") != store.run_id:
+            yield layout.REPORT_JSON, f"is not of this run: run_id is {report.get('run_id')!r}"
 
 
 def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:

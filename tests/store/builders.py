@@ -1,0 +1,196 @@
+"""Small runs on disk, and a file system that fails as told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest, RoundManifest
+from spark_pseudolabel.store.store import RoundStore
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+VIEWS = ("labels", "training", "invalid", "model")
+IDENTITY = {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.9}}
+INPUTS = {"labeled": {"files": [{"path": "part-0.parquet", "bytes": 10}]}}
+
+
+class FlakyFiles(LocalFiles):
+    """Local files whose operations can be replaced, and that count deletions."""
+
+    def __init__(self) -> None:
+        self.deleted: list[str] = []
+        self.on_put: Callable[[str, bytes], bool] | None = None
+        self.on_read: Callable[[str], bytes] | None = None
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        return self.on_put(path, data) if self.on_put else super().put_if_absent(path, data)
+
+    def read(self, path: str) -> bytes:
+        return self.on_read(path) if self.on_read else super().read(path)
+
+    def delete_tree(self, path: str) -> None:
+        self.deleted.append(path)
+        super().delete_tree(path)
+
+
+def begin(root: Path, **changes: Any) -> RoundStore:
+    """Begin or continue a run in `root`."""
+    given = {"identity": IDENTITY, "inputs": INPUTS, "code_version": "0.1.0", **changes}
+    return RoundStore.begin(LocalFiles(), str(root), **given)
+
+
+def tiny_model(number: int = 1) -> LogisticRegression:
+    """Fit two classes on six rows; each number gives another model."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=float(number))
+    return model.fit([[i] for i in range(6)], [i > 2 for i in range(6)])
+
+
+def add_model(store: RoundStore) -> ModelManifest:
+    """Commit the next model."""
+    number = len(store.models) + 1
+    attempt = store.new_attempt("model", number)
+    artifact = store.write_model(attempt, tiny_model(number))
+    return store.commit_model(
+        attempt, artifact=artifact, classes=[False, True], label_type="boolean"
+    )
+
+
+def add_round(store: RoundStore, rows: int = 2) -> RoundManifest:
+    """Commit the next round: `rows` accepted rows in one file, two where rows are even."""
+    number = len(store.rounds) + 1
+    attempt = store.new_attempt("round", number)
+    write_rows(Path(attempt.path) / "accepted", first=100 * number, rows=rows)
+    return store.commit_round(
+        attempt,
+        plan={"policy": "threshold", "cuts": {"true": 0.9}},
+        accepted=store.entries(attempt, "accepted"),
+        counts={"accepted": rows},
+    )
+
+
+def go_on(root: Path) -> RoundStore:
+    """Take a run from wherever it is to its end after two rounds, views included.
+
+    Its files hold a few bytes each instead of models and tables: what kills it is tested without
+    the seconds that importing scikit-learn takes.
+    """
+    store = begin(root)
+    while len(store.rounds) < 2:
+        _plain_step(store)
+    if len(store.models) == 2:
+        _plain_step(store)
+    if store.final is None:
+        finish(store)
+    for name in VIEWS:
+        if not store.view_is_current(name):
+            built = Path(store.new_view_dir())
+            _plain_file(built / "file", name.encode())
+            store.put_view(name, str(built), rows=0)
+    return store
+
+
+def kill_at(armed: str, root: Path) -> int:
+    """Run `go_on` in a process of its own with a failpoint armed; return its exit code."""
+    code = "import pathlib, sys; from tests.store.builders import go_on; "
+    code += "go_on(pathlib.Path(sys.argv[1]))"
+    here = Path(__file__).parents[2]
+    env = os.environ | {"SPL_FAILPOINT": armed, "PYTHONPATH": str(here)}
+    return subprocess.run([sys.executable, "-c", code, root], env=env, cwd=here).returncode
+
+
+def _plain_step(store: RoundStore) -> None:
+    kind, number = store.history.next_step()
+    attempt = store.new_attempt(kind, number)
+    content = attempt.id.encode()
+    _plain_file(Path(attempt.path) / "accepted" / "file", content)
+    (entry,) = store.entries(attempt, "accepted", rows={"file": 1})
+    if kind == "round":
+        store.commit_round(attempt, plan={}, accepted=[entry], counts={"accepted": 1})
+        return
+    artifact = {
+        "path": entry.path,
+        "bytes": entry.bytes,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "estimator": "none",
+    }
+    store.commit_model(attempt, artifact=artifact, classes=[0, 1], label_type="int")
+
+
+def _plain_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+
+
+def finish(store: RoundStore) -> FinalManifest:
+    """Commit the end of the run after its last round, model n + 1 being the final one."""
+    report = {"rounds": [{"round": r.number, "used": True} for r in store.rounds]}
+    return store.commit_final(
+        store.new_attempt("final", len(store.rounds)),
+        termination_condition="max_iter",
+        best_round=len(store.rounds),
+        final_model=len(store.models),
+        report=report,
+        counts={"accepted": sum(e.rows for r in store.rounds for e in r.accepted)},
+    )
+
+
+def two_rounds(root: Path) -> RoundStore:
+    """Run two rounds to their end, without views."""
+    store = begin(root)
+    for _ in range(2):
+        add_model(store)
+        add_round(store)
+    add_model(store)
+    finish(store)
+    return store
+
+
+def put_views(store: RoundStore) -> None:
+    """Build every view of a run made by these builders."""
+    for name in ("labels", "training", "invalid"):
+        built = Path(store.new_view_dir())
+        for done in store.rounds:
+            rows = sum(entry.rows for entry in done.accepted) if name == "labels" else 0
+            write_rows(built, 100 * done.number, rows, f"part-{done.number}.parquet")
+        store.put_view(name, str(built))
+    store.put_model_view()
+
+
+def write_rows(folder: Path, first: int, rows: int, name: str = "part-0.parquet") -> None:
+    """Write rows with ids from `first` on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids = pa.array(range(first, first + rows), pa.int64())
+    pq.write_table(pa.table({"row_id": ids, "label": [True] * rows}), folder / name)
+
+
+def commit_path(store: RoundStore, name: str) -> Path:
+    """Return the path of a manifest."""
+    return Path(store.root) / "_commits" / store.run_id / name
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file by hand, as a person would."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Return every file below `root` with its content."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }

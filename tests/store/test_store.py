@@ -1,0 +1,527 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spark_pseudolabel.errors import (
+    InputError,
+    OutputBusyError,
+    RunFailedError,
+    StoredStateError,
+)
+from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.manifest import canonical_json
+from spark_pseudolabel.store.store import RoundStore
+from tests.store.builders import (
+    IDENTITY,
+    INPUTS,
+    VIEWS,
+    FlakyFiles,
+    add_model,
+    add_round,
+    begin,
+    commit_path,
+    edit_json,
+    finish,
+    go_on,
+    kill_at,
+    tiny_model,
+    tree,
+    two_rounds,
+    write_rows,
+)
+
+
+def _open(root: Path) -> RoundStore:
+    return RoundStore.open(LocalFiles(), str(root))
+
+
+# Beginning and continuing
+
+
+@pytest.mark.parametrize("existing", [[], ["empty"], ["_runs/1/config.json"], [".hidden"]])
+def test_a_run_begins_where_nothing_of_others_is(tmp_path: Path, existing: list[str]) -> None:
+    out = tmp_path / "out"
+    for name in existing:
+        target = out if name == "empty" else out / name
+        target.mkdir(parents=True)
+    store = begin(out)
+    assert (store.models, store.rounds, store.final) == ((), (), None)
+    assert (out / "README.txt").exists()
+
+
+def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("x")
+    with pytest.raises(InputError, match=r"thesis\.doc") as caught:
+        begin(tmp_path)
+    assert caught.value.code == "output_not_empty"
+    assert os.listdir(tmp_path) == ["thesis.doc"]
+
+
+def test_an_output_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        begin(tmp_path / "out")
+
+
+def test_an_output_that_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> bool:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    monkeypatch.setattr(LocalFiles, "put_if_absent", read_only)
+    with pytest.raises(InputError, match="must be writable") as caught:
+        begin(tmp_path)
+    assert caught.value.code == "output_not_writable"
+
+
+def test_beginning_again_continues_the_same_run(tmp_path: Path) -> None:
+    first, second = begin(tmp_path), begin(tmp_path)
+    assert (first.run_id, first.output_id) == (second.run_id, second.output_id)
+    assert (second.identity, second.inputs) == (IDENTITY, INPUTS)
+
+
+def test_racing_starts_become_one_run(tmp_path: Path) -> None:
+    barrier, runs = threading.Barrier(8), []
+
+    def start() -> None:
+        barrier.wait()
+        runs.append(begin(tmp_path / "out").run_id)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runs) == 8
+    assert len(set(runs)) == 1
+
+
+@pytest.mark.parametrize(
+    ("identity", "key", "said"),
+    [
+        (
+            {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.8}},
+            "selection.threshold",
+            "0.9 there and 0.8 now",
+        ),
+        (
+            {"id": "other", "selection": {"policy": "k_best", "k": 3}},
+            "id",
+            "'row_id' there and 'other' now",
+        ),
+        ({"id": "row_id"}, "selection", "absent now"),
+        (IDENTITY | {"extra": True}, "extra", "absent there and True now"),
+        (IDENTITY | {"id": None}, "id", "None now"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_first_difference(
+    tmp_path: Path, identity: dict[str, Any], key: str, said: str
+) -> None:
+    begin(tmp_path)
+    with pytest.raises(InputError, match=said) as caught:
+        begin(tmp_path, identity=identity)
+    assert (caught.value.code, caught.value.where) == ("other_run", key)
+
+
+@pytest.mark.parametrize(
+    ("files", "file"),
+    [
+        ([{"path": "part-0.parquet", "bytes": 11}], "part-0.parquet"),
+        ([], "part-0.parquet"),
+        ([{"path": "a.parquet", "bytes": 1}, {"path": "part-0.parquet", "bytes": 10}], "a.parquet"),
+    ],
+)
+def test_changed_inputs_are_refused_by_file(
+    tmp_path: Path, files: list[dict[str, Any]], file: str
+) -> None:
+    begin(tmp_path)
+    with pytest.raises(InputError, match=file) as caught:
+        begin(tmp_path, inputs={"labeled": {"files": files}})
+    assert caught.value.code == "inputs_changed"
+
+
+def test_numbers_and_tuples_compare_as_json_has_them(tmp_path: Path) -> None:
+    begin(tmp_path, identity={"columns": ("a", "b"), "n": 1})
+    begin(tmp_path, identity={"columns": ["a", "b"], "n": 1})
+    with pytest.raises(InputError, match="1 there and True now"):
+        begin(tmp_path, identity={"columns": ["a", "b"], "n": True})
+
+
+def test_a_newer_layout_is_refused(tmp_path: Path) -> None:
+    begin(tmp_path)
+    edit_json(tmp_path / "_layout.json", layout=2)
+    for again in (begin, _open):
+        with pytest.raises(StoredStateError, match="layout 2"):
+            again(tmp_path)
+
+
+def test_opening_needs_a_run(tmp_path: Path) -> None:
+    for root in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(InputError) as caught:
+            _open(root)
+        assert caught.value.code == "no_run"
+
+
+def test_manifests_without_a_layout_file_are_not_overlooked(tmp_path: Path) -> None:
+    add_model(begin(tmp_path))
+    (tmp_path / "_layout.json").unlink()
+    with pytest.raises(StoredStateError, match=r"no _layout\.json"):
+        begin(tmp_path)
+
+
+def test_a_run_id_that_leaves_the_output_is_refused(tmp_path: Path) -> None:
+    begin(tmp_path)
+    edit_json(tmp_path / "_layout.json", run_id="../../elsewhere")
+    with pytest.raises(StoredStateError, match="run_id"):
+        _open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "inputs.json"])
+@pytest.mark.parametrize("how", ["edited", "gone"])
+def test_frozen_files_are_checked(tmp_path: Path, name: str, how: str) -> None:
+    store = begin(tmp_path)
+    path = tmp_path / "_runs" / store.run_id / name
+    path.unlink() if how == "gone" else edit_json(path, edited=1)
+    with pytest.raises(StoredStateError, match=name):
+        _open(tmp_path)
+
+
+# Committing
+
+
+def test_history_reads_back_as_it_was_committed(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    again = begin(tmp_path)
+    assert again.history == store.history
+    assert [m.number for m in again.models] == [1, 2, 3]
+    assert [r.number for r in again.rounds] == [1, 2]
+    assert (again.round(2), again.round(3), again.model(0)) == (again.rounds[1], None, None)
+
+
+def test_each_manifest_names_the_one_before_it(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    assert store.final is not None
+    parents = [m.prev.name if m.prev else None for m in (*store.models, *store.rounds, store.final)]
+    assert parents == [
+        None,
+        "round-0001.json",
+        "round-0002.json",
+        "model-0001.json",
+        "model-0002.json",
+        "model-0003.json",
+    ]
+
+
+def test_steps_are_committed_in_order_only(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    for kind, number in (("round", 1), ("model", 2), ("final", 0)):
+        attempt = store.new_attempt(kind, number)
+        commit: Callable[..., object] = getattr(store, f"commit_{kind}")
+        with pytest.raises(ValueError, match="next is model 1"):
+            commit(attempt)
+    add_model(store)
+    with pytest.raises(ValueError, match="next is round 1"):
+        add_model(store)
+
+
+def test_a_raised_maximum_continues_behind_an_end(tmp_path: Path) -> None:
+    two_rounds(tmp_path)
+    store = begin(tmp_path)
+    add_round(store)
+    assert store.final is not None
+    assert store.final.number == 2
+    add_model(store)
+    finish(store)
+    again = begin(tmp_path)
+    assert [final.number for final in again.history.finals] == [2, 3]
+    assert again.final is not None
+    assert again.final.number == 3
+
+
+def test_no_rounds_at_all_is_a_finished_run(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    add_model(store)
+    finish(store)
+    final = begin(tmp_path).final
+    assert final is not None
+    assert (final.number, final.final_model) == (0, 1)
+
+
+def test_a_slot_taken_meanwhile_is_lost_and_nothing_is_deleted(tmp_path: Path) -> None:
+    begin(tmp_path)
+    first, second = begin(tmp_path), begin(tmp_path)
+    add_model(first)
+    before = tree(tmp_path)
+    with pytest.raises(OutputBusyError, match=r"model-0001\.json"):
+        add_model(second)
+    assert before.items() <= tree(tmp_path).items()
+    assert begin(tmp_path).models == first.models
+
+
+def test_racing_commits_have_one_winner(tmp_path: Path) -> None:
+    stores = [begin(tmp_path) for _ in range(8)]
+    barrier, outcomes = threading.Barrier(8), []
+
+    def race(store: RoundStore) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(add_model(store).commit_id)
+        except OutputBusyError:
+            outcomes.append("busy")
+
+    threads = [threading.Thread(target=race, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("busy") == 7
+    assert begin(tmp_path).models[0].commit_id in outcomes
+
+
+def test_a_lost_answer_does_not_lose_a_round(tmp_path: Path) -> None:
+    files = FlakyFiles()
+    store = RoundStore.begin(files, str(tmp_path), IDENTITY, INPUTS, "0.1.0")
+    add_model(store)
+
+    def lose_answer(path: str, data: bytes) -> bool:
+        LocalFiles().put_if_absent(path, data)
+        raise TimeoutError("no answer")
+
+    files.on_put = lose_answer
+    add_round(store)
+    assert begin(tmp_path).rounds == store.rounds
+
+
+def test_a_manifest_is_not_published_before_its_files(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    attempt = store.new_attempt("model", 1)
+    artifact = store.write_model(attempt, tiny_model())
+    Path(attempt.path, "model.skops").unlink()
+    with pytest.raises(StoredStateError, match=r"model\.skops is gone"):
+        store.commit_model(attempt, artifact=artifact, classes=[0, 1], label_type="int")
+    assert not commit_path(store, "model-0001.json").exists()
+
+
+def test_a_full_disk_while_writing_a_model_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = begin(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(RunFailedError, match="no space left"):
+            add_model(store)
+    add_model(begin(tmp_path))
+
+
+def test_entries_name_data_files_with_rows_and_leave_out_what_spark_hides(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    attempt = store.new_attempt("round", 1)
+    folder = Path(attempt.path) / "accepted"
+    write_rows(folder, 0, 3)
+    for name in ("_SUCCESS", ".part-0.parquet.crc", "_temporary/0/part-9.parquet"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (entry,) = store.entries(attempt, "accepted")
+    assert entry.path == f"{attempt.rel}/accepted/part-0.parquet"
+    assert (entry.rows, entry.bytes) == (3, (folder / "part-0.parquet").stat().st_size)
+    assert store.entries(attempt, "nothing") == ()
+
+
+def test_a_committed_model_predicts_the_same_bits(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    add_model(store)
+    X = [[0.5], [2.5], [9.0]]
+    loaded = begin(tmp_path).load_model(1)
+    assert np.array_equal(loaded.predict_proba(X), tiny_model().predict_proba(X))
+
+
+def test_an_uncommitted_model_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(StoredStateError, match="must be committed"):
+        begin(tmp_path).load_model(1)
+
+
+def test_status_is_information_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = begin(tmp_path)
+    assert store.read_status() is None
+    store.write_status("scoring", round=2)
+    found = store.read_status()
+    assert found is not None
+    assert (found["phase"], found["round"]) == ("scoring", 2)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(LocalFiles, "replace", full)
+    store.write_status("selecting")
+
+
+# Damage
+
+Damage = Callable[[RoundStore], None]
+
+
+def _edit(name: str, **changes: Any) -> Damage:
+    return lambda store: edit_json(commit_path(store, name), **changes)
+
+
+def _write(name: str, data: bytes) -> Damage:
+    def damage(store: RoundStore) -> None:
+        commit_path(store, name).write_bytes(data)
+
+    return damage
+
+
+def _remove(name: str) -> Damage:
+    return lambda store: commit_path(store, name).unlink()
+
+
+def _copy(source: str, target: str) -> Damage:
+    def damage(store: RoundStore) -> None:
+        shutil.copy(commit_path(store, source), commit_path(store, target))
+
+    return damage
+
+
+def _reseal(name: str, **changes: Any) -> Damage:
+    """Edit as someone who knows the format would, with a right checksum."""
+
+    def damage(store: RoundStore) -> None:
+        import hashlib
+
+        path = commit_path(store, name)
+        document = json.loads(path.read_text()) | changes
+        document.pop("checksum")
+        document["checksum"] = hashlib.sha256(canonical_json(document)).hexdigest()
+        path.write_bytes(canonical_json(document))
+
+    return damage
+
+
+def _model_file(change: Callable[[Path], None]) -> Damage:
+    return lambda store: change(Path(store.root) / store.models[1].artifact.path)
+
+
+def _accepted_file(change: Callable[[Path], None]) -> Damage:
+    return lambda store: change(Path(store.root) / store.rounds[1].accepted[0].path)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+DAMAGE = {
+    "edited round": (_edit("round-0001.json", code_version="x"), "round-0001.json"),
+    "edited last manifest": (_edit("final-0002.json", best_round=0), "final-0002.json"),
+    "resealed model": (_reseal("model-0001.json", seconds={"fit": 1}), "round-0001.json"),
+    "resealed round": (_reseal("round-0002.json", counts={}), "model-0003.json"),
+    "resealed parent of the end": (
+        _reseal("model-0003.json", seconds={"fit": 1}),
+        "final-0002.json",
+    ),
+    "other output": (_reseal("model-0001.json", output_id="x"), "model-0001.json"),
+    "other run": (_reseal("model-0001.json", run_id="x"), "model-0001.json"),
+    "other configuration": (_reseal("round-0001.json", config_sha256="0" * 64), "round-0001.json"),
+    "other inputs": (_reseal("round-0001.json", inputs_sha256="0" * 64), "round-0001.json"),
+    "too late an end": (_reseal("final-0002.json", final_model=9), "final-0002.json"),
+    "newer layout": (_edit("model-0002.json", layout=9), "model-0002.json"),
+    "empty manifest": (_write("model-0002.json", b""), "model-0002.json"),
+    "truncated manifest": (_write("model-0002.json", b'{"layout":1,'), "model-0002.json"),
+    "binary manifest": (_write("model-0002.json", b"\xff\xfe\x00"), "model-0002.json"),
+    "first missing": (_remove("model-0001.json"), "model-0001.json"),
+    "gap": (_remove("round-0001.json"), "round-0001.json"),
+    "gap before the end": (_remove("model-0003.json"), "final-0002.json"),
+    "copied forward": (_copy("round-0002.json", "round-0003.json"), "round-0003.json"),
+    "copied behind a gap": (_copy("round-0002.json", "round-0009.json"), "round-0003.json"),
+    "copied end": (_copy("final-0002.json", "final-0001.json"), "final-0001.json"),
+    "swapped kinds": (_copy("model-0002.json", "round-0002.json"), "round-0002.json"),
+    "model gone": (_model_file(Path.unlink), "model.skops"),
+    "model truncated": (_model_file(_truncate), "model.skops"),
+    "accepted gone": (_accepted_file(Path.unlink), "part-0.parquet"),
+    "accepted truncated": (_accepted_file(_truncate), "part-0.parquet"),
+    "accepted empty": (_accepted_file(lambda path: path.write_bytes(b"")), "part-0.parquet"),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(two_rounds(tmp_path_factory.mktemp("whole")).root)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_refused_by_name_and_nothing_is_written(
+    kind: str, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    damage, named = DAMAGE[kind]
+    damage(_open(out))
+    before = tree(out)
+    with pytest.raises(StoredStateError, match=named.replace(".", r"\.")) as caught:
+        begin(out)
+    assert caught.value.exit_code == 5
+    assert named in str(caught.value.where)
+    assert tree(out) == before
+
+
+def test_a_swapped_model_is_refused_when_it_is_loaded(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    store = _open(out)
+    path = out / store.models[0].artifact.path
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+    with pytest.raises(StoredStateError, match="sha256"):
+        begin(out).load_model(1)
+
+
+def test_strays_of_killed_attempts_and_temporary_files_do_not_matter(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    store = _open(out)
+    write_rows(Path(store.new_attempt("round", 2).path) / "accepted", 0, 5)
+    commit_path(store, ".round-0003.json.0123.tmp").write_bytes(b"{")
+    assert begin(out).history == store.history
+
+
+# Kills
+
+KILLS = {
+    "model.publish.tmp": (0, 0),
+    "model.publish.done": (1, 0),
+    "round.publish.tmp": (1, 0),
+    "round.publish.done": (1, 1),
+    "model.publish.tmp:3": (2, 2),
+    "final.publish.tmp": (3, 2),
+    "final.publish.done": (3, 2),
+    "view.swap.tmp": (3, 2),
+    "view.swap.done": (3, 2),
+}
+
+
+@pytest.mark.parametrize("armed", KILLS)
+def test_a_kill_leaves_the_state_before_or_after_a_step(tmp_path: Path, armed: str) -> None:
+    out = tmp_path / "out"
+    assert kill_at(armed, out) == -signal.SIGKILL
+    found = begin(out)
+    assert (len(found.models), len(found.rounds)) == KILLS[armed]
+    ended = go_on(out)
+    assert (len(ended.models), len(ended.rounds)) == (3, 2)
+    assert ended.models[: len(found.models)] == found.models
+    assert all(ended.view_is_current(name) for name in VIEWS)
