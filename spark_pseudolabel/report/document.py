@@ -54,7 +54,11 @@ class Document(BaseModel):
     """Base of all documents and their parts: frozen, exact, finite numbers only."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        defer_build=True,  # a command needs one or two of them
     )
 
 
