@@ -25,6 +25,7 @@ import typer
 from spark_pseudolabel import signals
 from spark_pseudolabel.errors import ConfigError, PseudoLabelError
 from spark_pseudolabel.progress import Events, choose_events, encodable
+from spark_pseudolabel.version import VERSION
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -106,6 +107,23 @@ ResultFile = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        _print(f"{PROGRAM} {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None: ...
 
 
 @app.command()

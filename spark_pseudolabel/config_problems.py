@@ -177,9 +177,14 @@ def _range(node: JsonSchema) -> str:
     if low is None:
         return ""
     if high is None:
-        return f" of at least {low:g}" if "minimum" in node else f" above {low:g}"
+        return f" {'of at least' if 'minimum' in node else 'above'} {_short(low)}"
     left, right = "[" if "minimum" in node else "(", "]" if "maximum" in node else ")"
-    return f" in {left}{low}, {high}{right}"
+    return f" in {left}{_short(low)}, {_short(high)}{right}"
+
+
+def _short(bound: float) -> str:
+    # Some versions of pydantic give the bounds of a number as floats, some as they were written.
+    return str(int(bound)) if bound == int(bound) else str(bound)
 
 
 def _one_of(options: Iterable[Any]) -> str:

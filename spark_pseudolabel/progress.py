@@ -221,7 +221,7 @@ def ask(tasks: Tasks | None) -> tuple[int, int] | None:
     """Return (done, total), or None when it cannot be known just now."""
     try:
         found = tasks() if tasks else None
-    except Exception:
+    except Exception:  # noqa: BLE001  the JVM may be going away, no reason to fail
         return None
     # Spark drops finished stages from memory, so the count of the done ones may run ahead.
     return (min(found), found[1]) if found and found[1] > 0 else None

@@ -20,6 +20,7 @@ from spark_pseudolabel.errors import (
     RunFailedError,
     StoredStateError,
 )
+from spark_pseudolabel.version import VERSION
 
 COMMANDS = {
     "init": [],
@@ -127,6 +128,11 @@ def test_a_mistake_is_a_document_where_one_was_asked_for(
 def test_no_command_shows_the_commands_and_is_exit_2(capsys: Captured) -> None:
     assert main([]) == 2
     assert "Usage: spark-pseudolabel" in "".join(capsys.readouterr())
+
+
+def test_version_is_the_packages(capsys: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"spark-pseudolabel {VERSION}\n"
 
 
 # --- answers ------------------------------------------------------------------------------
