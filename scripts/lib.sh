@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes an environment out of a bare machine with Python.
 #
-# prepare VENV LOCK [MAX_JAVA] builds VENV from LOCK where it is missing or stale, finds (or, as
-# root with apt, installs) what the system lacks, and exports what Spark needs to know.
+# prepare VENV LOCK [MAX_PYTHON MAX_JAVA] builds VENV from LOCK where it is missing or stale, finds
+# (or, as root with apt, installs) what the system lacks, and exports what Spark needs to know.
 # Exit 3 means that something has to be installed by hand; one line says what.
 
 set -euo pipefail
@@ -16,10 +16,11 @@ die() {
 }
 
 prepare() {
-  local venv=$1 lock=$2 max_java=${3:-}
+  # No wheels in the locks for Python 3.15 and later; Java of any later version.
+  local venv=$1 lock=$2 max_python=${3:-14} max_java=${4:-999}
   {
     wait_for_other_scripts 9
-    ensure_venv "$venv" "$lock"
+    ensure_venv "$venv" "$lock" "$max_python"
     ensure_java "$max_java"
   } 9>"$root/.setup.lock"
   export_spark_settings "$venv"
@@ -36,13 +37,13 @@ wait_for_other_scripts() {
 # ---- the virtual environment -------------------------------------------------------------------
 
 ensure_venv() {
-  local venv=$1 lock=$2
+  local venv=$1 lock=$2 max_python=$3
   local build=$root/requirements/build.txt pins project
   pins="$root $(cat "$build" "$lock" | cksum)"
   project=$(cksum <"$root/pyproject.toml")
   # The stamps are written last, so an interrupted install counts as none.
   if ! stamped "$venv/.pins" "$pins" || ! "$venv/bin/python" -c '' 2>/dev/null; then
-    create_venv "$venv"
+    create_venv "$venv" "$max_python"
     say "Installing the pinned dependencies into $(basename "$venv") (once; a minute or two) ..."
     # pyspark comes as an sdist. Built in isolation, pip would fetch an unpinned setuptools.
     # pip and not uv: 35 s slower, but it alone follows the machine's pip configuration.
@@ -67,23 +68,26 @@ install() {
 }
 
 create_venv() {
-  local venv=$1 python
-  python=$(find_python)
+  local venv=$1 max_python=$2 python
+  python=$(find_python "$max_python")
   ensure_ensurepip "$python"
   rm -rf "$venv"
   "$python" -m venv "$venv"
 }
 
-# Python 3.15 and later have no wheels in the locks.
 find_python() {
-  local name
+  local max=$1 name
   for name in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.14; do
-    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
+    if python_fits "$name" "$max"; then
       echo "$name"
       return
     fi
   done
-  die "Python 3.11 to 3.14 is needed and was not found: install it, or name it with PYTHON=/path/to/python3."
+  die "Python 3.11 to 3.$max is needed and was not found: install it, or name it with PYTHON=/path/to/python3."
+}
+
+python_fits() {
+  "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $2))" 2>/dev/null
 }
 
 # Debian keeps ensurepip, without which venv can't work, in a package of its own.
@@ -100,9 +104,9 @@ has_ensurepip() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
 # ---- Java --------------------------------------------------------------------------------------
 
-# Sets JAVA_HOME to a Java from 17 to MAX_JAVA (or any later one): the user's own choice first.
+# Sets JAVA_HOME to a Java from 17 to the newest that will do: the user's own choice first.
 ensure_java() {
-  local max=${1:-999} version
+  local max=$1 version
   find_java "$max" && return
   for version in 17 21 25; do
     [ "$version" -le "$max" ] || break
