@@ -33,7 +33,7 @@ id: row_id                     # a column that is unique in each table
 
 model:
   estimator: RandomForestClassifier   # default: HistGradientBoostingClassifier
-  # params: {n_estimators: 200}       # the estimator's own
+  params: {n_estimators: 300}         # the estimator's own
   # student: {estimator: ...}         # another one that learns from the accepted rows
 
 selection:                     # which rows are accepted in a round

@@ -138,6 +138,7 @@ test:
 id: row_id
 model:
   estimator: RandomForestClassifier
+  params: {{n_estimators: 300}}
 selection:
   policy: threshold
   threshold: 0.9
