@@ -20,8 +20,9 @@ prepare() {
   local venv=$1 lock=$2 max_python=${3:-14} max_java=${4:-999}
   {
     wait_for_other_scripts 9
-    ensure_venv "$venv" "$lock" "$max_python"
+    # Java first: what is missing should show before minutes of installing.
     ensure_java "$max_java"
+    ensure_venv "$venv" "$lock" "$max_python"
   } 9>"$root/.setup.lock"
   export_spark_settings "$venv"
 }
@@ -64,7 +65,8 @@ stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 install() {
   local venv=$1
   shift
-  PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@" >&2
+  PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install \
+    --quiet --disable-pip-version-check --no-compile "$@" >&2
 }
 
 create_venv() {
@@ -110,7 +112,6 @@ ensure_java() {
   find_java "$max" && return
   for version in 17 21 25; do
     [ "$version" -le "$max" ] || break
-    say "Installing Java $version ..."
     apt_install "openjdk-$version-jre-headless" && find_java "$max" && return
   done
   die "Java 17 or 21 is needed and was not found: install it (Debian, Ubuntu: apt-get install openjdk-17-jre-headless, or openjdk-21-jre-headless), or set JAVA_HOME."
@@ -156,7 +157,10 @@ java_version() { "$1" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' |
 apt_install() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
   # A fresh image has no package lists, an old one has stale ones.
-  quietly apt-get update || true
+  [ "${apt_updated:-}" ] || quietly apt-get update || true
+  apt_updated=yes
+  apt-cache show "$@" >/dev/null 2>&1 || return 1
+  say "Installing $* ..."
   quietly apt-get install -y --no-install-recommends "$@"
 }
 
