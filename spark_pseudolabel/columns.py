@@ -27,5 +27,6 @@ HASH: Final = "spl_hash"
 SCORE: Final = "spl_confidence"
 CLASS_SCORES: Final = "spl_probabilities"
 INVALID: Final = "spl_reason"
+IN_ROUND: Final = "spl_round"
 
 PUBLISHED: Final = (LABEL, CONFIDENCE, ROUND, MODEL, WEIGHT, PROBABILITIES, SOURCE, REASON)

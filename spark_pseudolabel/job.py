@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
+from spark_pseudolabel.given import keep_given
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
@@ -84,6 +85,7 @@ def run(
             inputs = read_inputs(spark, config, frames)
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
+        keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
         steps = Steps(spark, config, inputs, store, events, estimator, tuple(trusted))
         return _to_the_end(steps, inputs, store, events)
 

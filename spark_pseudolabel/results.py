@@ -12,6 +12,7 @@ from spark_pseudolabel.columns import (
     CLASS_SCORES,
     CODE,
     CONFIDENCE,
+    IN_ROUND,
     INVALID,
     LABEL,
     LABELED,
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
     from spark_pseudolabel.store.store import RoundStore
 
 _ROWS_PER_FILE = 2_000_000
-_ROUND = "spl_round"
 
 
 def used_rounds(steps: Steps, end: Finish) -> tuple[RoundManifest, ...]:
     """Return the rounds whose labels are published: all up to the best, or, where every round
-    decides the pool anew, the best alone."""
+    decides the pool anew, the best alone.
+    """
     used = steps.store.rounds[: end.best_round]
     return used[-1:] if steps.relabel else used
 
@@ -66,7 +67,7 @@ def write_reports(store: RoundStore, report: dict[str, Any]) -> None:
 def labels(steps: Steps, end: Finish) -> DataFrame:
     """Return every accepted row once, as it is published."""
     inputs = steps.inputs
-    accepted = _accepted(steps, end)
+    accepted = steps.accepted(used_rounds(steps, end))
     extra = []
     if steps.config.output.probabilities:
         extra.append(F.col(CLASS_SCORES).alias(PROBABILITIES))
@@ -74,8 +75,8 @@ def labels(steps: Steps, end: Finish) -> DataFrame:
         *inputs.keys,
         label_of(inputs.classes, inputs.label_type).alias(LABEL),
         F.col(SCORE).alias(CONFIDENCE),
-        F.col(_ROUND).cast("int").alias(ROUND),
-        F.format_string("model-%04d", F.col(_ROUND)).alias(MODEL),
+        F.col(IN_ROUND).cast("int").alias(ROUND),
+        F.format_string("model-%04d", F.col(IN_ROUND)).alias(MODEL),
         _weight(steps, end).alias(WEIGHT),
         *extra,
     )
@@ -96,12 +97,12 @@ def training(steps: Steps, end: Finish) -> DataFrame:
         F.lit(0).alias(ROUND),
         *features,
     )
-    pseudo = _accepted(steps, end).select(
+    pseudo = steps.accepted(used_rounds(steps, end)).select(
         *inputs.keys,
         label,
         _weight(steps, end).alias(WEIGHT),
         F.lit(PSEUDO).alias(SOURCE),
-        F.col(_ROUND).cast("int").alias(ROUND),
+        F.col(IN_ROUND).cast("int").alias(ROUND),
     )
     together = labeled.unionByName(_with_features(steps, pseudo))
     return _with_key_types(steps, together)
@@ -110,32 +111,11 @@ def training(steps: Steps, end: Finish) -> DataFrame:
 def invalid(steps: Steps, end: Finish) -> DataFrame:
     """Return the rows that could not be scored, and why."""
     keys = steps.inputs.keys
-    rounds = used_rounds(steps, end)
-    if not rounds:
-        rows = steps.inputs.pool.select(*keys, F.lit("").alias(INVALID), F.lit(0).alias(_ROUND))
-        rows = rows.limit(0)
-    else:
-        rows = steps.invalid(rounds)
+    rows = steps.invalid(used_rounds(steps, end))
     named = rows.select(
-        *keys, F.col(INVALID).alias(REASON), F.col(_ROUND).cast("int").alias(ROUND)
+        *keys, F.col(INVALID).alias(REASON), F.col(IN_ROUND).cast("int").alias(ROUND)
     )
     return _with_key_types(steps, named)
-
-
-def _accepted(steps: Steps, end: Finish) -> DataFrame:
-    rounds = used_rounds(steps, end)
-    accepted = steps.accepted(rounds)
-    if accepted is not None:
-        return accepted
-    nothing = F.lit(None)
-    return steps.inputs.pool.limit(0).select(
-        *steps.inputs.keys,
-        nothing.cast("int").alias(CODE),
-        nothing.cast("double").alias(SCORE),
-        nothing.cast("bigint").alias("spl_hash"),
-        nothing.cast("array<double>").alias(CLASS_SCORES),
-        nothing.cast("int").alias(_ROUND),
-    )
 
 
 def _weight(steps: Steps, end: Finish) -> Column:

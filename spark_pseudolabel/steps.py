@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, INVALID, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.estimators import weights_supported
-from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import compare
 from spark_pseudolabel.core.kernel import Scorer, Scores, score
 from spark_pseudolabel.core.learner import Learner, registered_learner
@@ -42,7 +43,7 @@ from spark_pseudolabel.spark.training_frame import fetch_rows, sample_limits, wi
 from spark_pseudolabel.store.artifact import check_storable
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.manifest import RoundManifest
+from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 from spark_pseudolabel.store.store import Attempt, RoundStore
 
 SCORED, ACCEPTED = "scored", "accepted"
@@ -232,14 +233,14 @@ class Steps:
     def _training_rows(self) -> tuple[list[int | None] | None, TrainingRows]:
         config = self.config.training
         sources = self.store.rounds[-1:] if self.relabel else self.store.rounds
-        accepted = self.accepted(sources)
         limits, pseudo = None, None
-        if accepted is not None:
+        if sources:
+            accepted = self.accepted(sources)
             n_by_class = np.sum([r.counts["accepted_by_code"] for r in sources], axis=0).tolist()
             room = config.max_rows and max(0, config.max_rows - self.inputs.labeled.num_rows)
             limits = sample_limits(accepted, n_by_class, room)
             wanted = accepted.filter(within(limits)).drop(HASH)
-            n_wanted = min(sum(n_by_class), room if room is not None else sum(n_by_class))
+            n_wanted = sum(n_by_class) if limits is None else room
             pseudo = fetch_rows(self.inputs.pool, wanted, n_wanted, self.inputs.keys)
         rows = training_rows(
             self.inputs.labeled, pseudo, self.inputs.features, self.inputs.keys, self.weighting
@@ -276,14 +277,9 @@ class Steps:
         return self.learner(number).scorer(
             self.model(number),
             self.inputs.features,
-            self._example,
             keys,
             probabilities=probabilities,
         )
-
-    @cached_property
-    def _example(self) -> Any:
-        return to_frame(self.inputs.labeled.slice(0, 1), self.inputs.features)
 
     # --- step 2: a round ----------------------------------------------------------------
 
@@ -325,8 +321,7 @@ class Steps:
         return int(self.store.rounds[number - 2].counts["rejected"])
 
     def _write_scored(self, number: int, attempt: Attempt) -> DataFrame:
-        keep_all = self.weighting.labels == "soft" or self.config.output.probabilities
-        scorer = self.scorer(number, self.inputs.keys, probabilities=keep_all)
+        scorer = self.scorer(number, self.inputs.keys, probabilities=self.keeps_probabilities)
         target = join(attempt.path, SCORED)
         failpoint("score.started")
         with broadcast(self.spark.sparkContext, scorer) as shared:
@@ -336,6 +331,7 @@ class Steps:
                 self.inputs.keys,
                 lambda rows: score_rows(rows, shared),
             )
+            scored = scored.withColumn(IN_ROUND, F.lit(number))
             scored.write.mode("errorifexists").parquet(target)
         failpoint("broadcast.destroyed")
         return self.spark.read.schema(scored.schema).parquet(target)
@@ -344,16 +340,16 @@ class Steps:
         if number == 1 or self.relabel:
             return None
         before = self.store.rounds[number - 2]
-        decided = self._read(before, SCORED)
         is_rejected = F.col(CODE).isNotNull() & ~self._accepted_in(before)
-        accepted = self.accepted(self.store.rounds)
-        invalid = self.invalid(self.store.rounds)
         keys = self.inputs.keys
-        assert accepted is not None
         return Left(
-            left=decided.filter(is_rejected).select(*keys),
+            left=lambda: self.scored([before]).filter(is_rejected).select(*keys),
             n_left=self._n_left(number),
-            done=accepted.select(*keys).unionByName(invalid.select(*keys)),
+            done=lambda: (
+                self.accepted(self.store.rounds)
+                .select(*keys)
+                .unionByName(self.invalid(self.store.rounds).select(*keys))
+            ),
             n_done=self.inputs.pool_rows - self._n_left(number),
         )
 
@@ -368,7 +364,7 @@ class Steps:
             scored.filter(accepted_by(plan, self.inputs.keys)),
             self.inputs.keys,
             self.config.random_state,
-        ).select(*self.inputs.keys, CODE, SCORE, HASH, *scores)
+        ).select(*self.inputs.keys, CODE, SCORE, HASH, IN_ROUND, *scores)
         files = max(1, -(-candidates.counts().total // _ROWS_PER_FILE))
         target = join(attempt.path, ACCEPTED)
         accepted.coalesce(files).write.mode("errorifexists").parquet(target)
@@ -413,37 +409,36 @@ class Steps:
 
     # --- committed rows -----------------------------------------------------------------
 
-    def accepted(self, rounds: Any) -> DataFrame | None:
-        """Return the accepted rows of committed rounds, with their round; None without rounds."""
-        parts = [
-            self._read(manifest, ACCEPTED).withColumn("spl_round", F.lit(manifest.number))
-            for manifest in rounds
-        ]
-        if not parts:
-            return None
-        together = parts[0]
-        for part in parts[1:]:
-            together = together.unionByName(part)
-        return together
+    def accepted(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the accepted rows of committed rounds."""
+        entries = [entry for manifest in rounds for entry in manifest.accepted]
+        return self._stored(entries, T.StructField(HASH, T.LongType()))
 
-    def invalid(self, rounds: Any) -> DataFrame:
-        """Return the rows of committed rounds that could not be scored, with their round."""
-        parts = [
-            self._read(manifest, SCORED)
-            .filter(F.col(CODE).isNull())
-            .select(*self.inputs.keys, INVALID, F.lit(manifest.number).alias("spl_round"))
-            for manifest in rounds
-        ]
-        together = parts[0]
-        for part in parts[1:]:
-            together = together.unionByName(part)
-        return together
+    def scored(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the scored rows of committed rounds."""
+        entries = [entry for manifest in rounds for entry in manifest.scored]
+        return self._stored(entries, T.StructField(INVALID, T.StringType()))
 
-    def _read(self, manifest: RoundManifest, kind: str) -> DataFrame:
-        """Read exactly the files that a manifest names."""
-        entries = manifest.scored if kind == SCORED else manifest.accepted
+    def invalid(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the rows of committed rounds that could not be scored."""
+        return self.scored(rounds).filter(F.col(CODE).isNull())
+
+    def _stored(self, entries: Sequence[FileEntry], column: T.StructField) -> DataFrame:
+        """Read exactly the files that manifests name; with a schema Spark opens none to plan."""
+        schema = T.StructType([self.inputs.pool.schema[key] for key in self.inputs.keys])
+        schema = schema.add(CODE, T.IntegerType()).add(SCORE, T.DoubleType())
+        schema = schema.add(IN_ROUND, T.IntegerType()).add(column)
+        if self.keeps_probabilities:
+            schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
+        if not entries:
+            return self.spark.createDataFrame([], schema)
         paths = [join(self.store.root, entry.path) for entry in entries]
-        return self.spark.read.parquet(*paths)
+        return self.spark.read.schema(schema).parquet(*paths)
+
+    @cached_property
+    def keeps_probabilities(self) -> bool:
+        """Whether the probabilities of all classes are stored for every row."""
+        return self.weighting.labels == "soft" or self.config.output.probabilities
 
     # --- step 3: the end ----------------------------------------------------------------
 

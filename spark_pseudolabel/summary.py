@@ -103,9 +103,9 @@ def _test(steps: Steps, number: int, end: Finish) -> dict[str, Any] | None:
 def _label_check(steps: Steps, end: Finish) -> dict[str, Any] | None:
     from spark_pseudolabel.results import used_rounds
 
-    accepted = steps.accepted(used_rounds(steps, end))
-    if accepted is None or steps.config.id is None or steps.inputs.test is None:
+    if steps.config.id is None or steps.inputs.test is None:
         return None
+    accepted = steps.accepted(used_rounds(steps, end))
     found = labels_against_truth(
         accepted, steps.inputs.test, steps.inputs.keys, steps.inputs.classes
     )
@@ -174,9 +174,7 @@ def _silent_classes(steps: Steps, end: Finish, accepted: int) -> list[dict[str, 
             *(m.counts["accepted_by_code"] for m in used_rounds(steps, end)), strict=True
         )
     ]
-    silent = [
-        label for label, n in zip(steps.inputs.classes, totals, strict=True) if n == 0
-    ]
+    silent = [label for label, n in zip(steps.inputs.classes, totals, strict=True) if n == 0]
     if not silent:
         return []
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -108,6 +108,22 @@ def to_matrix(rows: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> N
             matrix[:, start] = _numbers(column)
         start += feature.width
     return matrix
+
+
+def example_frame(features: Sequence[Feature]) -> pd.DataFrame:
+    """Return one row of model input: zeros, missing categories and empty texts."""
+    values = {
+        feature.name: pa.array([[0.0] * feature.width] if feature.width > 1 else [0.0])
+        if feature.numeric
+        else pa.array([None], pa.string())
+        for feature in features
+    }
+    # Any number stands for a date or a boolean here.
+    as_numbers = [
+        replace(feature, kind="numeric") if feature.width == 1 and feature.numeric else feature
+        for feature in features
+    ]
+    return to_frame(pa.table(values), as_numbers)
 
 
 def kind_of_strings(values: Sequence[str | None]) -> Kind:

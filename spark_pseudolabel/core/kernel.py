@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
-from spark_pseudolabel.core.features import Feature, to_frame, to_matrix
+from spark_pseudolabel.core.features import Feature, example_frame, to_frame, to_matrix
 
 DECIMALS = 6
 """Confidences are rounded to this many decimals, so that the last bits of a matrix product,
@@ -129,27 +129,37 @@ def score(rows: pa.RecordBatch | pa.Table, scorer: Scorer) -> Scores:
     return _scores(P, reasons, scorer.decimals)
 
 
-def probe(model: Any, X: pd.DataFrame | NDArray[np.float64], value: float) -> bool:
-    """Whether a fitted model gives a probability for a row whose numbers are all `value`.
+def make_scorer(
+    model: Any,
+    features: Sequence[Feature],
+    keys: Sequence[str] = (),
+    *,
+    named: bool = True,
+    decimals: int | None = DECIMALS,
+    probabilities: bool = False,
+) -> Scorer:
+    """Prepare a fitted model for scoring: find out which numbers it takes; see :class:`Scorer`."""
+    example = example_frame(features)
+    return Scorer(
+        model,
+        tuple(features),
+        tuple(keys),
+        named=named,
+        decimals=decimals,
+        probabilities=probabilities,
+        takes_nan=_takes(model, example, named, np.nan),
+        takes_inf=_takes(model, example, named, np.inf),
+    )
 
-    Parameters
-    ----------
-    model
-        Fitted classifier.
-    X
-        At least one row the model was fitted on; its float64 columns are overwritten in a copy.
-    value
-        NaN or infinity.
-    """
-    row = X[:1].copy()
-    if isinstance(row, pd.DataFrame):
-        numbers = row.select_dtypes("float64").columns
-        row[numbers] = value
-    else:
-        row[:] = value
+
+def _takes(model: Any, example: pd.DataFrame, named: bool, value: float) -> bool:
+    """Whether a model gives probabilities for a row whose numbers are all `value`."""
+    row = example.copy()
+    row[row.select_dtypes("float64").columns] = value
     try:
         with np.errstate(all="ignore"):
-            return bool(np.isfinite(model.predict_proba(row)).all())
+            P = model.predict_proba(row if named else row.to_numpy())
+        return bool(np.isfinite(P).all())
     except ValueError:
         return False
 

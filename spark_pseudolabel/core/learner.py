@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.estimators import build_estimator, final_step, info_of
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import DECIMALS, Scorer, probe
+from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
 from spark_pseudolabel.core.preprocessing import with_preprocessing
 from spark_pseudolabel.core.training import Label, TrainingRows, fit
 
@@ -60,36 +58,18 @@ class Learner:
         self,
         model: BaseEstimator,
         features: Sequence[Feature],
-        example: pd.DataFrame,
         keys: Sequence[str] = (),
         *,
         probabilities: bool = False,
     ) -> Scorer:
-        """Prepare a fitted model for scoring.
-
-        Parameters
-        ----------
-        model
-            Fitted by this learner.
-        features
-            Its input columns.
-        example
-            At least one row of model input, to find out which numbers the model takes.
-        keys
-            Columns to carry along.
-        probabilities
-            Whether the probabilities of all classes are wanted.
-        """
-        X = example if self.named else example.to_numpy()
-        return Scorer(
+        """Prepare a model that this learner fitted for scoring; see :class:`Scorer`."""
+        return make_scorer(
             model,
-            tuple(features),
-            tuple(keys),
+            features,
+            keys,
             named=self.named,
             decimals=self.decimals,
             probabilities=probabilities,
-            takes_nan=probe(model, X, np.nan),
-            takes_inf=probe(model, X, np.inf),
         )
 
 

@@ -157,8 +157,20 @@ RULES: Mapping[str, Callable[[Mapping[str, Any], Counts, int], Decision]] = {
     "percentile": percentile,
 }
 
-QUOTA_RULES = frozenset({"k_best", "top_k_per_class", "percentile"})
-"""Rules whose cut depends on the other rows of the pool: no new row can be decided by them."""
+
+def plan_for_new_rows(rule: Mapping[str, Any], n_classes: int) -> Plan | None:
+    """Return the plan by which a rule decides rows outside the pool.
+
+    None for rules whose cut depends on the other rows of the pool.
+    """
+    nothing = Counts.from_rows(n_classes, [])
+    cuts: list[Cut | None] = [None] * n_classes
+    for part in RULES[rule["policy"]](rule, nothing, 1):
+        if isinstance(part, Quota):
+            return None
+        for code in part.codes:
+            cuts[code] = part.cut
+    return Plan(rule, tuple(cuts))
 
 
 def _exact_cut(quota: Quota, counts: Counts, candidates: Candidates) -> Cut | None:

@@ -14,11 +14,19 @@ BROADCAST_ROWS = 5_000_000
 
 @dataclass(frozen=True)
 class Left:
-    """Keys of the rows still to decide, and of those that are decided; the pool is their union."""
+    """Which rows are still to decide: the keys left, or the keys decided; the pool is both.
 
-    left: DataFrame
+    Parameters
+    ----------
+    left, done
+        Functions that return the keys; only the one that is used is called.
+    n_left, n_done
+        How many they are.
+    """
+
+    left: Callable[[], DataFrame]
     n_left: int
-    done: DataFrame
+    done: Callable[[], DataFrame]
     n_done: int
 
 
@@ -48,7 +56,7 @@ def score_left(
     if rows is None:
         return score(pool)
     if min(rows.n_left, rows.n_done) > BROADCAST_ROWS:
-        return score(pool).join(rows.left, on=list(keys), how="left_semi")
+        return score(pool).join(rows.left(), on=list(keys), how="left_semi")
     if rows.n_left <= rows.n_done:
-        return score(pool.join(F.broadcast(rows.left), on=list(keys), how="left_semi"))
-    return score(pool.join(F.broadcast(rows.done), on=list(keys), how="left_anti"))
+        return score(pool.join(F.broadcast(rows.left()), on=list(keys), how="left_semi"))
+    return score(pool.join(F.broadcast(rows.done()), on=list(keys), how="left_anti"))

@@ -25,7 +25,7 @@ DEFAULTS: Mapping[str, str] = {
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     "spark.python.worker.faulthandler.enabled": "true",
     # Few, narrow shuffles only: 200 partitions would cost more than what is in them.
-    "spark.sql.shuffle.partitions": "16",
+    "spark.sql.shuffle.partitions": "8",
     # The default pattern leaves account keys of object stores in the UI and the event log.
     "spark.redaction.regex": "(?i)secret|password|token|credential|access[.]?key|account[.]?key"
     "|private[.]?key|api[.]?key|sas",

@@ -1,0 +1,47 @@
+"""The given rows of a run, kept beside its frozen inputs so that ``explain`` knows them."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spark_pseudolabel.columns import CODE, LABELED
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.layout import run_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spark_pseudolabel.store.store import RoundStore
+
+ROLE = "spl_role"
+VALIDATION = "validation"
+
+
+def keep_given(
+    store: RoundStore, labeled: pa.Table, validation: pa.Table, keys: Sequence[str]
+) -> None:
+    """Store keys, codes and roles of labeled and validation rows, once."""
+    columns = [*keys, CODE]
+    parts = [
+        rows.select(columns).append_column(ROLE, pa.array([role] * rows.num_rows, pa.string()))
+        for rows, role in ((labeled, LABELED), (validation, VALIDATION))
+    ]
+    sink = io.BytesIO()
+    pq.write_table(pa.concat_tables(parts), sink)
+    store.files.put_if_absent(_file(store), sink.getvalue())
+
+
+def read_given(store: RoundStore) -> pa.Table | None:
+    """Return what :func:`keep_given` stored; None where a start was cut off before it."""
+    try:
+        return pq.read_table(io.BytesIO(store.files.read(_file(store))))
+    except FileNotFoundError:
+        return None
+
+
+def _file(store: RoundStore) -> str:
+    return join(store.root, f"{run_dir(store.run_id)}/given.parquet")

@@ -1,0 +1,100 @@
+"""A dry run: everything is checked and counted, nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.preprocessing import describe
+from spark_pseudolabel.report.document import PlanDocument, document
+from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.store.identity import read_run, require_same
+from spark_pseudolabel.store.store import RoundStore
+
+_FEW_LABELS = 10
+_IN_WORDS: Mapping[str, str] = {
+    "date": "days since 1970-01-01",
+    "timestamp": "seconds since 1970-01-01 UTC",
+}
+
+
+def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> dict[str, Any]:
+    """Return the document of ``plan``: what ``run`` would do with this configuration.
+
+    Raises
+    ------
+    InputError
+        As ``run`` would, before any model is fitted.
+    """
+    inputs = read_inputs(spark, config, frames)
+    by_code = Counter(inputs.labeled.column(CODE).to_pylist())
+    return document(
+        PlanDocument,
+        {
+            "rows": {
+                "labeled": inputs.labeled.num_rows,
+                "validation": inputs.validation.num_rows,
+                "pool": inputs.pool_rows,
+                "test": inputs.test.count() if inputs.test is not None else None,
+            },
+            "classes": {label: by_code[code] for code, label in enumerate(inputs.classes)},
+            "label_type": inputs.label_type,
+            "id": list(inputs.keys),
+            "features": [{"name": f.name, "kind": f.kind, "type": f.type} for f in inputs.features],
+            "model": _model(config, inputs),
+            "selection": config.selection.model_dump(mode="json"),
+            "rounds": config.rounds.model_dump(mode="json"),
+            "partitions": inputs.pool.rdd.getNumPartitions(),
+            "output": {"path": config.output.path, "state": _state(spark, config, inputs)},
+            "warnings": _warnings(inputs, by_code),
+        },
+    )
+
+
+def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
+    learner = registered_learner(
+        config.model.estimator,
+        config.model.params,
+        inputs.features,
+        config.random_state,
+        like_sklearn=config.mode == "sklearn",
+    )
+    return config.model.model_dump(mode="json") | {"preprocessing": describe(learner.estimator)}
+
+
+def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:
+    files, root = files_for(spark, config.output.path)
+    found = read_run(files, root)
+    if found is None:
+        return "new"
+    require_same(found, identity(config), inputs.frozen, root)
+    return "resumable" if RoundStore.open(files, root).final is None else "done"
+
+
+def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
+    found = [
+        {
+            "code": "time_as_number",
+            "message": f"{feature.name!r} is a {feature.type}: the model sees "
+            f"{_IN_WORDS[feature.kind]}.",
+        }
+        for feature in inputs.features
+        if feature.kind in _IN_WORDS
+    ]
+    few = [label for code, label in enumerate(inputs.classes) if by_code[code] < _FEW_LABELS]
+    if few:
+        found.append(
+            {
+                "code": "few_labels",
+                "message": f"Fewer than {_FEW_LABELS} training rows for {few}: what is learned of "
+                "them is weak, and so is what validation says of it.",
+            }
+        )
+    return found
