@@ -191,9 +191,10 @@ def _require_free(files: Files, root: str) -> None:
             code="output_not_empty",
             where=root,
         )
-    if any(files.list(join(root, layout.COMMITS_DIR))):
+    where = join(root, layout.LAYOUT_FILE)
+    if files.list(join(root, layout.COMMITS_DIR)) and not files.exists(where):
         raise StoredStateError(
             f"{root} holds manifests but no {layout.LAYOUT_FILE}. Restore that file, or start "
             "with a new output directory.",
-            where=join(root, layout.LAYOUT_FILE),
+            where=where,
         )

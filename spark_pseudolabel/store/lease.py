@@ -98,15 +98,16 @@ def _record(owner: str) -> dict[str, Any]:
 
 def _take(files: Files, path: str, record: dict[str, Any]) -> Lease:
     token = record["token"]
-    if files.put_if_absent(path, _beaten(record)):
-        return Lease(token)
-    found = _read(files, path)
-    if found and not _is_dead(found):
-        raise _busy(path, found)
-    files.replace(path, _beaten(record))
-    winner = _read(files, path)
-    if winner and winner.get("token") != token:
-        raise _busy(path, winner)
+    found = None
+    # A full disk costs the lease only: whether the run can go on shows where it matters.
+    with contextlib.suppress(OSError):
+        if files.put_if_absent(path, _beaten(record)):
+            return Lease(token)
+        found = _read(files, path)
+        _require_not_held(path, found, token)
+        files.replace(path, _beaten(record))
+        # Two may find the same dead lease; the one who wrote last has it.
+        _require_not_held(path, _read(files, path), token)
     return Lease(token, taken_over=found)
 
 
@@ -177,8 +178,10 @@ def _started(pid: int) -> str | None:
     return None
 
 
-def _busy(path: str, found: dict[str, Any]) -> OutputBusyError:
-    return OutputBusyError(
+def _require_not_held(path: str, found: dict[str, Any] | None, token: str) -> None:
+    if found is None or found.get("token") == token or _is_dead(found):
+        return
+    raise OutputBusyError(
         f"Another run holds this output: process {found.get('pid')} on {found.get('host')}, since "
         f"{found.get('since')}. Let it end, or end it, then run again.",
         where=path,

@@ -50,6 +50,10 @@ def put_view(
     if name not in layout.VIEWS:
         raise ValueError(f"A view must be one of {layout.VIEWS}. Got {name!r}.")
     found = _data_files(files, built_dir)
+    if not found:
+        raise ValueError(
+            f"A view must hold at least one file, with its schema. {built_dir} is empty."
+        )
     total = _count(files, built_dir, found) if rows is None else rows
     marker = ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=found)
     files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.store.builders import (
+    add_model,
+    add_round,
+    begin,
+    finish,
+    go_on,
+    kill_at,
+    put_views,
+    two_rounds,
+    write_rows,
+)
+
+
+def _ids(view: Path) -> list[int]:
+    return sorted(pq.read_table(view).column("row_id").to_pylist())
+
+
+def test_a_view_is_plain_parquet(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    put_views(store)
+    assert _ids(tmp_path / "labels") == [100, 101, 200, 201]
+    assert store.view_is_current("labels")
+    assert (tmp_path / "model" / "model.skops").read_bytes() == store.read_model_bytes(3)
+
+
+def test_a_view_replaces_the_one_before_and_leaves_nothing_of_it(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    for first in (0, 10):
+        built = Path(store.new_view_dir())
+        write_rows(built, first, 2, f"part-{first}.parquet")
+        store.put_view("labels", str(built))
+    assert _ids(tmp_path / "labels") == [10, 11]
+    assert os.listdir(tmp_path / "_attempts" / store.run_id / "views") == []
+
+
+def test_a_view_replaces_a_directory_that_was_made_by_hand(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    write_rows(tmp_path / "labels", 0, 9)
+    assert not store.view_is_current("labels")
+    put_views(store)
+    assert len(_ids(tmp_path / "labels")) == 4
+
+
+def test_an_empty_view_keeps_its_schema(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    put_views(store)
+    assert pq.read_table(tmp_path / "training").column_names == ["row_id", "label"]
+
+
+def test_a_view_is_stale_once_the_run_went_on(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    put_views(store)
+    add_round(store)
+    add_model(store)
+    assert store.view_is_current("labels")
+    finish(store)
+    assert not store.view_is_current("labels")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda view: (view / "part-1.parquet").unlink(), "is gone"),
+        (lambda view: (view / "part-1.parquet").write_bytes(b""), "must have"),
+        (lambda view: write_rows(view, 0, 1, "part-9.parquet"), "is not part of the view"),
+        (lambda view: (view / "_view.json").unlink(), "was not put in place"),
+        (lambda view: (view / "_view.json").write_bytes(b"{"), "was not put in place"),
+        (shutil.rmtree, "is missing"),
+    ],
+)
+def test_a_damaged_view_is_not_current(tmp_path: Path, damage, said: str) -> None:  # type: ignore[no-untyped-def]
+    store = two_rounds(tmp_path)
+    put_views(store)
+    damage(tmp_path / "labels")
+    assert not store.view_is_current("labels")
+    assert said in store.view_problems("labels")[0][1]
+    put_views(store)
+    assert store.view_is_current("labels")
+
+
+def test_files_that_readers_skip_do_not_matter(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    put_views(store)
+    for name in ("_SUCCESS", ".part-1.parquet.crc"):
+        (tmp_path / "labels" / name).touch()
+    assert store.view_is_current("labels")
+
+
+def test_a_kill_between_the_two_renames_leaves_no_view_and_the_next_start_heals_it(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    store = go_on(out)
+    store.files.delete_tree(str(out / "labels" / "_view.json"))
+    assert kill_at("view.swap.aside", out) == -signal.SIGKILL
+    assert not (out / "labels").exists()
+    assert not begin(out).view_is_current("labels")
+    assert go_on(out).view_is_current("labels")
+
+
+def test_an_unfinished_run_has_no_views(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    add_model(store)
+    assert not store.view_is_current("labels")
+    with pytest.raises(ValueError, match="finished run"):
+        store.put_view("labels", store.new_view_dir())
+
+
+def test_a_view_without_a_file_is_refused(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    built = Path(store.new_view_dir())
+    built.mkdir(parents=True)
+    (built / "_SUCCESS").touch()
+    with pytest.raises(ValueError, match="at least one file"):
+        store.put_view("labels", str(built))
+
+
+def test_only_views_can_be_put(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    with pytest.raises(ValueError, match="must be one of"):
+        store.put_view("../elsewhere", store.new_view_dir())
+    with pytest.raises(ValueError, match=r"report\.json"):
+        store.write_report("_layout.json", b"{}")
