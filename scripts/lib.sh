@@ -159,7 +159,7 @@ apt_install() {
   # A fresh image has no package lists, an old one has stale ones.
   [ "${apt_updated:-}" ] || quietly apt-get update || true
   apt_updated=yes
-  apt-cache show "$@" >/dev/null 2>&1 || return 1
+  apt-get install --simulate "$@" >/dev/null 2>&1 || return 1
   say "Installing $* ..."
   quietly apt-get install -y --no-install-recommends "$@"
 }
