@@ -30,11 +30,6 @@ ROWS: list[set[str]] = [
 PAGES = {
     "demo": "cli",
     "signals": "cli",
-    "labeling": "job",
-    "preview": "job",
-    "steps": "job",
-    "results": "job",
-    "summary": "job",
     "config_example": "config",
     "config_file": "config",
     "config_problems": "config",

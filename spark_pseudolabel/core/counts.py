@@ -43,7 +43,8 @@ class Counts:
     @property
     def by_class(self) -> NDArray[np.int64]:
         """Valid candidates per class, shape (n_classes,)."""
-        return self.n.sum(axis=1)
+        by_class: NDArray[np.int64] = self.n.sum(axis=1)
+        return by_class
 
     def to_dict(self) -> dict[str, list[list[int]]]:
         """Return the sparse form kept in manifests: by class index, [[bin, count], ...]."""
@@ -61,7 +62,7 @@ class Counts:
 
     def coarse(self, bins: int) -> NDArray[np.int64]:
         """Sum into `bins` equal-width bins over [0, 1] (1000 must be a multiple), for pictures."""
-        wide = self.n[:, :-1].reshape(len(self.n), bins, -1).sum(axis=2)
+        wide: NDArray[np.int64] = self.n[:, :-1].reshape(len(self.n), bins, -1).sum(axis=2)
         wide[:, -1] += self.n[:, -1]
         return wide
 

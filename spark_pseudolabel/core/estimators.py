@@ -127,7 +127,7 @@ def takes_sample_weight(name: str, params: Mapping[str, Any] | None = None) -> b
 
 def weights_supported(estimator: BaseEstimator) -> bool:
     """Whether the estimator, or the last step of a pipeline, takes ``sample_weight``."""
-    return has_fit_parameter(final_step(estimator), "sample_weight")
+    return bool(has_fit_parameter(final_step(estimator), "sample_weight"))
 
 
 def final_step(estimator: BaseEstimator) -> BaseEstimator:

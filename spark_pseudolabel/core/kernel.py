@@ -202,7 +202,7 @@ def _predict(
         P[rows] = scorer.model.predict_proba(X)
     except MemoryError:
         raise
-    except Exception as error:  # any row may break any model; it must not take others along
+    except Exception as error:  # noqa: BLE001 - any row may break any model, not its neighbors
         if len(rows) == 1:
             reasons[int(rows[0])] = f"the model raised {type(error).__name__}: {error!s:.200}"
             return

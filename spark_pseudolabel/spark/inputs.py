@@ -152,7 +152,11 @@ def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[st
     positions = config.id is None
     if positions:
         _require_positions(config)
-    sections = {"labeled": config.labeled, "unlabeled": config.unlabeled, "test": config.test}
+    sections: dict[str, Any] = {
+        "labeled": config.labeled,
+        "unlabeled": config.unlabeled,
+        "test": config.test,
+    }
     if config.validation.is_table:
         sections["validation"] = config.validation
     tables: dict[str, Table] = {}
@@ -182,12 +186,10 @@ def _split_off_pool(tables: dict[str, Table], config: Config) -> dict[str, Table
 
 
 def _require_positions(config: Config) -> None:
-    sections = {"labeled": config.labeled, "unlabeled": config.unlabeled}
-    lacking = [
-        name
-        for name, section in sections.items()
-        if not section.is_parquet_path and section.from_ != "labeled"
-    ]
+    sections: dict[str, Any] = {"labeled": config.labeled}
+    if config.unlabeled.from_ != "labeled":
+        sections["unlabeled"] = config.unlabeled
+    lacking = [name for name, section in sections.items() if not section.is_parquet_path]
     if lacking:
         raise ConfigError(
             [
@@ -289,7 +291,7 @@ def _collect_labeled(
     if group:
         rows = with_hash(rows.withColumnRenamed(HASH, "spl_row_hash"), [group], config.random_state)
         rows = rows.withColumnsRenamed({HASH: GROUP_HASH, "spl_row_hash": HASH})
-        columns += [GROUP_HASH, F.col(group).alias("spl_group")]
+        columns += [F.col(GROUP_HASH), F.col(group).alias("spl_group")]
     collected = to_arrow(rows.select(*columns))
     _check_labeled(collected, keys, label)
     labels = collected.column(LABEL_COLUMN).to_pylist()

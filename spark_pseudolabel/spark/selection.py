@@ -95,3 +95,32 @@ def _above(cut: Cut, keys: Sequence[str]) -> Column:
         last = F.struct(*[F.lit(value) for value in cut.ties])
         return above | (at & (key <= last))
     return above | at if cut.ties == "all" else above
+
+
+def count_accepted(
+    accepted: DataFrame, keys: Sequence[str], n_classes: int
+) -> tuple[list[int], dict[str, int]]:
+    """Count accepted rows by class and fingerprint them; an action.
+
+    Returns
+    -------
+    tuple
+        Rows per class, and ``rows``, ``xor64_a``, ``xor64_b``: the same for the same labels in any
+        order.
+    """
+    rows = (
+        accepted.groupBy(CODE)
+        .agg(
+            F.count(F.lit(1)).alias("n"),
+            F.bit_xor(F.xxhash64(*keys, CODE)).alias("a"),
+            F.bit_xor(F.xxhash64(CODE, *keys, F.lit(1))).alias("b"),
+        )
+        .collect()
+    )
+    by_code = [0] * n_classes
+    xor_a = xor_b = 0
+    for row in rows:
+        by_code[row[CODE]] = row["n"]
+        xor_a ^= row["a"]
+        xor_b ^= row["b"]
+    return by_code, {"rows": sum(by_code), "xor64_a": xor_a, "xor64_b": xor_b}

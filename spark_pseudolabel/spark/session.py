@@ -87,7 +87,8 @@ def prepare(spark: SparkSession) -> SparkSession:
 
 def is_local(spark: SparkSession) -> bool:
     """Whether executors are threads of this machine's driver, which see what the driver sees."""
-    return spark.sparkContext.master.startswith("local[") or spark.sparkContext.master == "local"
+    master = str(spark.sparkContext.master)
+    return master.startswith("local[") or master == "local"
 
 
 def _submitted() -> bool:
@@ -97,7 +98,7 @@ def _submitted() -> bool:
 def _worker_python(master: str | None) -> str:
     # Local workers would take whatever "python3" is on the PATH, without our libraries; a
     # cluster's workers have no reason to know the driver's path.
-    local = master is None or master.startswith("local")
+    local = (master or "local").startswith("local")
     return sys.executable if local and not _submitted() else "python3"
 
 

@@ -13,6 +13,8 @@ from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
 
+_OLD = "old-"
+
 
 class ViewFile(BaseModel):
     """One file of a view; `path` is relative to the view."""
@@ -108,14 +110,21 @@ def parquet_rows(files: Files, path: str) -> int:
 
 def _swap(files: Files, root: str, run_id: str, name: str, built_dir: str) -> None:
     target = join(root, name)
-    aside = join(root, layout.view_build_dir(run_id, f"old-{uuid4()}"))
     failpoint("view.swap.tmp")
     if files.exists(target):
-        files.rename_dir(target, aside)
+        files.rename_dir(target, join(root, layout.view_build_dir(run_id, f"{_OLD}{uuid4()}")))
         failpoint("view.swap.aside")
     files.rename_dir(built_dir, target)
     failpoint("view.swap.done")
-    files.delete_tree(aside)
+    _delete_old(files, join(root, layout.view_build_dir(run_id, "")))
+
+
+def _delete_old(files: Files, folder: str) -> None:
+    """Delete views put aside, those that a crash left behind too; no harm if it fails."""
+    with contextlib.suppress(OSError):
+        for name in files.names(folder):
+            if name.startswith(_OLD):
+                files.delete_tree(join(folder, name))
 
 
 def _data_files(files: Files, folder: str) -> tuple[ViewFile, ...]:

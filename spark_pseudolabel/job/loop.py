@@ -13,11 +13,14 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
 from spark_pseudolabel.given import keep_given
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.finish import finish, is_finished
+from spark_pseudolabel.job.fit import check_learners, fit_model
+from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
-from spark_pseudolabel.steps import Steps
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
@@ -86,33 +89,38 @@ def run(
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
-        steps = Steps(spark, config, inputs, store, events, estimator, tuple(trusted))
-        return _to_the_end(steps, inputs, store, events)
+        job = Run(spark, config, inputs, store, events, estimator, tuple(trusted))
+        check_learners(job)
+        return _to_the_end(job)
 
 
-def _to_the_end(steps: Steps, inputs: Inputs, store: RoundStore, events: Events) -> Result:
+def _to_the_end(run: Run) -> Result:
     started = time.monotonic()
-    committed = len(store.rounds)
-    resumed = bool(store.models)
-    events.event(
+    resumed, committed = bool(run.store.models), len(run.store.rounds)
+    _tell_where_it_stands(run, committed, resumed)
+    while True:
+        match next_step(run.model_facts(), run.round_facts(), run.limits):
+            case FitModel(number):
+                fit_model(run, number)
+            case ScoreRound(number):
+                score_round(run, number)
+            case Finish() as end:
+                already_done = is_finished(run, end)
+                report = finish(run, end, time.monotonic() - started)
+                return Result(report, resumed, already_done)
+
+
+def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
+    inputs = run.inputs
+    run.events.event(
         "inputs",
         labeled=inputs.labeled.num_rows,
         validation=inputs.validation.num_rows,
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
     )
-    if resumed and store.final is None:
-        events.event("resume", round=committed + 1, committed=committed)
-    while True:
-        match next_step(steps.model_facts(), steps.round_facts(), steps.limits):
-            case FitModel(number):
-                steps.fit_model(number)
-            case ScoreRound(number):
-                steps.score_round(number)
-            case Finish() as end:
-                already_done = steps.is_finished(end)
-                report = steps.finish(end, time.monotonic() - started)
-                return Result(report, resumed, already_done)
+    if resumed and run.store.final is None:
+        run.events.event("resume", round=committed + 1, committed=committed)
 
 
 def _announce(spark: SparkSession, events: Events) -> None:
@@ -125,4 +133,8 @@ def _announce(spark: SparkSession, events: Events) -> None:
 
 def _spark_facts(spark: SparkSession) -> dict[str, str]:
     context = spark.sparkContext
-    return {"app_id": context.applicationId, "master": context.master, "version": spark.version}
+    return {
+        "app_id": str(context.applicationId),
+        "master": str(context.master),
+        "version": spark.version,
+    }

@@ -1,0 +1,349 @@
+"""Self-training from Python, on DataFrames: the same run as the command line's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.functions import pandas_udf  # type: ignore[attr-defined]
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.columns import CONFIDENCE, LABEL
+from spark_pseudolabel.config import Config, parse_config
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer, score
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job import run
+from spark_pseudolabel.progress import Events
+from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.spark.schema import select_features
+from spark_pseudolabel.spark.session import prepare
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.store import RoundStore
+
+Section = Mapping[str, Any]
+
+_FROM_DATAFRAME = {"from": "dataframe"}
+
+
+class SelfTraining:
+    """Pseudo-label a DataFrame with a scikit-learn estimator.
+
+    Parameters
+    ----------
+    estimator
+        Name of an estimator in the registry, which gets the default preprocessing; or any
+        scikit-learn estimator or pipeline with ``predict_proba`` that skops can store, which is
+        fitted as it is on a DataFrame with the feature columns.
+    label
+        Label column of the labeled rows.
+    id
+        Column that identifies a row, unique and not null.
+    selection
+        Policy name, or the ``selection`` section of a configuration. Default: threshold 0.9.
+    mode
+        ``"sklearn"`` for exactly what ``SelfTrainingClassifier`` does.
+    student
+        Estimator from model 2 on, where it differs: ``{"estimator": ..., "params": ...}``.
+    params
+        Parameters of an estimator given by name.
+    features, validation, rounds, training, save
+        The sections ``features``, ``validation``, ``rounds``, ``training`` and ``output`` of a
+        configuration, the latter without its path.
+    random_state
+        Seed of everything that chance decides.
+    trusted
+        Import paths of types inside `estimator` that may be stored and loaded besides the pinned
+        ones.
+
+    Examples
+    --------
+    >>> SelfTraining("LogisticRegression", label="y", id="row_id")  # doctest: +ELLIPSIS
+    <spark_pseudolabel.api.SelfTraining object at ...>
+    """
+
+    def __init__(
+        self,
+        estimator: str | BaseEstimator = "HistGradientBoostingClassifier",
+        *,
+        label: str,
+        id: str,
+        selection: str | Section | None = None,
+        mode: str | None = None,
+        student: Section | None = None,
+        params: Mapping[str, Any] | None = None,
+        features: Section | None = None,
+        validation: Section | None = None,
+        rounds: Section | None = None,
+        training: Section | None = None,
+        save: Section | None = None,
+        random_state: int = 0,
+        trusted: Sequence[str] = (),
+    ):
+        self.estimator = estimator
+        self.label = label
+        self.id = id
+        self.mode = mode
+        self.trusted = tuple(trusted)
+        self.random_state = random_state
+        self._model = {**_model_section(estimator, params), "student": student}
+        self._save = dict(save or {})
+        self._sections = {
+            "selection": {"policy": selection} if isinstance(selection, str) else selection,
+            "features": features,
+            "validation": validation,
+            "rounds": rounds,
+            "training": training,
+        }
+
+    def fit(
+        self,
+        labeled: DataFrame,
+        unlabeled: DataFrame,
+        *,
+        output: str,
+        validation: DataFrame | None = None,
+        test: DataFrame | None = None,
+        events: Events | None = None,
+    ) -> SelfTrainingResult:
+        """Run to the end, or go on where an earlier call with the same `output` stopped.
+
+        Parameters
+        ----------
+        labeled
+            Rows with labels, feature columns and the id.
+        unlabeled
+            The pool: feature columns and the id.
+        output
+            Directory for rounds, labels, model and reports.
+        validation
+            Rows with true labels that no model is trained on, instead of a share of `labeled`.
+        test
+            Rows with true labels, scored once at the end, for the report only.
+        events
+            Who listens; see ``spark_pseudolabel.progress``.
+
+        Raises
+        ------
+        ConfigError
+            If the arguments are wrong or do not fit together.
+        InputError
+            If the tables do not hold what the arguments say.
+        """
+        frames = {"labeled": labeled, "unlabeled": unlabeled}
+        optional = {"validation": validation, "test": test}
+        frames |= {name: rows for name, rows in optional.items() if rows is not None}
+        spark = prepare(labeled.sparkSession)
+        config = self.config(output, [name for name in optional if name in frames])
+        named = isinstance(self.estimator, str)
+        result = run(
+            spark,
+            config,
+            events=events,
+            frames=frames,
+            estimator=None if named else self.estimator,
+            trusted=self.trusted,
+        )
+        return SelfTrainingResult.load(spark, output, self.trusted, report=result.report)
+
+    def config(self, output: str, frames: Sequence[str] = ()) -> Config:
+        """Return the configuration that :meth:`fit` runs.
+
+        Parameters
+        ----------
+        output
+            Its output directory.
+        frames
+            Which of ``validation`` and ``test`` are given as DataFrames.
+        """
+        sections = {name: section for name, section in self._sections.items() if section}
+        sections |= dict.fromkeys(frames, _FROM_DATAFRAME)
+        return parse_config(
+            {
+                "mode": self.mode,
+                "labeled": {**_FROM_DATAFRAME, "label": self.label},
+                "unlabeled": _FROM_DATAFRAME,
+                "id": self.id,
+                "model": self._model,
+                "output": {**self._save, "path": output},
+                "random_state": self.random_state,
+                **sections,
+            },
+            check_estimators=isinstance(self.estimator, str),
+        )
+
+
+@dataclass(frozen=True)
+class SelfTrainingResult:
+    """What a finished run left, ready to use.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    output
+        Directory of the run.
+    model
+        The final model, fitted.
+    report
+        The document of ``report.json``.
+    scorer
+        The final model with its input columns.
+    """
+
+    spark: SparkSession
+    output: str
+    model: BaseEstimator
+    report: dict[str, Any]
+    scorer: Scorer
+    _label_type: str
+
+    @classmethod
+    def load(
+        cls,
+        spark: SparkSession,
+        output: str,
+        trusted: Sequence[str] = (),
+        report: dict[str, Any] | None = None,
+    ) -> SelfTrainingResult:
+        """Open the output of a finished run.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is not finished.
+        StoredStateError
+            If its model is not the one that was committed.
+        """
+        files, root = files_for(spark, output)
+        store = RoundStore.open(files, root)
+        if store.final is None:
+            raise InputError(
+                f"{output} must hold a finished run. Run it again to finish it.",
+                code="not_finished",
+                where=output,
+            )
+        manifest = store.models[store.final.final_model - 1]
+        model = store.load_model(manifest.number, trusted)
+        like_sklearn = store.identity["mode"] == "sklearn"
+        scorer = make_scorer(
+            model,
+            [Feature(**feature) for feature in manifest.features],
+            named=not like_sklearn,
+            decimals=None if like_sklearn else DECIMALS,
+        )
+        return cls(
+            spark,
+            output,
+            model,
+            report or dict(store.final.report),
+            scorer,
+            manifest.label_type,
+        )
+
+    @property
+    def labels(self) -> DataFrame:
+        """The accepted rows: id, ``label``, ``confidence``, ``round``, ``model``, ``weight``."""
+        return self.spark.read.parquet(join(self.output.rstrip("/"), "labels"))
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        """One row per round: candidates, accepted, rejected, invalid, whether used, metrics."""
+        rows = pd.json_normalize(self.report["rounds"])
+        return rows.drop(columns=[c for c in rows.columns if c.startswith("histogram")])
+
+    @property
+    def termination_condition(self) -> str:
+        """Why the run stopped."""
+        return str(self.report["termination_condition"])
+
+    @property
+    def n_iter(self) -> int:
+        """How many rounds were run."""
+        return int(self.report["n_iter"])
+
+    def transform(
+        self, rows: DataFrame, *, label_col: str = LABEL, confidence_col: str = CONFIDENCE
+    ) -> DataFrame:
+        """Add the final model's label and confidence to each row, through a pandas UDF.
+
+        Parameters
+        ----------
+        rows
+            Holds the feature columns.
+        label_col, confidence_col
+            Names of the new columns; the label is null where a row can't be scored.
+
+        Raises
+        ------
+        InputError
+            If a feature is missing, or a new column's name is taken.
+        """
+        self._check_columns(rows, label_col, confidence_col)
+        predict = pandas_udf(
+            predict_function(self.scorer, self.report["classes"]),
+            T.StructType().add("label", T.StringType()).add("confidence", T.DoubleType()),
+        )
+        columns = select_features(rows, self.scorer.features)
+        return (
+            rows.withColumn("spl_prediction", predict(F.struct(*columns)))
+            .withColumn(label_col, F.col("spl_prediction.label").cast(self._label_type))
+            .withColumn(confidence_col, F.col("spl_prediction.confidence"))
+            .drop("spl_prediction")
+        )
+
+    def _check_columns(self, rows: DataFrame, label_col: str, confidence_col: str) -> None:
+        missing = [f.name for f in self.scorer.features if f.name not in rows.columns]
+        if missing:
+            raise InputError(
+                f"transform needs the feature columns {missing}. The rows have {rows.columns}.",
+                code="missing_column",
+                where=missing[0],
+            )
+        taken = [column for column in (label_col, confidence_col) if column in rows.columns]
+        if taken:
+            raise InputError(
+                f"The rows have columns {taken} already. Give label_col= and confidence_col=.",
+                code="column_taken",
+                where=taken[0],
+            )
+
+
+def predict_function(
+    scorer: Scorer, classes: Sequence[Any]
+) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
+    """Return the function that a pandas UDF runs: feature frames in, labels as text out."""
+    # Text in Spark's own spelling, cast to the label's type outside.
+    texts = pa.array([str(c).lower() if isinstance(c, bool) else str(c) for c in classes])
+
+    def predict(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in frames:
+            scores = score(pa.Table.from_pandas(frame, preserve_index=False), scorer)
+            codes = pa.array(scores.code, mask=scores.code < 0)
+            yield pd.DataFrame(
+                {"label": texts.take(codes).to_pandas(), "confidence": scores.confidence}
+            )
+
+    # Spark reads the annotations to see that this is an iterator of frames.
+    predict.__annotations__ = {
+        "frames": Iterator[pd.DataFrame],
+        "return": Iterator[pd.DataFrame],
+    }
+    return predict
+
+
+def _model_section(
+    estimator: str | BaseEstimator, params: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    if isinstance(estimator, str):
+        return {"estimator": estimator, "params": dict(params or {})}
+    # Part of the run's identity: another estimator must not go on with this one's rounds.
+    kind = type(estimator)
+    described = {name: repr(value) for name, value in estimator.get_params(deep=True).items()}
+    return {"estimator": f"{kind.__module__}.{kind.__qualname__}", "params": described}

@@ -1,0 +1,184 @@
+"""A run as its steps see it: configuration, inputs, learners and what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
+from spark_pseudolabel.config import Config
+from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.rounds import Limits, ModelFacts, RoundFacts
+from spark_pseudolabel.core.training import Weighting
+from spark_pseudolabel.progress import Events
+from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
+from spark_pseudolabel.store.store import RoundStore
+
+
+@dataclass
+class Run:
+    """A run in progress.
+
+    Parameters
+    ----------
+    spark, config, inputs, store, events
+        Of the run.
+    estimator
+        Used as it is instead of the configured one, or None.
+    trusted
+        Further types that a stored model may hold.
+    """
+
+    spark: SparkSession
+    config: Config
+    inputs: Inputs
+    store: RoundStore
+    events: Events
+    estimator: BaseEstimator | None = None
+    trusted: tuple[str, ...] = ()
+    _models: dict[int, BaseEstimator] = field(default_factory=dict)
+
+    # --- how the configuration reads here
+
+    @cached_property
+    def like_sklearn(self) -> bool:
+        """Whether the run does exactly what ``SelfTrainingClassifier`` does."""
+        return self.config.mode == "sklearn"
+
+    @cached_property
+    def relabel(self) -> bool:
+        """Whether every round decides the whole pool anew."""
+        return self.config.rounds.relabel
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How the configuration bounds the loop."""
+        return Limits(
+            max_rounds=self.config.rounds.max,
+            pool=self.inputs.pool_rows,
+            keep_best=self.config.selection.policy == "percentile",
+            like_sklearn=self.like_sklearn,
+        )
+
+    @cached_property
+    def weighting(self) -> Weighting:
+        """How accepted rows enter the training frame."""
+        return Weighting(self.config.training.labels, self.config.training.pseudo_weight)
+
+    @cached_property
+    def keeps_probabilities(self) -> bool:
+        """Whether the probabilities of all classes are stored for every scored row."""
+        return self.weighting.labels == "soft" or self.config.output.probabilities
+
+    # --- models
+
+    @cached_property
+    def teacher(self) -> Learner:
+        """Who makes the seed model."""
+        if self.estimator is not None:
+            return Learner(self.estimator)
+        return self._registered(self.config.model.estimator, self.config.model.params)
+
+    @cached_property
+    def student(self) -> Learner:
+        """Who makes the models after it; the teacher, if nobody else is named."""
+        student = self.config.model.student
+        return self._registered(student.estimator, student.params) if student else self.teacher
+
+    def learner(self, number: int) -> Learner:
+        """Return who makes a model."""
+        return self.teacher if number == 1 else self.student
+
+    def model(self, number: int) -> BaseEstimator:
+        """Return a committed or just fitted model."""
+        if number not in self._models:
+            self.keep_model(number, self.store.load_model(number, self.trusted))
+        return self._models[number]
+
+    def keep_model(self, number: int, model: BaseEstimator) -> None:
+        """Remember a model; the latest two are all that is ever asked for again and again."""
+        self._models = {**dict(list(self._models.items())[-1:]), number: model}
+
+    def scorer(
+        self, number: int, keys: Sequence[str] = (), *, probabilities: bool = False
+    ) -> Scorer:
+        """Return a model ready to score."""
+        return self.learner(number).scorer(
+            self.model(number), self.inputs.features, keys, probabilities=probabilities
+        )
+
+    def _registered(self, name: str, params: dict[str, Any]) -> Learner:
+        return registered_learner(
+            name,
+            params,
+            self.inputs.features,
+            self.config.random_state,
+            like_sklearn=self.like_sklearn,
+        )
+
+    # --- what is committed
+
+    def model_facts(self) -> list[ModelFacts]:
+        """Return what the loop needs to know of the committed models."""
+        return [
+            ModelFacts(
+                manifest.number,
+                accuracy=(manifest.validation or {}).get("accuracy"),
+                log_loss=(manifest.validation or {}).get("log_loss"),
+                dropped=bool((manifest.training["against_best"] or {}).get("dropped")),
+            )
+            for manifest in self.store.models
+        ]
+
+    def round_facts(self) -> list[RoundFacts]:
+        """Return what the loop needs to know of the committed rounds."""
+        return [
+            RoundFacts(
+                manifest.number,
+                accepted=manifest.counts["accepted"],
+                rejected=manifest.counts["rejected"],
+                changed=manifest.counts["changed"],
+            )
+            for manifest in self.store.rounds
+        ]
+
+    def published_rounds(self, best_round: int) -> tuple[RoundManifest, ...]:
+        """Return the rounds whose labels stand: all up to the best, or, with relabel, it alone."""
+        used = self.store.rounds[:best_round]
+        return used[-1:] if self.relabel else used
+
+    def accepted(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the accepted rows of committed rounds."""
+        entries = [entry for manifest in rounds for entry in manifest.accepted]
+        return self._stored(entries, T.StructField(HASH, T.LongType()))
+
+    def scored(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the scored rows of committed rounds."""
+        entries = [entry for manifest in rounds for entry in manifest.scored]
+        return self._stored(entries, T.StructField(INVALID, T.StringType()))
+
+    def invalid(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the rows of committed rounds that could not be scored."""
+        return self.scored(rounds).filter(F.col(CODE).isNull())
+
+    def _stored(self, entries: Sequence[FileEntry], column: T.StructField) -> DataFrame:
+        """Read exactly the files that manifests name; with a schema Spark opens none to plan."""
+        schema = T.StructType([self.inputs.pool.schema[key] for key in self.inputs.keys])
+        schema = schema.add(CODE, T.IntegerType()).add(SCORE, T.DoubleType())
+        schema = schema.add(IN_ROUND, T.IntegerType()).add(column)
+        if self.keeps_probabilities:
+            schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
+        if not entries:
+            return self.spark.createDataFrame([], schema)
+        paths = [join(self.store.root, entry.path) for entry in entries]
+        return self.spark.read.schema(schema).parquet(*paths)

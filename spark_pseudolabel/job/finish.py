@@ -1,0 +1,53 @@
+"""The last step of a run: commit its end with the report, and put the results in place."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.summary import make_report
+from spark_pseudolabel.job.views import build_views, views_are_current
+from spark_pseudolabel.report.html import render_html
+from spark_pseudolabel.spark.progress import described
+from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON
+from spark_pseudolabel.store.store import RoundStore
+
+
+def is_finished(run: Run, end: Finish) -> bool:
+    """Whether this end is committed and all that people read is in place."""
+    return _is_committed(run, end) and views_are_current(run.store)
+
+
+def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
+    """Commit the end, build the results, return the report; harmless to repeat."""
+    if not _is_committed(run, end):
+        with run.events.stage(end.n_iter, "report"), described(run.spark, "report"):
+            report = make_report(run, end, elapsed_s)
+        run.store.commit_final(
+            run.store.new_attempt("final", end.n_iter),
+            termination_condition=end.reason,
+            best_round=end.best_round,
+            final_model=end.best_round + 1,
+            counts=report["rows"],
+            report=report,
+        )
+        run.events.event("stop", reason=end.reason, n_iter=end.n_iter, best_round=end.best_round)
+    with described(run.spark, "results"):
+        build_views(run, end)
+    final = run.store.final
+    assert final is not None
+    _write_reports(run.store, final.report)
+    run.events.event("done", out=run.config.output.path)
+    return dict(final.report)
+
+
+def _is_committed(run: Run, end: Finish) -> bool:
+    final = run.store.final
+    return final is not None and (final.number, final.best_round) == (end.n_iter, end.best_round)
+
+
+def _write_reports(store: RoundStore, report: dict[str, Any]) -> None:
+    store.write_report(REPORT_JSON, (json.dumps(report, indent=2) + "\n").encode())
+    store.write_report(REPORT_HTML, render_html(report).encode())

@@ -1,0 +1,142 @@
+"""The first step of a round: train a model on labeled and accepted rows, measure, commit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from spark_pseudolabel.columns import CODE, HASH
+from spark_pseudolabel.core.estimators import weights_supported
+from spark_pseudolabel.core.guard import compare
+from spark_pseudolabel.core.kernel import Scores, score
+from spark_pseudolabel.core.metrics import Metrics, metrics_of
+from spark_pseudolabel.core.rounds import best_model
+from spark_pseudolabel.core.training import TrainingRows, training_rows
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.spark.progress import described
+from spark_pseudolabel.spark.training_frame import fetch_rows, sample_limits, within
+from spark_pseudolabel.store.artifact import check_storable
+from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.store import Attempt
+
+Limits = list[int | None] | None
+
+
+def check_learners(run: Run) -> None:
+    """Refuse, before anything is fitted, estimators that can't be stored or weighted.
+
+    Raises
+    ------
+    InputError
+        Naming the type that is not trusted, or the estimator without ``sample_weight``.
+    """
+    for learner in (run.teacher, run.student):
+        check_storable(learner.estimator, run.trusted)
+        if run.weighting.needed and not weights_supported(learner.estimator):
+            raise InputError(
+                f"{type(learner.estimator).__name__} takes no sample_weight, which "
+                "training.pseudo_weight and soft labels need. Choose another estimator.",
+                code="no_sample_weight",
+            )
+
+
+def fit_model(run: Run, number: int) -> None:
+    """Train model `number` on labeled and accepted rows, measure and commit it."""
+    started = time.monotonic()
+    attempt = run.store.new_attempt("model", number)
+    with run.events.stage(number - 1, "fit"), described(run.spark, f"model {number} · fit"):
+        fields = _repeat(run, number) if _nothing_new(run, number) else _train(run, number, attempt)
+    seconds = {"fit": round(time.monotonic() - started, 3)}
+    manifest = run.store.commit_model(attempt, **fields, seconds=seconds)
+    run.events.event(
+        "model",
+        number=number,
+        rows=manifest.training["rows"],
+        validation=manifest.validation,
+        seconds=seconds["fit"],
+    )
+
+
+def _nothing_new(run: Run, number: int) -> bool:
+    """Whether a model would see the very rows that the one before it was fitted on."""
+    if number == 1 or run.learner(number) is not run.learner(number - 1):
+        return False
+    return not run.store.rounds[-1].counts["changed"] and not run.student.warm
+
+
+def _repeat(run: Run, number: int) -> dict[str, Any]:
+    before = run.store.models[number - 2]
+    kept = ("artifact", "classes", "label_type", "features", "training", "validation")
+    return {name: getattr(before, name) for name in kept}
+
+
+def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+    hash_limits, rows = _training_rows(run)
+    failpoint("train.collected")
+    learner = run.learner(number)
+    previous = run.model(number - 1) if number > 1 and learner.warm else None
+    try:
+        model = learner.fit(rows, run.inputs.classes, previous)
+    except ValueError as error:
+        raise InputError(
+            f"{type(learner.estimator).__name__} can't be fitted on the labeled rows: "
+            f"{str(error).splitlines()[0]}",
+            code="fit_failed",
+        ) from error
+    failpoint("model.fitted")
+    artifact = run.store.write_model(attempt, model, run.trusted)
+    run.keep_model(number, model)
+    validation, against_best = _measure(run, number)
+    return {
+        "artifact": artifact,
+        "classes": run.inputs.classes,
+        "label_type": run.inputs.label_type,
+        "features": [feature.to_dict() for feature in run.inputs.features],
+        "training": {
+            "rows": run.inputs.labeled.num_rows + rows.n_pseudo,
+            "rows_pseudo": rows.n_pseudo,
+            "hash_limits": hash_limits,
+            "sha256": rows.sha256(),
+            "against_best": against_best,
+        },
+        "validation": validation.to_dict() if validation.n else None,
+    }
+
+
+def _training_rows(run: Run) -> tuple[Limits, TrainingRows]:
+    """Collect the training frame; also return up to which hash accepted rows are in it."""
+    inputs, max_rows = run.inputs, run.config.training.max_rows
+    rounds = run.published_rounds(len(run.store.rounds))
+    hash_limits: Limits = None
+    pseudo = None
+    if rounds:
+        accepted = run.accepted(rounds)
+        by_code = np.sum([r.counts["accepted_by_code"] for r in rounds], axis=0).tolist()
+        room = None if max_rows is None else max(0, max_rows - inputs.labeled.num_rows)
+        hash_limits = sample_limits(accepted, by_code, room)
+        wanted = accepted.filter(within(hash_limits)).drop(HASH)
+        n_wanted = sum(by_code) if room is None else min(room, sum(by_code))
+        pseudo = fetch_rows(inputs.pool, wanted, n_wanted, inputs.keys)
+    rows = training_rows(inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting)
+    return hash_limits, rows
+
+
+def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:
+    """Measure a new model on the validation rows, and against the best one before it."""
+    codes = run.inputs.validation.column(CODE).to_numpy()
+    scores = _validation_scores(run, number)
+    position = np.maximum(codes, 0)
+    p_true = np.where(codes >= 0, scores.probabilities[np.arange(len(codes)), position], 0.0)
+    metrics = metrics_of(codes, scores.code, np.nan_to_num(p_true), len(run.inputs.classes))
+    if number == 1 or metrics.n == 0:
+        return metrics, None
+    best = best_model(run.model_facts()).number
+    best_right = _validation_scores(run, best).code == codes
+    return metrics, compare(best, best_right, scores.code == codes).to_dict()
+
+
+def _validation_scores(run: Run, number: int) -> Scores:
+    return score(run.inputs.validation, run.scorer(number, probabilities=True))
