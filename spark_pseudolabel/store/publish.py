@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from spark_pseudolabel.errors import (
@@ -47,6 +50,26 @@ def publish(files: Files, path: str, data: bytes, commit_id: str) -> None:
     except Exception as error:  # noqa: BLE001 - a file system may raise anything
         cause = error
     _settle(files, path, data, commit_id, cause)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Tell a failed write as ours: refused for good (exit 3), or worth another try (exit 10)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise InputError(
+                f"output.path must be writable. {path} is not: {error}.",
+                code="output_not_writable",
+                where=path,
+            ) from error
+        raise RunFailedError(
+            f"Writing {path} failed: {error}. Nothing that was committed is lost; run the same "
+            "command again.",
+            code="write_failed",
+            where=path,
+        ) from error
 
 
 def _settle(files: Files, path: str, data: bytes, commit_id: str, cause: Exception | None) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
-from spark_pseudolabel.errors import InputError, RunFailedError, StoredStateError
+from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.store import layout, views
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join
@@ -33,27 +32,7 @@ from spark_pseudolabel.store.manifest import (
     now,
     sha256,
 )
-from spark_pseudolabel.store.publish import publish
-
-
-@contextlib.contextmanager
-def writing(path: str) -> Iterator[None]:
-    """Tell a failed write as ours: refused for good (exit 3), or worth another try (exit 10)."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            raise InputError(
-                f"output.path must be writable. {path} is not: {error}.",
-                code="output_not_writable",
-                where=path,
-            ) from error
-        raise RunFailedError(
-            f"Writing {path} failed: {error}. Nothing that was committed is lost; run the same "
-            "command again.",
-            code="write_failed",
-            where=path,
-        ) from error
+from spark_pseudolabel.store.publish import publish, writing
 
 
 @dataclass(frozen=True)

@@ -351,6 +351,20 @@ def test_a_committed_model_predicts_the_same_bits(tmp_path: Path) -> None:
     assert np.array_equal(loaded.predict_proba(X), tiny_model().predict_proba(X))
 
 
+def test_a_model_may_be_committed_again_with_the_bytes_of_the_one_before(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    first = add_model(store)
+    add_round(store)
+    second = store.commit_model(
+        store.new_attempt("model", 2),
+        artifact=first.artifact,
+        classes=first.classes,
+        label_type=first.label_type,
+    )
+    assert second.artifact == first.artifact
+    assert begin(tmp_path).load_model(2).C == 1.0
+
+
 def test_an_uncommitted_model_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(StoredStateError, match="must be committed"):
         begin(tmp_path).load_model(1)

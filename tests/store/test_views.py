@@ -105,7 +105,11 @@ def test_a_kill_between_the_two_renames_leaves_no_view_and_the_next_start_heals_
     assert kill_at("view.swap.aside", out) == -signal.SIGKILL
     assert not (out / "labels").exists()
     assert not begin(out).view_is_current("labels")
-    assert go_on(out).view_is_current("labels")
+    healed = go_on(out)
+    assert healed.view_is_current("labels")
+    # What was being built is an attempt like any other; what was put aside is gone.
+    left = os.listdir(out / "_attempts" / healed.run_id / "views")
+    assert not any(name.startswith("old-") for name in left)
 
 
 def test_an_unfinished_run_has_no_views(tmp_path: Path) -> None:
