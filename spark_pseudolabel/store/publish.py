@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spark_pseudolabel.errors import (
+    InputError,
     OutputBusyError,
     PublishUnknownError,
     RunFailedError,
