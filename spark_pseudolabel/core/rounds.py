@@ -152,7 +152,9 @@ def stop_reason(
         return "validation_drop"
     if (rounds[-1].rejected if rounds else limits.pool) == 0:
         return "all_labeled"
-    if rounds and not rounds[-1].changed and not (limits.like_sklearn and at_limit):
+    # In a small pool two shares of a curriculum may be the same rows: the next one is larger.
+    may_change = limits.keep_best or (limits.like_sklearn and at_limit)
+    if rounds and not rounds[-1].changed and not may_change:
         return "no_change"
     return "max_iter" if at_limit else None
 

@@ -145,8 +145,10 @@ def percentile(rule: Mapping[str, Any], counts: Counts, round_number: int) -> De
 
     Curriculum labeling, Cascante-Bonilla et al. 2021: every round decides the whole pool anew.
     """
-    share = min(1.0, round(rule["step"] * round_number, 9))
-    return [Quota(range(len(counts.n)), math.ceil(share * counts.total))]
+    share = min(1.0, rule["step"] * round_number)
+    # 0.07 of 100 rows is a little more than 7 as a double, and must not become 8.
+    n = math.ceil(round(share * counts.total, 6))
+    return [Quota(range(len(counts.n)), n)]
 
 
 RULES: Mapping[str, Callable[[Mapping[str, Any], Counts, int], Decision]] = {

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
@@ -145,12 +146,20 @@ def _set_jobs(
     estimator: BaseEstimator, n_jobs: int | None, where_unset: bool = False
 ) -> BaseEstimator:
     """Set ``n_jobs`` of an estimator and its parts: all cores to fit, one in each task to score."""
+    params = {"": estimator, **estimator.get_params(deep=True)}
     jobs = {
         name: n_jobs
-        for name, value in estimator.get_params(deep=True).items()
-        if name.split("__")[-1] == "n_jobs" and (value is None or not where_unset)
+        for name, value in params.items()
+        if name.split("__")[-1] == "n_jobs"
+        and (value is None or not where_unset)
+        and not _ignores_jobs(params[name.removesuffix("n_jobs").removesuffix("__")])
     }
     return estimator.set_params(**jobs)
+
+
+def _ignores_jobs(owner: Any) -> bool:
+    # Since scikit-learn 1.8 it has no effect there, and every fit warns.
+    return isinstance(owner, LogisticRegression)
 
 
 def _weight_name(model: BaseEstimator) -> str:
