@@ -46,11 +46,13 @@ def score_round(run: Run, number: int) -> None:
         counts, content = _count(run, number, candidates, accepted)
     failpoint("verify.done")
     clock.lap("select")
+    files = {kind: run.store.entries(attempt, kind) for kind in (SCORED, ACCEPTED)}
+    # What follows, the publishing of one small file, can't be told by that file.
+    clock.lap("commit")
     manifest = run.store.commit_round(
         attempt,
         plan=plan.to_dict(),
-        scored=run.store.entries(attempt, SCORED),
-        accepted=run.store.entries(attempt, ACCEPTED),
+        **files,
         counts=counts,
         histogram=candidates.counts().to_dict(),
         content=content,

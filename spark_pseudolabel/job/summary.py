@@ -60,11 +60,7 @@ def _round(run: Run, manifest: RoundManifest, end: Finish) -> dict[str, Any]:
         "threshold_by_class": _by_class(run, [cut and cut["confidence"] for cut in cuts]),
         "used": manifest.number <= end.best_round,
         "validation": following.validation,
-        "seconds": {
-            "fit": decided_by.seconds["fit"],
-            "commit": 0.0,
-            **manifest.seconds,
-        },
+        "seconds": {**decided_by.seconds, **manifest.seconds},
         "histogram": {
             "bins": HISTOGRAM_BINS,
             "counts": _by_class(

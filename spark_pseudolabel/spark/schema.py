@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
 from spark_pseudolabel.errors import InputError
 
 LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
+# What pandas leaves in a Parquet file when it has an index: a row's number, no property of it.
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__$")
+
 KEY_TYPES = (T.StringType, T.IntegralType)
 
 _KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
@@ -48,7 +52,8 @@ def feature_names(
         return list(settings.include)
     _require_known((*settings.exclude, *settings.text), labeled, pool)
     left_out = {*not_features, *settings.exclude}
-    names = [c for c in labeled.columns if c in set(pool.columns) and c not in left_out]
+    shared = [column for column in labeled.columns if column in set(pool.columns)]
+    names = [c for c in shared if c not in left_out and not _PANDAS_INDEX.match(c)]
     if not names:
         raise InputError(
             f"labeled and unlabeled must share at least one feature column. labeled has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-import spark_pseudolabel
 from spark_pseudolabel.config import SparkSettings
 from spark_pseudolabel.errors import InputError
 
@@ -37,6 +37,9 @@ RUNTIME: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
+
+# Spark takes a file name once per application; a user may fit many times in one.
+_shipped_to: set[str] = set()
 
 
 def get_session(settings: SparkSettings) -> SparkSession:
@@ -80,15 +83,8 @@ def prepare(spark: SparkSession) -> SparkSession:
     for key, value in RUNTIME.items():
         spark.conf.set(key, value)
     spark.sparkContext.setLogLevel("ERROR")
-    if not is_local(spark):
-        _ship_package(spark)
+    _ship_package(spark)
     return spark
-
-
-def is_local(spark: SparkSession) -> bool:
-    """Whether executors are threads of this machine's driver, which see what the driver sees."""
-    master = str(spark.sparkContext.master)
-    return master.startswith("local[") or master == "local"
 
 
 def _submitted() -> bool:
@@ -103,17 +99,25 @@ def _worker_python(master: str | None) -> str:
 
 
 def _ship_package(spark: SparkSession) -> None:
-    """Send this package's source to the executors, so that nobody has to install it there."""
-    source = Path(spark_pseudolabel.__file__).parent
-    if not source.is_dir():  # running from an archive that spark-submit has sent already
+    """Send this package's source to the executors, so that nobody has to install it there.
+
+    To local ones, too: a driver that was started from a checkout finds the package by its own
+    ``sys.path``, of which its workers know nothing.
+    """
+    application = spark.sparkContext.applicationId
+    source = Path(__file__).parents[1]
+    # No directory: running from an archive that spark-submit has sent already.
+    if application in _shipped_to or not source.is_dir():
         return
-    target = Path(tempfile.mkdtemp(prefix="spark-pseudolabel-"))
-    stage = target / "stage"
+    folder = Path(tempfile.mkdtemp(prefix="spark-pseudolabel-"))
+    # Executors fetch it from here whenever one starts, not now.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stage = folder / "stage"
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
     shutil.copytree(source, stage / source.name, ignore=ignore)
-    archive = shutil.make_archive(str(target / "spark_pseudolabel"), "zip", stage)
+    archive = shutil.make_archive(str(folder / "spark_pseudolabel_source"), "zip", stage)
     spark.sparkContext.addPyFile(archive)
-    shutil.rmtree(target)
+    _shipped_to.add(application)
 
 
 @contextlib.contextmanager
