@@ -6,6 +6,7 @@ looked up when a configuration names one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,13 @@ from spark_pseudolabel.config_problems import (
     unknown_key,
 )
 from spark_pseudolabel.errors import ConfigError, Problem
+
+# Keys whose values are never written down nor shown; also Spark's pattern for its own settings,
+# whose default leaves out the account keys of object stores.
+SECRET = re.compile(
+    "(?i)secret|password|passwd|token|credential|access[._]?key|account[._]?key|private[._]?key"
+    "|api[._]?key|[._]sas[._]"
+)
 
 __all__ = [
     "EXAMPLE",
@@ -357,11 +365,22 @@ def identity(config: Config) -> dict[str, Any]:
     Left out: ``spark`` (how it is computed), ``rounds.max`` (a raised limit continues the run)
     and ``output.path`` (an output stays itself when its directory is renamed).
     """
-    return config.model_dump(
-        mode="json",
-        by_alias=True,
-        exclude={"spark": True, "rounds": {"max"}, "output": {"path"}},
-    )
+    document = public(config)
+    document["rounds"] = {k: v for k, v in document["rounds"].items() if k != "max"}
+    document["output"] = {k: v for k, v in document["output"].items() if k != "path"}
+    return document
+
+
+def public(config: Config) -> dict[str, Any]:
+    """Return the resolved configuration as it may be written down: no ``spark``, no secrets."""
+    document = config.model_dump(mode="json", by_alias=True, exclude={"spark"})
+    for section in document.values():
+        if isinstance(section, dict) and section.get("options"):
+            section["options"] = {
+                key: "(secret)" if SECRET.search(key) else value
+                for key, value in section["options"].items()
+            }
+    return document
 
 
 def config_schema() -> dict[str, Any]:

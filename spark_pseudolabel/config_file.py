@@ -121,7 +121,7 @@ def read_overrides(source: Source, overrides: Sequence[str]) -> tuple[Source, li
     return replace(source, data=data, overridden=overridden), problems
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does (PyYAML: text)."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -112,18 +112,34 @@ def to_matrix(rows: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> N
 
 def example_frame(features: Sequence[Feature]) -> pd.DataFrame:
     """Return one row of model input: zeros, missing categories and empty texts."""
-    values = {
-        feature.name: pa.array([[0.0] * feature.width] if feature.width > 1 else [0.0])
-        if feature.numeric
-        else pa.array([None], pa.string())
-        for feature in features
-    }
+    values = {feature.name: _example_value(feature) for feature in features}
+    return to_frame(pa.table(values), features)
+
+
+def _example_value(feature: Feature) -> pa.Array:
+    if feature.kind == "vector":
+        return pa.array([[0.0] * feature.width])
     # Any number stands for a date or a boolean here.
-    as_numbers = [
-        replace(feature, kind="numeric") if feature.width == 1 and feature.numeric else feature
-        for feature in features
-    ]
-    return to_frame(pa.table(values), as_numbers)
+    return pa.array([0.0]) if feature.numeric else pa.array([None], pa.string())
+
+
+def odd_vectors(rows: pa.RecordBatch, feature: Feature) -> dict[int, int]:
+    """Find vectors of another length than the feature's width: their length by row."""
+    lengths = pc.list_value_length(rows.column(feature.name))
+    odd = pc.fill_null(pc.not_equal(lengths, feature.width), False)
+    if not pc.any(odd).as_py():
+        return {}
+    positions = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
+    return {int(row): lengths[int(row)].as_py() for row in positions}
+
+
+def without_vectors(rows: pa.RecordBatch, feature: Feature, odd: Iterable[int]) -> pa.RecordBatch:
+    """Put null in place of a feature's vectors at these positions."""
+    mask = np.zeros(rows.num_rows, dtype=bool)
+    mask[list(odd)] = True
+    column = rows.column(feature.name)
+    kept = pc.if_else(pa.array(mask), pa.scalar(None, column.type), column)
+    return rows.set_column(rows.schema.get_field_index(feature.name), feature.name, kept)
 
 
 def kind_of_strings(values: Sequence[str | None]) -> Kind:

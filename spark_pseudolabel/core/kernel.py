@@ -5,7 +5,7 @@ Executors import this module and nothing that a driver alone needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
-from spark_pseudolabel.core.features import Feature, example_frame, to_frame, to_matrix
+from spark_pseudolabel.core.features import (
+    Feature,
+    example_frame,
+    odd_vectors,
+    to_frame,
+    to_matrix,
+    without_vectors,
+)
 
 DECIMALS = 6
 """Confidences are rounded to this many decimals, so that the last bits of a matrix product,
@@ -105,7 +112,8 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
         ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string, null where
         valid) and, if asked for, ``spl_probabilities`` (list of float64).
     """
-    scores = score(batch, scorer)
+    rows, reasons = _without_odd_vectors(batch, scorer.features)
+    scores = score(rows, scorer, reasons)
     invalid = scores.code < 0
     columns = {key: batch.column(key) for key in scorer.keys}
     columns[CODE] = pa.array(scores.code, mask=invalid)
@@ -116,10 +124,18 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def score(rows: pa.RecordBatch | pa.Table, scorer: Scorer) -> Scores:
-    """Score rows, putting aside those that the model can't take."""
+def score(
+    rows: pa.RecordBatch | pa.Table, scorer: Scorer, refused: Mapping[int, str] | None = None
+) -> Scores:
+    """Score rows, putting aside those that the model can't take, or that were `refused` before.
+
+    Raises
+    ------
+    InputError
+        If a vector that was not refused has another length than its feature.
+    """
     X = to_frame(rows, scorer.features) if scorer.named else to_matrix(rows, scorer.features)
-    reasons = _refused_values(X, scorer)
+    reasons = {**_refused_values(X, scorer), **(refused or {})}
     P = np.full((rows.num_rows, len(scorer.model.classes_)), np.nan)
     if reasons:
         valid = np.setdiff1d(np.arange(rows.num_rows), list(reasons))
@@ -162,6 +178,20 @@ def _takes(model: Any, example: pd.DataFrame, named: bool, value: float) -> bool
         return bool(np.isfinite(P).all())
     except ValueError:
         return False
+
+
+def _without_odd_vectors(
+    batch: pa.RecordBatch, features: Sequence[Feature]
+) -> tuple[pa.RecordBatch, dict[int, str]]:
+    """Put aside rows with a vector of the wrong length: it must not take others along."""
+    reasons: dict[int, str] = {}
+    for feature in features:
+        odd = odd_vectors(batch, feature) if feature.kind == "vector" else {}
+        if odd:
+            batch = without_vectors(batch, feature, odd)
+        for row, length in odd.items():
+            reasons[row] = f"vector {feature.name!r} has {length} numbers, not {feature.width}"
+    return batch, reasons
 
 
 def _refused_values(X: pd.DataFrame | NDArray[np.float64], scorer: Scorer) -> dict[int, str]:

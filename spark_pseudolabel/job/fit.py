@@ -9,6 +9,7 @@ import numpy as np
 
 from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.core.estimators import weights_supported
+from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import compare
 from spark_pseudolabel.core.kernel import Scores, score
 from spark_pseudolabel.core.metrics import Metrics, metrics_of
@@ -23,6 +24,7 @@ from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.store import Attempt
 
 Limits = list[int | None] | None
+_SAMPLE = 20
 
 
 def check_learners(run: Run) -> None:
@@ -34,13 +36,26 @@ def check_learners(run: Run) -> None:
         Naming the type that is not trusted, or the estimator without ``sample_weight``.
     """
     for learner in (run.teacher, run.student):
-        check_storable(learner.estimator, run.trusted)
+        # An estimator of the user's own may hold types that show only once it is fitted.
+        check_storable(
+            learner.estimator, run.trusted, _sample(run) if run.estimator is not None else None
+        )
         if run.weighting.needed and not weights_supported(learner.estimator):
             raise InputError(
                 f"{type(learner.estimator).__name__} takes no sample_weight, which "
                 "training.pseudo_weight and soft labels need. Choose another estimator.",
                 code="no_sample_weight",
             )
+
+
+def _sample(run: Run) -> tuple[Any, Any]:
+    """Return a few labeled rows of every class, to fit a throw-away copy on."""
+    inputs = run.inputs
+    codes = inputs.labeled.column(CODE).to_numpy()
+    rows = [np.flatnonzero(codes == code)[:_SAMPLE] for code in range(len(inputs.classes))]
+    few = inputs.labeled.take(np.concatenate(rows))
+    y = np.asarray(inputs.classes)[few.column(CODE).to_numpy()]
+    return to_frame(few, inputs.features), y
 
 
 def fit_model(run: Run, number: int) -> None:

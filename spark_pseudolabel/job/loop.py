@@ -21,6 +21,7 @@ from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
+from spark_pseudolabel.store.identity import require_place
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
@@ -82,6 +83,7 @@ def run(
     """
     events = events or SilentEvents()
     files, root = files_for(spark, config.output.path)
+    require_place(files, root)
     _announce(spark, events)
     with hold(files, root, owner=spark.sparkContext.applicationId):
         with events.stage(0, "read inputs"):

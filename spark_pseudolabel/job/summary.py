@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from spark_pseudolabel.config import public
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
@@ -39,7 +40,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "certificate": None,
         "warnings": _warnings(run, end),
         "paths": _paths(run.config.output.path),
-        "config": run.config.model_dump(mode="json", by_alias=True, exclude={"spark"}),
+        "config": public(run.config),
         "environment": _environment(run),
         "elapsed_s": round(elapsed_s, 3),
     }

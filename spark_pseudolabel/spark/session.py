@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.config import SparkSettings
+from spark_pseudolabel.config import SECRET, SparkSettings
 from spark_pseudolabel.errors import InputError
 
 DEFAULTS: Mapping[str, str] = {
@@ -26,9 +26,7 @@ DEFAULTS: Mapping[str, str] = {
     "spark.python.worker.faulthandler.enabled": "true",
     # Few, narrow shuffles only: 200 partitions would cost more than what is in them.
     "spark.sql.shuffle.partitions": "8",
-    # The default pattern leaves account keys of object stores in the UI and the event log.
-    "spark.redaction.regex": "(?i)secret|password|token|credential|access[.]?key|account[.]?key"
-    "|private[.]?key|api[.]?key|sas",
+    "spark.redaction.regex": SECRET.pattern,
 }
 
 # What changes with the session and not with the labels: set on a session that we were given, too.

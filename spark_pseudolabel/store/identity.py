@@ -79,6 +79,12 @@ def create_run(
     files.put_if_absent(join(root, layout.README_FILE), layout.README.encode())
 
 
+def require_place(files: Files, root: str) -> None:
+    """Refuse a directory that holds something else than a run, before anything is put there."""
+    if read_run(files, root) is None:
+        _require_free(files, root)
+
+
 def read_run(files: Files, root: str) -> Run | None:
     """Return the run of an output directory, None if there is none.
 
