@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
@@ -138,7 +139,9 @@ def fit(
     X = rows.X if named else rows.X.to_numpy()
     y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
     params = {} if rows.weights is None else {_weight_name(model): rows.weights}
-    _set_jobs(model, -1, where_unset=True).fit(X, y, **params)
+    # In threads: joblib's own processes take seconds to start and outlive the fit by minutes.
+    with parallel_config("threading"):
+        _set_jobs(model, -1, where_unset=True).fit(X, y, **params)
     return _set_jobs(model, None)
 
 
