@@ -560,7 +560,7 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
     if model == Model() and not parts.get("training", Training()).weighted:
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
-    from spark_pseudolabel.core.estimators import check_estimator
+    from spark_pseudolabel.core.estimators import check_estimator, check_name
 
     known = True
     # From the source, so that another wrong key of the section does not hide an unknown name.
@@ -569,10 +569,11 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
         params = source.value((*path, "params")) or {}
         if not isinstance(name, str) or not isinstance(params, dict):
             known = False if name else known
-        elif message := check_estimator(name, {}, allow_import):
+        elif message := check_name(name, allow_import):
             known = False
             yield source.problem((*path, "estimator"), message)
         elif message := check_estimator(name, params, allow_import):
+            known = False
             blamed = [str(key) for key in params if repr(key) in message][:1]
             yield source.problem((*path, "params", *blamed), message)
     if known and "model" in parts and "training" in parts:

@@ -86,15 +86,21 @@ def check_estimator(
     str or None
         One sentence, or None when the estimator can be built.
     """
+    return check_name(name, allow_import) or _check_params(name, _class_of(name), params)
+
+
+def check_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
+    """Say what is wrong with an estimator's name alone; see :func:`check_estimator`."""
     if name not in REGISTRY and not _import_allowed(name, allow_import):
         return _unknown(name)
     try:
-        estimator_class = _class_of(name)
+        found = _class_of(name)
     except ImportError as error:
         extra = REGISTRY[name].extra if name in REGISTRY else None
         hint = f" Install it: pip install 'spark-pseudolabel[{extra}]'." if extra else ""
         return f"{name} can't be imported ({error}).{hint}"
-    return _check_params(name, estimator_class, params)
+    is_estimator = isinstance(found, type) and issubclass(found, BaseEstimator)
+    return None if is_estimator else f"{name} must be a classifier."
 
 
 def build_estimator(name: str, params: Mapping[str, Any], random_state: int) -> BaseEstimator:
@@ -165,7 +171,10 @@ def _class_of(name: str) -> type[BaseEstimator]:
 def _check_params(
     name: str, estimator_class: type[BaseEstimator], params: Mapping[str, Any]
 ) -> str | None:
-    known = estimator_class().get_params(deep=False)
+    try:
+        known = estimator_class().get_params(deep=False)
+    except TypeError as error:
+        return f"{name} can't be built from plain parameters: {error}"
     for key in params:
         if key not in known and name != "LGBMClassifier":
             near = difflib.get_close_matches(key, known, n=1)
