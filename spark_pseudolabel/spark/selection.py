@@ -90,11 +90,16 @@ def _above(cut: Cut, keys: Sequence[str]) -> Column:
     above = F.col(SCORE) > F.lit(cut.confidence)
     at = F.col(SCORE) == F.lit(cut.confidence)
     if isinstance(cut.ties, tuple):
-        # Spark compares structs field by field, which is the order of the keys.
-        key = F.struct(*[F.col(key) for key in keys])
-        last = F.struct(*[F.lit(value) for value in cut.ties])
-        return above | (at & (key <= last))
+        return above | (at & _not_after(keys, cut.ties))
     return above | at if cut.ties == "all" else above
+
+
+def _not_after(keys: Sequence[str], last: Key) -> Column:
+    """Whether a row's key is at most `last`, compared field by field."""
+    key, value = F.col(keys[0]), F.lit(last[0])
+    if len(keys) == 1:
+        return key <= value
+    return (key < value) | ((key == value) & _not_after(keys[1:], last[1:]))
 
 
 def count_accepted(

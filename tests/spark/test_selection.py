@@ -1,0 +1,73 @@
+"""Counting and applying plans on Spark, held against the same questions asked in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from spark_pseudolabel.columns import CODE, SCORE
+from spark_pseudolabel.core.rules import make_plan
+from spark_pseudolabel.spark.selection import SparkCandidates, accepted_by, count_accepted
+from tests.core.candidates import Rows
+
+RULES = [
+    {"policy": "one_shot"},
+    {"policy": "threshold", "threshold": 0.7},
+    {"policy": "k_best", "k": 37},
+    {"policy": "top_k_per_class", "k": 11},
+    {"policy": "percentile", "step": 0.3},
+]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    chance = np.random.default_rng(3)
+    n = 300
+    return Rows(
+        codes=chance.integers(0, 3, n),
+        confidences=np.round(chance.integers(300, 1001, n) / 1000, 1),
+        keys=tuple((int(key),) for key in chance.permutation(n)),
+        n_classes=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def scored(spark: SparkSession, rows: Rows) -> DataFrame:
+    frame = pd.DataFrame(
+        {"id": [key[0] for key in rows.keys], CODE: rows.codes, SCORE: rows.confidences}
+    ).astype({CODE: "Int32"})
+    invalid = pd.DataFrame({"id": [900, 901], CODE: [None, None], SCORE: [None, None]})
+    together = pd.concat([frame, invalid.astype({CODE: "Int32", SCORE: "float64"})])
+    return spark.createDataFrame(together).repartition(7).cache()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["policy"]))
+def test_spark_and_memory_make_the_same_plan_and_accept_the_same_rows(
+    rows: Rows, scored: DataFrame, rule: dict[str, object]
+) -> None:
+    candidates = SparkCandidates(scored, ("id",), rows.n_classes)
+    plan = make_plan(rule, candidates, 1)
+    assert plan == make_plan(rule, rows, 1)
+    accepted = scored.filter(accepted_by(plan, ("id",)))
+    expected = {
+        key[0]
+        for code, confidence, key in zip(rows.codes, rows.confidences, rows.keys, strict=True)
+        if plan.accepts(int(code), float(confidence), key)
+    }
+    assert {row.id for row in accepted.collect()} == expected
+    by_code, content = count_accepted(accepted, ("id",), rows.n_classes)
+    assert sum(by_code) == content["rows"] == len(expected)
+
+
+def test_invalid_rows_are_counted_apart(rows: Rows, scored: DataFrame) -> None:
+    candidates = SparkCandidates(scored, ("id",), rows.n_classes)
+    assert candidates.invalid == 2
+    assert candidates.counts().total == len(rows.codes)
+
+
+def test_the_fingerprint_does_not_depend_on_the_order(scored: DataFrame) -> None:
+    one = count_accepted(scored.filter(f"{CODE} is not null"), ("id",), 3)
+    other = count_accepted(scored.filter(f"{CODE} is not null").orderBy("id"), ("id",), 3)
+    assert one == other
