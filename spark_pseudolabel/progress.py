@@ -22,7 +22,7 @@ Tasks = Callable[[], tuple[int, int] | None]
 """Returns (done, total) Spark tasks of what runs now; None when nothing is known."""
 
 HEARTBEAT_S = 30.0
-MOST_CLASSES = 8
+MOST_CLASSES = 10
 
 
 class Events(Protocol):

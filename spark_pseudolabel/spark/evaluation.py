@@ -32,7 +32,7 @@ def evaluate(rows: DataFrame, scorer: Broadcast[Scorer], classes: Sequence[Label
         Labels by class index; a true label that is not among them is always wrong.
     """
     unknown = len(classes)
-    p_true = F.coalesce(F.try_element_at(F.col(CLASS_SCORES), F.col(_TRUE_CODE) + 1), F.lit(0.0))
+    p_true = F.coalesce(F.get(F.col(CLASS_SCORES), F.col(_TRUE_CODE)), F.lit(0.0))
     loss = -F.log(F.greatest(p_true, F.lit(LOG_LOSS_FLOOR)))
     scored = score_rows(rows, scorer).withColumn(_TRUE_CODE, code_of(classes))
     predicted = F.coalesce(F.col(CODE), F.lit(unknown))
@@ -78,5 +78,6 @@ def code_of(classes: Sequence[Label], column: str = TRUE_LABEL) -> Column:
 
 def label_of(classes: Sequence[Label], label_type: str) -> Column:
     """Return the label of a class index, in the type of the labeled column."""
+    # Not element_at: for a null index and a constant array Spark 4.3 returns the last element.
     labels = F.array(*[F.lit(label) for label in classes])
-    return F.element_at(labels, F.col(CODE) + 1).cast(label_type)
+    return F.get(labels, F.col(CODE)).cast(label_type)

@@ -56,7 +56,7 @@ def within(limits: Sequence[int | None] | None) -> Column:
     if limits is None:
         return F.lit(True)
     per_class = F.array(*[F.lit(limit).cast("bigint") for limit in limits])
-    return F.coalesce(F.col(HASH) <= F.element_at(per_class, F.col(CODE) + 1), F.lit(False))
+    return F.coalesce(F.col(HASH) <= F.get(per_class, F.col(CODE)), F.lit(False))
 
 
 def fetch_rows(
