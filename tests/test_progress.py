@@ -111,7 +111,7 @@ def test_many_classes_are_cut_short() -> None:
     accepted = {f"c{i:02}": 100 - i for i in range(30)}
     fields = {"round": 1, "candidates": 1, "accepted": 1, "rejected": 0, "invalid": 0}
     line = sentence("round", {**fields, "accepted_by_class": accepted})
-    assert line.endswith("c07 93 and 22 more")
+    assert line.endswith("c09 91 and 20 more")
 
 
 def test_plain_lines_have_a_time_and_no_control_characters() -> None:
