@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 # Workers run whatever `python3` is first on the PATH unless told otherwise. Set here and not in
 # the fixture, so that sessions which a test starts by itself or in a subprocess have it too.
 os.environ["PYSPARK_PYTHON"] = sys.executable
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that: tests
+# that interrupt a run would wait forever when CI runs them so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # The name of a container often does not resolve; Spark would look it up and fail.
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 
