@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.training import (
+    TrainingRows,
+    Weighting,
+    class_codes,
+    fit,
+    training_rows,
+)
+
+X_FEATURE = Feature("x", "numeric", "double")
+FEATURES = (X_FEATURE,)
+KEYS = ("id",)
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Keeps what it was fitted on."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Recorder:
+        self.seen_ = (X, y, sample_weight)
+        self.classes_ = np.unique(y)
+        return self
+
+
+def labeled(*rows: tuple[Any, float, int]) -> pa.Table:
+    ids, x, codes = zip(*rows, strict=True)
+    return pa.table({"id": ids, "x": x, CODE: pa.array(codes, pa.int32())})
+
+
+def accepted(*rows: tuple[Any, float, list[float]]) -> pa.Table:
+    ids, x, P = zip(*rows, strict=True)
+    codes = pa.array([int(np.argmax(p)) for p in P], pa.int32())
+    return pa.table({"id": ids, "x": x, CODE: codes, SCORE: [max(p) for p in P], CLASS_SCORES: P})
+
+
+LABELED = labeled((5, 0.5, 1), (1, 0.1, 0), (10, 1.0, 0))
+ACCEPTED = accepted((7, 0.7, [0.2, 0.8]), (2, 0.2, [0.9, 0.1]), (30, 3.0, [1.0, 0.0]))
+
+
+def frame(weighting: Weighting, pseudo: pa.Table | None = ACCEPTED) -> TrainingRows:
+    return training_rows(LABELED, pseudo, FEATURES, KEYS, weighting)
+
+
+def test_seed_is_fitted_on_labeled_rows_in_the_order_of_their_ids() -> None:
+    rows = frame(Weighting(), None)
+    assert rows.X["x"].tolist() == [0.1, 0.5, 1.0]
+    assert rows.codes.tolist() == [0, 1, 0]
+    assert rows.weights is None
+    assert rows.n_pseudo == 0
+
+
+def test_no_accepted_rows_are_the_same_as_none() -> None:
+    assert frame(Weighting(), ACCEPTED.slice(0, 0)).sha256() == frame(Weighting(), None).sha256()
+
+
+def test_labeled_and_accepted_rows_stand_in_one_order() -> None:
+    rows = frame(Weighting())
+    assert rows.X["x"].tolist() == [0.1, 0.2, 0.5, 0.7, 1.0, 3.0]
+    assert rows.codes.tolist() == [0, 0, 1, 1, 0, 0]
+    assert rows.n_pseudo == 3
+
+
+def test_text_ids_are_ordered_as_text_and_pairs_by_file_first() -> None:
+    texts = labeled(("9", 9.0, 0), ("10", 10.0, 0), ("é", 3.0, 1), ("z", 2.0, 1))
+    assert training_rows(texts, None, FEATURES, KEYS, Weighting()).X["x"].tolist() == [
+        10.0, 9.0, 2.0, 3.0,
+    ]  # fmt: skip
+    pairs = pa.table(
+        {
+            "file": ["b", "a", "a"],
+            "row_index": [0, 10, 9],
+            "x": [3.0, 2.0, 1.0],
+            CODE: pa.array([0, 1, 0], pa.int32()),
+        }
+    )
+    rows = training_rows(pairs, None, FEATURES, ("file", "row_index"), Weighting())
+    assert rows.X["x"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("weighting", "weights"),
+    [
+        (Weighting(), None),
+        (Weighting(pseudo_weight=0.25), [1, 0.25, 1, 0.25, 1, 0.25]),
+        (Weighting(pseudo_weight="confidence"), [1, 0.9, 1, 0.8, 1, 1]),
+    ],
+)
+def test_accepted_rows_are_weighted_and_labeled_ones_are_not(
+    weighting: Weighting, weights: list[float] | None
+) -> None:
+    found = frame(weighting).weights
+    assert (None if found is None else found.tolist()) == weights
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_soft_labels_enter_once_per_class(share: float) -> None:
+    rows = frame(Weighting("soft", share))
+    assert rows.weights is not None
+    lines = list(zip(rows.X["x"].tolist(), rows.codes.tolist(), rows.weights.tolist(), strict=True))
+    assert lines == [
+        (0.1, 0, 1.0),
+        (0.2, 0, 0.9 * share),
+        (0.2, 1, 0.1 * share),
+        (0.5, 1, 1.0),
+        (0.7, 0, 0.2 * share),
+        (0.7, 1, 0.8 * share),
+        (1.0, 0, 1.0),
+        (3.0, 0, 1.0 * share),  # a class that is impossible adds no line
+    ]
+    assert rows.n_pseudo == 3
+
+
+def test_soft_labels_by_confidence_weigh_both() -> None:
+    weights = frame(Weighting("soft", "confidence")).weights
+    assert weights is not None
+    assert weights[1:3].tolist() == pytest.approx([0.81, 0.09])
+
+
+def test_frame_does_not_depend_on_the_order_it_was_read_in() -> None:
+    shuffled = training_rows(
+        LABELED.take([2, 0, 1]), ACCEPTED.take([1, 2, 0]), FEATURES, KEYS, Weighting("soft")
+    )
+    assert shuffled.sha256() == frame(Weighting("soft")).sha256()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codes": np.array([1, 0, 1, 1, 0, 0], dtype=np.int32)},
+        {"weights": np.ones(6)},
+        {"X": pd.DataFrame({"x": [0.1, 0.2, 0.5, 0.7, 1.0, 3.1]})},
+    ],
+)
+def test_fingerprint_tells_frames_apart(change: dict[str, Any]) -> None:
+    rows = frame(Weighting())
+    assert replace(rows, **change).sha256() != rows.sha256()
+
+
+@pytest.mark.parametrize(
+    ("classes", "encoded", "y"),
+    [
+        (("no", "yes"), False, ["no", "no", "yes", "yes", "no", "no"]),
+        ((-3, 7), False, [-3, -3, 7, 7, -3, -3]),
+        ((False, True), False, [False, False, True, True, False, False]),
+        (("no", "yes"), True, [0, 0, 1, 1, 0, 0]),
+    ],
+)
+def test_model_is_fitted_on_labels_or_their_numbers(
+    classes: tuple[Any, ...], encoded: bool, y: list[Any]
+) -> None:
+    model = fit(Recorder(), frame(Weighting()), classes, encoded_labels=encoded)
+    assert model.seen_[1].tolist() == y
+    assert model.seen_[2] is None
+
+
+def test_weights_reach_the_last_step_of_a_pipeline() -> None:
+    weighting = Weighting(pseudo_weight=0.25)
+    model = fit(make_pipeline(StandardScaler(), Recorder()), frame(weighting), (0, 1))
+    assert model[-1].seen_[2].tolist() == [1, 0.25, 1, 0.25, 1, 0.25]
+
+
+def test_weighted_rows_count_as_often_as_they_weigh() -> None:
+    twice = fit(LogisticRegression(), frame(Weighting(pseudo_weight=2.0)), (0, 1))
+    doubled = training_rows(
+        LABELED, pa.concat_tables([ACCEPTED, ACCEPTED]), FEATURES, KEYS, Weighting()
+    )
+    repeated = fit(LogisticRegression(), doubled, (0, 1))
+    np.testing.assert_allclose(twice.coef_, repeated.coef_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_names_are_kept_or_left_out(named: bool) -> None:
+    X = fit(Recorder(), frame(Weighting()), (0, 1), named=named).seen_[0]
+    assert isinstance(X, pd.DataFrame) is named
+    if not named:
+        # As scikit-learn's own array: sums over columns depend on the layout in the last bits.
+        assert X.flags.c_contiguous
+
+
+def test_estimator_itself_stays_unfitted() -> None:
+    estimator = Recorder()
+    assert fit(estimator, frame(Weighting()), (0, 1)) is not estimator
+    assert not hasattr(estimator, "seen_")
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 2])
+def test_model_predicts_on_one_thread(n_jobs: int | None) -> None:
+    forest = RandomForestClassifier(3, n_jobs=n_jobs, random_state=0)
+    model = fit(Pipeline([("forest", forest)]), frame(Weighting()), (0, 1))
+    assert model[-1].n_jobs is None
+    assert forest.n_jobs == n_jobs
+
+
+def test_warm_start_goes_on_from_a_copy_of_the_model_before() -> None:
+    estimator = SGDClassifier(warm_start=True, max_iter=5, tol=None, random_state=0)
+    rows = frame(Weighting())
+    first = fit(estimator, rows, (0, 1), named=False)
+    before = first.coef_.copy()
+    second = fit(estimator, rows, (0, 1), named=False, previous=first)
+    afresh = fit(estimator, rows, (0, 1), named=False)
+    np.testing.assert_array_equal(first.coef_, before)
+    np.testing.assert_array_equal(afresh.coef_, before)
+    assert (second.coef_ != before).any()
+    X, y = rows.X.to_numpy(), rows.codes
+    theirs = SGDClassifier(warm_start=True, max_iter=5, tol=None, random_state=0)
+    np.testing.assert_array_equal(theirs.fit(X, y).fit(X, y).coef_, second.coef_)
+
+
+def test_labels_become_codes_and_unknown_ones_minus_1() -> None:
+    assert class_codes(["b", "a", "c"], ["a", "b"]).tolist() == [1, 0, -1]
+    assert class_codes([], ["a", "b"]).dtype == np.int32
