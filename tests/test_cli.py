@@ -313,15 +313,17 @@ def conf(tmp_path: Path) -> str:
     labels = ["odd" if i % 2 else "even" for i in range(60)]
     rows.assign(y=labels).iloc[:20].to_parquet("labeled.parquet")
     rows.iloc[20:].to_parquet("pool.parquet")
+    # Whole paths: the JVM of the tests was started in another directory.
     Path("c.yaml").write_text(
-        "labeled: {path: labeled.parquet, label: y}\nunlabeled: {path: pool.parquet}\n"
+        f"labeled: {{path: {tmp_path}/labeled.parquet, label: y}}\n"
+        f"unlabeled: {{path: {tmp_path}/pool.parquet}}\n"
         "id: row_id\nmodel: {estimator: LogisticRegression, params: {C: 1000}}\n"
-        "output: {path: out}\n"
+        f"output: {{path: {tmp_path}/out}}\n"
     )
     return "c.yaml"
 
 
-def test_a_run_from_plan_to_label(spark: Any, conf: str, capsys: Captured) -> None:
+def test_a_run_from_plan_to_label(spark: Any, conf: str, tmp_path: Path, capsys: Captured) -> None:
     def document(*arguments: str) -> dict[str, Any]:
         code = main([*arguments, "--output-format", "json"])
         out, err = capsys.readouterr()
@@ -335,13 +337,15 @@ def test_a_run_from_plan_to_label(spark: Any, conf: str, capsys: Captured) -> No
     assert report == json.loads(Path("out/report.json").read_text())
     assert report["rows"]["accepted"] == 40
     assert main(["run", conf]) == 0
-    assert capsys.readouterr().out.startswith("Nothing to do: out is finished.\n")
+    assert capsys.readouterr().out.startswith(f"Nothing to do: {tmp_path}/out is fin")
     assert document("report", "out", "--html", "page.html") == report
     assert "<html" in Path("page.html").read_text()
     assert document("status", "out")["state"] == "done"
     assert document("verify", "out", "--deep")["ok"] is True
     assert document("explain", "out", "--id", "30")["kind"] == "accepted"
-    labeled = document("label", "out", "--input", "pool.parquet", "--output", "new")
+    labeled = document(
+        "label", "out", "--input", f"{tmp_path}/pool.parquet", "--output", f"{tmp_path}/new"
+    )
     assert (labeled["rows"], labeled["accepted"]) == (40, 40)
     for damaged in Path("out/model").iterdir():
         damaged.write_bytes(b"")
