@@ -1,0 +1,94 @@
+"""A run that was killed goes on where it was, and ends with the labels of an undisturbed one."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.driver import Driver
+from tests.cluster.processes import ended, run_command, running
+from tests.cluster.tables import (
+    committed,
+    configuration,
+    labels_sha256,
+    scored_attempts,
+    write_configuration,
+)
+
+LONG_S = 600
+# The moment, and what stands committed when it comes.
+MOMENTS = {
+    "model.fitted": [],
+    "round.publish.done": ["model-0001.json", "round-0001.json"],
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_is_resumed(
+    moment: str,
+    machine: dict[str, str],
+    driver_of: Callable[[str], Driver],
+    tables: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "out"
+    conf = write_configuration(tmp_path / "conf.yaml", configuration(tables, output))
+    armed = machine | {"SPL_FAILPOINT": moment}
+    assert ended(run_command(conf), armed, tmp_path) == -signal.SIGKILL
+    before = committed(output)
+    assert sorted(before) == MOMENTS[moment]
+    assert not (output / "report.json").exists()
+    outcome = driver_of("local[2]").command("run", conf, result=tmp_path / "result.json")
+    assert outcome.exit_code == 0, outcome.document
+    _require_finished_once(output, before, undisturbed)
+
+
+def test_a_second_run_waits_outside_and_takes_over_from_a_dead_one(
+    machine: dict[str, str],
+    driver_of: Callable[[str], Driver],
+    tables: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    output, result = tmp_path / "out", tmp_path / "result.json"
+    conf = write_configuration(tmp_path / "conf.yaml", configuration(tables, output))
+    slow = machine | {"SPL_FAILPOINT": "score.written:sleep", "SPL_FAILPOINT_SECONDS": str(LONG_S)}
+    second = driver_of("local[2]")
+    with running(run_command(conf), slow, tmp_path) as first:
+        _wait_until(lambda: bool(scored_attempts(output)), lambda: first.poll() is None)
+        busy = second.command("run", conf, result=result)
+        assert busy.exit_code == 4
+        assert str(first.pid) in busy.document["error"]["message"]
+        assert first.poll() is None
+        first.kill()
+    before = committed(output)
+    assert sorted(before) == ["model-0001.json"]
+    resumed = second.command("run", conf, result=result)
+    assert resumed.exit_code == 0, resumed.document
+    _require_finished_once(output, before, undisturbed)
+
+
+def _require_finished_once(output: Path, before: dict[str, bytes], undisturbed: Path) -> None:
+    """What was committed stands as it was and was not done again; the labels are the same."""
+    assert labels_sha256(output) == labels_sha256(undisturbed)
+    after = committed(output)
+    assert {name: after[name] for name in before} == before
+    assert sorted(after) == sorted(committed(undisturbed))
+    for name in before:
+        if name.startswith("round-"):
+            assert len(scored_attempts(output)[Path(name).stem]) == 1
+
+
+def _wait_until(
+    reached: Callable[[], bool], alive: Callable[[], bool], within_s: float = 300.0
+) -> None:
+    deadline = time.monotonic() + within_s
+    while not reached():
+        assert alive(), "The first run ended before it was expected to."
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -1,0 +1,120 @@
+"""One configuration gives the same labels whatever it runs on (design.md, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import LOCAL_CLUSTER
+from tests.cluster.driver import Driver
+from tests.cluster.tables import (
+    POOL_FILES,
+    configuration,
+    labels_sha256,
+    read_labels,
+    write_configuration,
+)
+
+MB = 1 << 20
+# A row group has some 8 kB: partitions of this size split every file.
+TINY = 8192
+
+
+@dataclass(frozen=True)
+class Shape:
+    master: str
+    partition_bytes: int
+    batch_rows: int
+    adaptive: bool
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "spark.sql.files.maxPartitionBytes": str(self.partition_bytes),
+            "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.batch_rows),
+            "spark.sql.adaptive.enabled": str(self.adaptive).lower(),
+        }
+
+    def __str__(self) -> str:
+        adaptive = "adaptive" if self.adaptive else "fixed"
+        return f"{self.master}-{self.partition_bytes}B-{self.batch_rows}rows-{adaptive}"
+
+
+USUAL = Shape("local[2]", 128 * MB, 10_000, True)
+SHAPES = [
+    Shape("local[2]", MB, 100, False),
+    Shape("local[2]", TINY, 10_000, True),
+    Shape("local[1]", 128 * MB, 100, True),
+    Shape(LOCAL_CLUSTER, TINY, 100, True),
+    Shape("standalone", 128 * MB, 10_000, True),
+    Shape("standalone", TINY, 100, False),
+]
+# A forest's few distinct confidences tie, and the id cuts: here the place in a file.
+QUOTA: dict[str, Any] = {
+    "id": None,
+    "model": {"estimator": "RandomForestClassifier", "params": {"n_estimators": 20}},
+    "selection": {"policy": "top_k_per_class", "k": 230},
+    "training": {"pseudo_weight": "confidence"},
+    "rounds": {"max": 1},
+}
+QUOTA_SHAPES = [Shape("local[2]", TINY, 100, False), Shape("standalone", TINY, 10_000, True)]
+POSITION = ("file", "row_index")
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def run(
+    driver_of: Callable[[str], Driver], tables: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Run a configuration in a shape; return its output."""
+
+    def on(shape: Shape, **sections: Any) -> Path:
+        directory = tmp_path_factory.mktemp("shape")
+        output = directory / "out"
+        sections["spark"] = {"conf": shape.settings}
+        conf = write_configuration(
+            directory / "conf.yaml", configuration(tables, output, **sections)
+        )
+        outcome = driver_of(shape.master).command("run", conf, result=directory / "result.json")
+        assert outcome.exit_code == 0, outcome.document
+        return output
+
+    return on
+
+
+@pytest.fixture(scope="module")
+def usual_quota(run: Run) -> Path:
+    return run(USUAL, **QUOTA)
+
+
+def test_both_models_label_rows_of_all_classes(undisturbed: Path) -> None:
+    labels = read_labels(undisturbed, "row_id")
+    assert set(labels["round"]) == {1, 2}
+    assert set(labels["label"]) == {"low", "middle", "high"}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_labels_are_the_same(shape: Shape, run: Run, undisturbed: Path) -> None:
+    output = run(shape)
+    assert labels_sha256(output) == labels_sha256(undisturbed)
+    # Small partitions really split the files.
+    scored = list(output.glob("_attempts/*/round-0001/*/scored/*.parquet"))
+    assert (len(scored) > POOL_FILES) == (shape.partition_bytes == TINY)
+
+
+def test_a_quota_cuts_between_rows_that_tie(usual_quota: Path) -> None:
+    labels = read_labels(usual_quota, *POSITION)
+    lowest = labels.groupby("label")["confidence"].agg(["min", "count"])
+    assert (lowest["count"] == QUOTA["selection"]["k"]).all()
+    assert (labels.groupby(["label", "confidence"]).size() > 1).any()
+
+
+@pytest.mark.parametrize("shape", QUOTA_SHAPES, ids=str)
+def test_rows_that_tie_are_cut_alike(shape: Shape, run: Run, usual_quota: Path) -> None:
+    output = run(shape, **QUOTA)
+    assert labels_sha256(output, *POSITION) == labels_sha256(usual_quota, *POSITION)
