@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from sklearn.pipeline import Pipeline
 
+from spark_pseudolabel.core import preprocessing
 from spark_pseudolabel.core.estimators import REGISTRY, build_estimator, info_of
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import make_scorer, score_batch
@@ -17,7 +18,7 @@ EXTRAS = {"XGBClassifier": "xgboost", "LGBMClassifier": "lightgbm"}
 PARAMS: dict[str, dict[str, Any]] = {
     "SVC": {"probability": True},
     "SGDClassifier": {"loss": "log_loss"},
-    "MLPClassifier": {"max_iter": 2000, "hidden_layer_sizes": (4,)},
+    "MLPClassifier": {"max_iter": 2000, "hidden_layer_sizes": (4,), "tol": 0.01},
     "RandomForestClassifier": {"n_estimators": 5},
     "ExtraTreesClassifier": {"n_estimators": 5},
     "GradientBoostingClassifier": {"n_estimators": 5},
@@ -36,6 +37,12 @@ MIXED = (
     Feature("v", "vector", "array<double>", 2),
 )
 N = 60
+
+
+@pytest.fixture(autouse=True)
+def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash texts into few columns: the full width takes a second per condensed text."""
+    monkeypatch.setattr(preprocessing, "_HASHED_WORDS", 2**9)
 
 
 def mixed_rows() -> pa.RecordBatch:
