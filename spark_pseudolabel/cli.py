@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from spark_pseudolabel.config import Config, SparkSettings
 
 PROGRAM = "spark-pseudolabel"
+
+# The last line of a Python traceback, and not of the Java one that may follow it.
+_RAISED = re.compile(
+    r"(?!java|org\.apache|scala)[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b(: |$)"
+)
 
 
 class OutputFormat(StrEnum):
@@ -497,7 +503,7 @@ def _as_ours(error: BaseException) -> PseudoLabelError:
     if isinstance(error, KeyboardInterrupt):
         return signals.StoppedError("Interrupted.", error)
     return PseudoLabelError(
-        f"{type(error).__name__}: {_first_line(error)}\nRun again with --debug for the traceback.",
+        f"{type(error).__name__}: {_main_line(error)}\nRun again with --debug for the traceback.",
         code="unexpected",
     )
 
@@ -506,8 +512,14 @@ def _usage(message: str) -> ConfigError:
     return ConfigError(message, code="usage")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _main_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    # A failure in a worker: only the end of its traceback says what it was.
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        raised = [line for line in lines if _RAISED.match(line)]
+        if raised:
+            return raised[-1]
+    lines = [line.strip() for line in lines]
     # Py4J's own first line only names the call; Java's message follows after a colon.
     java = next((line[1:].strip() for line in lines[1:2] if line.startswith(":")), None)
     return java or next(iter(lines), "no message.")

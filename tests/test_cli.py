@@ -245,6 +245,20 @@ def test_what_is_not_ours_is_one_line_and_a_hint(
     assert capsys.readouterr().err == line + hint
 
 
+def test_what_a_worker_raised_is_named_and_not_that_one_did(says: Any, capsys: Captured) -> None:
+    says(
+        RuntimeError(
+            "An exception was thrown from the Python worker:\n"
+            "Traceback (most recent call last):\n"
+            '  File "worker.py", line 1, in main\n'
+            "    process()\n"
+            "ModuleNotFoundError: No module named 'sklearn'\n"
+        )
+    )
+    assert main(["status", "out"]) == 10
+    assert "No module named 'sklearn'" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback_and_the_message_last(says: Any, capsys: Captured) -> None:
     says(InputError("Pool lacks columns ['age']."))
     main(["status", "out", "--debug"])
