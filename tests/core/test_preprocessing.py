@@ -18,7 +18,7 @@ EXTRAS = {"XGBClassifier": "xgboost", "LGBMClassifier": "lightgbm"}
 PARAMS: dict[str, dict[str, Any]] = {
     "SVC": {"probability": True},
     "SGDClassifier": {"loss": "log_loss"},
-    "MLPClassifier": {"max_iter": 2000, "hidden_layer_sizes": (4,), "tol": 0.01},
+    "MLPClassifier": {"max_iter": 2000, "learning_rate_init": 0.05},
     "RandomForestClassifier": {"n_estimators": 5},
     "ExtraTreesClassifier": {"n_estimators": 5},
     "GradientBoostingClassifier": {"n_estimators": 5},
