@@ -1,6 +1,15 @@
 """The command line for spark-submit, with the same arguments.
 
-spark-submit --master spark://host:7077 jobs/pseudolabel.py run conf/adult.yaml --result out.json
+From a checkout, in an environment with the dependencies (PYSPARK_DRIVER_PYTHON names its Python):
+
+    spark-submit --master spark://host:7077 jobs/pseudolabel.py run conf/adult.yaml
+
+From anywhere else, this file and an archive of the package are enough:
+
+    python -m zipfile -c spark_pseudolabel.zip spark_pseudolabel
+    spark-submit --master spark://host:7077 --py-files spark_pseudolabel.zip pseudolabel.py run ...
+
+Executors are sent the package either way. They need its libraries: see the README.
 """
 
 import sys
