@@ -12,6 +12,7 @@ from spark_pseudolabel.core.estimators import (
     allows_nan,
     build_estimator,
     check_estimator,
+    check_name,
     final_step,
     info_of,
     takes_sample_weight,
@@ -143,3 +144,9 @@ def test_missing_values(name: str, allowed: bool) -> None:
 def test_imported_estimator_is_taken_to_need_scaled_input() -> None:
     assert info_of("mine.Model").scaled
     assert not info_of("DecisionTreeClassifier").scaled
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_name_alone_is_right_where_parameters_are_needed(name: str) -> None:
+    assert check_name(name) is None
+    assert check_estimator(name, {}) is not None
