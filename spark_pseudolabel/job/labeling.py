@@ -19,7 +19,7 @@ from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
 from spark_pseudolabel.spark.evaluation import label_of
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.schema import select_features
+from spark_pseudolabel.spark.schema import require_kinds, select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
 from spark_pseudolabel.spark.tables import open_table, require_columns
@@ -112,7 +112,8 @@ def _open(
     found = format or _FORMATS.get(PurePosixPath(path).suffix, "parquet")
     settings = UnlabeledTable(path=path, format=found)
     rows = open_table(spark, settings, "input", positions=keys == (FILE, ROW_INDEX)).rows
-    require_columns(rows, [*keys, *[feature.name for feature in features]], "input")
+    require_columns(rows, keys, "input")
+    require_kinds(rows, features, "input")
     return rows.select(*keys, *select_features(rows, features))
 
 

@@ -23,6 +23,7 @@ from spark_pseudolabel.spark.schema import (
     LABEL_TYPES,
     feature_names,
     find_features,
+    require_kinds,
     require_type,
     select_features,
     settle,
@@ -138,7 +139,7 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
         validation=validation.drop_columns([CONTENT]),
         pool=pool,
         pool_rows=fingerprint["rows"],
-        test=_test_rows(tables, config, keys, features, labeled),
+        test=_test_rows(tables, config, keys, features, known),
         frozen={
             "labeled": _fingerprint(labeled),
             "validation": _fingerprint(validation),
@@ -205,6 +206,14 @@ def _require_positions(config: Config) -> None:
 
 def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     label = config.labeled.label
+    if config.id is None and config.unlabeled.drop_labeled:
+        raise ConfigError(
+            [
+                Problem(
+                    "unlabeled.drop_labeled", "needs id: a row's place says nothing of its label."
+                )
+            ]
+        )
     if config.id in PUBLISHED:
         raise ConfigError(
             [
@@ -221,8 +230,21 @@ def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[s
     for name, table in tables.items():
         if name in ("validation", "test"):
             require_columns(table.rows, [*keys, label], name)
+            _require_label_type(table, tables["labeled"], label)
         for key in keys:
             require_type(table.rows, key, KEY_TYPES, name, "a string or an integer")
+
+
+def _require_label_type(table: Table, labeled: Table, label: str) -> None:
+    mine, wanted = (one.rows.schema[label].dataType for one in (table, labeled))
+    both_integers = isinstance(mine, T.IntegralType) and isinstance(wanted, T.IntegralType)
+    if type(mine) is not type(wanted) and not both_integers:
+        raise InputError(
+            f"{table.name} column {label!r} must be {wanted.simpleString()}, as in labeled. It is "
+            f"{mine.simpleString()}: cast it.",
+            code="type_differs",
+            where=label,
+        )
 
 
 def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequence[str]) -> Table:
@@ -267,7 +289,7 @@ def _features(
         _require_numbers(features)
     for name in ("validation", "test"):
         if name in tables:
-            require_columns(tables[name].rows, names, name)
+            require_kinds(tables[name].rows, features, name)
     return features
 
 
@@ -460,17 +482,15 @@ def _test_rows(
     config: Config,
     keys: Sequence[str],
     features: Sequence[Feature],
-    labeled: pa.Table,
+    known: DataFrame,
 ) -> DataFrame | None:
     if "test" not in tables:
         return None
     rows = tables["test"].rows
     label = F.col(config.labeled.label).alias(TRUE_LABEL)
     if config.id is not None:
-        test_keys = to_arrow(
-            rows.select(*keys).filter(F.col(keys[0]).isin(labeled.column(keys[0]).to_pylist()))
-        )
-        _refuse_overlap(test_keys, "test", "labeled", keys, "a test must be of unseen rows")
+        both = rows.select(*keys).join(F.broadcast(known), on=list(keys), how="left_semi")
+        _refuse_overlap(to_arrow(both), "test", "labeled", keys, "a test must be of unseen rows")
     return rows.select(*keys, *select_features(rows, features), label)
 
 

@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.config import Features
 from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.tables import require_columns
 
 LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
 # What pandas leaves in a Parquet file when it has an index: a row's number, no property of it.
@@ -81,6 +82,27 @@ def find_features(
         )
         for name in names
     )
+
+
+def require_kinds(rows: DataFrame, features: Sequence[Feature], name: str) -> None:
+    """Refuse a table whose columns are not what a model was fitted on, or widen to it.
+
+    Raises
+    ------
+    InputError
+        Naming the column, what it is and what it must be.
+    """
+    require_columns(rows, [feature.name for feature in features], name)
+    for feature in features:
+        data_type = rows.schema[feature.name].dataType
+        wanted = "category" if feature.kind == "text" else feature.kind
+        if _kind_of(data_type, feature.name, name) != wanted:
+            raise InputError(
+                f"Feature {feature.name!r} must be {feature.type} in {name}, or widen to it. It is "
+                f"{data_type.simpleString()}: cast it.",
+                code="type_differs",
+                where=feature.name,
+            )
 
 
 def settle(

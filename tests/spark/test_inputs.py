@@ -180,6 +180,19 @@ def test_test_rows_may_not_be_labeled_rows(spark: SparkSession, tmp_path: Path) 
         read_inputs(spark, config_for(tmp_path, test=test))
 
 
+@pytest.mark.parametrize("section", ["validation", "test"])
+@pytest.mark.parametrize(("column", "value"), [("y", 1), ("x", "1")])
+def test_columns_of_other_tables_must_be_of_the_same_kind(
+    spark: SparkSession, tmp_path: Path, section: str, column: str, value: Any
+) -> None:
+    other = labeled_frame().assign(id=range(50, 62), **{column: value})
+    write(tmp_path, labeled=labeled_frame(), pool=pool_frame(), other=other)
+    config = config_for(tmp_path, **{section: {"path": str(tmp_path / "other.parquet")}})
+    with pytest.raises(InputError, match=section) as refused:
+        read_inputs(spark, config)
+    assert (refused.value.code, refused.value.where) == ("type_differs", column)
+
+
 def test_labeled_rows_can_be_taken_out_of_the_pool(spark: SparkSession, tmp_path: Path) -> None:
     both = pd.concat([labeled_frame().drop(columns="y"), pool_frame()])
     write(tmp_path, labeled=labeled_frame(), pool=both)
