@@ -501,6 +501,26 @@ def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
             return
 
 
+def _dropped_rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
+    unlabeled = parts.get("unlabeled")
+    if unlabeled and unlabeled.drop_labeled and "id" in parts and parts["id"] is None:
+        yield (
+            "unlabeled.drop_labeled",
+            "needs id: where a row stands in a file says nothing of where it stands elsewhere.",
+        )
+
+
+def _relabeling_ends(parts: Parts) -> Iterator[tuple[str, str]]:
+    rounds, selection = parts.get("rounds"), parts.get("selection")
+    endless = rounds and rounds.relabel and rounds.max is None
+    if endless and selection and not isinstance(selection, Percentile):
+        yield (
+            "rounds.max",
+            "must be a number with rounds.relabel: labels that are decided anew may swing forever. "
+            "Got null.",
+        )
+
+
 def _label_is_no_feature(parts: Parts) -> Iterator[tuple[str, str]]:
     labeled = parts.get("labeled")
     if labeled and "id" in parts and parts["id"] == labeled.label:
@@ -539,6 +559,8 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
 _CHECKS: tuple[Check, ...] = (
     _percentile_relabels,
     _rows_have_ids,
+    _dropped_rows_have_ids,
+    _relabeling_ends,
     _label_is_no_feature,
     _sklearn_mode,
 )

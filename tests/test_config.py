@@ -160,6 +160,11 @@ threshold: 0.5
             "validation: group splits the labeled rows, so it needs fraction; leave group out.",
         ),
         (
+            "{unlabeled: {path: b, drop_labeled: true}, id: null}",
+            "unlabeled.drop_labeled: needs id",
+        ),
+        ("{rounds: {max: null, relabel: true}}", "rounds.max: must be a number"),
+        (
             "{selection: {policy: percentile}, rounds: {relabel: false}}",
             "rounds.relabel: must be true with policy 'percentile'",
         ),

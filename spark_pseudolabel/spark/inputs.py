@@ -151,8 +151,6 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
 
 def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[str, Table]:
     positions = config.id is None
-    if positions:
-        _require_positions(config)
     sections: dict[str, Any] = {
         "labeled": config.labeled,
         "unlabeled": config.unlabeled,
@@ -186,34 +184,8 @@ def _split_off_pool(tables: dict[str, Table], config: Config) -> dict[str, Table
     }
 
 
-def _require_positions(config: Config) -> None:
-    sections: dict[str, Any] = {"labeled": config.labeled}
-    if config.unlabeled.from_ != "labeled":
-        sections["unlabeled"] = config.unlabeled
-    lacking = [name for name, section in sections.items() if not section.is_parquet_path]
-    if lacking:
-        raise ConfigError(
-            [
-                Problem(
-                    "id",
-                    "may be left out only where rows have a position in a file: "
-                    f"Parquet given by path. {' and '.join(lacking)} is not: name the column "
-                    "that identifies a row.",
-                )
-            ]
-        )
-
-
 def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     label = config.labeled.label
-    if config.id is None and config.unlabeled.drop_labeled:
-        raise ConfigError(
-            [
-                Problem(
-                    "unlabeled.drop_labeled", "needs id: a row's place says nothing of its label."
-                )
-            ]
-        )
     if config.id in PUBLISHED:
         raise ConfigError(
             [
