@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,9 @@ def _rows(n_rows: int) -> pd.DataFrame:
 def _write(rows: pd.DataFrame, file: Path) -> None:
     table = pa.Table.from_pandas(rows, preserve_index=False)
     pq.write_table(table, file, row_group_size=ROWS_PER_GROUP)
+
+
+if __name__ == "__main__":  # for scripts/check, where there is no pytest
+    _directory = Path(sys.argv[1])
+    write_tables(_directory)
+    write_configuration(_directory / "conf.yaml", configuration(_directory, _directory / "out"))
