@@ -53,7 +53,8 @@ def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
 
 def scored_schema(rows: DataFrame, scorer: Scorer) -> T.StructType:
     """Return the schema of scored rows."""
-    fields = [rows.schema[key] for key in scorer.keys]
+    # Arrow's fields are nullable, also where Spark knows that a file's name never is.
+    fields = [T.StructField(key, rows.schema[key].dataType) for key in scorer.keys]
     fields += [
         T.StructField(CODE, T.IntegerType()),
         T.StructField(SCORE, T.DoubleType()),
