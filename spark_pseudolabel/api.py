@@ -16,16 +16,14 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CONFIDENCE, LABEL
 from spark_pseudolabel.config import Config, parse_config
-from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer, score
+from spark_pseudolabel.core.kernel import Scorer, score
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
+from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
-from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.session import prepare
 from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.store import RoundStore
 
 Section = Mapping[str, Any]
 
@@ -221,30 +219,15 @@ class SelfTrainingResult:
         StoredStateError
             If its model is not the one that was committed.
         """
-        files, root = files_for(spark, output)
-        store = RoundStore.open(files, root)
-        if store.final is None:
-            raise InputError(
-                f"{output} must hold a finished run. Run it again to finish it.",
-                code="not_finished",
-                where=output,
-            )
-        manifest = store.models[store.final.final_model - 1]
-        model = store.load_model(manifest.number, trusted)
-        like_sklearn = store.identity["mode"] == "sklearn"
-        scorer = make_scorer(
-            model,
-            [Feature(**feature) for feature in manifest.features],
-            named=not like_sklearn,
-            decimals=None if like_sklearn else DECIMALS,
-        )
+        finished = open_finished(spark, output)
+        scorer = finished.scorer(trusted=trusted)
         return cls(
             spark,
             output,
-            model,
-            report or dict(store.final.report),
+            scorer.model,
+            report or dict(finished.final.report),
             scorer,
-            manifest.label_type,
+            finished.model.label_type,
         )
 
     @property

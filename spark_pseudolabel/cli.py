@@ -235,8 +235,9 @@ def label(
         str, typer.Option("--output", metavar="PATH", help="Where their labels go.")
     ],
     input_format: Annotated[
-        str, typer.Option("--format", help="Format of the new rows.")
-    ] = "parquet",
+        str | None,
+        typer.Option("--format", help="Format of the new rows; by default as the path ends."),
+    ] = None,
     output_format: Format = OutputFormat.TEXT,
     result: ResultFile = None,
     debug: Debug = False,
@@ -394,7 +395,7 @@ def _explain(out: str, row: str, face: Face) -> Answer:
     return Answer(document, render_explain(document))
 
 
-def _label(out: str, source: str, target: str, source_format: str, face: Face) -> Answer:
+def _label(out: str, source: str, target: str, source_format: str | None, face: Face) -> Answer:
     from spark_pseudolabel import job
     from spark_pseudolabel.config import SparkSettings
     from spark_pseudolabel.report.text import render_label

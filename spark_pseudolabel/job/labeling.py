@@ -12,9 +12,9 @@ from pyspark.sql import functions as F
 from spark_pseudolabel.columns import CONFIDENCE, FILE, LABEL, MODEL, ROW_INDEX, SCORE
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
 from spark_pseudolabel.core.rules import Plan, plan_for_new_rows
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.finished import Finished, open_finished
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
 from spark_pseudolabel.spark.evaluation import label_of
@@ -24,8 +24,6 @@ from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
 from spark_pseudolabel.spark.tables import open_table, require_columns
 from spark_pseudolabel.store.layout import model_name
-from spark_pseudolabel.store.manifest import FinalManifest
-from spark_pseudolabel.store.store import RoundStore
 
 ACCEPTED = "accepted"
 _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".orc": "orc"}
@@ -68,28 +66,19 @@ def label(
         whose cut depends on the other rows of a pool) and ``model``.
     """
     events = events or SilentEvents()
-    store, final = _finished(spark, out)
+    finished = open_finished(spark, out)
     _require_new(spark, output)
-    keys = (store.identity["id"],) if store.identity["id"] else (FILE, ROW_INDEX)
-    features = [Feature(**feature) for feature in store.models[final.final_model - 1].features]
-    rows = _open(spark, input, format, keys, features)
-    scorer = _scorer(store, final, features, keys, trusted)
-    with events.stage(final.number, "label"), broadcast(spark.sparkContext, scorer) as shared:
-        labeled = _labeled(score_rows(rows, shared), store, final, keys)
+    id_column = finished.store.identity["id"]
+    keys = (id_column,) if id_column else (FILE, ROW_INDEX)
+    scorer = finished.scorer(keys, trusted)
+    rows = _open(spark, input, format, keys, scorer.features)
+    with (
+        events.stage(finished.final.number, "label"),
+        broadcast(spark.sparkContext, scorer) as shared,
+    ):
+        labeled = _labeled(score_rows(rows, shared), finished, keys)
         labeled.write.mode("errorifexists").parquet(output)
-    return _document(spark, input, output, model_name(final.final_model))
-
-
-def _finished(spark: SparkSession, out: str) -> tuple[RoundStore, FinalManifest]:
-    files, root = files_for(spark, out)
-    store = RoundStore.open(files, root)
-    if store.final is None:
-        raise InputError(
-            f"{out} must hold a finished run. Run its configuration again to finish it.",
-            code="not_finished",
-            where=out,
-        )
-    return store, store.final
+    return _document(spark, input, output, model_name(finished.model.number))
 
 
 def _require_new(spark: SparkSession, output: str) -> None:
@@ -117,34 +106,15 @@ def _open(
     return rows.select(*keys, *select_features(rows, features))
 
 
-def _scorer(
-    store: RoundStore,
-    final: FinalManifest,
-    features: Sequence[Feature],
-    keys: Sequence[str],
-    trusted: Sequence[str],
-) -> Scorer:
-    like_sklearn = store.identity["mode"] == "sklearn"
-    return make_scorer(
-        store.load_model(final.final_model, trusted),
-        features,
-        keys,
-        named=not like_sklearn,
-        decimals=None if like_sklearn else DECIMALS,
-    )
-
-
-def _labeled(
-    scored: DataFrame, store: RoundStore, final: FinalManifest, keys: Sequence[str]
-) -> DataFrame:
-    model = store.models[final.final_model - 1]
-    plan = plan_for_new_rows(store.identity["selection"], len(model.classes))
+def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> DataFrame:
+    model = finished.model
+    plan = plan_for_new_rows(finished.store.identity["selection"], len(model.classes))
     return scored.select(
         *keys,
         label_of(model.classes, model.label_type).alias(LABEL),
         F.col(SCORE).alias(CONFIDENCE),
         _accepted(plan, keys).alias(ACCEPTED),
-        F.lit(model_name(final.final_model)).alias(MODEL),
+        F.lit(model_name(model.number)).alias(MODEL),
     )
 
 

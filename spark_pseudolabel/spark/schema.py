@@ -49,7 +49,8 @@ def feature_names(
         Id, label and group.
     """
     if settings.include is not None:
-        _require_in_both(settings.include, labeled, pool, "features.include")
+        require_columns(labeled, settings.include, "labeled")
+        require_columns(pool, settings.include, "unlabeled")
         return list(settings.include)
     _require_known((*settings.exclude, *settings.text), labeled, pool)
     left_out = {*not_features, *settings.exclude}
@@ -133,17 +134,6 @@ def require_type(
             code="bad_type",
             where=column,
         )
-
-
-def _require_in_both(names: Sequence[str], labeled: DataFrame, pool: DataFrame, key: str) -> None:
-    for rows, table in ((labeled, "labeled"), (pool, "unlabeled")):
-        missing = [name for name in names if name not in rows.columns]
-        if missing:
-            raise InputError(
-                f"{table} lacks columns {missing} named in {key}. It has {rows.columns}.",
-                code="missing_column",
-                where=missing[0],
-            )
 
 
 def _require_known(names: Sequence[str], labeled: DataFrame, pool: DataFrame) -> None:

@@ -1,0 +1,70 @@
+"""A finished run, opened for whoever wants to use its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest
+from spark_pseudolabel.store.store import RoundStore
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of a run.
+
+    Parameters
+    ----------
+    store
+        Its memory.
+    final
+        How it ended.
+    model
+        The final model's manifest: classes, features, label type.
+    """
+
+    store: RoundStore
+    final: FinalManifest
+    model: ModelManifest
+
+    def scorer(self, keys: Sequence[str] = (), trusted: Sequence[str] = ()) -> Scorer:
+        """Return the final model ready to score; `trusted` are further types it may hold.
+
+        Raises
+        ------
+        StoredStateError
+            If the model is not the one that was committed.
+        """
+        like_sklearn = self.store.identity["mode"] == "sklearn"
+        return make_scorer(
+            self.store.load_model(self.model.number, trusted),
+            [Feature(**feature) for feature in self.model.features],
+            keys,
+            named=not like_sklearn,
+            decimals=None if like_sklearn else DECIMALS,
+        )
+
+
+def open_finished(spark: SparkSession, out: str) -> Finished:
+    """Open the output of a finished run.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is not finished.
+    """
+    files, root = files_for(spark, out)
+    store = RoundStore.open(files, root)
+    if store.final is None:
+        raise InputError(
+            f"{out} must hold a finished run. Run its configuration again to finish it.",
+            code="not_finished",
+            where=out,
+        )
+    return Finished(store, store.final, store.models[store.final.final_model - 1])
