@@ -143,7 +143,7 @@ model:
   params: {{n_estimators: 200}}
 selection:
   policy: threshold
-  threshold: 0.4  # of ten classes; rows a forest is surer of teach it nothing new
+  threshold: 0.4  # chosen on this very data set: an example, no advice
 output:
   path: {at("out")}
 random_state: {SEED}
