@@ -19,6 +19,7 @@ from tests.cluster.standalone import (
 from tests.cluster.tables import configuration, write_configuration, write_tables
 
 LOCAL_CLUSTER = "local-cluster[2,1,1024]"
+MUCH_USED = {"local[2]", "standalone"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,19 +48,27 @@ def driver_of(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Driver]]:
-    """Give the driver of a master; "standalone" is the cluster's."""
-    drivers: dict[str, Driver] = {}
-    with ExitStack() as started:
+    """Give the driver of a master; "standalone" is the cluster's.
 
-        def get(name: str) -> Driver:
-            if name not in drivers:
-                master = request.getfixturevalue("master") if name == "standalone" else name
-                settings = APPLICATION | {"spark.master": master}
-                directory = tmp_path_factory.mktemp("driver") / "cwd"
-                drivers[name] = started.enter_context(running_driver(machine, settings, directory))
-            return drivers[name]
+    All but the much used ones are stopped as soon as another is asked for: they take memory.
+    """
+    running: dict[str, tuple[Driver, ExitStack]] = {}
 
-        yield get
+    def get(name: str) -> Driver:
+        if name not in running:
+            for idle in running.keys() - MUCH_USED:
+                running.pop(idle)[1].close()
+            master = request.getfixturevalue("master") if name == "standalone" else name
+            directory = tmp_path_factory.mktemp("driver") / "cwd"
+            stack = ExitStack()
+            settings = APPLICATION | {"spark.master": master}
+            driver = stack.enter_context(running_driver(machine, settings, directory))
+            running[name] = driver, stack
+        return running[name][0]
+
+    yield get
+    for _, stack in running.values():
+        stack.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -98,10 +99,19 @@ def _start(environment: dict[str, str], settings: dict[str, str], directory: str
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from spark_pseudolabel.config import SparkSettings
     from spark_pseudolabel.spark.session import get_session
 
     get_session(SparkSettings(master=settings["spark.master"], conf=settings))
+
+
+def _end_with_parent() -> None:
+    """Leave no Spark behind where the tests were killed: its JVM ends with this process."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _command(arguments: list[str]) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.cluster.standalone import APPLICATION, end_group
 
 ROOT = Path(__file__).parents[2]
-ENDS_WITHIN_S = 300.0
+# Ten times what it takes on a machine that does nothing else.
+ENDS_WITHIN_S = 600.0
 
 
 @contextlib.contextmanager
