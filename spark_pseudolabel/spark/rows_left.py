@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 BROADCAST_ROWS = 5_000_000
-"""Keys up to this number are broadcast: some 100 to 300 MB on each executor."""
+"""Keys up to this number are broadcast; each executor holds them in memory."""
 
 
 @dataclass(frozen=True)

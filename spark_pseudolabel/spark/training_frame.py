@@ -45,7 +45,7 @@ def sample_limits(
     found = to_arrow(accepted.filter(within(low)).select(CODE, HASH))
     codes = found.column(CODE).to_numpy()
     if any((codes == code).sum() < share for code, share in enumerate(shares)):
-        # Hashes are even enough that this happens to nobody, except by a chance below 1e-9.
+        # Hashes are even, so the slack makes this rare; when it happens, look at all rows.
         found = to_arrow(accepted.select(CODE, HASH))
         codes = found.column(CODE).to_numpy()
     return hash_limits(codes, found.column(HASH).to_numpy(), shares)
