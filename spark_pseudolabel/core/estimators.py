@@ -181,7 +181,8 @@ def _check_params(
             hint = f" Did you mean {near[0]!r}?" if near else ""
             return f"{name} has no parameter {key!r}.{hint}"
     estimator = build_estimator(name, params, random_state=0)
-    if hasattr(estimator, "_validate_params"):
+    # XGBoost and LightGBM inherit scikit-learn's check without declaring what it checks against.
+    if hasattr(estimator, "_parameter_constraints"):
         try:
             estimator._validate_params()
         except ValueError as error:
