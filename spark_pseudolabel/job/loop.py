@@ -21,7 +21,9 @@ from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
+from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.identity import require_place
+from spark_pseudolabel.store.layout import LEASE_FILE
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
@@ -87,7 +89,7 @@ def run(
     _announce(spark, events)
     with hold(files, root, owner=spark.sparkContext.applicationId):
         with events.stage(0, "read inputs"):
-            inputs = read_inputs(spark, config, frames)
+            inputs = read_inputs(spark, config, frames, witness=join(root, LEASE_FILE))
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)

@@ -213,11 +213,12 @@ class RoundStore:
         folder
             Directory below it, such as ``accepted``.
         rows
-            Rows by file name where they are known; else Parquet footers are read.
+            Rows by file name, where the writers told them: what else lies there comes from tries
+            of a task that lost. None: all files count, and their Parquet footers are read.
         """
         found = []
         for info in self.files.list(join(attempt.path, folder)):
-            if layout.is_hidden(info.path):
+            if layout.is_hidden(info.path) or (rows is not None and info.path not in rows):
                 continue
             path = f"{attempt.rel}/{folder}/{info.path}"
             count = rows[info.path] if rows is not None else self._rows(path)
