@@ -283,7 +283,8 @@ def _inputs(fields: Mapping[str, Any]) -> str:
     n_classes = classes if isinstance(classes, int) else len(classes or ())
     kinds = ("labeled", "validation", "pool")
     counts = [f"{kind} {fields[kind]:,}" for kind in kinds if fields.get(kind) is not None]
-    return f"rows: {', '.join(counts)}; {n_classes} classes"
+    read_by = f"; the pool is read {fields['read_by']}" if fields.get("read_by") else ""
+    return f"rows: {', '.join(counts)}; {n_classes} classes{read_by}"
 
 
 def _model(fields: Mapping[str, Any]) -> str:

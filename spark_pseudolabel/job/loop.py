@@ -19,7 +19,7 @@ from spark_pseudolabel.job.fit import check_learners, fit_model
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, read_inputs
+from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.identity import require_place
@@ -122,9 +122,17 @@ def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
         validation=inputs.validation.num_rows,
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
+        read_by=_read_by(inputs),
     )
     if resumed and run.store.final is None:
         run.events.event("resume", round=committed + 1, committed=committed)
+
+
+def _read_by(inputs: Inputs) -> str:
+    if inputs.scan is None:
+        return f"through Spark, since {inputs.no_scan}"
+    n_parts = len(inputs.scan.parts)
+    return f"by the workers themselves, in {n_parts:,} part{'' if n_parts == 1 else 's'}"
 
 
 def _announce(spark: SparkSession, events: Events) -> None:
