@@ -491,6 +491,38 @@ class VerifyDocument(Document):
     """Everything found wrong."""
 
 
+class GarbageItem(Document):
+    """Files that belong together and that nothing needs."""
+
+    path: str
+    """Directory or file, below the output."""
+    kind: Literal["attempt", "view", "start", "temp"]
+    """A try not committed, a table put aside, a start that lost, or a half-written file."""
+    files: Count
+    """How many files it holds."""
+    bytes: Count
+    """Their length together."""
+
+
+class GcDocument(Document):
+    """What crashes left behind: the document of ``gc``."""
+
+    output: str
+    """The output."""
+    deleted: bool
+    """False for a dry run: then the items still exist."""
+    older_than_s: Annotated[float, Field(ge=0)]
+    """What changed in the last so many seconds was left alone."""
+    items: list[GarbageItem]
+    """What was, or would be, deleted."""
+    files: Count
+    """Files in all items."""
+    bytes: Count
+    """Length of all items."""
+    too_young: Count
+    """Further items that were changed too recently."""
+
+
 class ExplainStep(Document):
     """What one round decided about a row."""
 
@@ -567,6 +599,7 @@ class InitDocument(Document):
 DOCUMENTS: dict[str, type[Document]] = {
     "error": ErrorDocument,
     "explain": ExplainDocument,
+    "gc": GcDocument,
     "init": InitDocument,
     "label": LabelDocument,
     "plan": PlanDocument,
