@@ -68,10 +68,22 @@ class Findings:
         }
 
 
-def kill_everywhere(base: Path, ways: Ways, kills: int) -> dict[str, Any]:
+def kill_everywhere(
+    base: Path, ways: Ways, kills: int, *, until_caught: bool = False
+) -> dict[str, Any]:
     """Kill a writer `kills` times: first once at every stop, then several starts in a row.
 
-    With fewer kills than stops, evenly spread ones are taken. 0 is the null control.
+    Parameters
+    ----------
+    base
+        Where outputs are made.
+    ways
+        How the work is done.
+    kills
+        Planned; starts in a row may end before their stop. With fewer kills than stops, evenly
+        spread ones are taken. 0 is the null control.
+    until_caught
+        Stop at the first violation.
     """
     findings = Findings()
     stops = len(run_traced(str(base / "undisturbed"), ways, lambda stop: None)[0].stops)
@@ -81,6 +93,8 @@ def kill_everywhere(base: Path, ways: Ways, kills: int) -> dict[str, Any]:
             reader.look_at(root)
             findings.trials += 1
             _trial(root, ways, row, findings)
+            if until_caught and findings.violations:
+                break
     return {"stops": stops, **findings.document(reader)}
 
 
