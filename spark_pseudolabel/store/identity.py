@@ -189,6 +189,13 @@ def _require_free(files: Files, root: str) -> None:
             code="output_not_empty",
             where=root,
         )
+    where = join(root, layout.LAYOUT_FILE)
+    if files.list(join(root, layout.COMMITS_DIR)) and not files.exists(where):
+        raise StoredStateError(
+            f"{root} holds manifests but no {layout.LAYOUT_FILE}. Restore that file, or start "
+            "with a new output directory.",
+            where=where,
+        )
     strange = [name for name in names if name not in layout.OURS and not name.startswith(".")]
     if strange:
         raise InputError(
@@ -196,11 +203,4 @@ def _require_free(files: Files, root: str) -> None:
             "Choose another directory.",
             code="output_not_empty",
             where=root,
-        )
-    where = join(root, layout.LAYOUT_FILE)
-    if files.list(join(root, layout.COMMITS_DIR)) and not files.exists(where):
-        raise StoredStateError(
-            f"{root} holds manifests but no {layout.LAYOUT_FILE}. Restore that file, or start "
-            "with a new output directory.",
-            where=where,
         )

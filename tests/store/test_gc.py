@@ -42,7 +42,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished run, all of whose files are old."""
     store = two_rounds(tmp_path_factory.mktemp("whole"))
     put_views(store)
-    store.write_report("report.json", json.dumps({"run_id": store.run_id}).encode())
     _make_old(Path(store.root))
     return Path(store.root)
 

@@ -16,7 +16,7 @@ from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, LocalFiles, join
 from spark_pseudolabel.store.lease import hold
-from spark_pseudolabel.store.manifest import FileEntry
+from spark_pseudolabel.store.manifest import FileEntry, canonical_json
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.store import Attempt, RoundStore
 from spark_pseudolabel.store.verify import verify
@@ -65,6 +65,8 @@ def to_the_end(root: str, ways: Ways, tell: Tell = lambda said: None) -> None:
 def work(root: str, ways: Ways, tell: Tell = lambda said: None) -> None:
     """Do the same without a lease."""
     store = ways.store.begin(ways.files, root, IDENTITY, INPUTS, "0")
+    with writing(root):
+        ways.files.put_if_absent(join(root, layout.given_file(store.run_id)), b"given")
     tell("run")
     while (step := _next(store)) is not None:
         commit_step(store, ways, *step)
@@ -73,7 +75,8 @@ def work(root: str, ways: Ways, tell: Tell = lambda said: None) -> None:
         if not store.view_is_current(name):
             _build_view(store, ways, name)
     with writing(root):
-        store.write_report(layout.REPORT_JSON, f'{{"run_id":"{store.run_id}"}}'.encode())
+        store.write_report(layout.REPORT_JSON, canonical_json(_report_of(store)))
+        store.write_report(layout.REPORT_HTML, b"<html>")
 
 
 def commit_step(store: RoundStore, ways: Ways, kind: layout.Kind, number: int) -> None:
@@ -193,8 +196,16 @@ def _commit(store: RoundStore, attempt: Attempt, entry: FileEntry) -> None:
 
 def _commit_final(store: RoundStore, attempt: Attempt) -> None:
     store.commit_final(
-        attempt, termination_condition="max_iter", best_round=ROUNDS, final_model=ROUNDS + 1
+        attempt,
+        termination_condition="max_iter",
+        best_round=ROUNDS,
+        final_model=ROUNDS + 1,
+        report=_report_of(store),
     )
+
+
+def _report_of(store: RoundStore) -> dict[str, str]:
+    return {"run_id": store.run_id}
 
 
 def _build_view(store: RoundStore, ways: Ways, name: str) -> None:
