@@ -26,6 +26,7 @@ import typer
 from spark_pseudolabel import signals
 from spark_pseudolabel.errors import ConfigError, PseudoLabelError
 from spark_pseudolabel.progress import Events, choose_events, encodable
+from spark_pseudolabel.redaction import redacted_text
 from spark_pseudolabel.version import VERSION
 
 if TYPE_CHECKING:
@@ -537,7 +538,7 @@ def _give(answer: Answer, face: Face) -> None:
 def _fail(error: BaseException, face: Face) -> int:
     """Tell an error and return its exit code."""
     if face.debug:
-        traceback.print_exception(error)
+        sys.stderr.write(redacted_text("".join(traceback.format_exception(error))))
     ours = _as_ours(error)
     document = {"error": ours.to_dict()}
     with contextlib.suppress(OSError, PseudoLabelError):

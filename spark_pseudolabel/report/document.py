@@ -20,6 +20,8 @@ from pydantic import (
     StrictStr,
 )
 
+from spark_pseudolabel.redaction import redacted
+
 SCHEMA_VERSION = 1
 
 Label = StrictBool | StrictInt | StrictStr
@@ -63,14 +65,15 @@ class Document(BaseModel):
 
 
 def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a command's document and return it with every field, ready for ``json.dumps``.
+    """Check a command's document; return every field but no secret, ready for ``json.dumps``.
 
     Raises
     ------
     pydantic.ValidationError
         If the document does not have the shape its schema promises; a fault of ours.
     """
-    return model.model_validate(data).model_dump(mode="json")
+    found: dict[str, Any] = redacted(model.model_validate(data).model_dump(mode="json"))
+    return found
 
 
 # --- report.json: `run`, `report`, `demo` -------------------------------------------------

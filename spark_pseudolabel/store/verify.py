@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
@@ -57,7 +58,7 @@ def verify_output(files: Files, root: str, deep: bool = False) -> VerifyResult:
     try:
         store = RoundStore.open(files, root)
     except StoredStateError as error:
-        place = (error.where or root).removeprefix(root).lstrip("/")
+        place = (error.where or "").removeprefix(redacted(root)).lstrip("/")
         return VerifyResult(1, [{"path": place, "problem": error.message}])
     return verify(store, deep)
 
