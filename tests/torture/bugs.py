@@ -106,15 +106,15 @@ class Bug:
 
 
 def kills(base: Path, ways: Ways) -> dict[str, Any]:
-    return kill_everywhere(base, ways, kills=100, until_caught=True)
+    return kill_everywhere(base, ways, kills=50, at="write", until_caught=True)
 
 
 def reads(base: Path, ways: Ways) -> dict[str, Any]:
-    return kill_everywhere(base, ways, kills=5)
+    return kill_everywhere(base, ways, kills=12, at="write")
 
 
 def races(base: Path, ways: Ways) -> dict[str, Any]:
-    return race_everywhere(base, ways, races=8)
+    return race_everywhere(base, ways, races=3)
 
 
 BUGS = {

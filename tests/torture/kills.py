@@ -69,7 +69,7 @@ class Findings:
 
 
 def kill_everywhere(
-    base: Path, ways: Ways, kills: int, *, until_caught: bool = False
+    base: Path, ways: Ways, kills: int, *, at: str | None = None, until_caught: bool = False
 ) -> dict[str, Any]:
     """Kill a writer `kills` times: first once at every stop, then several starts in a row.
 
@@ -82,11 +82,14 @@ def kill_everywhere(
     kills
         Planned; starts in a row may end before their stop. With fewer kills than stops, evenly
         spread ones are taken. 0 is the null control.
+    at
+        Only at this system call.
     until_caught
         Stop at the first violation.
     """
     findings = Findings()
-    stops = len(run_traced(str(base / "undisturbed"), ways, lambda stop: None)[0].stops)
+    undisturbed, _ = run_traced(str(base / "undisturbed"), ways, lambda stop: None)
+    stops = [stop.number for stop in undisturbed.stops if at in (None, stop.call)]
     with reading(ways) as reader:
         for row in _rows_of_kills(stops, kills):
             root = str(base / f"out-{findings.trials}")
@@ -95,7 +98,7 @@ def kill_everywhere(
             _trial(root, ways, row, findings)
             if until_caught and findings.violations:
                 break
-    return {"stops": stops, **findings.document(reader)}
+    return {"stops": len(stops), **findings.document(reader)}
 
 
 def run_traced(root: str, ways: Ways, decide: Decide) -> tuple[End, list[str]]:
@@ -133,18 +136,18 @@ def check_the_end(root: str, ways: Ways, where: str, findings: Findings) -> None
         findings.add(where, ask(lambda: problems_at_the_end(root, before)))
 
 
-def _rows_of_kills(stops: int, kills: int) -> Iterator[list[int]]:
+def _rows_of_kills(stops: Sequence[int], kills: int) -> Iterator[list[int]]:
     """Yield for each output the stops at which its starts are killed, one after the other."""
     if kills == 0:
         yield []
-    once = min(kills, stops)
+    once = min(kills, len(stops))
     for i in range(once):
-        yield [1 + i * stops // once]
+        yield [stops[i * len(stops) // once]]
     chance, left = random.Random(_SEED), kills - once
     while left > 0:
-        row = [chance.randint(1, stops) for _ in range(min(left, MOST_IN_A_ROW))]
+        row = [chance.choice(stops) for _ in range(min(left, MOST_IN_A_ROW))]
         # Starts that go on have less to do: earlier stops, so that most are reached.
-        yield [1 + at // (i + 1) for i, at in enumerate(row)]
+        yield [1 + stop // (i + 1) for i, stop in enumerate(row)]
         left -= len(row)
 
 

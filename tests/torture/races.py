@@ -30,9 +30,9 @@ Wait = Callable[[], None]
 
 
 def race_everywhere(base: Path, ways: Ways, races: int) -> dict[str, Any]:
-    """Race for the lease, for a model's slot, for a round's slot, and whole runs, in turn."""
+    """Race for a model's slot, for a round's slot, as whole runs, and for the lease, in turn."""
     findings = Findings()
-    kinds = (_for_the_lease, _for_a_model, _for_a_round, _whole_runs)
+    kinds = (_for_a_model, _for_a_round, _whole_runs, _for_the_lease)
     for number in range(races):
         race = kinds[number % len(kinds)]
         root = str(base / f"out-{number}")
