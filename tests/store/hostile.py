@@ -57,8 +57,6 @@ WATCHED = (
 )
 EVIL = "evil_module_of_the_tests"
 _LIE = 5 * 2**20
-# A real bomb of members takes seconds to build.
-artifact.MAX_MEMBERS = 2_000
 
 Try = Callable[[Path], object]
 
@@ -234,61 +232,67 @@ def _laughs() -> str:
     return "\n".join(lines)
 
 
-_ARRAY = dump_model(np.zeros(1))
-_TREE = dump_model(DecisionTreeClassifier().fit([[0], [1]], [0, 1]))
 _TAG = "tag:yaml.org,2002:python"
 
-HOSTILE: dict[str, Try] = {
-    "pickle": _model(pickle.dumps(Gadget())),
-    "compressed pickle": _model(gzip.compress(pickle.dumps(Gadget()))),
-    "joblib": _model(_joblib()),
-    "pickle as a member": _model(_archive("{}", {"model.pkl": pickle.dumps(Gadget())})),
-    "pickle as the schema": _model(_archive(pickle.dumps(Gadget(), protocol=0).decode())),
-    "pickle in an array": _model(_with_array(_ARRAY, _pickled_array())),
-    "os.system": _model(_archive(_function("os.system"))),
-    "builtins.eval": _model(_archive(_function("builtins.eval"))),
-    "operator.methodcaller": _model(_archive(_object("operator.methodcaller"))),
-    "subprocess.Popen": _model(_archive(_object("subprocess.Popen"))),
-    "partial of os.system": _model(_archive(_partial("os.system")), ("functools.partial",)),
-    "module of the attacker": _model(_archive(_object(f"{EVIL}.Gadget"))),
-    "module that the manifest trusts": _model(
-        _archive(_object(f"{EVIL}.Gadget")), (f"{EVIL}.Gadget",)
-    ),
-    "function that the manifest trusts": _model(_archive(_function("os.system")), ("os.system",)),
-    "unknown loader": _model(_archive(_node("EvilNode", "builtins.int"))),
-    "zip bomb": _model(_archive("{}", {"zeros": bytes(artifact.ALWAYS_EXPANDED + 1)})),
-    "zip bomb that lies": _model(_lying_bomb()),
-    "too many members": _model(_archive("{}", dict.fromkeys(map(str, range(2_001)), b""))),
-    "member outside": _model(_with_array(_ARRAY, b"x", "../../../../../../etc/hostname")),
-    "absolute member": _model(_with_array(_ARRAY, b"x", "/etc/hostname")),
-    "nested schema": _model(_archive("[" * 100_000)),
-    "tree in the place of a model": _swapped,
-    "manifest names a file outside": _names_file("_attempts/../../../etc/hostname"),
-    "manifest names an absolute file": _names_file("/etc/hostname"),
-    "manifest with backslashes": _names_file("_attempts\\..\\..\\x"),
-    "manifest with a zero byte": _names_file("_attempts/x\0y"),
-    "manifest with an unknown key": _manifest(lambda document: document.update(_target_="os.kill")),
-    "manifest nested without end": _text("_commits/*/round-0001.json", "[" * 100_000),
-    "manifest with NaN": _text("_commits/*/round-0001.json", '{"layout": NaN}'),
-    "run elsewhere": _layout(run_id="../../../../tmp"),
-    "layout of another time": _layout(layout=99),
-    "view names a file outside": _marker,
-    "YAML that calls": _config(f"mode: !<{_TAG}/object/apply:os.system> ['true']"),
-    "YAML that makes an object": _config(f"mode: !<{_TAG}/object/new:{EVIL}.Gadget> []"),
-    "YAML that names a function": _config("mode: !!python/name:os.system"),
-    "YAML that imports": _config(f"mode: !!python/module:{EVIL}"),
-    "YAML that expands without end": _config(_laughs()),
-    "YAML that holds itself": _config("features: &a {include: [*a]}"),
-    "estimator by import path": _config(f"model: {{estimator: {EVIL}.Gadget}}"),
-    "estimator os.system": _config("model: {estimator: os.system}"),
-    "estimator with a prefix of what is allowed": _config(
-        f"model: {{estimator: {EVIL}.Gadget}}", "evil_module"
-    ),
-    "estimator that hides in a parameter": _config(
-        f"model: {{estimator: BaggingClassifier, params: {{estimator: {EVIL}.Gadget}}}}"
-    ),
-    "estimator with Hydra's key": _config(f"model: {{_target_: {EVIL}.Gadget}}"),
-}
+
+def _hostile() -> dict[str, Try]:
+    """Build them all: too much work for whoever only imports this."""
+    array = dump_model(np.zeros(1))
+    return {
+        "pickle": _model(pickle.dumps(Gadget())),
+        "compressed pickle": _model(gzip.compress(pickle.dumps(Gadget()))),
+        "joblib": _model(_joblib()),
+        "pickle as a member": _model(_archive("{}", {"model.pkl": pickle.dumps(Gadget())})),
+        "pickle as the schema": _model(_archive(pickle.dumps(Gadget(), protocol=0).decode())),
+        "pickle in an array": _model(_with_array(array, _pickled_array())),
+        "os.system": _model(_archive(_function("os.system"))),
+        "builtins.eval": _model(_archive(_function("builtins.eval"))),
+        "operator.methodcaller": _model(_archive(_object("operator.methodcaller"))),
+        "subprocess.Popen": _model(_archive(_object("subprocess.Popen"))),
+        "partial of os.system": _model(_archive(_partial("os.system")), ("functools.partial",)),
+        "module of the attacker": _model(_archive(_object(f"{EVIL}.Gadget"))),
+        "module that the manifest trusts": _model(
+            _archive(_object(f"{EVIL}.Gadget")), (f"{EVIL}.Gadget",)
+        ),
+        "function that the manifest trusts": _model(
+            _archive(_function("os.system")), ("os.system",)
+        ),
+        "unknown loader": _model(_archive(_node("EvilNode", "builtins.int"))),
+        "zip bomb": _model(_archive("{}", {"zeros": bytes(artifact.ALWAYS_EXPANDED + 1)})),
+        "zip bomb that lies": _model(_lying_bomb()),
+        "too many members": _model(_archive("{}", dict.fromkeys(map(str, range(2_001)), b""))),
+        "member outside": _model(_with_array(array, b"x", "../../../../../../etc/hostname")),
+        "absolute member": _model(_with_array(array, b"x", "/etc/hostname")),
+        "nested schema": _model(_archive("[" * 100_000)),
+        "tree in the place of a model": _swapped,
+        "manifest names a file outside": _names_file("_attempts/../../../etc/hostname"),
+        "manifest names an absolute file": _names_file("/etc/hostname"),
+        "manifest with backslashes": _names_file("_attempts\\..\\..\\x"),
+        "manifest with a zero byte": _names_file("_attempts/x\0y"),
+        "manifest with an unknown key": _manifest(
+            lambda document: document.update(_target_="os.kill")
+        ),
+        "manifest nested without end": _text("_commits/*/round-0001.json", "[" * 100_000),
+        "manifest with NaN": _text("_commits/*/round-0001.json", '{"layout": NaN}'),
+        "run elsewhere": _layout(run_id="../../../../tmp"),
+        "layout of another time": _layout(layout=99),
+        "view names a file outside": _marker,
+        "YAML that calls": _config(f"mode: !<{_TAG}/object/apply:os.system> ['true']"),
+        "YAML that makes an object": _config(f"mode: !<{_TAG}/object/new:{EVIL}.Gadget> []"),
+        "YAML that names a function": _config("mode: !!python/name:os.system"),
+        "YAML that imports": _config(f"mode: !!python/module:{EVIL}"),
+        "YAML that expands without end": _config(_laughs()),
+        "YAML that holds itself": _config("features: &a {include: [*a]}"),
+        "estimator by import path": _config(f"model: {{estimator: {EVIL}.Gadget}}"),
+        "estimator os.system": _config("model: {estimator: os.system}"),
+        "estimator with a prefix of what is allowed": _config(
+            f"model: {{estimator: {EVIL}.Gadget}}", "evil_module"
+        ),
+        "estimator that hides in a parameter": _config(
+            f"model: {{estimator: BaggingClassifier, params: {{estimator: {EVIL}.Gadget}}}}"
+        ),
+        "estimator with Hydra's key": _config(f"model: {{_target_: {EVIL}.Gadget}}"),
+    }
 
 
 @dataclasses.dataclass
@@ -309,21 +313,27 @@ class Watch:
 
 def main() -> None:
     """Try everything, something harmless of each kind first so that all libraries are imported."""
+    # A real bomb of members takes seconds to build.
+    artifact.MAX_MEMBERS = 2_000
+    hostile = _hostile()
     watch = Watch()
     sys.addaudithook(watch.hear)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         work(str(whole), Ways())
         _try_harmless(whole)
-        found = {name: _try(name, watch, whole) for name in [*HOSTILE, "control"]}
+        found = {
+            name: _try(attempt, watch, whole)
+            for name, attempt in {**hostile, "control": _control}.items()
+        }
     print(json.dumps(found))  # noqa: T201
 
 
-def _try(name: str, watch: Watch, whole: Path) -> dict[str, Any]:
+def _try(attempt: Try, watch: Watch, whole: Path) -> dict[str, Any]:
     out = Path(shutil.copytree(whole, whole.parent / "out"))
     watch.events = []
     try:
-        HOSTILE.get(name, _control)(out)
+        attempt(out)
         found = {"refused": None, "message": "it was taken"}
     except PseudoLabelError as error:
         found = {"refused": error.exit_code, "message": error.message[:300]}
@@ -340,7 +350,9 @@ def _control(out: Path) -> object:
 
 
 def _try_harmless(whole: Path) -> None:
-    for stored in (_ARRAY, _TREE, dump_model(LogisticRegression().fit([[0], [1]], [0, 1]))):
+    X, y = [[0], [1]], [0, 1]
+    for model in (np.zeros(1), DecisionTreeClassifier().fit(X, y), LogisticRegression().fit(X, y)):
+        stored = dump_model(model)
         load_model(stored.data, stored.sha256, stored.trusted_types)
     verify_output(LocalFiles(), str(whole), deep=True)
     _config("model: {estimator: BaggingClassifier}")(whole)
