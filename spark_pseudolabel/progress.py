@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from spark_pseudolabel.redaction import redacted_text
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -231,7 +233,7 @@ def sentence(name: str, fields: Mapping[str, Any]) -> str:
     """Tell an event in one printable line."""
     tell = _SENTENCES.get(name)
     text = tell(fields) if tell else " ".join([name, *(f"{k}={v}" for k, v in fields.items())])
-    return printable(text)
+    return printable(redacted_text(text))
 
 
 def printable(text: str) -> str:

@@ -25,6 +25,7 @@ ROWS: list[set[str]] = [
     {"core"},
     {"config"},
     {"columns", "errors", "version"},
+    {"redaction"},
 ]
 # Modules that are pages of a larger one.
 PAGES = {
