@@ -8,10 +8,12 @@ to import are imported by the command that needs them.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -365,13 +367,30 @@ def _run(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) 
 
 def _run_config(config: Config, face: Face) -> tuple[dict[str, Any], bool]:
     """Run a configuration; return its report and whether nothing was left to do."""
-    from spark_pseudolabel import job
+    from spark_pseudolabel.done import report_if_finished
 
+    report = report_if_finished(config)
+    if report is not None:
+        return report, True
     with _events(face) as events, _resumable(config.output.path):
         events.event("starting")
+        # Importing takes as long as a JVM does to start.
+        _import_aside("spark_pseudolabel.job", "spark_pseudolabel.report.figures")
         with _spark(config.spark) as spark:
+            from spark_pseudolabel import job
+
             result = job.run(spark, config, events=events)
     return result.report, result.already_done
+
+
+def _import_aside(*modules: str) -> None:
+    threading.Thread(target=lambda: [*map(_try_import, modules)], daemon=True).start()
+
+
+def _try_import(module: str) -> None:
+    # What is wrong with a module is told where it is used.
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)
 
 
 def _status(out: str, face: Face) -> Answer:

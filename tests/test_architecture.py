@@ -20,7 +20,7 @@ ROWS: list[set[str]] = [
     {"cli"},
     {"api"},
     {"job", "inspect"},
-    {"given", "progress"},
+    {"done", "given", "progress"},
     {"spark", "store", "report"},
     {"core"},
     {"config"},

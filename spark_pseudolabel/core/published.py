@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,9 @@ from spark_pseudolabel.columns import (
     WEIGHT,
 )
 from spark_pseudolabel.core.sampling import within
-from spark_pseudolabel.core.training import Label
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.core.training import Label
 
 
 @dataclass(frozen=True)

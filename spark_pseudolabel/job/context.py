@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.rounds import Limits, ModelFacts, RoundFacts
+from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.training import Weighting
+from spark_pseudolabel.done import limits_of
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.frame_pool import FramePool
@@ -64,12 +65,7 @@ class Run:
     @cached_property
     def limits(self) -> Limits:
         """How the configuration bounds the loop."""
-        return Limits(
-            max_rounds=self.config.rounds.max,
-            pool=self.inputs.pool_rows,
-            keep_best=self.config.selection.policy == "percentile",
-            like_sklearn=self.like_sklearn,
-        )
+        return limits_of(self.config, self.inputs.pool_rows)
 
     @cached_property
     def weighting(self) -> Weighting:
@@ -128,30 +124,6 @@ class Run:
         )
 
     # --- what is committed
-
-    def model_facts(self) -> list[ModelFacts]:
-        """Return what the loop needs to know of the committed models."""
-        return [
-            ModelFacts(
-                manifest.number,
-                accuracy=(manifest.validation or {}).get("accuracy"),
-                log_loss=(manifest.validation or {}).get("log_loss"),
-                dropped=bool((manifest.training["against_best"] or {}).get("dropped")),
-            )
-            for manifest in self.store.models
-        ]
-
-    def round_facts(self) -> list[RoundFacts]:
-        """Return what the loop needs to know of the committed rounds."""
-        return [
-            RoundFacts(
-                manifest.number,
-                accepted=manifest.counts["accepted"],
-                rejected=manifest.counts["rejected"],
-                changed=manifest.counts["changed"],
-            )
-            for manifest in self.store.rounds
-        ]
 
     def published_rounds(self, best_round: int) -> tuple[RoundManifest, ...]:
         """Return the rounds whose labels stand: all up to the best, or, with relabel, it alone."""

@@ -18,6 +18,7 @@ from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
 from spark_pseudolabel.core.training import TrainingRows, training_rows
+from spark_pseudolabel.done import model_facts
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.spark.progress import described
@@ -165,7 +166,7 @@ def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:
     metrics = metrics_of(codes, scores.code, p_true, len(run.inputs.classes))
     if number == 1 or metrics.n == 0:
         return metrics, None
-    best = best_model(run.model_facts()).number
+    best = best_model(model_facts(run.store)).number
     best_right = _validation_scores(run, best).code == codes
     return metrics, compare(best, best_right, scores.code == codes).to_dict()
 

@@ -19,7 +19,6 @@ from spark_pseudolabel.columns import (
 from spark_pseudolabel.core.published import Published, Unscored
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.store.store import RoundStore
 
 _TYPES = {
     CONFIDENCE: pa.float64(),
@@ -30,11 +29,6 @@ _TYPES = {
     REASON: pa.string(),
     PROBABILITIES: pa.list_(pa.float64()),
 }
-
-
-def views_are_current(store: RoundStore) -> bool:
-    """Whether all that people read is in place and belongs to the latest end."""
-    return all(store.view_is_current(name) for name in ("labels", "training", "invalid", "model"))
 
 
 def build_views(run: Run, end: Finish) -> None:

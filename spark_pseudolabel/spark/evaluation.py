@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -130,8 +131,9 @@ class ScannedTest(FrameTest):
         """Return the keys that are also among the known ones."""
         if self._is_large:
             return super().overlap(known)
-        keys = self.plain.collect(Source(self.plain.root, self.keys))
-        return keys.join(known, keys=list(self.keys), join_type="left semi")
+        rows = self.plain.collect(Source(self.plain.root, self.keys))
+        values = known.column(self.keys[0]).combine_chunks()
+        return rows.filter(pc.is_in(rows.column(self.keys[0]), value_set=values))
 
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
         """Compute a model's metrics; a job, of which counts come back."""

@@ -39,6 +39,8 @@ from spark_pseudolabel.spark.schema import (
     type_name,
 )
 from spark_pseudolabel.spark.tables import Table, open_table, require_columns
+from spark_pseudolabel.spark.warm_up import warm_up
+from spark_pseudolabel.store.identity import SEEN
 
 Frames = Mapping[str, DataFrame]
 """DataFrames given in Python, by section name: labeled, unlabeled, validation, test."""
@@ -103,6 +105,7 @@ def read_inputs(
     config: Config,
     frames: Frames | None = None,
     witness: str | None = None,
+    modules: Sequence[str] = (),
 ) -> Inputs:
     """Open and check all tables of a configuration.
 
@@ -116,6 +119,8 @@ def read_inputs(
         The DataFrames of sections that say ``from: dataframe``.
     witness
         A file of the output: workers that see it can write there.
+    modules
+        What workers will need: they import it while the tables are looked at.
 
     Raises
     ------
@@ -125,6 +130,9 @@ def read_inputs(
         If a column's name collides with one of the output.
     """
     tables = _open_tables(spark, config, frames or {})
+    plain = tables["unlabeled"].plain
+    if plain is not None and modules:
+        warm_up(spark, len(plain.parts), modules)
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _check_columns(tables, config, keys)
     key_types = {key: type_name(tables["unlabeled"].rows, key) for key in keys}
@@ -162,6 +170,7 @@ def read_inputs(
             "validation": _fingerprint(validation, features, keys),
             "unlabeled": _frozen_table(tables["unlabeled"]) | fingerprint,
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
+            SEEN: _seen(tables, config),
         },
     )
 
@@ -553,6 +562,15 @@ def _frozen_table(table: Table) -> dict[str, Any]:
         return {"schema": schema}
     listed = [[info.path, info.bytes, info.mtime_ns] for info in table.files]
     return {"schema": schema, "files": listed}
+
+
+def _seen(tables: Mapping[str, Table], config: Config) -> dict[str, Any]:
+    """List the files of all tables, so that a later start can tell at once that none changed."""
+    return {
+        name: [[info.path, info.bytes, info.mtime_ns] for info in table.files or ()]
+        for name, table in tables.items()
+        if not (name == "unlabeled" and config.unlabeled.from_ == "labeled")
+    }
 
 
 def _fingerprint(

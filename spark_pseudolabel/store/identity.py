@@ -136,6 +136,15 @@ def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], roo
         )
 
 
+SEEN = "seen"
+"""Key of the inputs under which listings of files stand: a file that was written again with the
+same rows is the same input."""
+
+
+def _frozen_part(inputs: dict[str, Any]) -> Any:
+    return normalized({name: value for name, value in inputs.items() if name != SEEN})
+
+
 def differences(stored: Any, given: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield what differs between two JSON documents as (dotted key, stored, given).
 

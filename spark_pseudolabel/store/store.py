@@ -361,6 +361,10 @@ class RoundStore:
         """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""
         return self.final is not None and not self.view_problems(name)
 
+    def views_are_current(self) -> bool:
+        """Tell whether all that people read is in place and belongs to the latest end."""
+        return all(self.view_is_current(name) for name in layout.VIEWS)
+
     def view_problems(self, name: str) -> list[tuple[str, str]]:
         """Return path and problem of whatever is wrong with a view."""
         return views.view_problems(self.files, self.root, self._require_final(), name)

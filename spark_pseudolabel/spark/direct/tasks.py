@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +21,11 @@ from spark_pseudolabel.core.metrics import confusion, p_of_true
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import within
 from spark_pseudolabel.core.splits import Part
-from spark_pseudolabel.core.training import Label
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_narrow, write_narrow
 from spark_pseudolabel.spark.direct.source import Mask, Source, read_part
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.core.training import Label
 
 Limits = Sequence[int | None] | None
 """Per class the highest hash that is used, None for no row of it; None for all rows."""
@@ -207,10 +210,13 @@ def true_codes(labels: pa.Array | pa.ChunkedArray, classes: Sequence[Label]) -> 
 
 def matches(path: str, keys: Sequence[str], truth: pa.Table) -> tuple[int, int]:
     """Count accepted rows whose true label is known, and those with that label."""
-    accepted = read_narrow(path, [*keys, CODE]).rename_columns([*keys, HASH])
-    both = accepted.join(truth, keys=list(keys), join_type="inner")
-    right = pc.sum(pc.equal(both.column(HASH), both.column(CODE))).as_py()
-    return both.num_rows, int(right or 0)
+    (key,) = keys  # rows without an id have no truth beside them
+    accepted = read_narrow(path, [key, CODE])
+    place = pc.index_in(accepted.column(key), value_set=truth.column(key).combine_chunks())
+    known = place.is_valid()
+    true = truth.column(CODE).take(place.filter(known))
+    right = pc.equal(true, accepted.column(CODE).filter(known))
+    return len(true), int(pc.sum(right).as_py() or 0)
 
 
 def with_features(part: Part, narrow: pa.Table, source: Source) -> pa.Table:
