@@ -29,8 +29,8 @@ N_TEST = 200
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let several tasks share a pool of a thousand rows."""
-    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=150))
+    """Let several tasks share a pool of a thousand rows and more."""
+    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=300))
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +67,8 @@ def write(
     return sections
 
 
-LOGISTIC = {"model": {"estimator": "LogisticRegression"}, "rounds": {"max": 3}}
+LOGISTIC = {"model": {"estimator": "LogisticRegression"}, "rounds": {"max": 2}}
 CASES: dict[str, dict[str, Any]] = {
-    "threshold": {**LOGISTIC, "id": "id"},
-    "threshold under a cap": {**LOGISTIC, "id": "id", "training": {"max_rows": 400}},
     "soft labels, all columns": {
         **LOGISTIC,
         "id": "id",
@@ -79,17 +77,21 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "ties without ids": {
         "model": {"estimator": "DecisionTreeClassifier", "params": {"max_depth": 4}},
-        "selection": {"policy": "top_k_per_class", "k": 17},
+        "selection": {"policy": "k_best", "k": 170},
         "rounds": {"max": 2},
     },
-    "curriculum": {
+    "curriculum in one table": {
         **LOGISTIC,
         "id": "id",
         "selection": {"policy": "percentile", "step": 0.4},
-        "rounds": {"max": 3, "relabel": True},
+        "rounds": {"max": 2, "relabel": True},
     },
-    "pool with labeled rows": {**LOGISTIC, "id": "id", "unlabeled": {"drop_labeled": True}},
-    "one table": {**LOGISTIC, "id": "id"},
+    "a cap, and a pool with labeled rows": {
+        **LOGISTIC,
+        "id": "id",
+        "unlabeled": {"drop_labeled": True},
+        "training": {"max_rows": 400},
+    },
 }
 
 
@@ -100,8 +102,8 @@ def test_labels_are_the_same(
     paths = write(
         digits,
         tmp_path,
-        one_table=name == "one table",
-        with_labeled=name == "pool with labeled rows",
+        one_table="one table" in name,
+        with_labeled="with labeled rows" in name,
     )
     outcomes = {scan: outcome(spark, tmp_path, CASES[name], paths, scan) for scan in SCANS}
     direct, through_spark = (outcomes[scan] for scan in SCANS)
@@ -185,7 +187,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused_by_name(
                 path = Path(paths["unlabeled"]["path"]) / "1.parquet"
                 digits[:50].drop(columns="digit").to_parquet(path, index=False)
 
-    settings = {**CASES["threshold"], **paths, "output": {"path": str(tmp_path / "out")}}
+    settings = {**LOGISTIC, "id": "id", **paths, "output": {"path": str(tmp_path / "out")}}
     with pytest.raises(
         InputError, match=r"1\.parquet must not change while a run reads it"
     ) as told:
@@ -232,7 +234,8 @@ def test_what_only_spark_reads_right_is_left_to_it(
             heard.append(fields.get("read_by") or "")
 
     settings = {
-        **CASES["threshold"],
+        **LOGISTIC,
+        "id": "id",
         **paths,
         "rounds": {"max": 0},
         "features": {"include": ["p0", "p1"]},

@@ -5,6 +5,7 @@ Executors import this module and nothing that a driver alone needs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from sklearn import config_context
 from threadpoolctl import threadpool_limits
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
@@ -75,7 +77,7 @@ class Scores:
     confidence
         ndarray of shape (n,), its probability in [0, 1]; NaN for an invalid row.
     probabilities
-        ndarray of shape (n, n_classes).
+        ndarray of shape (n, n_classes), rounded like the confidence if the scorer gives them out.
     reasons
         Why a row is invalid, by its position.
     """
@@ -141,13 +143,24 @@ def score(
     """
     X = to_frame(rows, scorer.features) if scorer.named else to_matrix(rows, scorer.features)
     reasons = {**_refused_values(X, scorer), **(refused or {})}
-    P = np.full((rows.num_rows, len(scorer.model.classes_)), np.nan)
-    if reasons:
-        valid = np.setdiff1d(np.arange(rows.num_rows), list(reasons))
-        _predict(_take(X, valid), valid, scorer, P, reasons)
-    else:
-        _predict(X, np.arange(rows.num_rows), scorer, P, reasons)
-    return _scores(P, reasons, scorer.decimals)
+    # What a model can't take was put aside; it need not look for it again, twice for each batch.
+    with config_context(assume_finite=True):
+        P = _probabilities(X, scorer, reasons)
+    return _scores(P, reasons, scorer)
+
+
+def _probabilities(
+    X: pd.DataFrame | NDArray[np.float64], scorer: Scorer, reasons: dict[int, str]
+) -> NDArray[np.float64]:
+    """Predict the rows without a reason against it; the others' probabilities are NaN."""
+    if not reasons:
+        with contextlib.suppress(Exception):  # the row that breaks the model is looked for below
+            P: NDArray[np.float64] = scorer.model.predict_proba(X)
+            return P
+    P = np.full((len(X), len(scorer.model.classes_)), np.nan)
+    valid = np.setdiff1d(np.arange(len(X)), list(reasons))
+    _predict(_take(X, valid), valid, scorer, P, reasons)
+    return P
 
 
 def make_scorer(
@@ -207,6 +220,8 @@ def _refused_values(X: pd.DataFrame | NDArray[np.float64], scorer: Scorer) -> di
     matrix = X.iloc[:, : len(names)].to_numpy() if isinstance(X, pd.DataFrame) else X
     # The sum is not finite as soon as one number is not: one cheap pass for the usual case.
     with np.errstate(all="ignore"):
+        if np.isfinite(matrix.sum()):
+            return {}
         suspects = np.flatnonzero(~np.isfinite(matrix.sum(axis=1)))
     refusals = {int(row): _refusal(matrix[row], names, scorer) for row in suspects}
     return {row: reason for row, reason in refusals.items() if reason}
@@ -252,13 +267,18 @@ def _take(
     return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
 
 
-def _scores(P: NDArray[np.float64], reasons: dict[int, str], decimals: int | None) -> Scores:
-    if decimals is not None:
-        P = np.round(P, decimals)
-    code = P.argmax(axis=1).astype(np.int32)
-    confidence = np.take_along_axis(P, code[:, np.newaxis], axis=1)[:, 0]
-    for row in np.flatnonzero(~np.isfinite(P.sum(axis=1))):
-        reasons.setdefault(int(row), "the model gave a probability that is not finite")
+def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> Scores:
+    # Compared as whole numbers of the last decimal; np.round would divide by it again, for all.
+    unit = None if scorer.decimals is None else 10.0**scorer.decimals
+    ranked = P if unit is None else np.rint(P * unit)
+    code = ranked.argmax(axis=1).astype(np.int32)
+    confidence = np.take_along_axis(ranked, code[:, np.newaxis], axis=1)[:, 0]
+    if unit is not None:
+        confidence = confidence / unit
+        P = ranked / unit if scorer.probabilities else P
+    if not np.isfinite(P).all():
+        for row in np.flatnonzero(~np.isfinite(P).all(axis=1)):
+            reasons.setdefault(int(row), "the model gave a probability that is not finite")
     invalid = list(reasons)
     code[invalid] = -1
     confidence[invalid] = np.nan

@@ -30,6 +30,7 @@ class Shape:
     partition_bytes: int
     batch_rows: int
     adaptive: bool
+    scan: str = "spark"
 
     @property
     def settings(self) -> dict[str, str]:
@@ -41,16 +42,16 @@ class Shape:
 
     def __str__(self) -> str:
         adaptive = "adaptive" if self.adaptive else "fixed"
-        return f"{self.master}-{self.partition_bytes}B-{self.batch_rows}rows-{adaptive}"
+        return f"{self.master}-{self.partition_bytes}B-{self.batch_rows}rows-{adaptive}-{self.scan}"
 
 
-USUAL = Shape("local[2]", 128 * MB, 10_000, True)
+USUAL = Shape("local[2]", 128 * MB, 10_000, True, "auto")
 SHAPES = [
     Shape("local[2]", MB, 100, False),
     Shape("local[2]", TINY, 10_000, True),
-    Shape("local[1]", 128 * MB, 100, True),
+    Shape("local[1]", 128 * MB, 100, True, "auto"),
     Shape(LOCAL_CLUSTER, TINY, 100, True),
-    Shape("standalone", 128 * MB, 10_000, True),
+    Shape("standalone", 128 * MB, 10_000, True, "auto"),
     Shape("standalone", TINY, 100, False),
 ]
 # A forest's few distinct confidences tie, and the id cuts: here the place in a file.
@@ -61,7 +62,10 @@ QUOTA: dict[str, Any] = {
     "training": {"pseudo_weight": "confidence"},
     "rounds": {"max": 1},
 }
-QUOTA_SHAPES = [Shape("local[2]", TINY, 100, False), Shape("standalone", TINY, 10_000, True)]
+QUOTA_SHAPES = [
+    Shape("local[2]", TINY, 100, False),
+    Shape("standalone", TINY, 10_000, True, "auto"),
+]
 POSITION = ("file", "row_index")
 
 Run = Callable[..., Path]
@@ -77,6 +81,7 @@ def run(
         directory = tmp_path_factory.mktemp("shape")
         output = directory / "out"
         sections["spark"] = {"conf": shape.settings}
+        sections["unlabeled"] = {"path": str(tables / "pool"), "scan": shape.scan}
         conf = write_configuration(
             directory / "conf.yaml", configuration(tables, output, **sections)
         )

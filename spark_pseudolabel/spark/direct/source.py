@@ -21,7 +21,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import join, scheme_of
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
 """Rows that are in memory at once; a small multiple pays for the calls into the model."""
 
 Mask = NDArray[np.bool_]

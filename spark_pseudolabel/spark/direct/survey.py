@@ -90,7 +90,7 @@ class PlainTable:
     @cached_property
     def parts(self) -> list[Part]:
         """The parts in which it is read."""
-        return parts_of(group for footer in self.footers for group in _row_groups(footer))
+        return parts_of(group for footer in self.footers for group in row_groups(footer))
 
     @property
     def rows(self) -> int:
@@ -188,10 +188,10 @@ def read_footers(
             listed[start : start + _FOOTERS_PER_TASK]
             for start in range(0, len(listed), _FOOTERS_PER_TASK)
         ]
-        found = run_tasks(spark, partial(_footers_of, root=root), chunks)
+        found = run_tasks(spark, partial(footers_of, root=root), chunks)
         return _merged(found)
     with ThreadPoolExecutor(max_workers=8) as threads:
-        return _merged(threads.map(lambda info: _footers_of([info], root, files), listed))
+        return _merged(threads.map(lambda info: footers_of([info], root, files), listed))
 
 
 def survey_part(part: Part, source: Source, known: pa.Array, witness: str | None) -> KeyFacts:
@@ -250,7 +250,8 @@ def _all_differ(keys: pa.Array) -> bool:
     return bool(pc.count_distinct(keys, mode="all").as_py() == len(keys))
 
 
-def _row_groups(footer: Footer) -> Iterable[RowGroup]:
+def row_groups(footer: Footer) -> Iterable[RowGroup]:
+    """Yield the row groups of a file."""
     first = 0
     for index, (rows, size) in enumerate(footer.groups):
         yield RowGroup(footer.file.path, footer.file.bytes, index, first, rows, size)
@@ -264,9 +265,10 @@ def _on_workers(files: Files, root: str) -> bool:
         return False
 
 
-def _footers_of(
+def footers_of(
     listed: Sequence[FileInfo], root: str, files: Files | None = None
 ) -> tuple[list[Footer], dict[str, tuple[bytes, str | None]]]:
+    """Read footers one after the other; return them and their schemas, as they travel."""
     opened = files or ArrowFiles.for_uri(root)
     footers, schemas = [], {}
     for info in listed:
@@ -333,6 +335,8 @@ def _spark_type(kind: pa.DataType) -> T.DataType | None:
     if pa.types.is_list(kind):
         element = _spark_type(kind.value_type)
         return T.ArrayType(element) if element is not None else None
+    if pa.types.is_decimal128(kind):
+        return T.DecimalType(kind.precision, kind.scale)
     return next((spark for arrow, spark in _SPARK_TYPES if arrow == kind), None)
 
 

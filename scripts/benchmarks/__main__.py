@@ -1,0 +1,164 @@
+"""Runs a benchmark, prints its table, and keeps the figures as JSON; see scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import models as model_of
+from benchmarks import rounds, runs, scoring, tables, timing
+
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Run what the command line says."""
+    options = _options()
+    figures = BENCHMARKS[options.benchmark](options)
+    document = {"benchmark": options.benchmark, "machine": _machine(), **_plain(options), **figures}
+    if options.json:
+        Path(options.json).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def score(options: argparse.Namespace) -> Figures:
+    """Score a pool once, in every way; rates, and each way's share of the limit."""
+    made = tables.make(options.data, options.rows, options.layout)
+    model = model_of.make(options.model).fit(*made.matrix("labeled"))
+    with runs.session() as spark:
+        ways = scoring.ways(spark, made, model)
+        seconds = timing.alternate(ways, options.repeats)
+    rates = {name: options.rows / s / 1e6 for name, s in timing.medians(seconds).items()}
+    limit, direct = rates["two plain processes"], rates["direct scan"]
+    _print(
+        "way",
+        ("M rows/s", "of the limit", "direct scan is"),
+        {
+            name: (f"{rate:.3f}", f"{rate / limit:.2f}", f"{direct / rate:.1f} x")
+            for name, rate in rates.items()
+        },
+    )
+    return {"seconds": seconds, "rates": rates}
+
+
+def round_(options: argparse.Namespace) -> Figures:
+    """Compare a whole round (score, count, plan, apply, commit) with its bare scan."""
+    made = tables.make(options.data, options.rows, options.layout)
+    with runs.session() as spark:
+        seconds = rounds.whole_and_bare(spark, made, options.model, options.repeats)
+    medians = timing.medians(seconds)
+    ratio = medians["whole round"] / medians["bare scan"]
+    _print("", ("seconds",), {name: (f"{value:.2f}",) for name, value in medians.items()})
+    print(f"a whole round takes {ratio:.2f} x its bare scan")
+    return {"seconds": seconds, "ratio": ratio}
+
+
+def whole_runs(options: argparse.Namespace) -> Figures:
+    """Run five rounds, everything included, against scikit-learn and the naive Spark recipe."""
+    made = tables.make(options.data, options.rows, options.layout)
+    found = runs.compare(made, options.model, options.repeats, naive=options.naive)
+    _print(
+        "way",
+        ("seconds", "MB", "accuracy"),
+        {
+            name: (f"{one['seconds']:.1f}", f"{one['peak_mb']:.0f}", f"{one['accuracy']:.4f}")
+            for name, one in found.items()
+        },
+    )
+    return {"runs": found}
+
+
+def small(options: argparse.Namespace) -> Figures:
+    """Time a run on a thousand rows, and say how much of it is ours."""
+    made = tables.make(options.data, 1_000, options.layout)
+    found = [runs.ours(made, "lr") for _ in range(options.repeats)]
+    for one in found:
+        print(f"{one['seconds']:.1f} s, of which after JVM start and imports {one['own_s']:.1f} s")
+    return {"runs": found}
+
+
+def memory(options: argparse.Namespace) -> Figures:
+    """Measure peak memory and seconds per million rows of whole runs of growing size."""
+    found = {}
+    for rows in (1_000_000, 4_000_000, 16_000_000):
+        if rows <= options.rows:
+            made = tables.make(options.data, rows, options.layout)
+            found[f"{rows:,}"] = runs.ours(made, options.model, heap="2g")
+    _print(
+        "rows",
+        ("MB", "seconds"),
+        {rows: (f"{one['peak_mb']:.0f}", f"{one['seconds']:.1f}") for rows, one in found.items()},
+    )
+    return {"runs": found}
+
+
+def later(options: argparse.Namespace) -> Figures:
+    """Compare the scan of a round with the share of rows that is left."""
+    made = tables.make(options.data, options.rows, options.layout)
+    with runs.session() as spark:
+        found = rounds.by_share(spark, made, options.model, options.repeats)
+    _print(
+        "rows left",
+        ("seconds", "row groups read"),
+        {share: (f"{one['seconds']:.2f}", str(one["groups"])) for share, one in found.items()},
+    )
+    return {"by_share": found}
+
+
+def driver(options: argparse.Namespace) -> Figures:
+    """Plan and commit a round over very many tiny row groups: the driver's side alone."""
+    found = rounds.many_groups(options.data, options.groups)
+    _print("step", ("seconds",), {name: (f"{value:.2f}",) for name, value in found.items()})
+    return {"steps": found}
+
+
+BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
+    "score": score,
+    "round": round_,
+    "runs": whole_runs,
+    "small": small,
+    "memory": memory,
+    "later": later,
+    "driver": driver,
+}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("benchmark", choices=BENCHMARKS)
+    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--layout", choices=("wide", "array"), default="wide")
+    parser.add_argument("--model", choices=("lr", "hgb"), default="lr")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--groups", type=int, default=100_000)
+    parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
+    parser.add_argument("--data", type=Path, default=Path("../bench-data"))
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    options.data = options.data.resolve()
+    return options
+
+
+def _plain(options: argparse.Namespace) -> Figures:
+    return {key: value for key, value in vars(options).items() if key not in ("data", "json")}
+
+
+def _machine() -> Figures:
+    return {"cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def _print(first: str, columns: tuple[str, ...], rows: Mapping[str, tuple[str, ...]]) -> None:
+    width = max(len(first), *(len(name) for name in rows)) + 2
+    print(first.ljust(width) + "".join(column.rjust(16) for column in columns))
+    for name, cells in rows.items():
+        print(name.ljust(width) + "".join(cell.rjust(16) for cell in cells))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Single rounds: what is added to the bare scan, what later rounds cost, and the driver's side."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from benchmarks import models, scoring, timing
+from benchmarks.tables import CLASSES, Tables
+from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.rules import make_plan
+from spark_pseudolabel.core.splits import Part, parts_of
+from spark_pseudolabel.spark.direct import survey
+from spark_pseudolabel.spark.direct.pool import DirectPool
+from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.direct.tasking import run_tasks
+from spark_pseudolabel.store.files import open_files
+from spark_pseudolabel.store.store import RoundStore
+
+RULE = {"policy": "threshold", "threshold": 0.9}
+SHARES = (1.0, 0.5, 0.2, 0.05)
+
+
+def whole_and_bare(
+    spark: SparkSession, tables: Tables, model_name: str, repeats: int
+) -> timing.Seconds:
+    """Time whole rounds, each in an output of its own, and bare scans, in turns."""
+    scorer, table = _fitted(tables, model_name), scoring.plain(spark, tables)
+    source = Source(table.root, ("id",), tuple(tables.columns))
+    shared = spark.sparkContext.broadcast(scorer)
+
+    def bare() -> None:
+        run_tasks(
+            spark, lambda part: scoring.score_parts([part], source, shared.value), table.parts
+        )
+
+    def whole() -> None:
+        out = tables.root / "round"
+        shutil.rmtree(out, ignore_errors=True)
+        _round(spark, scorer, source, table.parts, str(out))
+
+    ways: dict[str, Callable[[], object]] = {"bare scan": bare, "whole round": whole}
+    return timing.alternate(ways, repeats)
+
+
+def _fitted(tables: Tables, model_name: str) -> Scorer:
+    model = models.make(model_name).fit(*tables.matrix("labeled"))
+    return scoring.scorer_of(tables, model)
+
+
+def _round(
+    spark: SparkSession, scorer: Scorer, source: Source, parts: list[Part], out: str
+) -> dict[str, float]:
+    """Do what a run does in a round; return the seconds of its steps."""
+    files, root = open_files(out)
+    store = RoundStore.begin(files, root, {"mode": None}, {}, "benchmark")
+    model = store.new_attempt("model", 1)
+    store.commit_model(
+        model,
+        artifact=store.write_model(model, scorer.model),
+        classes=tuple(range(CLASSES)),
+        label_type="bigint",
+    )
+    attempt = store.new_attempt("round", 1)
+    clock = [time.perf_counter()]
+    pool = DirectPool(spark, source, parts, root, CLASSES, 0, probabilities=False)
+    scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
+    clock.append(time.perf_counter())
+    plan = make_plan(RULE, scored, 1)
+    accepted = scored.accept(plan, f"{attempt.path}/accepted")
+    clock.append(time.perf_counter())
+    store.commit_round(
+        attempt,
+        plan=plan.to_dict(),
+        scored=store.entries(attempt, "scored", scored.files),
+        accepted=store.entries(attempt, "accepted", accepted.files),
+        counts={"accepted": sum(accepted.by_code)},
+        histogram=scored.counts().to_dict(),
+        content=accepted.content,
+    )
+    clock.append(time.perf_counter())
+    return dict(zip(("score", "select", "commit"), np.diff(clock).tolist(), strict=True))
+
+
+def by_share(
+    spark: SparkSession, tables: Tables, model_name: str, repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Time the scan of rows that are left: a random share of all, then whole row groups gone."""
+    scorer, table = _fitted(tables, model_name), scoring.plain(spark, tables)
+    source = Source(table.root, ("id",), tuple(tables.columns))
+    shared = spark.sparkContext.broadcast(scorer)
+    found: dict[str, dict[str, Any]] = {}
+    for share in SHARES:
+
+        def scan(part: Part, share: float = share) -> tuple[int, float, float]:
+            keep = np.random.default_rng(part.number).random(part.rows) < share
+            return _read_and_predict(part, keep, source, shared.value)
+
+        found[f"{share:.0%}"] = _timed(spark, scan, table.parts, repeats)
+
+    def half_of_the_groups(part: Part) -> tuple[int, float, float]:
+        keep = np.zeros(part.rows, dtype=bool)
+        keep[: part.groups[0].rows] = True
+        return _read_and_predict(part, keep, source, shared.value)
+
+    found["first row group of each part"] = _timed(spark, half_of_the_groups, table.parts, repeats)
+    return found
+
+
+def _read_and_predict(
+    part: Part, keep: np.ndarray, source: Source, scorer: Scorer
+) -> tuple[int, float, float]:
+    started = time.perf_counter()
+    predict, start, groups = 0.0, 0, 0
+    for group in part.groups:
+        groups += bool(keep[start : start + group.rows].any())
+        start += group.rows
+    with scoring.threadpool_limits(limits=1):
+        for rows in read_part(source, part, keep=keep):
+            before = time.perf_counter()
+            scoring.score_batch(rows.batch, scorer)
+            predict += time.perf_counter() - before
+    return groups, predict, time.perf_counter() - started - predict
+
+
+def _timed(
+    spark: SparkSession, scan: Callable[[Part], Any], parts: list[Part], repeats: int
+) -> dict[str, Any]:
+    seconds, last = [], []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        last = run_tasks(spark, scan, parts)
+        seconds.append(time.perf_counter() - started)
+    return {
+        "seconds": statistics.median(seconds),
+        "groups": sum(groups for groups, _, _ in last),
+        "predict_s": sum(predict for _, predict, _ in last),
+        "read_s": sum(read for _, _, read in last),
+    }
+
+
+def many_groups(directory: Path, n_groups: int) -> dict[str, float]:
+    """Time the driver's steps for a pool of very many tiny row groups, half of it in tiny files."""
+    root = _tiny_groups(directory, n_groups)
+    clock = {}
+    files, full = open_files(str(root))
+    started = time.perf_counter()
+    listed = files.list(full)
+    clock["list files"] = time.perf_counter() - started
+    started = time.perf_counter()
+    footers = [survey.footers_of([info], full, files)[0][0] for info in listed]
+    clock["read footers, one thread"] = time.perf_counter() - started
+    started = time.perf_counter()
+    groups = [group for footer in footers for group in survey.row_groups(footer)]
+    parts = parts_of(groups)
+    clock["pack into parts"] = time.perf_counter() - started
+    print(f"{len(listed):,} files, {len(groups):,} row groups, {len(parts):,} parts")
+    return clock
+
+
+def _tiny_groups(directory: Path, n_groups: int) -> Path:
+    root = directory / f"groups-{n_groups}"
+    if (root / "last.parquet").exists():
+        return root
+    root.mkdir(parents=True, exist_ok=True)
+    rows = pa.table({"id": np.arange(10), "x": np.zeros(10)})
+    for number in range(n_groups // 2):
+        pq.write_table(rows, root / f"{number:06d}.parquet")
+    with pq.ParquetWriter(root / "last.parquet", rows.schema) as writer:
+        for _ in range(n_groups - n_groups // 2):
+            writer.write_table(rows)
+    return root
