@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from sklearn.datasets import load_digits
 
 from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.core import splits
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.splits import parts_of
 from spark_pseudolabel.errors import InputError
@@ -30,7 +31,8 @@ N_TEST = 200
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let several tasks share a pool of a thousand rows and more."""
-    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=300))
+    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=600))
+    monkeypatch.setattr(splits, "MIN_PIECE_ROWS", 150)
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 MAX_ROWS = 262_144
 """Rows of a part, unless a single row group has more."""
 
 MAX_BYTES = 128 * 2**20
 """Uncompressed bytes of a part, unless a single row group has more."""
+
+MAX_PIECES = 16
+MIN_PIECE_ROWS = 2_048
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,48 @@ class Part:
     def rows(self) -> int:
         """Number of rows."""
         return sum(group.rows for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The rows of a part that one task scores.
+
+    Parameters
+    ----------
+    part
+        The part.
+    number
+        From 0, within the part.
+    start, stop
+        Their positions in the part.
+    """
+
+    part: Part
+    number: int
+    start: int
+    stop: int
+
+
+def pieces_of(parts: Sequence[Part], tasks: int) -> list[Piece]:
+    """Cut parts into pieces, so that a small pool keeps every core busy, too.
+
+    Parameters
+    ----------
+    parts
+        Of the pool.
+    tasks
+        As many pieces as there should be at least; fewer if they would become too small, or if
+        too many tasks would read the same row group.
+    """
+    share = min(MAX_PIECES, -(-tasks // max(1, len(parts))))
+    return [piece for part in parts for piece in _cut(part, share)]
+
+
+def _cut(part: Part, share: int) -> Iterator[Piece]:
+    n = max(1, min(share, part.rows // MIN_PIECE_ROWS))
+    edges = [part.rows * i // n for i in range(n + 1)]
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        yield Piece(part, number, start, stop)
 
 
 def parts_of(

@@ -52,11 +52,6 @@ class FramePool:
     n_classes: int
     random_state: int
 
-    @property
-    def n_tasks(self) -> int:
-        """How many tasks a scan of all rows takes."""
-        return int(self.rows.rdd.getNumPartitions())
-
     def score(
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
     ) -> SparkCandidates:

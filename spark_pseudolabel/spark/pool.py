@@ -63,11 +63,6 @@ class Scored(Candidates, Protocol):
 class Pool(Protocol):
     """The pool of a run."""
 
-    @property
-    def n_tasks(self) -> int:
-        """How many tasks a scan of all rows takes."""
-        ...
-
     def score(
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
     ) -> Scored:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import FILE, INVALID, LABEL, MODEL, REASON, SOURCE
+from spark_pseudolabel.core.splits import Piece
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 
 # What repeats; numbers would only be sorted into a dictionary in vain.
@@ -24,7 +25,7 @@ class Written:
     Parameters
     ----------
     name
-        In its directory; begins with the number of the task, and is unique to this try of it.
+        In its directory.
     rows
         How many it holds.
     """
@@ -34,26 +35,42 @@ class Written:
 
 
 def part_number(path: str) -> int:
-    """Return the number in a file's name.
+    """Return the number of the part whose rows a file holds.
 
     Examples
     --------
-    >>> part_number("scored/part-000012-5b1f.parquet")
+    >>> part_number("scored/part-000012-003-5b1f.parquet")
     12
     """
     return int(path.rpartition("/")[2].split("-")[1])
 
 
-def write_narrow(folder: str, number: int, rows: pa.Table) -> Written:
-    """Write the rows of a task into a file of their own."""
-    return write_tables(folder, number, rows.schema, [rows])
+def piece_name(path: str) -> str:
+    """Return what the names of one piece's files have in common.
+
+    Examples
+    --------
+    >>> piece_name("scored/part-000012-003-5b1f.parquet")
+    'part-000012-003'
+    """
+    return path.rpartition("/")[2].rpartition("-")[0]
+
+
+def name_of(piece: Piece) -> str:
+    """Name a piece."""
+    return f"part-{piece.part.number:06d}-{piece.number:03d}"
+
+
+def write_narrow(folder: str, piece: str, rows: pa.Table) -> Written:
+    """Write the rows of a piece into a file of their own."""
+    return write_tables(folder, piece, rows.schema, [rows])
 
 
 def write_tables(
-    folder: str, number: int, schema: pa.Schema, tables: Iterable[pa.Table]
+    folder: str, prefix: str, schema: pa.Schema, tables: Iterable[pa.Table]
 ) -> Written:
-    """Write tables of one schema into one file, one at a time."""
-    name = f"part-{number:06d}-{uuid4().hex}.parquet"
+    """Write tables of one schema into one file, one at a time; its name is unique to this try."""
+    name = f"{prefix}-{uuid4().hex}.parquet"
     n_rows = 0
     with (
         _files(folder).open_output(f"{folder}/{name}") as stream,

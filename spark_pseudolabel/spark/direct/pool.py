@@ -19,9 +19,9 @@ from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import within
-from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.core.splits import Part, Piece, pieces_of
 from spark_pseudolabel.spark.direct import tasks
-from spark_pseudolabel.spark.direct.narrow import Written, part_number
+from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
 from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.tasking import run_tasks
@@ -31,6 +31,8 @@ from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
 _HIGHEST = 2**63 - 1
+# Several, so that a core which is done early finds another one.
+_TASKS_PER_CORE = 3
 
 
 @dataclass
@@ -59,24 +61,19 @@ class DirectPool:
     probabilities: bool
     _fetched: _Fetched = field(default_factory=lambda: _Fetched())
 
-    @property
-    def n_tasks(self) -> int:
-        """How many tasks a scan of all rows takes."""
-        return len(self.parts)
-
     def score(
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
-    ) -> ScoredParts:
+    ) -> ScoredPieces:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         left = self._left(rounds)
         with broadcast(self.spark.sparkContext, scorer) as shared:
             source = self.source
 
-            def score(task: tuple[Part, tasks.Earlier | None]) -> tasks.ScoredPart:
-                return tasks.score_part(*task, source, shared.value, number, target)
+            def score(task: Piece | tasks.Earlier) -> tasks.ScoredPiece:
+                return tasks.score_piece(task, source, shared.value, number, target)
 
             done = run_tasks(self.spark, score, left)
-        return ScoredParts(self, target, done)
+        return ScoredPieces(self, target, done)
 
     def fetch(self, rounds: Sequence[RoundManifest], limits: Limits) -> pa.Table | None:
         """Collect accepted rows; see :class:`spark_pseudolabel.spark.pool.Pool`.
@@ -136,22 +133,26 @@ class DirectPool:
     def _full(self, limits: Limits) -> list[int | None]:
         return [_HIGHEST] * self.n_classes if limits is None else list(limits)
 
-    def _left(self, rounds: Sequence[RoundManifest]) -> list[tuple[Part, tasks.Earlier | None]]:
-        """Return the parts with rows that are left, each with what the last round said of it."""
+    def _left(self, rounds: Sequence[RoundManifest]) -> Sequence[Piece | tasks.Earlier]:
+        """Return the pieces with rows that are left; later rounds keep to those of the first."""
         if not rounds:
-            return [(part, None) for part in self.parts]
+            return pieces_of(self.parts, _TASKS_PER_CORE * self._cores)
         last = rounds[-1]
         plan = Plan.from_dict(last.plan)
-        taken = {part_number(entry.path): entry.rows for entry in last.accepted}
+        taken = {piece_name(entry.path): entry.rows for entry in last.accepted}
         return [
-            (self.parts[number], tasks.Earlier(join(self.root, entry.path), plan))
+            tasks.Earlier(self.parts[part_number(entry.path)], join(self.root, entry.path), plan)
             for entry in last.scored
-            if entry.rows > taken.get(number := part_number(entry.path), 0)
+            if entry.rows > taken.get(piece_name(entry.path), 0)
         ]
+
+    @property
+    def _cores(self) -> int:
+        return self.spark.sparkContext.defaultParallelism
 
 
 @dataclass
-class ScoredParts:
+class ScoredPieces:
     """The scored parts of a round, as :class:`spark_pseudolabel.core.counts.Candidates`.
 
     Parameters
@@ -166,7 +167,7 @@ class ScoredParts:
 
     pool: DirectPool
     folder: str
-    done: Sequence[tasks.ScoredPart]
+    done: Sequence[tasks.ScoredPiece]
 
     @cached_property
     def _counts(self) -> Counts:
@@ -219,7 +220,7 @@ class ScoredParts:
         """Write the rows that a plan accepts below `target`, and count what was written."""
         pool = self.pool
         accept = partial(
-            tasks.accept_part,
+            tasks.accept_piece,
             plan=plan,
             keys=pool.source.keys,
             n_classes=pool.n_classes,

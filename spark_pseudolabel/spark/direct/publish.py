@@ -69,7 +69,9 @@ def publish_part(
     folder: str,
 ) -> None:
     """Write one file; `source` is the pool where its features are to be in it."""
-    write_tables(folder, task.number, schema, _tables(task, transform, schema, source))
+    write_tables(
+        folder, f"part-{task.number:06d}", schema, _tables(task, transform, schema, source)
+    )
 
 
 def _tables(

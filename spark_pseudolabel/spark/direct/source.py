@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -50,6 +50,11 @@ class Source:
     features: tuple[str, ...] = ()
     only_null: str | None = None
     excluded: pa.Array | None = None
+
+    @property
+    def unconditional(self) -> Source:
+        """The same for rows that are known to belong to the pool."""
+        return replace(self, only_null=None, excluded=None)
 
     @property
     def name(self) -> str:
@@ -170,16 +175,15 @@ class _Reader:
         return batch
 
     def _wanted(self, batch: pa.RecordBatch, offset: int) -> Mask | None:
+        masks = []
         if self.mask is not None:
-            return self.mask[offset : offset + batch.num_rows]
-        mask: Mask | None = None
+            masks.append(self.mask[offset : offset + batch.num_rows])
         if self.source.only_null is not None:
-            mask = _numpy(pc.is_null(batch.column(self.source.only_null)))
+            masks.append(_numpy(pc.is_null(batch.column(self.source.only_null))))
         if self.source.excluded is not None:
             ids = batch.column(self.source.keys[0])
-            known = _numpy(pc.is_in(ids, value_set=self.source.excluded))
-            mask = ~known if mask is None else mask & ~known
-        return mask
+            masks.append(~_numpy(pc.is_in(ids, value_set=self.source.excluded)))
+        return np.logical_and.reduce(masks) if masks else None
 
 
 def key_type(kind: pa.DataType) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
@@ -188,8 +191,9 @@ def read_footers(
             listed[start : start + _FOOTERS_PER_TASK]
             for start in range(0, len(listed), _FOOTERS_PER_TASK)
         ]
-        found = run_tasks(spark, partial(footers_of, root=root), chunks)
-        return _merged(found)
+        # What a worker can't open the driver may: it sees other disks.
+        with contextlib.suppress(InputError, PySparkException, Py4JError):
+            return _merged(run_tasks(spark, partial(footers_of, root=root), chunks))
     with ThreadPoolExecutor(max_workers=8) as threads:
         return _merged(threads.map(lambda info: footers_of([info], root, files), listed))
 

@@ -20,8 +20,14 @@ from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
 from spark_pseudolabel.core.metrics import confusion, p_of_true
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import within
-from spark_pseudolabel.core.splits import Part
-from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_narrow, write_narrow
+from spark_pseudolabel.core.splits import Part, Piece
+from spark_pseudolabel.spark.direct.narrow import (
+    Written,
+    name_of,
+    piece_name,
+    read_narrow,
+    write_narrow,
+)
 from spark_pseudolabel.spark.direct.source import Mask, Source, read_part
 
 if TYPE_CHECKING:
@@ -33,23 +39,26 @@ Limits = Sequence[int | None] | None
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the round before made of a part.
+    """What the round before made of a piece.
 
     Parameters
     ----------
+    part
+        Of which it is a piece.
     path
         Its scored rows.
     plan
         Its decision.
     """
 
+    part: Part
     path: str
     plan: Plan
 
 
 @dataclass(frozen=True)
-class ScoredPart:
-    """A part after scoring.
+class ScoredPiece:
+    """A piece of a part after scoring.
 
     Parameters
     ----------
@@ -68,8 +77,8 @@ class ScoredPart:
 
 
 @dataclass(frozen=True)
-class AcceptedPart:
-    """A part after the decision: the file, rows by class, and two hashes over all of them."""
+class AcceptedPiece:
+    """A piece after the decision: the file, rows by class, and two hashes over all of them."""
 
     file: Written | None
     by_code: NDArray[np.int64]
@@ -77,11 +86,17 @@ class AcceptedPart:
     xor_b: int
 
 
-def score_part(
-    part: Part, earlier: Earlier | None, source: Source, scorer: Scorer, number: int, folder: str
-) -> ScoredPart:
-    """Score the rows of a part that are left, and write what came out."""
-    keep = rows_left(part, earlier, source.keys) if earlier is not None else None
+def score_piece(
+    task: Piece | Earlier, source: Source, scorer: Scorer, number: int, folder: str
+) -> ScoredPiece:
+    """Score the rows of a piece, all of them or those that are left, and write what came out."""
+    if isinstance(task, Earlier):
+        part, name, source = task.part, piece_name(task.path), source.unconditional
+        keep = rows_left(task, source.keys)
+    else:
+        part, name = task.part, name_of(task)
+        keep = np.zeros(part.rows, dtype=bool)
+        keep[task.start : task.stop] = True
     with threadpool_limits(limits=task_cores()):
         scored = [
             _with_place(score_batch(rows.batch, scorer), number, rows.positions)
@@ -89,34 +104,34 @@ def score_part(
         ]
     if not scored:
         nothing = np.zeros(0, dtype=np.int32)
-        return ScoredPart(None, nothing, nothing, 0)
+        return ScoredPiece(None, nothing, nothing, 0)
     rows = pa.Table.from_batches(scored)
     codes = rows.column(CODE).fill_null(-1).to_numpy()
     confidence = rows.column(SCORE).fill_null(np.nan).to_numpy()
     n = Counts.of(len(scorer.model.classes_), codes, confidence).n.ravel()
     cells = np.flatnonzero(n)
-    return ScoredPart(
-        write_narrow(folder, part.number, rows),
+    return ScoredPiece(
+        write_narrow(folder, name, rows),
         cells.astype(np.int32),
         n[cells].astype(np.int32),
         int((codes < 0).sum()),
     )
 
 
-def rows_left(part: Part, earlier: Earlier, keys: Sequence[str]) -> Mask:
-    """Return which rows of a part the round before rejected."""
+def rows_left(earlier: Earlier, keys: Sequence[str]) -> Mask:
+    """Return which rows of a part were scored in a piece of it and rejected."""
     scored = read_narrow(earlier.path, [*keys, CODE, SCORE, POSITION])
     rejected = scored.column(CODE).is_valid().to_numpy() & ~accepted_mask(
         earlier.plan, scored, keys
     )
-    keep = np.zeros(part.rows, dtype=bool)
+    keep = np.zeros(earlier.part.rows, dtype=bool)
     keep[scored.column(POSITION).to_numpy()[rejected]] = True
     return keep
 
 
-def accept_part(
+def accept_piece(
     path: str, plan: Plan, keys: Sequence[str], n_classes: int, random_state: int, folder: str
-) -> AcceptedPart:
+) -> AcceptedPiece:
     """Take the accepted rows out of a file of scored ones."""
     scored = read_narrow(path)
     accepted = scored.filter(pa.array(accepted_mask(plan, scored, keys))).drop_columns([INVALID])
@@ -125,8 +140,8 @@ def accept_part(
     file = None
     if accepted.num_rows:
         rows = accepted.append_column(HASH, pa.array(xxhash64([*columns, random_state])))
-        file = write_narrow(folder, part_number(path), rows)
-    return AcceptedPart(
+        file = write_narrow(folder, piece_name(path), rows)
+    return AcceptedPiece(
         file,
         np.bincount(codes.to_numpy(), minlength=n_classes),
         xor_all(xxhash64([*columns, codes])),
@@ -224,7 +239,8 @@ def with_features(part: Part, narrow: pa.Table, source: Source) -> pa.Table:
     narrow = narrow.sort_by(POSITION)
     keep = np.zeros(part.rows, dtype=bool)
     keep[narrow.column(POSITION).to_numpy()] = True
-    wide = pa.Table.from_batches([rows.batch for rows in read_part(source, part, keep=keep)])
+    pieces = read_part(source.unconditional, part, keep=keep)
+    wide = pa.Table.from_batches([rows.batch for rows in pieces])
     for name in narrow.column_names:
         if name not in wide.column_names:
             wide = wide.append_column(name, narrow.column(name))
