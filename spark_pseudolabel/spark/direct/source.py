@@ -244,10 +244,10 @@ def _joined(pieces: Iterable[Rows], min_rows: int) -> Iterator[Rows]:
 def _together(pieces: Sequence[Rows]) -> Rows:
     if len(pieces) == 1:
         return pieces[0]
-    return Rows(
-        pa.concat_batches([piece.batch for piece in pieces]),
-        np.concatenate([piece.positions for piece in pieces]),
+    (batch,) = (
+        pa.Table.from_batches([piece.batch for piece in pieces]).combine_chunks().to_batches()
     )
+    return Rows(batch, np.concatenate([piece.positions for piece in pieces]))
 
 
 @contextlib.contextmanager
