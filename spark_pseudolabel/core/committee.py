@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Bunch
 
 from spark_pseudolabel.core.estimators import weights_supported
 from spark_pseudolabel.core.features import Feature
@@ -100,9 +99,10 @@ def soft_vote(models: Mapping[str, BaseEstimator], classes: Sequence[Label]) -> 
     classes
         The labels, ascending.
     """
-    vote = VotingClassifier(list(models.items()), voting="soft")
+    # The fitted members stand in one place only: trees are stored as often as they are named.
+    unfitted = [(name, clone(model)) for name, model in models.items()]
+    vote = VotingClassifier(unfitted, voting="soft")
     vote.estimators_ = list(models.values())
-    vote.named_estimators_ = Bunch(**models)
     vote.le_ = LabelEncoder().fit(np.asarray(classes))
     vote.classes_ = vote.le_.classes_
     return vote
