@@ -40,14 +40,19 @@ SECRET = re.compile(
 
 __all__ = [
     "EXAMPLE",
+    "Certified",
     "Config",
+    "Crest",
     "Features",
+    "FlexMatch",
+    "FreeMatch",
     "KBest",
     "LabeledTable",
     "Model",
     "OneShot",
     "Output",
     "Percentile",
+    "Quotas",
     "Rounds",
     "Selection",
     "SparkSettings",
@@ -247,8 +252,64 @@ class Percentile(_Section):
     step: Annotated[Number, Field(gt=0, le=1)] = 0.2
 
 
+class FlexMatch(_Section):
+    """Classes that few rows reach with ``threshold`` get a lower one."""
+
+    policy: Literal["flexmatch"]
+    threshold: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+
+
+class FreeMatch(_Section):
+    """The pool's mean confidence is the threshold, lower for classes it holds less of."""
+
+    policy: Literal["freematch"]
+
+
+class Crest(_Section):
+    """Rarer classes, by labeled rows, keep a larger share; ``alpha`` 0: all keep everything."""
+
+    policy: Literal["crest"]
+    alpha: Annotated[Number, Field(ge=0)] = 0.5
+
+
+class Quotas(_Section):
+    """Round r accepts a ``r * step`` share of the pool, dealt to classes as ``by`` says."""
+
+    policy: Literal["quotas"]
+    step: Annotated[Number, Field(gt=0, le=1)] = 0.2
+    by: Literal["labeled", "uniform", "pool"] = "labeled"
+    min_per_class: Count | None = None
+    max_per_class: Count | None = None
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> Quotas:
+        floor, cap = self.min_per_class, self.max_per_class
+        if floor is not None and cap is not None and floor > cap:
+            raise _said(f"min_per_class must not exceed max_per_class. Got {floor} and {cap}.")
+        return self
+
+
+class Certified(_Section):
+    """Published labels reach ``precision`` with the probability ``certainty``; see certify."""
+
+    policy: Literal["certified"]
+    precision: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    certainty: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    per: Literal["all", "class"] = "all"
+    scores: Literal["out_of_fold", "held_out"] = "out_of_fold"
+
+
 Selection = Annotated[
-    OneShot | Threshold | KBest | TopKPerClass | Percentile,
+    OneShot
+    | Threshold
+    | KBest
+    | TopKPerClass
+    | Percentile
+    | FlexMatch
+    | FreeMatch
+    | Crest
+    | Quotas
+    | Certified,
     Field(discriminator="policy"),
 ]
 POLICIES: dict[str, type[_Section]] = {
@@ -257,6 +318,11 @@ POLICIES: dict[str, type[_Section]] = {
     "k_best": KBest,
     "top_k_per_class": TopKPerClass,
     "percentile": Percentile,
+    "flexmatch": FlexMatch,
+    "freematch": FreeMatch,
+    "crest": Crest,
+    "quotas": Quotas,
+    "certified": Certified,
 }
 
 

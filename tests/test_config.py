@@ -123,7 +123,8 @@ threshold: 0.5
             "selection: {policy: treshold}",
             (
                 "selection.policy: must be one of 'one_shot', 'threshold', 'k_best', "
-                "'top_k_per_class', 'percentile'. Got 'treshold', did you mean 'threshold'?"
+                "'top_k_per_class', 'percentile', 'flexmatch', 'freematch', 'crest', 'quotas', "
+                "'certified'. Got 'treshold', did you mean 'threshold'?"
             ),
         ),
         (
@@ -323,6 +324,26 @@ def test_options_are_spelled_as_spark_spells_them() -> None:
     table = {"path": "p", "format": "csv", "options": options}
     config = parse_config(minimal(unlabeled=table, id="row_id"))
     assert config.unlabeled.options == {"header": "true", "samplingRatio": "0.5", "sep": ";"}
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"policy": "flexmatch", "threshold": 1.0}, "selection.threshold"),
+        ({"policy": "freematch", "k": 3}, "selection.k"),
+        ({"policy": "crest", "alpha": -1}, "selection.alpha"),
+        ({"policy": "quotas", "by": "prior"}, "selection.by"),
+        ({"policy": "quotas", "min_per_class": 5, "max_per_class": 4}, "selection: min_per_class"),
+        ({"policy": "certified", "precision": 1.0}, "selection.precision"),
+        ({"policy": "certified", "per": "row"}, "selection.per"),
+    ],
+)
+def test_class_rules_and_certificates_check_their_settings(
+    selection: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(selection=selection))
+    assert str(caught.value).startswith(message)
 
 
 def test_percentile_implies_relabel() -> None:

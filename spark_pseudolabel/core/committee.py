@@ -29,7 +29,10 @@ DEFAULT_MEMBERS: tuple[Member, ...] = (
     ("LogisticRegression", {"max_iter": 1000}),
     # Leaves are bounded for the size of what is stored, which grows with the rows otherwise.
     ("ExtraTreesClassifier", {"n_estimators": 100, "max_leaf_nodes": 4096}),
-    ("HistGradientBoostingClassifier", {"early_stopping": False, "min_samples_leaf": 5}),
+    (
+        "HistGradientBoostingClassifier",
+        {"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+    ),
 )
 
 

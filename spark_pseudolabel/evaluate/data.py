@@ -139,9 +139,8 @@ def _letter(directory: Path) -> Loaded:
 
 
 def _covertype(directory: Path) -> Loaded:
-    rows = pd.read_csv(next((directory / "covertype").glob("*.csv.gz")), header=None)
-    if isinstance(rows.iloc[0, -1], str):
-        rows = rows.iloc[1:]
+    file = next((directory / "covertype").glob("*.csv.gz"))
+    rows = pd.read_csv(file, low_memory=False)
     return _numbers(rows.iloc[:, :-1].to_numpy(float)), rows.iloc[:, -1].astype(int)
 
 
