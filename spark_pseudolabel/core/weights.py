@@ -47,7 +47,8 @@ class PseudoWeights:
         """
         weights = self._each(confidence, pool)
         limit = np.inf if self.ratio is None else self.ratio * n_labeled
-        return weights * min(1.0, limit / max(weights.sum(), np.finfo(float).tiny))
+        total = float(weights.sum())
+        return weights * (limit / total) if total > limit else weights
 
     def _each(self, confidence: NDArray[np.float64], pool: Counts) -> NDArray[np.float64]:
         if self.each == "confidence":

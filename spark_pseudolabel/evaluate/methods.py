@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from spark_pseudolabel.core.certify import CalibrationRows
@@ -22,6 +24,7 @@ from spark_pseudolabel.core.committee import (
 )
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
+from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
 from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.representative import Representativeness, representativeness
@@ -170,7 +173,8 @@ def self_training(steps: Ours, threshold: float) -> Matrix:
     It takes no table with text in it, so that the preprocessing stands before the loop.
     """
     task, base = steps.task, steps.learners[steps.picked].estimator
-    columns, estimator = base.steps[0][1], base.steps[-1][1]
+    columns = base.steps[0][1] if isinstance(base, Pipeline) else FunctionTransformer(np.asarray)
+    estimator = final_step(base)
     labeled = columns.fit(task.labeled.X).transform(task.labeled.X)
     X = np.concatenate([labeled, columns.transform(task.pool)])
     y = np.concatenate([task.labeled.codes, np.full(len(task.pool), -1)])
