@@ -88,10 +88,8 @@ def _quotas(wanted: NDArray[np.float64], counts: Counts) -> Decision:
 
 
 def _target(rule: Mapping[str, Any], counts: Counts) -> NDArray[np.float64]:
-    by_class = {
-        "labeled": lambda: np.asarray(rule["labeled"], dtype=float),
-        "uniform": lambda: np.ones(len(counts.n)),
-        "pool": lambda: counts.by_class.astype(float),
-    }[rule["by"]]()
-    target: NDArray[np.float64] = by_class / max(1.0, by_class.sum())
+    if rule["by"] == "uniform":
+        return np.full(len(counts.n), 1 / len(counts.n))
+    by_class = rule["labeled"] if rule["by"] == "labeled" else counts.by_class
+    target: NDArray[np.float64] = np.asarray(by_class, dtype=float) / max(1, sum(by_class))
     return target

@@ -47,7 +47,8 @@ class CrossFit:
     @property
     def held_out(self) -> NDArray[np.bool_]:
         """The rows that have an out-of-fold score."""
-        return self.folds != NEVER_HELD_OUT
+        known: NDArray[np.bool_] = self.folds != NEVER_HELD_OUT
+        return known
 
     def mean_model(self, classes: Sequence[Label]) -> BaseEstimator:
         """Return the mean of the fold models' probabilities as one model."""

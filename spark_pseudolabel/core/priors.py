@@ -22,8 +22,7 @@ _TOLERANCE = 1e-6
 
 def shares(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
     """Return class counts as shares that sum to 1."""
-    counts = np.asarray(counts, dtype=float)
-    part: NDArray[np.float64] = counts / counts.sum()
+    part: NDArray[np.float64] = np.asarray(counts, dtype=np.float64) / float(np.sum(counts))
     return part
 
 
@@ -81,7 +80,7 @@ def estimate_prior(P: NDArray[np.float64], learned: NDArray[np.float64]) -> NDAr
     prior = learned
     for _ in range(_MAX_STEPS):
         weighed = P * (prior / learned)
-        updated = (weighed / weighed.sum(axis=1, keepdims=True)).mean(axis=0)
+        updated: NDArray[np.float64] = (weighed / weighed.sum(axis=1, keepdims=True)).mean(axis=0)
         if np.abs(updated - prior).max() < _TOLERANCE:
             return updated
         prior = updated
