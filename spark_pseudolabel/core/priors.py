@@ -22,7 +22,7 @@ _TOLERANCE = 1e-6
 
 def shares(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
     """Return class counts as shares that sum to 1."""
-    part: NDArray[np.float64] = np.asarray(counts, dtype=np.float64) / float(np.sum(counts))
+    part: NDArray[np.float64] = np.asarray(counts).astype(np.float64) / float(np.sum(counts))
     return part
 
 
@@ -53,7 +53,7 @@ def correct(
     weighed = P * (prior / learned)
     total = weighed.sum(axis=1, keepdims=True)
     corrected = np.where(total > 0, weighed / np.where(total > 0, total, 1.0), P)
-    rounded: NDArray[np.float64] = np.round(corrected, DECIMALS)
+    rounded: NDArray[np.float64] = np.round(corrected, DECIMALS).astype(np.float64)
     return rounded
 
 
