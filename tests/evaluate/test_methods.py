@@ -48,4 +48,4 @@ def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(0 <= value <= 100 for value in found["accuracy"].values())
     assert np.isfinite(list(found["log_loss"].values())).all()
     table = accuracy([{"cell": "wine:30", **json.loads(json.dumps(found))}])
-    assert table.count("\n") == 4 + len(PAIRS)
+    assert table.count("\n") == 5 + len(PAIRS)
