@@ -222,6 +222,54 @@ class Notice(Document):
     """Sentences for people."""
 
 
+class CertifiedClaim(Document):
+    """What is claimed of the rows labeled with some classes."""
+
+    labels: list[Label]
+    """The labels that the claim is about."""
+    cut: float | None
+    """Rows at or above this confidence are published; null claims nothing."""
+    n: Count
+    """Calibration rows at or above the cut; the strictest cut tried where nothing is claimed."""
+    wrong: Count
+    """How many of them are labeled wrong."""
+    p_value: Share
+    """Probability of so few errors if the precision were just below the promised one."""
+    level: Share
+    """What the p-value must not exceed."""
+    bound: Share
+    """Lower bound of the precision at that level."""
+    rows: Count
+    """Published pool rows."""
+    more_labels: Annotated[int, Field(ge=1)] | None
+    """Estimate of the labeled rows still missing; null where none or no number of them is."""
+
+
+class Certificate(Document):
+    """Certified precision of the published labels."""
+
+    claimed: bool
+    """Whether anything is claimed."""
+    precision: Share
+    """Promised share of right labels."""
+    certainty: Share
+    """Probability, over the draw of the labeled rows, that the promise is kept."""
+    per: Literal["all", "class"]
+    """Whether the promise holds over all published rows or in every class."""
+    source: Literal["out_of_fold", "held_out"]
+    """Where the calibration rows' scores come from."""
+    n_calibration: Count
+    """Rows with true labels."""
+    n_pool: Count
+    """Valid pool rows."""
+    coverage: Share
+    """Share of the valid pool rows that is published."""
+    claims: list[CertifiedClaim]
+    """One for all labels, or one for each."""
+    refused: str | None
+    """Why nothing may be claimed whatever the numbers say; null otherwise."""
+
+
 class Report(Document):
     """Everything a finished run has to say: ``report.json``."""
 
@@ -245,7 +293,7 @@ class Report(Document):
     """The model in ``model/``."""
     rows: Rows
     """Where the rows went."""
-    certificate: None = None
+    certificate: Certificate | None = None
     """Certified precision of the labels; null: none is claimed."""
     warnings: list[Notice] = []
     """What deserves a look."""
