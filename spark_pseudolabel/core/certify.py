@@ -208,7 +208,7 @@ def certify(
         The scored pool, counted by predicted class and confidence bin.
     rows
         Used once: a second certificate on the same rows, after a model has learned from labels
-        that the first one let through, does not hold (2.5 % of broken promises become 19 %).
+        that the first one let through, does not hold.
     source
         Where the scores of `rows` come from.
     refused

@@ -1,7 +1,6 @@
 """Selection rules that treat classes differently, each from one histogram of the pool.
 
-Their thresholds follow from counts alone, so that they do not depend on the order of rows. Most of
-them hurt more often than they help on tables (docs/quality.md); they are here to be compared.
+Their thresholds follow from counts alone, so that they do not depend on the order of rows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Class priors: correct scores where the pool's classes are known to be distributed otherwise.
 
-Off unless declared. Estimated without need it cost up to 12 points; given, it was the largest
-single gain of all where labels had been drawn per class.
+Off unless declared: an estimate that was not needed does harm, and no test on few labels tells
+the two cases apart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.core.kernel import DECIMALS
 
 MIN_ROWS_PER_CLASS = 50
-"""With fewer labeled rows per class the estimate harmed as often as it helped."""
+"""With fewer labeled rows per class the estimate may do more harm than good."""
 
 _MAX_STEPS = 1000
 _TOLERANCE = 1e-6

@@ -35,7 +35,7 @@ from spark_pseudolabel.evaluate.task import Task
 Matrix = NDArray[np.float64]
 STUDENT = ("HistGradientBoostingClassifier", DEFAULT_MEMBERS[2][1])
 STUDENT_ROWS = 1500
-"""Pool rows that a student learns from: more of them help at most half a point."""
+"""Pool rows that a student learns from."""
 
 GATE_ROWS = 1000
 

@@ -15,6 +15,8 @@ from spark_pseudolabel.core.certify import (
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts, bin_of
+from spark_pseudolabel.report.document import Certificate as CertificateDocument
+from spark_pseudolabel.report.document import document
 from tests.core.candidates import Rows
 
 RULE = {"policy": "certified"}
@@ -178,6 +180,16 @@ def test_certificate_is_plain_json() -> None:
     data = json.loads(json.dumps(found.to_dict()))
     assert data["claims"][1]["codes"] == [1]
     assert data["precision"] == 0.95
+
+
+@pytest.mark.parametrize("per", ["all", "class"])
+def test_certificate_fits_the_schema_of_the_report(per: str) -> None:
+    pool, rows = calibrated(500, 0)
+    data = certify(Promise(per=per), pool.counts(), rows).to_dict()  # type: ignore[arg-type]
+    claims = [claim | {"labels": claim["codes"]} for claim in data["claims"]]
+    for claim in claims:
+        del claim["codes"]
+    assert document(CertificateDocument, data | {"claims": claims})["per"] == per
 
 
 def test_calibration_rows_take_the_first_of_equal_classes() -> None:
