@@ -357,8 +357,7 @@ def _start_rows(n_rows: int, error: float, level: float) -> float:
     """Return how many calibration rows the strictest cut is expected to have.
 
     Enough that one error does not end the sequence; more, where there are the rows, because the
-    most confident rows hold a few errors of any model: a share of 1/3 instead of 1/5 claimed
-    something in 49 instead of 42 of 60 draws of 500 labels (docs/quality.md).
+    most confident rows hold a few errors of any model (measured in docs/quality.md).
     """
     fewest = _START_SLACK * rows_needed(error, level, wrong=1)
     most = rows_needed(error, level, wrong=5)
