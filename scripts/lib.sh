@@ -48,7 +48,7 @@ ensure_venv() {
     say "Installing the pinned dependencies into $(basename "$venv") (once; a minute or two) ..."
     # pyspark comes as an sdist. Built in isolation, pip would fetch an unpinned setuptools.
     # pip and not uv: 35 s slower, but it alone follows the machine's pip configuration.
-    # Compiling everything costs 25 s; Python compiles what it imports anyway.
+    # Compiling everything costs 25 s; Python compiles what it imports anyway (see below).
     install "$venv" --require-hashes --no-deps -r "$build"
     install "$venv" --require-hashes --no-deps --no-build-isolation -r "$lock"
     echo "$pins" >"$venv/.pins"
@@ -176,6 +176,10 @@ export_spark_settings() {
   local venv=$1
   # Another Spark's settings would be taken over by the pinned one.
   unset SPARK_HOME SPARK_CONF_DIR PYSPARK_SUBMIT_ARGS PYSPARK_DRIVER_PYTHON PYTHONPATH PYTHONHOME
+  # Where it is set (many container images do), every worker would compile scikit-learn anew: 5 s.
+  unset PYTHONDONTWRITEBYTECODE
+  # Runs of seconds end before the JVM's second compiler has paid for itself.
+  export JDK_JAVA_OPTIONS=${JDK_JAVA_OPTIONS:--XX:TieredStopAtLevel=1 -XX:+UseSerialGC}
   # Executors use whatever python3 is on the PATH unless told.
   export PYSPARK_PYTHON=$venv/bin/python
   # A container's own host name often does not resolve; everything here is on one machine.

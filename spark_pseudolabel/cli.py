@@ -8,10 +8,12 @@ to import are imported by the command that needs them.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +28,14 @@ import typer
 from spark_pseudolabel import signals
 from spark_pseudolabel.errors import ConfigError, PseudoLabelError
 from spark_pseudolabel.progress import Events, choose_events, encodable
+from spark_pseudolabel.redaction import redacted_text
 from spark_pseudolabel.version import VERSION
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from spark_pseudolabel.config import Config, SparkSettings
+    from spark_pseudolabel.store.files import Files
 
 PROGRAM = "spark-pseudolabel"
 
@@ -200,6 +204,26 @@ def verify(
 
 
 @app.command()
+def gc(
+    out: Out,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete it; without this, only list it.")
+    ] = False,
+    older_than: Annotated[
+        str,
+        typer.Option("--older-than", metavar="AGE", help="Leave younger files: 7d, 12h, 30m, 0s."),
+    ] = "7d",
+    output_format: Format = OutputFormat.TEXT,
+    result: ResultFile = None,
+    debug: Debug = False,
+    quiet: Quiet = False,
+) -> Task:
+    """List, or delete, what crashes left in an output; never a file that a manifest names."""
+    work = partial(_gc, out, delete, older_than)
+    return Task(work, Face(output_format, result, debug, quiet))
+
+
+@app.command()
 def report(
     out: Out,
     html: Annotated[
@@ -343,13 +367,30 @@ def _run(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) 
 
 def _run_config(config: Config, face: Face) -> tuple[dict[str, Any], bool]:
     """Run a configuration; return its report and whether nothing was left to do."""
-    from spark_pseudolabel import job
+    from spark_pseudolabel.done import report_if_finished
 
+    report = report_if_finished(config)
+    if report is not None:
+        return report, True
     with _events(face) as events, _resumable(config.output.path):
         events.event("starting")
+        # Importing takes as long as a JVM does to start.
+        _import_aside("spark_pseudolabel.job", "spark_pseudolabel.report.figures")
         with _spark(config.spark) as spark:
+            from spark_pseudolabel import job
+
             result = job.run(spark, config, events=events)
     return result.report, result.already_done
+
+
+def _import_aside(*modules: str) -> None:
+    threading.Thread(target=lambda: [*map(_try_import, modules)], daemon=True).start()
+
+
+def _try_import(module: str) -> None:
+    # What is wrong with a module is told where it is used.
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)
 
 
 def _status(out: str, face: Face) -> Answer:
@@ -373,6 +414,40 @@ def _verify(out: str, deep: bool, face: Face) -> Answer:
             f"{out} does not verify: {n} problem{'' if n == 1 else 's'} found.", where=out
         )
     return Answer(document, render_verify(document), error)
+
+
+def _gc(out: str, delete: bool, older_than: str, face: Face) -> Answer:
+    older_than_s = _age(older_than)
+    from spark_pseudolabel import inspect
+    from spark_pseudolabel.report.text import render_gc
+
+    with _opened_to_delete(out) if delete else contextlib.nullcontext() as opened:
+        document = inspect.gc(out, delete=delete, older_than_s=older_than_s, opened=opened)
+    return Answer(document, render_gc(document))
+
+
+def _age(text: str) -> float:
+    """Return the seconds of an age such as 7d."""
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([dhms])", text)
+    if match is None:
+        raise _usage(f"--older-than must be a number and one of d, h, m, s. Got {text!r}.")
+    return float(match[1]) * units[match[2]]
+
+
+@contextlib.contextmanager
+def _opened_to_delete(out: str) -> Iterator[tuple[Files, str]]:
+    """Open an output for deleting; only Spark's file systems can where it is not local."""
+    from spark_pseudolabel.store.files import open_files, scheme_of
+
+    if scheme_of(out) in ("", "file"):
+        yield open_files(out)
+        return
+    from spark_pseudolabel.config import SparkSettings
+    from spark_pseudolabel.spark.hadoop_files import files_for
+
+    with _spark(SparkSettings()) as spark:
+        yield files_for(spark, out)
 
 
 def _report(out: str, html: str | None, face: Face) -> Answer:
@@ -482,7 +557,7 @@ def _give(answer: Answer, face: Face) -> None:
 def _fail(error: BaseException, face: Face) -> int:
     """Tell an error and return its exit code."""
     if face.debug:
-        traceback.print_exception(error)
+        sys.stderr.write(redacted_text("".join(traceback.format_exception(error))))
     ours = _as_ours(error)
     document = {"error": ours.to_dict()}
     with contextlib.suppress(OSError, PseudoLabelError):

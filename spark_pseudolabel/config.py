@@ -6,7 +6,6 @@ looked up when a configuration names one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,16 +29,11 @@ from spark_pseudolabel.config_problems import (
     unknown_key,
 )
 from spark_pseudolabel.errors import ConfigError, Problem
-
-# Keys whose values are never written down nor shown; also Spark's pattern for its own settings,
-# whose default leaves out the account keys of object stores.
-SECRET = re.compile(
-    "(?i)secret|password|passwd|token|credential|access[._]?key|account[._]?key|private[._]?key"
-    "|api[._]?key|[._]sas[._]"
-)
+from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
 
 __all__ = [
     "EXAMPLE",
+    "SECRET",
     "Certified",
     "Config",
     "Crest",
@@ -443,10 +437,10 @@ def public(config: Config) -> dict[str, Any]:
     for section in document.values():
         if isinstance(section, dict) and section.get("options"):
             section["options"] = {
-                key: "(secret)" if SECRET.search(key) else value
+                key: HIDDEN if SECRET.search(key) else value
                 for key, value in section["options"].items()
             }
-    return document
+    return {key: redacted(section) for key, section in document.items()}
 
 
 def config_schema() -> dict[str, Any]:

@@ -121,6 +121,9 @@ def read_overrides(source: Source, overrides: Sequence[str]) -> tuple[Source, li
     return replace(source, data=data, overridden=overridden), problems
 
 
+_MAX_NODES = 100_000
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does (PyYAML: text)."""
 
@@ -152,6 +155,7 @@ def _load(text: str, file: str) -> tuple[Any, Any]:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
+            _require_small(node, file)
             return node, None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -163,6 +167,21 @@ def _load(text: str, file: str) -> tuple[Any, Any]:
     except ValueError as error:  # a value that is none, such as the date 2024-13-01
         problem = Problem("", f"is not YAML: {error}.", file, 1)
         raise ConfigError([problem], code="bad_yaml") from None
+
+
+def _require_small(node: yaml.Node | None, file: str) -> None:
+    """Refuse what aliases blow up: a few lines may stand for billions of values, or for no end."""
+    waiting, seen = [node], 0
+    while waiting:
+        found = waiting.pop()
+        seen += 1
+        if seen > _MAX_NODES:
+            message = f"must hold at most {_MAX_NODES:,} values, aliases counted where they stand."
+            raise ConfigError([Problem("", message, file, 1)], code="bad_yaml")
+        if isinstance(found, yaml.MappingNode):
+            waiting += [node for pair in found.value for node in pair]
+        elif isinstance(found, yaml.SequenceNode):
+            waiting += found.value
 
 
 def _not_yaml(file: str, error: yaml.YAMLError) -> Problem:

@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from spark_pseudolabel.redaction import redacted, redacted_text
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -58,10 +60,10 @@ class PseudoLabelError(Exception):
     default_code: ClassVar[str] = "failed"
 
     def __init__(self, message: str, *, code: str | None = None, where: str | None = None):
-        super().__init__(message)
-        self.message = message
+        self.message = redacted_text(message)
+        super().__init__(self.message)
         self.code = code or self.default_code
-        self.where = where
+        self.where = redacted(where)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``error`` object of a command's JSON document."""
@@ -91,7 +93,7 @@ class ConfigError(PseudoLabelError):
 
     def to_dict(self) -> dict[str, Any]:
         listed = [
-            {"key": p.key, "message": p.message, "file": p.file, "line": p.line}
+            {"key": p.key, "message": redacted_text(p.message), "file": p.file, "line": p.line}
             for p in self.problems
         ]
         return super().to_dict() | {"problems": listed}

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import CODE, LABELED
 from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.layout import run_dir
+from spark_pseudolabel.store.layout import given_file
+from spark_pseudolabel.store.manifest import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +32,27 @@ def keep_given(
         for rows, role in ((labeled, LABELED), (validation, VALIDATION))
     ]
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(parts), sink)
+    pq.write_table(pa.concat_tables(parts), sink, write_page_checksum=True)
     store.files.put_if_absent(_file(store), sink.getvalue())
 
 
 def read_given(store: RoundStore) -> pa.Table | None:
-    """Return what :func:`keep_given` stored; None where a start was cut off before it."""
+    """Return what :func:`keep_given` stored; None where a start was cut off before it.
+
+    Raises
+    ------
+    StoredStateError
+        If it is damaged.
+    """
     try:
-        return pq.read_table(io.BytesIO(store.files.read(_file(store))))
+        data = store.files.read(_file(store))
     except FileNotFoundError:
         return None
+    try:
+        return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(_file(store), f"is not a whole Parquet file: {error}") from error
 
 
 def _file(store: RoundStore) -> str:
-    return join(store.root, f"{run_dir(store.run_id)}/given.parquet")
+    return join(store.root, given_file(store.run_id))

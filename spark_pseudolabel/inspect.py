@@ -1,4 +1,4 @@
-"""The truth about an output, read from its manifests: no session, no JVM."""
+"""The truth about an output, read from its manifests: no session, no JVM of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.given import ROLE, read_given
 from spark_pseudolabel.report.document import (
     ExplainDocument,
+    GcDocument,
     StatusDocument,
     VerifyDocument,
     document,
     label_key,
 )
-from spark_pseudolabel.store.files import join, open_files
+from spark_pseudolabel.store.files import Files, join, open_files
+from spark_pseudolabel.store.gc import OLDER_THAN_S, collect
 from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.lease import read_lease
 from spark_pseudolabel.store.manifest import RoundManifest
@@ -75,6 +77,47 @@ def verify(out: str, deep: bool = False) -> dict[str, Any]:
         "problems": result.problems,
     }
     return document(VerifyDocument, found)
+
+
+def gc(
+    out: str,
+    *,
+    delete: bool = False,
+    older_than_s: float = OLDER_THAN_S,
+    opened: tuple[Files, str] | None = None,
+) -> dict[str, Any]:
+    """Return the document of ``gc``: what crashes left behind, deleted if asked to.
+
+    Parameters
+    ----------
+    out
+        The output.
+    delete
+        False for a dry run.
+    older_than_s
+        Leave alone what was changed in the last so many seconds.
+    opened
+        File system and full path of the output where the caller knows better than `open_files`,
+        which cannot delete from an object store.
+    """
+    files, root = opened or open_files(out)
+    found = collect(files, root, delete=delete, older_than_s=older_than_s)
+    items = [
+        {"path": item.path, "kind": item.kind, "files": item.files, "bytes": item.bytes}
+        for item in found.items
+    ]
+    return document(
+        GcDocument,
+        {
+            "output": out,
+            "deleted": delete,
+            "older_than_s": older_than_s,
+            "items": items,
+            "files": sum(item.files for item in found.items),
+            "bytes": sum(item.bytes for item in found.items),
+            "too_young": found.too_young,
+        },
+    )
 
 
 def report(out: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from spark_pseudolabel.redaction import redacted_text
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -231,7 +233,7 @@ def sentence(name: str, fields: Mapping[str, Any]) -> str:
     """Tell an event in one printable line."""
     tell = _SENTENCES.get(name)
     text = tell(fields) if tell else " ".join([name, *(f"{k}={v}" for k, v in fields.items())])
-    return printable(text)
+    return printable(redacted_text(text))
 
 
 def printable(text: str) -> str:
@@ -283,7 +285,8 @@ def _inputs(fields: Mapping[str, Any]) -> str:
     n_classes = classes if isinstance(classes, int) else len(classes or ())
     kinds = ("labeled", "validation", "pool")
     counts = [f"{kind} {fields[kind]:,}" for kind in kinds if fields.get(kind) is not None]
-    return f"rows: {', '.join(counts)}; {n_classes} classes"
+    read_by = f"; the pool is read {fields['read_by']}" if fields.get("read_by") else ""
+    return f"rows: {', '.join(counts)}; {n_classes} classes{read_by}"
 
 
 def _model(fields: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Workers run whatever `python3` is first on the PATH unless told otherwise. Set here and not in
 # the fixture, so that sessions which a test starts by itself or in a subprocess have it too.
 os.environ["PYSPARK_PYTHON"] = sys.executable
+# Every JVM that a test starts lives for seconds: the second compiler would not pay for itself.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that: tests
 # that interrupt a run would wait forever when CI runs them so.
 signal.signal(signal.SIGINT, signal.default_int_handler)

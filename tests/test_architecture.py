@@ -20,11 +20,12 @@ ROWS: list[set[str]] = [
     {"cli"},
     {"api"},
     {"job", "inspect"},
-    {"given", "progress"},
+    {"done", "given", "progress"},
     {"spark", "store", "report", "evaluate"},
     {"core"},
     {"config"},
     {"columns", "errors", "version"},
+    {"redaction"},
 ]
 # Modules that are pages of a larger one.
 PAGES = {

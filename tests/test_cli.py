@@ -28,6 +28,7 @@ COMMANDS = {
     "run": ["CONF"],
     "status": ["OUT"],
     "verify": ["OUT"],
+    "gc": ["OUT"],
     "report": ["OUT"],
     "explain": ["OUT", "--id", "1"],
     "label": ["OUT", "--input", "a", "--output", "b"],

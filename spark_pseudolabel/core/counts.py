@@ -35,6 +35,18 @@ class Counts:
             n[code, bin_] += count
         return cls(n)
 
+    @classmethod
+    def of(
+        cls, n_classes: int, codes: NDArray[np.int32], confidence: NDArray[np.float64]
+    ) -> Counts:
+        """Count rows, of which those with a negative code are invalid and left out."""
+        valid = codes >= 0
+        cells = codes[valid].astype(np.int64) * BINS + bin_of(confidence[valid])
+        return cls(np.bincount(cells, minlength=n_classes * BINS).reshape(n_classes, BINS))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.n + other.n)
+
     @property
     def total(self) -> int:
         """Number of valid candidates."""

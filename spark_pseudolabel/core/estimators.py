@@ -151,6 +151,11 @@ def _import_allowed(name: str, allow_import: Sequence[str]) -> bool:
     return any(name.startswith(f"{package}.") for package in packages)
 
 
+def module_of(name: str) -> str:
+    """Return the module in which an estimator is."""
+    return (REGISTRY[name].path if name in REGISTRY else name).rpartition(".")[0]
+
+
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, REGISTRY, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -161,7 +166,7 @@ def _unknown(name: str) -> str:
 
 def _class_of(name: str) -> type[BaseEstimator]:
     path = REGISTRY[name].path if name in REGISTRY else name
-    module, _, attribute = path.rpartition(".")
+    module, attribute = module_of(name), path.rpartition(".")[2]
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except AttributeError as error:
@@ -181,7 +186,8 @@ def _check_params(
             hint = f" Did you mean {near[0]!r}?" if near else ""
             return f"{name} has no parameter {key!r}.{hint}"
     estimator = build_estimator(name, params, random_state=0)
-    if hasattr(estimator, "_validate_params"):
+    # XGBoost and LightGBM inherit scikit-learn's check without declaring what it checks against.
+    if hasattr(estimator, "_parameter_constraints"):
         try:
             estimator._validate_params()
         except ValueError as error:

@@ -112,8 +112,7 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
         ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string, null where
         valid) and, if asked for, ``spl_probabilities`` (list of float64).
     """
-    rows, reasons = _without_odd_vectors(batch, scorer.features)
-    scores = score(rows, scorer, reasons)
+    scores = score_any(batch, scorer)
     invalid = scores.code < 0
     columns = {key: batch.column(key) for key in scorer.keys}
     columns[CODE] = pa.array(scores.code, mask=invalid)
@@ -122,6 +121,12 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     if scorer.probabilities:
         columns[CLASS_SCORES] = _lists(scores.probabilities, invalid)
     return pa.RecordBatch.from_pydict(columns)
+
+
+def score_any(batch: pa.RecordBatch, scorer: Scorer) -> Scores:
+    """Score rows as they come: one with a vector of the wrong length is invalid, no error."""
+    rows, reasons = _without_odd_vectors(batch, scorer.features)
+    return score(rows, scorer, reasons)
 
 
 def score(

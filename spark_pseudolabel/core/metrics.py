@@ -56,11 +56,26 @@ def metrics_of(
     n_classes
         Number of classes of the model.
     """
+    return metrics_of_table(*confusion(codes, predicted, p_true, n_classes))
+
+
+def confusion(
+    codes: NDArray[np.int32],
+    predicted: NDArray[np.int32],
+    p_true: NDArray[np.float64],
+    n_classes: int,
+) -> tuple[NDArray[np.int64], float]:
+    """Return the confusion table and the total log loss; parameters as :func:`metrics_of`."""
     # One further index, K, holds what the model does not know.
     table = np.zeros((n_classes + 1, n_classes + 1), dtype=np.int64)
     np.add.at(table, (codes, predicted), 1)
-    loss = -np.log(np.maximum(p_true, LOG_LOSS_FLOOR))
-    return metrics_of_table(table, float(loss.sum()))
+    return table, float(-np.log(np.maximum(p_true, LOG_LOSS_FLOOR)).sum())
+
+
+def p_of_true(codes: NDArray[np.int32], P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probability given to each row's true class; 0 where it is unknown or unscored."""
+    p_true = np.where(codes >= 0, P[np.arange(len(codes)), np.maximum(codes, 0)], 0.0)
+    return np.nan_to_num(p_true)
 
 
 def metrics_of_table(table: NDArray[np.int64], total_log_loss: float) -> Metrics:

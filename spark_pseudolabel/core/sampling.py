@@ -7,6 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_SLACK = 1.2
+_SPARE_ROWS = 1000
+_HASHES = 2**64
+
 
 def quotas(counts: Sequence[int], limit: int) -> list[int]:
     """Share a number of rows between classes in proportion to their size.
@@ -61,6 +65,45 @@ def hash_limits(
         are left out together rather than exceed the quota.
     """
     return [_limit(np.sort(hashes[codes == code]), share) for code, share in enumerate(shares)]
+
+
+def within(
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], limits: Sequence[int | None] | None
+) -> NDArray[np.bool_]:
+    """Tell which rows lie within the hash limits of their class; all of them without limits.
+
+    Examples
+    --------
+    >>> within(np.array([0, 0, 1]), np.array([-5, 7, -9]), [3, None]).tolist()
+    [True, False, False]
+    """
+    if limits is None:
+        return np.ones(len(codes), dtype=bool)
+    used = np.array([limit is not None for limit in limits])
+    highest = np.array([limit if limit is not None else 0 for limit in limits], dtype=np.int64)
+    mask: NDArray[np.bool_] = used[codes] & (hashes <= highest[codes])
+    return mask
+
+
+def low_limits(counts: Sequence[int], limit: int) -> list[int | None]:
+    """Return hashes, per class, below which surely and not much more than its quota of rows lie.
+
+    Parameters
+    ----------
+    counts
+        Rows per class, whose hashes are even.
+    limit
+        Rows to take in all.
+    """
+    shares = quotas(counts, limit)
+    return [_low_limit(share, n) for share, n in zip(shares, counts, strict=True)]
+
+
+def _low_limit(share: int, n: int) -> int | None:
+    if share == 0:
+        return None
+    expected = min(1.0, (_SLACK * share + _SPARE_ROWS) / n)
+    return min(int(-(_HASHES // 2) + expected * _HASHES), _HASHES // 2 - 1)
 
 
 def _limit(sorted_hashes: NDArray[np.int64], share: int) -> int | None:

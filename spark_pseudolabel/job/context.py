@@ -7,21 +7,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.rounds import Limits, ModelFacts, RoundFacts
+from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.training import Weighting
+from spark_pseudolabel.done import limits_of
 from spark_pseudolabel.progress import Events
+from spark_pseudolabel.spark.direct.pool import DirectPool
+from spark_pseudolabel.spark.frame_pool import FramePool
 from spark_pseudolabel.spark.inputs import Inputs
-from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
+from spark_pseudolabel.spark.pool import Pool
+from spark_pseudolabel.spark.stored_rows import StoredRows
+from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
 
@@ -63,12 +65,7 @@ class Run:
     @cached_property
     def limits(self) -> Limits:
         """How the configuration bounds the loop."""
-        return Limits(
-            max_rounds=self.config.rounds.max,
-            pool=self.inputs.pool_rows,
-            keep_best=self.config.selection.policy == "percentile",
-            like_sklearn=self.like_sklearn,
-        )
+        return limits_of(self.config, self.inputs.pool_rows)
 
     @cached_property
     def weighting(self) -> Weighting:
@@ -128,57 +125,37 @@ class Run:
 
     # --- what is committed
 
-    def model_facts(self) -> list[ModelFacts]:
-        """Return what the loop needs to know of the committed models."""
-        return [
-            ModelFacts(
-                manifest.number,
-                accuracy=(manifest.validation or {}).get("accuracy"),
-                log_loss=(manifest.validation or {}).get("log_loss"),
-                dropped=bool((manifest.training["against_best"] or {}).get("dropped")),
-            )
-            for manifest in self.store.models
-        ]
-
-    def round_facts(self) -> list[RoundFacts]:
-        """Return what the loop needs to know of the committed rounds."""
-        return [
-            RoundFacts(
-                manifest.number,
-                accepted=manifest.counts["accepted"],
-                rejected=manifest.counts["rejected"],
-                changed=manifest.counts["changed"],
-            )
-            for manifest in self.store.rounds
-        ]
-
     def published_rounds(self, best_round: int) -> tuple[RoundManifest, ...]:
         """Return the rounds whose labels stand: all up to the best, or, with relabel, it alone."""
         used = self.store.rounds[:best_round]
         return used[-1:] if self.relabel else used
 
-    def accepted(self, rounds: Sequence[RoundManifest]) -> DataFrame:
-        """Return the accepted rows of committed rounds."""
-        entries = [entry for manifest in rounds for entry in manifest.accepted]
-        return self._stored(entries, T.StructField(HASH, T.LongType()))
+    @cached_property
+    def stored(self) -> StoredRows:
+        """What rounds have written, as DataFrames."""
+        keys = T.StructType([self.inputs.pool.schema[key] for key in self.inputs.keys])
+        return StoredRows(self.spark, self.store.root, keys, self.keeps_probabilities)
 
-    def scored(self, rounds: Sequence[RoundManifest]) -> DataFrame:
-        """Return the scored rows of committed rounds."""
-        entries = [entry for manifest in rounds for entry in manifest.scored]
-        return self._stored(entries, T.StructField(INVALID, T.StringType()))
-
-    def invalid(self, rounds: Sequence[RoundManifest]) -> DataFrame:
-        """Return the rows of committed rounds that could not be scored."""
-        return self.scored(rounds).filter(F.col(CODE).isNull())
-
-    def _stored(self, entries: Sequence[FileEntry], column: T.StructField) -> DataFrame:
-        """Read exactly the files that manifests name; with a schema Spark opens none to plan."""
-        schema = T.StructType([self.inputs.pool.schema[key] for key in self.inputs.keys])
-        schema = schema.add(CODE, T.IntegerType()).add(SCORE, T.DoubleType())
-        schema = schema.add(IN_ROUND, T.IntegerType()).add(column)
-        if self.keeps_probabilities:
-            schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
-        if not entries:
-            return self.spark.createDataFrame([], schema)
-        paths = [join(self.store.root, entry.path) for entry in entries]
-        return self.spark.read.schema(schema).parquet(*paths)
+    @cached_property
+    def pool(self) -> Pool:
+        """The unlabeled rows, carried by what is fastest for them."""
+        inputs, n_classes = self.inputs, len(self.inputs.classes)
+        if inputs.scan is None:
+            return FramePool(
+                spark=self.spark,
+                rows=inputs.pool,
+                n_rows=inputs.pool_rows,
+                keys=inputs.keys,
+                stored=self.stored,
+                n_classes=n_classes,
+                random_state=self.config.random_state,
+            )
+        return DirectPool(
+            spark=self.spark,
+            source=inputs.scan.source,
+            parts=inputs.scan.parts,
+            root=self.store.root,
+            n_classes=n_classes,
+            random_state=self.config.random_state,
+            probabilities=self.keeps_probabilities,
+        )

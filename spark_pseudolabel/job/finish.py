@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.done import is_committed
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.summary import make_report
-from spark_pseudolabel.job.views import build_views, views_are_current
+from spark_pseudolabel.job.views import build_views
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON
@@ -17,12 +18,12 @@ from spark_pseudolabel.store.store import RoundStore
 
 def is_finished(run: Run, end: Finish) -> bool:
     """Whether this end is committed and all that people read is in place."""
-    return _is_committed(run, end) and views_are_current(run.store)
+    return is_committed(run.store, end) and run.store.views_are_current()
 
 
 def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
     """Commit the end, build the results, return the report; harmless to repeat."""
-    if not _is_committed(run, end):
+    if not is_committed(run.store, end):
         with run.events.stage(end.n_iter, "report"), described(run.spark, "report"):
             report = make_report(run, end, elapsed_s)
         run.store.commit_final(
@@ -41,11 +42,6 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
     _write_reports(run.store, final.report)
     run.events.event("done", out=run.config.output.path)
     return dict(final.report)
-
-
-def _is_committed(run: Run, end: Finish) -> bool:
-    final = run.store.final
-    return final is not None and (final.number, final.best_round) == (end.n_iter, end.best_round)
 
 
 def _write_reports(store: RoundStore, report: dict[str, Any]) -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.core.estimators import weights_supported
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import compare
 from spark_pseudolabel.core.kernel import Scores, score
-from spark_pseudolabel.core.metrics import Metrics, metrics_of
+from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
+from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
 from spark_pseudolabel.core.training import TrainingRows, training_rows
+from spark_pseudolabel.done import model_facts
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.spark.progress import described
-from spark_pseudolabel.spark.training_frame import fetch_rows, sample_limits, within
 from spark_pseudolabel.store.artifact import check_storable
 from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import Attempt
 
 Limits = list[int | None] | None
@@ -89,7 +93,7 @@ def _repeat(run: Run, number: int) -> dict[str, Any]:
 
 
 def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
-    hash_limits, rows = _training_rows(run)
+    limits, rows = _training_rows(run)
     failpoint("train.collected")
     learner = run.learner(number)
     previous = run.model(number - 1) if number > 1 and learner.warm else None
@@ -113,7 +117,7 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         "training": {
             "rows": run.inputs.labeled.num_rows + rows.n_pseudo,
             "rows_pseudo": rows.n_pseudo,
-            "hash_limits": hash_limits,
+            "hash_limits": limits,
             "sha256": rows.sha256(),
             "against_best": against_best,
         },
@@ -123,32 +127,46 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
 
 def _training_rows(run: Run) -> tuple[Limits, TrainingRows]:
     """Collect the training frame; also return up to which hash accepted rows are in it."""
-    inputs, max_rows = run.inputs, run.config.training.max_rows
+    inputs = run.inputs
     rounds = run.published_rounds(len(run.store.rounds))
-    hash_limits: Limits = None
-    pseudo = None
-    if rounds:
-        accepted = run.accepted(rounds)
-        by_code = np.sum([r.counts["accepted_by_code"] for r in rounds], axis=0).tolist()
-        room = None if max_rows is None else max(0, max_rows - inputs.labeled.num_rows)
-        hash_limits = sample_limits(accepted, by_code, room)
-        wanted = accepted.filter(within(hash_limits)).drop(HASH)
-        n_wanted = sum(by_code) if room is None else min(room, sum(by_code))
-        pseudo = fetch_rows(inputs.pool, wanted, n_wanted, inputs.keys)
+    limits, pseudo = _pseudo_rows(run, rounds) if rounds else (None, None)
     rows = training_rows(inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting)
-    return hash_limits, rows
+    return limits, rows
+
+
+def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.Table | None]:
+    """Fetch the accepted rows that the next model sees: those with the lowest hash, by class."""
+    by_code = np.sum([r.counts["accepted_by_code"] for r in rounds], axis=0).tolist()
+    max_rows = run.config.training.max_rows
+    room = None if max_rows is None else max(0, max_rows - run.inputs.labeled.num_rows)
+    if room is None or sum(by_code) <= room:
+        return None, run.pool.fetch(rounds, None)
+    shares = quotas(by_code, room)
+    rows = run.pool.fetch(rounds, low_limits(by_code, room))
+    if rows is None or any(
+        have < share for have, share in zip(_n_by_code(rows, len(shares)), shares, strict=True)
+    ):
+        # Hashes are even, so the slack makes this rare; when it happens, look at all rows.
+        rows = run.pool.fetch(rounds, None)
+    assert rows is not None
+    limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
+    return limits, run.pool.fetch(rounds, limits)
+
+
+def _n_by_code(rows: pa.Table, n_classes: int) -> list[int]:
+    n: list[int] = np.bincount(rows.column(CODE).to_numpy(), minlength=n_classes).tolist()
+    return n
 
 
 def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:
     """Measure a new model on the validation rows, and against the best one before it."""
     codes = run.inputs.validation.column(CODE).to_numpy()
     scores = _validation_scores(run, number)
-    position = np.maximum(codes, 0)
-    p_true = np.where(codes >= 0, scores.probabilities[np.arange(len(codes)), position], 0.0)
-    metrics = metrics_of(codes, scores.code, np.nan_to_num(p_true), len(run.inputs.classes))
+    p_true = p_of_true(codes, scores.probabilities)
+    metrics = metrics_of(codes, scores.code, p_true, len(run.inputs.classes))
     if number == 1 or metrics.n == 0:
         return metrics, None
-    best = best_model(run.model_facts()).number
+    best = best_model(model_facts(run.store)).number
     best_right = _validation_scores(run, best).code == codes
     return metrics, compare(best, best_right, scores.code == codes).to_dict()
 

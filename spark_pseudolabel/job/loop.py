@@ -11,7 +11,9 @@ from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.core.estimators import module_of
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
+from spark_pseudolabel.done import model_facts, round_facts
 from spark_pseudolabel.given import keep_given
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.finish import finish, is_finished
@@ -19,9 +21,11 @@ from spark_pseudolabel.job.fit import check_learners, fit_model
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, read_inputs
+from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
+from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.identity import require_place
+from spark_pseudolabel.store.layout import LEASE_FILE
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
@@ -87,7 +91,13 @@ def run(
     _announce(spark, events)
     with hold(files, root, owner=spark.sparkContext.applicationId):
         with events.stage(0, "read inputs"):
-            inputs = read_inputs(spark, config, frames)
+            inputs = read_inputs(
+                spark,
+                config,
+                frames,
+                witness=join(root, LEASE_FILE),
+                modules=_modules_of_workers(config, estimator),
+            )
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
@@ -96,12 +106,19 @@ def run(
         return _to_the_end(job)
 
 
+def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list[str]:
+    student = config.model.student
+    names = [config.model.estimator, *([student.estimator] if student else [])]
+    found = [type(estimator).__module__] if estimator is not None else map(module_of, names)
+    return ["spark_pseudolabel.spark.direct.tasks", "sklearn.compose", *found]
+
+
 def _to_the_end(run: Run) -> Result:
     started = time.monotonic()
     resumed, committed = bool(run.store.models), len(run.store.rounds)
     _tell_where_it_stands(run, committed, resumed)
     while True:
-        match next_step(run.model_facts(), run.round_facts(), run.limits):
+        match next_step(model_facts(run.store), round_facts(run.store), run.limits):
             case FitModel(number):
                 fit_model(run, number)
             case ScoreRound(number):
@@ -120,9 +137,17 @@ def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
         validation=inputs.validation.num_rows,
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
+        read_by=_read_by(inputs),
     )
     if resumed and run.store.final is None:
         run.events.event("resume", round=committed + 1, committed=committed)
+
+
+def _read_by(inputs: Inputs) -> str:
+    if inputs.scan is None:
+        return f"through Spark, since {inputs.no_scan}"
+    n_parts = len(inputs.scan.parts)
+    return f"by the workers themselves, in {n_parts:,} part{'' if n_parts == 1 else 's'}"
 
 
 def _announce(spark: SparkSession, events: Events) -> None:

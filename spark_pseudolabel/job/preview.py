@@ -51,7 +51,9 @@ def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> d
             "model": _model(config, inputs),
             "selection": config.selection.model_dump(mode="json"),
             "rounds": config.rounds.model_dump(mode="json"),
-            "partitions": inputs.pool.rdd.getNumPartitions(),
+            "partitions": len(inputs.scan.parts)
+            if inputs.scan is not None
+            else inputs.pool.rdd.getNumPartitions(),
             "output": {"path": config.output.path, "state": _state(spark, config, inputs)},
             "warnings": _warnings(inputs, by_code),
         },

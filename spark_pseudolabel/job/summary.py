@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -12,9 +12,8 @@ from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.report.document import SCHEMA_VERSION, Report, document, label_key
-from spark_pseudolabel.spark.evaluation import evaluate, labels_against_truth
-from spark_pseudolabel.spark.inputs import TRUE_LABEL
-from spark_pseudolabel.spark.scoring import broadcast
+from spark_pseudolabel.spark.direct.pool import DirectPool
+from spark_pseudolabel.spark.evaluation import HeldOutRows, labels_against_truth
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, model_name
 from spark_pseudolabel.store.manifest import ModelManifest, RoundManifest
 from spark_pseudolabel.version import VERSION
@@ -88,9 +87,8 @@ def _model(run: Run, manifest: ModelManifest, end: Finish) -> dict[str, Any]:
 def _test(run: Run, number: int, end: Finish) -> dict[str, Any] | None:
     if run.inputs.test is None:
         return None
-    scorer = run.scorer(number, (TRUE_LABEL,), probabilities=True)
-    with broadcast(run.spark.sparkContext, scorer) as shared:
-        metrics = evaluate(run.inputs.test, shared, run.inputs.classes)
+    scorer = run.scorer(number, probabilities=True)
+    metrics = run.inputs.test.evaluate(scorer, run.inputs.classes)
     is_final = number == end.best_round + 1
     return {**metrics.to_dict(), "labels": _label_check(run, end) if is_final else None}
 
@@ -98,11 +96,19 @@ def _test(run: Run, number: int, end: Finish) -> dict[str, Any] | None:
 def _label_check(run: Run, end: Finish) -> dict[str, Any] | None:
     if run.config.id is None or run.inputs.test is None:
         return None
-    accepted = run.accepted(run.published_rounds(end.best_round))
-    found = labels_against_truth(accepted, run.inputs.test, run.inputs.keys, run.inputs.classes)
+    found = _against_truth(run, run.published_rounds(end.best_round), run.inputs.test)
     if not found["n"]:
         return None
     return {**found, "precision": found["correct"] / found["n"]}
+
+
+def _against_truth(run: Run, rounds: Sequence[RoundManifest], test: HeldOutRows) -> dict[str, int]:
+    truth = test.truth(run.inputs.classes)
+    if truth is not None and isinstance(run.pool, DirectPool):
+        return run.pool.check(rounds, truth)
+    return labels_against_truth(
+        run.stored.accepted(rounds), test, run.inputs.keys, run.inputs.classes
+    )
 
 
 def _rows(run: Run, end: Finish) -> dict[str, int]:

@@ -20,6 +20,8 @@ from pydantic import (
     StrictStr,
 )
 
+from spark_pseudolabel.redaction import redacted
+
 SCHEMA_VERSION = 1
 
 Label = StrictBool | StrictInt | StrictStr
@@ -63,14 +65,15 @@ class Document(BaseModel):
 
 
 def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a command's document and return it with every field, ready for ``json.dumps``.
+    """Check a command's document; return every field but no secret, ready for ``json.dumps``.
 
     Raises
     ------
     pydantic.ValidationError
         If the document does not have the shape its schema promises; a fault of ours.
     """
-    return model.model_validate(data).model_dump(mode="json")
+    found: dict[str, Any] = redacted(model.model_validate(data).model_dump(mode="json"))
+    return found
 
 
 # --- report.json: `run`, `report`, `demo` -------------------------------------------------
@@ -539,6 +542,38 @@ class VerifyDocument(Document):
     """Everything found wrong."""
 
 
+class GarbageItem(Document):
+    """Files that belong together and that nothing needs."""
+
+    path: str
+    """Directory or file, below the output."""
+    kind: Literal["attempt", "view", "start", "temp"]
+    """A try not committed, a table put aside, a start that lost, or a half-written file."""
+    files: Count
+    """How many files it holds."""
+    bytes: Count
+    """Their length together."""
+
+
+class GcDocument(Document):
+    """What crashes left behind: the document of ``gc``."""
+
+    output: str
+    """The output."""
+    deleted: bool
+    """False for a dry run: then the items still exist."""
+    older_than_s: Annotated[float, Field(ge=0)]
+    """What changed in the last so many seconds was left alone."""
+    items: list[GarbageItem]
+    """What was, or would be, deleted."""
+    files: Count
+    """Files in all items."""
+    bytes: Count
+    """Length of all items."""
+    too_young: Count
+    """Further items that were changed too recently."""
+
+
 class ExplainStep(Document):
     """What one round decided about a row."""
 
@@ -615,6 +650,7 @@ class InitDocument(Document):
 DOCUMENTS: dict[str, type[Document]] = {
     "error": ErrorDocument,
     "explain": ExplainDocument,
+    "gc": GcDocument,
     "init": InitDocument,
     "label": LabelDocument,
     "plan": PlanDocument,

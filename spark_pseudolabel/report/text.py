@@ -11,6 +11,7 @@ from spark_pseudolabel.report import words
 from spark_pseudolabel.report.document import (
     ExplainDocument,
     ExplainStep,
+    GcDocument,
     LabelDocument,
     Metrics,
     Notice,
@@ -84,6 +85,22 @@ def render_verify(verified: Document) -> str:
     return _page(
         _wrap(f"{data.output} is damaged: {found} in {files} checked ({depth})."),
         _section("Problems", _problems(data)),
+    )
+
+
+def render_gc(collected: Document) -> str:
+    """Render the document of ``gc`` as text."""
+    data = GcDocument.model_validate(collected)
+    size = f"{count(data.files)} {'file' if data.files == 1 else 'files'}, {data.bytes:,} bytes"
+    young = f"; {data.too_young:,} more changed too recently" if data.too_young else ""
+    if not data.items:
+        return _page(_wrap(f"{data.output} holds nothing to delete{young}."))
+    done = "deleted" if data.deleted else "would be deleted, with --delete"
+    lines = [[item.kind, item.path, f"{item.bytes:,}"] for item in data.items[:MOST_PROBLEMS]]
+    return _page(
+        _wrap(f"{data.output}: {size} {done}{young}."),
+        _section("Garbage", _table(["kind", "path", "bytes"], lines, "llr"))
+        + _more(len(data.items) - MOST_PROBLEMS, "items"),
     )
 
 

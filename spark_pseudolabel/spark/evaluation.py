@@ -3,52 +3,167 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
-from pyspark import Broadcast
-from pyspark.sql import Column, DataFrame
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
+from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, Metrics, metrics_of_table
+from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.training import Label
-from spark_pseudolabel.spark.inputs import TRUE_LABEL
-from spark_pseudolabel.spark.scoring import score_rows
+from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.survey import PlainTable
+from spark_pseudolabel.spark.direct.tasking import run_tasks
+from spark_pseudolabel.spark.direct.tasks import confusion_of_part, true_codes
+from spark_pseudolabel.spark.schema import select_features
+from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from spark_pseudolabel.spark.tables import Table, to_arrow
 
+TRUE_LABEL = "spl_true_label"
 _TRUE_CODE = "spl_true_code"
+_MAX_ROWS_ON_DRIVER = 2_000_000
 
 
-def evaluate(rows: DataFrame, scorer: Broadcast[Scorer], classes: Sequence[Label]) -> Metrics:
-    """Compute a model's metrics on rows with true labels; an action, of which counts come back.
+class HeldOutRows(Protocol):
+    """Rows with true labels, for the report only."""
 
-    Parameters
-    ----------
-    rows
-        Features and ``spl_true_label``.
-    scorer
-        Gives probabilities and keeps ``spl_true_label`` as its key.
-    classes
-        Labels by class index; a true label that is not among them is always wrong.
-    """
-    unknown = len(classes)
-    p_true = F.coalesce(F.get(F.col(CLASS_SCORES), F.col(_TRUE_CODE)), F.lit(0.0))
-    loss = -F.log(F.greatest(p_true, F.lit(LOG_LOSS_FLOOR)))
-    scored = score_rows(rows, scorer).withColumn(_TRUE_CODE, code_of(classes))
-    predicted = F.coalesce(F.col(CODE), F.lit(unknown))
-    counted = scored.groupBy(_TRUE_CODE, predicted.alias(CODE)).agg(
-        F.count(F.lit(1)).alias("n"), F.sum(loss).alias("loss")
-    )
-    table = np.zeros((unknown + 1, unknown + 1), dtype=np.int64)
-    total_loss = 0.0
-    for row in counted.orderBy(_TRUE_CODE, CODE).collect():
-        table[row[_TRUE_CODE], row[CODE]] = row["n"]
-        total_loss += row["loss"]
-    return metrics_of_table(table, total_loss)
+    @property
+    def rows(self) -> DataFrame:
+        """Keys, features and ``spl_true_label``."""
+        ...
+
+    def count(self) -> int:
+        """Count the rows."""
+        ...
+
+    def overlap(self, known: pa.Table) -> pa.Table:
+        """Return the keys that are also among the known ones."""
+        ...
+
+    def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
+        """Compute a model's metrics.
+
+        Parameters
+        ----------
+        scorer
+            Gives probabilities and keeps no key.
+        classes
+            Labels by class index; a true label that is not among them is always wrong.
+        """
+        ...
+
+    def truth(self, classes: Sequence[Label]) -> pa.Table | None:
+        """Return keys and ``spl_code``, -1 for unknown labels; None if that is too much to hold."""
+        ...
+
+
+def open_test(
+    spark: SparkSession,
+    table: Table,
+    label: str,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    *,
+    direct: bool,
+) -> HeldOutRows:
+    """Open a table with true labels; `direct` tells whether workers open files by themselves."""
+    true_label = F.col(label).alias(TRUE_LABEL)
+    rows = table.rows.select(*keys, *select_features(table.rows, features), true_label)
+    plain = table.plain
+    columns = [feature.name for feature in features]
+    if plain is None or not direct or not plain.readable([*columns, label]):
+        return FrameTest(spark, rows, tuple(keys))
+    return ScannedTest(spark, rows, tuple(keys), plain, tuple(columns), label)
+
+
+@dataclass(frozen=True)
+class FrameTest:
+    """Test rows that only Spark can read."""
+
+    spark: SparkSession
+    rows: DataFrame
+    keys: tuple[str, ...]
+
+    def count(self) -> int:
+        """Count the rows; an action."""
+        return self.rows.count()
+
+    def overlap(self, known: pa.Table) -> pa.Table:
+        """Return the keys that are also among the known ones; an action."""
+        keys = list(self.keys)
+        schema = self.rows.select(*keys).schema
+        others = self.spark.createDataFrame(known.to_pandas(), schema=schema)
+        both = self.rows.select(*keys).join(F.broadcast(others), on=keys, how="left_semi")
+        return to_arrow(both)
+
+    def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
+        """Compute a model's metrics; an action, of which counts come back."""
+        with broadcast(self.spark.sparkContext, replace(scorer, keys=(TRUE_LABEL,))) as shared:
+            scored = score_rows(self.rows, shared)
+            return _metrics(scored.withColumn(_TRUE_CODE, code_of(classes)), len(classes))
+
+    def truth(self, classes: Sequence[Label]) -> pa.Table | None:
+        """Return nothing: how many rows there are is not known before they are read."""
+        return None
+
+
+@dataclass(frozen=True)
+class ScannedTest(FrameTest):
+    """Test rows that workers read by themselves, as they do the pool."""
+
+    plain: PlainTable
+    features: tuple[str, ...]
+    label: str
+
+    def count(self) -> int:
+        """Count the rows by the files' footers."""
+        return self.plain.rows
+
+    def overlap(self, known: pa.Table) -> pa.Table:
+        """Return the keys that are also among the known ones."""
+        if self._is_large:
+            return super().overlap(known)
+        rows = self.plain.collect(Source(self.plain.root, self.keys))
+        values = known.column(self.keys[0]).combine_chunks()
+        return rows.filter(pc.is_in(rows.column(self.keys[0]), value_set=values))
+
+    def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
+        """Compute a model's metrics; a job, of which counts come back."""
+        source = Source(self.plain.root, (), (*self.features, self.label))
+        label = self.label
+        with broadcast(self.spark.sparkContext, scorer) as shared:
+
+            def confusion(part: Part) -> tuple[NDArray[np.int64], float]:
+                return confusion_of_part(part, source, shared.value, label, classes)
+
+            found = run_tasks(self.spark, confusion, self.plain.parts)
+        nothing = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
+        table = sum((one for one, _ in found), nothing)
+        return metrics_of_table(table, sum(loss for _, loss in found))
+
+    def truth(self, classes: Sequence[Label]) -> pa.Table | None:
+        """Return keys and ``spl_code``; None if there are too many rows to hold."""
+        if self._is_large:
+            return None
+        rows = self.plain.collect(Source(self.plain.root, self.keys, (self.label,)))
+        codes = true_codes(rows.column(self.label), classes)
+        return rows.select(list(self.keys)).append_column(CODE, pa.array(codes))
+
+    @property
+    def _is_large(self) -> bool:
+        return self.plain.rows > _MAX_ROWS_ON_DRIVER
 
 
 def labels_against_truth(
-    accepted: DataFrame, truth: DataFrame, keys: Sequence[str], classes: Sequence[Label]
+    accepted: DataFrame, test: HeldOutRows, keys: Sequence[str], classes: Sequence[Label]
 ) -> dict[str, int]:
     """Count accepted labels whose true label is known, and those that are right; an action.
 
@@ -56,10 +171,10 @@ def labels_against_truth(
     ----------
     accepted
         Keys and ``spl_code``.
-    truth
-        Keys and ``spl_true_label``.
+    test
+        Rows with true labels.
     """
-    known = truth.select(*keys, code_of(classes).alias(_TRUE_CODE))
+    known = test.rows.select(*keys, code_of(classes).alias(_TRUE_CODE))
     right = F.col(CODE) == F.col(_TRUE_CODE)
     row = (
         accepted.select(*keys, CODE)
@@ -81,3 +196,18 @@ def label_of(classes: Sequence[Label], label_type: str) -> Column:
     # Not element_at: for a null index and a constant array Spark 4.3 returns the last element.
     labels = F.array(*[F.lit(label) for label in classes])
     return F.get(labels, F.col(CODE)).cast(label_type)
+
+
+def _metrics(scored: DataFrame, unknown: int) -> Metrics:
+    p_true = F.coalesce(F.get(F.col(CLASS_SCORES), F.col(_TRUE_CODE)), F.lit(0.0))
+    loss = -F.log(F.greatest(p_true, F.lit(LOG_LOSS_FLOOR)))
+    predicted = F.coalesce(F.col(CODE), F.lit(unknown))
+    counted = scored.groupBy(_TRUE_CODE, predicted.alias(CODE)).agg(
+        F.count(F.lit(1)).alias("n"), F.sum(loss).alias("loss")
+    )
+    table = np.zeros((unknown + 1, unknown + 1), dtype=np.int64)
+    total_loss = 0.0
+    for row in counted.orderBy(_TRUE_CODE, CODE).collect():
+        table[row[_TRUE_CODE], row[CODE]] = row["n"]
+        total_loss += row["loss"]
+    return metrics_of_table(table, total_loss)

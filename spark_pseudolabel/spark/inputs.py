@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import CODE, FILE, HASH, LABEL, PUBLISHED, ROW_INDEX
 from spark_pseudolabel.config import Config
-from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.splitting import group_validation_mask, validation_mask
 from spark_pseudolabel.core.training import Label, class_codes
 from spark_pseudolabel.errors import ConfigError, InputError, Problem
+from spark_pseudolabel.spark.collecting import collect
+from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.survey import Scan, look_at_keys, ranges_overlap
+from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
 from spark_pseudolabel.spark.schema import (
     KEY_TYPES,
     LABEL_TYPES,
@@ -29,21 +38,15 @@ from spark_pseudolabel.spark.schema import (
     settle,
     type_name,
 )
-from spark_pseudolabel.spark.tables import (
-    Table,
-    open_table,
-    require_columns,
-    to_arrow,
-    with_hash,
-)
+from spark_pseudolabel.spark.tables import Table, open_table, require_columns
+from spark_pseudolabel.spark.warm_up import warm_up
+from spark_pseudolabel.store.identity import SEEN
 
 Frames = Mapping[str, DataFrame]
 """DataFrames given in Python, by section name: labeled, unlabeled, validation, test."""
 
-GROUP_HASH = "spl_group_hash"
-TRUE_LABEL = "spl_true_label"
+GROUP = "spl_group"
 LABEL_COLUMN = "spl_label"
-CONTENT = "spl_content"
 _SHOWN = 3
 
 
@@ -72,8 +75,12 @@ class Inputs:
         The unlabeled rows: keys and features.
     pool_rows
         How many there are.
+    scan
+        The same rows as parts that workers read by themselves, or None.
+    no_scan
+        Why they don't.
     test
-        Keys, features and ``spl_true_label``, or None.
+        Rows with true labels, or None.
     frozen
         What must not change while the run lasts: file lists and fingerprints, for the store.
     """
@@ -87,11 +94,19 @@ class Inputs:
     validation: pa.Table
     pool: DataFrame
     pool_rows: int
-    test: DataFrame | None
+    scan: Scan | None
+    no_scan: str
+    test: HeldOutRows | None
     frozen: dict[str, Any]
 
 
-def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = None) -> Inputs:
+def read_inputs(
+    spark: SparkSession,
+    config: Config,
+    frames: Frames | None = None,
+    witness: str | None = None,
+    modules: Sequence[str] = (),
+) -> Inputs:
     """Open and check all tables of a configuration.
 
     Parameters
@@ -102,6 +117,10 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
         The configuration.
     frames
         The DataFrames of sections that say ``from: dataframe``.
+    witness
+        A file of the output: workers that see it can write there.
+    modules
+        What workers will need: they import it while the tables are looked at.
 
     Raises
     ------
@@ -111,6 +130,9 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
         If a column's name collides with one of the output.
     """
     tables = _open_tables(spark, config, frames or {})
+    plain = tables["unlabeled"].plain
+    if plain is not None and modules:
+        warm_up(spark, len(plain.parts), modules)
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _check_columns(tables, config, keys)
     key_types = {key: type_name(tables["unlabeled"].rows, key) for key in keys}
@@ -125,26 +147,30 @@ def read_inputs(spark: SparkSession, config: Config, frames: Frames | None = Non
     pool = tables["unlabeled"].rows.select(
         *keys, *select_features(tables["unlabeled"].rows, features)
     )
-    known = _known_keys(spark, tables, labeled, validation, keys)
+    known = _known_keys(tables, labeled, validation, keys)
     if config.unlabeled.drop_labeled:
-        pool = pool.join(F.broadcast(known), on=list(keys), how="left_anti")
-    fingerprint = _check_keys(pool, known, keys, config)
+        pool = pool.join(F.broadcast(_frame(spark, known, pool)), on=list(keys), how="left_anti")
+    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness)
+    fingerprint = survey.fingerprint or _check_keys(spark, pool, known, keys, config)
     return Inputs(
         keys=keys,
         key_types=key_types,
         features=features,
         classes=classes,
         label_type=type_name(tables["labeled"].rows, config.labeled.label),
-        labeled=labeled.drop_columns([HASH, CONTENT]),
-        validation=validation.drop_columns([CONTENT]),
+        labeled=labeled.drop_columns([HASH]),
+        validation=validation,
         pool=pool,
         pool_rows=fingerprint["rows"],
-        test=_test_rows(tables, config, keys, features, known),
+        scan=survey.scan,
+        no_scan=survey.no_scan,
+        test=_test_rows(spark, tables, config, keys, features, known, survey.scan is not None),
         frozen={
-            "labeled": _fingerprint(labeled),
-            "validation": _fingerprint(validation),
+            "labeled": _fingerprint(labeled, features, keys),
+            "validation": _fingerprint(validation, features, keys),
             "unlabeled": _frozen_table(tables["unlabeled"]) | fingerprint,
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
+            SEEN: _seen(tables, config),
         },
     )
 
@@ -280,28 +306,18 @@ def _collect_labeled(
     table: Table, config: Config, keys: Sequence[str], features: Sequence[Feature]
 ) -> tuple[pa.Table, tuple[Label, ...]]:
     label, group = config.labeled.label, config.validation.group
-    rows = with_hash(table.rows, keys, config.random_state)
-    columns = [*_labeled_columns(rows, keys, features, label), F.col(HASH)]
-    if group:
-        rows = with_hash(rows.withColumnRenamed(HASH, "spl_row_hash"), [group], config.random_state)
-        rows = rows.withColumnsRenamed({HASH: GROUP_HASH, "spl_row_hash": HASH})
-        columns += [F.col(GROUP_HASH), F.col(group).alias("spl_group")]
-    collected = to_arrow(rows.select(*columns))
+    columns = {LABEL_COLUMN: label, **({GROUP: group} if group else {})}
+    collected = collect(table, keys, features, columns)
+    if config.unlabeled.from_ == "labeled":
+        collected = collected.filter(pa.compute.is_valid(collected.column(LABEL_COLUMN)))
     _check_labeled(collected, keys, label)
     labels = collected.column(LABEL_COLUMN).to_pylist()
     classes = tuple(np.unique(np.asarray(labels)).tolist())
     codes = pa.array(class_codes(labels, classes))
     order = pa.compute.sort_indices(collected, sort_keys=[(key, "ascending") for key in keys])
     coded = collected.drop_columns([LABEL_COLUMN]).append_column(CODE, codes)
-    return coded.take(order), classes
-
-
-def _labeled_columns(
-    rows: DataFrame, keys: Sequence[str], features: Sequence[Feature], label: str
-) -> list[Column]:
-    values = [*[F.col(key) for key in keys], *select_features(rows, features)]
-    content = F.xxhash64(*values, F.col(label)).alias(CONTENT)
-    return [*values, F.col(label).alias(LABEL_COLUMN), content]
+    hashes = xxhash64([*[coded.column(key) for key in keys], config.random_state])
+    return coded.append_column(HASH, pa.array(hashes)).take(order), classes
 
 
 def _check_labeled(labeled: pa.Table, keys: Sequence[str], label: str) -> None:
@@ -343,13 +359,10 @@ def _split(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
     codes = labeled.column(CODE).to_numpy()
     fraction = config.validation.fraction
     if config.validation.group:
-        mask = group_validation_mask(
-            codes,
-            labeled.column("spl_group").to_pylist(),
-            labeled.column(GROUP_HASH).to_numpy(),
-            fraction,
-        )
-        labeled = labeled.drop_columns(["spl_group", GROUP_HASH])
+        groups = labeled.column(GROUP)
+        hashes = xxhash64([groups, config.random_state])
+        mask = group_validation_mask(codes, groups.to_pylist(), hashes, fraction)
+        labeled = labeled.drop_columns([GROUP])
     else:
         mask = validation_mask(codes, labeled.column(HASH).to_numpy(), fraction)
     return labeled.filter(pa.array(~mask)), labeled.filter(pa.array(mask)).drop_columns([HASH])
@@ -370,39 +383,102 @@ def _collect_validation(
     features: Sequence[Feature],
     classes: Sequence[Label],
 ) -> pa.Table:
-    columns = _labeled_columns(table.rows, keys, features, config.labeled.label)
-    rows = to_arrow(table.rows.select(*columns))
+    rows = collect(table, keys, features, {LABEL_COLUMN: config.labeled.label})
     _check_driver_keys(rows, keys, "validation")
     codes = class_codes(rows.column(LABEL_COLUMN).to_pylist(), classes)
     return rows.drop_columns([LABEL_COLUMN]).append_column(CODE, pa.array(codes))
 
 
 def _known_keys(
-    spark: SparkSession,
-    tables: Mapping[str, Table],
-    labeled: pa.Table,
-    validation: pa.Table,
-    keys: Sequence[str],
-) -> DataFrame:
+    tables: Mapping[str, Table], labeled: pa.Table, validation: pa.Table, keys: Sequence[str]
+) -> pa.Table:
     """Return the ids of labeled and validation rows; refuse a row that is in both."""
+    mine, theirs = labeled.select(list(keys)), validation.select(list(keys))
     if "validation" in tables:
-        both = labeled.select(list(keys)).join(
-            validation.select(list(keys)), keys=list(keys), join_type="inner"
-        )
+        both = mine.join(theirs, keys=list(keys), join_type="inner")
         _refuse_overlap(both, "validation", "labeled", keys, "no model may be trained on them")
-    ids = pa.concat_tables([labeled.select(list(keys)), validation.select(list(keys))])
-    schema = tables["unlabeled"].rows.select(*keys).schema
-    return spark.createDataFrame(ids.to_pandas(), schema=schema)
+    return pa.concat_tables([mine, theirs])
+
+
+def _frame(spark: SparkSession, rows: pa.Table, like: DataFrame) -> DataFrame:
+    """Return rows as a DataFrame whose columns have the types they have in another."""
+    schema = like.select(*rows.column_names).schema
+    return spark.createDataFrame(rows.to_pandas(), schema=schema)
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the direct scan found out about the pool: nothing, where it can't be used."""
+
+    scan: Scan | None = None
+    no_scan: str = ""
+    fingerprint: dict[str, Any] | None = None
+
+
+def _survey(
+    spark: SparkSession,
+    table: Table,
+    config: Config,
+    keys: tuple[str, ...],
+    features: Sequence[Feature],
+    known: pa.Table,
+    witness: str | None,
+) -> _Survey:
+    """Try whether workers can read the pool by themselves, and look at its keys on the way."""
+    one_table = config.unlabeled.from_ == "labeled"
+    source = Source(
+        root=table.plain.root if table.plain is not None else "",
+        keys=keys,
+        features=tuple(feature.name for feature in features),
+        only_null=config.labeled.label if one_table else None,
+        excluded=known.column(0).combine_chunks() if config.unlabeled.drop_labeled else None,
+    )
+    reason = _needs_spark(table, config, source)
+    if reason:
+        return _Survey(no_scan=reason)
+    assert table.plain is not None
+    scan = Scan(source, table.plain.parts)
+    try:
+        facts = look_at_keys(spark, scan, known.column(0), witness)
+    except (OSError, PySparkException, Py4JError, InputError) as error:
+        return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
+    rows = sum(one.rows for one in facts)
+    if config.id is None:
+        return _Survey(scan, fingerprint={"rows": rows})
+    good = not any(one.nulls or one.known or not one.unique for one in facts)
+    if not good or ranges_overlap(facts):
+        return _Survey(scan)  # Spark finds out whether an id occurs twice, and which
+    ids = xor_all(one.xor64 for one in facts)
+    return _Survey(scan, fingerprint={"rows": rows, "ids_xor64": ids})
+
+
+def _needs_spark(table: Table, config: Config, source: Source) -> str:
+    """Say why Spark has to read the pool; nothing where it need not."""
+    if config.unlabeled.scan == "spark":
+        return "unlabeled.scan is spark"
+    if table.files is None:
+        return "it is no directory of files"
+    if table.plain is None:
+        return "it is not a flat directory of Parquet files with the same columns"
+    if source.excluded is not None and config.id is None:
+        return "unlabeled.drop_labeled needs an id"
+    if not table.plain.readable(source.columns(source.features)):
+        return "it has columns of types that are left to Spark"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 def _check_keys(
-    pool: DataFrame, known: DataFrame, keys: Sequence[str], config: Config
+    spark: SparkSession, pool: DataFrame, known: pa.Table, keys: Sequence[str], config: Config
 ) -> dict[str, Any]:
     """Check in one narrow pass that ids are unique, not null and not those of labeled rows."""
     if config.id is None:
         row = pool.select(*keys).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
         return {"rows": int(row["rows"])}
-    found = _key_facts(pool, known, keys[0])
+    found = _key_facts(pool, _frame(spark, known, pool), keys[0])
     if found["nulls"]:
         raise _bad_key("unlabeled", keys[0], f"{found['nulls']} rows have null")
     if found["twice"]:
@@ -450,20 +526,21 @@ def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> dict[str, Any]:
 
 
 def _test_rows(
+    spark: SparkSession,
     tables: Mapping[str, Table],
     config: Config,
     keys: Sequence[str],
     features: Sequence[Feature],
-    known: DataFrame,
-) -> DataFrame | None:
+    known: pa.Table,
+    direct: bool,
+) -> HeldOutRows | None:
     if "test" not in tables:
         return None
-    rows = tables["test"].rows
-    label = F.col(config.labeled.label).alias(TRUE_LABEL)
+    rows = open_test(spark, tables["test"], config.labeled.label, keys, features, direct=direct)
     if config.id is not None:
-        both = rows.select(*keys).join(F.broadcast(known), on=list(keys), how="left_semi")
-        _refuse_overlap(to_arrow(both), "test", "labeled", keys, "a test must be of unseen rows")
-    return rows.select(*keys, *select_features(rows, features), label)
+        both = rows.overlap(known)
+        _refuse_overlap(both, "test", "labeled", keys, "a test must be of unseen rows")
+    return rows
 
 
 def _refuse_overlap(
@@ -487,7 +564,22 @@ def _frozen_table(table: Table) -> dict[str, Any]:
     return {"schema": schema, "files": listed}
 
 
-def _fingerprint(rows: pa.Table) -> dict[str, Any]:
-    """Fold the hashes of a collected table's rows: the same for the same rows in any order."""
-    hashes = rows.column(CONTENT).to_numpy()
-    return {"rows": rows.num_rows, "xor64": int(np.bitwise_xor.reduce(hashes, initial=0))}
+def _seen(tables: Mapping[str, Table], config: Config) -> dict[str, Any]:
+    """List the files of all tables, so that a later start can tell at once that none changed."""
+    return {
+        name: [[info.path, info.bytes, info.mtime_ns] for info in table.files or ()]
+        for name, table in tables.items()
+        if not (name == "unlabeled" and config.unlabeled.from_ == "labeled")
+    }
+
+
+def _fingerprint(
+    rows: pa.Table, features: Sequence[Feature], keys: Sequence[str]
+) -> dict[str, Any]:
+    """Hash a collected table: the same for the same rows, however they were stored."""
+    digest = hashlib.sha256()
+    for key in [*keys, CODE]:
+        digest.update(repr(rows.column(key).to_pylist()).encode())
+    frame = to_frame(rows, features)
+    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return {"rows": rows.num_rows, "sha256": digest.hexdigest()}

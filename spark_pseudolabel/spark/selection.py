@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_pseudolabel.columns import CODE, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.counts import Counts, Key
 from spark_pseudolabel.core.rules import Cut, Plan
+from spark_pseudolabel.spark.pool import Accepted, content_of
+from spark_pseudolabel.spark.tables import with_hash
 
 BIN = "spl_bin"
+ROWS_PER_FILE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,23 @@ class SparkCandidates:
         Stored scored rows; read again for every question, so they must not be recomputed.
     keys
         Their key columns.
-    n_classes
-        Number of classes.
+    n_classes, random_state
+        Of the run: number of classes, seed of the row hash.
     """
 
     scored: DataFrame
     keys: tuple[str, ...]
     n_classes: int
+    random_state: int
 
     @cached_property
     def _bins(self) -> list[tuple[int | None, int | None, int]]:
         rows = self.scored.groupBy(CODE, confidence_bin().alias(BIN)).count().collect()
         return [(row[CODE], row[BIN], row["count"]) for row in rows]
+
+    @property
+    def files(self) -> None:
+        """Unknown: Spark names its own files, and the directory holds no others."""
 
     @property
     def invalid(self) -> int:
@@ -65,6 +73,19 @@ class SparkCandidates:
         lowest = tied.select(*self.keys).orderBy(*self.keys).limit(n)
         last = lowest.orderBy(*[F.col(key).desc() for key in self.keys]).limit(1).collect()[0]
         return tuple(last)
+
+    def accept(self, plan: Plan, target: str) -> Accepted:
+        """Write the rows that a plan accepts below `target`, and count what was written."""
+        chosen = with_hash(
+            self.scored.filter(accepted_by(plan, self.keys)), self.keys, self.random_state
+        )
+        scores = [CLASS_SCORES] if CLASS_SCORES in self.scored.columns else []
+        accepted = chosen.select(*self.keys, CODE, SCORE, HASH, IN_ROUND, *scores)
+        files = max(1, -(-self.counts().total // ROWS_PER_FILE))
+        accepted.coalesce(files).write.mode("errorifexists").parquet(target)
+        written = accepted.sparkSession.read.schema(accepted.schema).parquet(target)
+        by_code, xor_a, xor_b = count_accepted(written, self.keys, self.n_classes)
+        return Accepted(by_code, content_of(by_code, xor_a, xor_b), None)
 
 
 def confidence_bin() -> Column:
@@ -102,23 +123,30 @@ def _not_after(keys: Sequence[str], last: Key) -> Column:
     return (key < value) | ((key == value) & _not_after(keys[1:], last[1:]))
 
 
+def within(limits: Sequence[int | None] | None) -> Column:
+    """Return the condition that a row is used, by the hash limits of its class."""
+    if limits is None:
+        return F.lit(True)
+    per_class = F.array(*[F.lit(limit).cast("bigint") for limit in limits])
+    return F.coalesce(F.col(HASH) <= F.get(per_class, F.col(CODE)), F.lit(False))
+
+
 def count_accepted(
     accepted: DataFrame, keys: Sequence[str], n_classes: int
-) -> tuple[list[int], dict[str, int]]:
+) -> tuple[list[int], int, int]:
     """Count accepted rows by class and fingerprint them; an action.
 
     Returns
     -------
     tuple
-        Rows per class, and ``rows``, ``xor64_a``, ``xor64_b``: the same for the same labels in any
-        order.
+        Rows per class, and two hashes over all rows: the same for the same labels in any order.
     """
     rows = (
         accepted.groupBy(CODE)
         .agg(
             F.count(F.lit(1)).alias("n"),
             F.bit_xor(F.xxhash64(*keys, CODE)).alias("a"),
-            F.bit_xor(F.xxhash64(CODE, *keys, F.lit(1))).alias("b"),
+            F.bit_xor(F.xxhash64(CODE, *keys, F.lit(1).cast("bigint"))).alias("b"),
         )
         .collect()
     )
@@ -128,4 +156,4 @@ def count_accepted(
         by_code[row[CODE]] = row["n"]
         xor_a ^= row["a"]
         xor_b ^= row["b"]
-    return by_code, {"rows": sum(by_code), "xor64_a": xor_a, "xor64_b": xor_b}
+    return by_code, xor_a, xor_b

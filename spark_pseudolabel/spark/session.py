@@ -29,6 +29,9 @@ DEFAULTS: Mapping[str, str] = {
     "spark.redaction.regex": SECRET.pattern,
 }
 
+# Flipped bytes in a page would be read as other values: our own files have checksums.
+_VERIFY_PAGES = "parquet.page.verify-checksum.enabled"
+
 # What changes with the session and not with the labels: set on a session that we were given, too.
 RUNTIME: Mapping[str, str] = {
     # Timestamps become seconds since 1970 in UTC wherever a run takes place.
@@ -80,6 +83,7 @@ def prepare(spark: SparkSession) -> SparkSession:
         )
     for key, value in RUNTIME.items():
         spark.conf.set(key, value)
+    spark.sparkContext._jsc.hadoopConfiguration().set(_VERIFY_PAGES, "true")
     spark.sparkContext.setLogLevel("ERROR")
     _ship_package(spark)
     return spark

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.direct.survey import PlainTable, plain_table
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.store.files import FileInfo, Files
 from spark_pseudolabel.store.layout import is_hidden
@@ -53,11 +52,14 @@ class Table:
         Its rows with all columns; with ``file`` and ``row_index`` if the user has no id.
     files
         The data files, where it is given by path; None for tables, queries and DataFrames.
+    plain
+        The table as it is read without Spark, where that is possible.
     """
 
     name: str
     rows: DataFrame
     files: tuple[FileInfo, ...] | None = None
+    plain: PlainTable | None = None
 
 
 def open_table(
@@ -118,14 +120,9 @@ def require_columns(rows: DataFrame, columns: Sequence[str], name: str) -> None:
         )
 
 
-def with_hash(rows: DataFrame, columns: Sequence[str], random_state: int) -> DataFrame:
-    """Add a hash of the row's identity: all chance in a run comes from it.
-
-    The text of the values is hashed, so that an integer id hashes alike in a table where it is
-    an int and in one where it is a bigint.
-    """
-    text = F.concat_ws("\x01", *[F.col(column).cast("string") for column in columns])
-    return rows.withColumn(HASH, F.xxhash64(text, F.lit(random_state).cast("bigint")))
+def with_hash(rows: DataFrame, keys: Sequence[str], random_state: int) -> DataFrame:
+    """Add a hash of the row's identity, the same as ``core.hashing``: all chance comes from it."""
+    return rows.withColumn(HASH, F.xxhash64(*keys, F.lit(random_state).cast("bigint")))
 
 
 def to_arrow(rows: DataFrame) -> pa.Table:
@@ -141,11 +138,32 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
     is_directory = any(info.path for info in listed)
     if is_directory:
         _check_format(files, root, settings, name)
-    _check_files(files, root, listed, settings, name)
+    _check_files(listed, settings, name)
+    plain = _plain_table(spark, files, root, listed, settings, name)
     defaults = CSV_DEFAULTS if settings.format == "csv" else {}
     reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})
+    if plain is not None:  # else Spark runs a job to find the schema
+        reader = reader.schema(plain.spark_schema)
     rows = reader.load(path)
-    return Table(name, _with_positions(spark, rows, path) if positions else rows, listed)
+    return Table(name, _with_positions(spark, rows, path) if positions else rows, listed, plain)
+
+
+def _plain_table(
+    spark: SparkSession,
+    files: Files,
+    root: str,
+    listed: tuple[FileInfo, ...],
+    settings: TableSettings,
+    name: str,
+) -> PlainTable | None:
+    if settings.format != "parquet":
+        return None
+    try:
+        plain = plain_table(spark, files, root, listed)
+    except InputError as error:
+        message = f"{name}: {error.message}"
+        raise InputError(message, code=error.code, where=error.where) from error
+    return None if settings.options else plain
 
 
 def _with_positions(spark: SparkSession, rows: DataFrame, path: str) -> DataFrame:
@@ -194,9 +212,7 @@ def _check_format(files: Files, root: str, settings: TableSettings, name: str) -
             )
 
 
-def _check_files(
-    files: Files, root: str, listed: Sequence[FileInfo], settings: TableSettings, name: str
-) -> None:
+def _check_files(listed: Sequence[FileInfo], settings: TableSettings, name: str) -> None:
     if not listed:
         raise InputError(
             f"{name}.path {settings.path!r} holds no files.", code="no_files", where=settings.path
@@ -204,21 +220,6 @@ def _check_files(
     for info in listed:
         if info.bytes == 0:
             raise _damaged(settings, name, info, "is empty (0 bytes)")
-    if settings.format == "parquet":
-        with ThreadPoolExecutor(max_workers=8) as threads:
-            list(threads.map(lambda info: _check_footer(files, root, info, settings, name), listed))
-
-
-def _check_footer(
-    files: Files, root: str, info: FileInfo, settings: TableSettings, name: str
-) -> None:
-    full = f"{root}/{info.path}" if info.path else root
-    try:
-        with files.open_input(full) as stream:
-            pq.read_metadata(stream)
-    except (pa.ArrowInvalid, OSError) as error:
-        what = f"is no whole Parquet file ({str(error).splitlines()[0]})"
-        raise _damaged(settings, name, info, what) from error
 
 
 def _damaged(settings: TableSettings, name: str, info: FileInfo, what: str) -> InputError:

@@ -101,6 +101,11 @@ class ArrowFiles:
         opened: BinaryIO = self._fs.open_input_file(_arrow_path(path))
         return opened
 
+    def open_output(self, path: str) -> Any:
+        """Open a file for writing, its directories made; whoever wrote there before is lost."""
+        self.make_dirs(path.rpartition("/")[0])
+        return self._fs.open_output_stream(_arrow_path(path))
+
     def sync(self, root: str, paths: Iterable[str]) -> None:
         """Do nothing: a closed file is durable on the stores served here."""
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spark_pseudolabel.errors import InputError, OutputBusyError, StoredStateError
+from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
@@ -58,7 +59,7 @@ def create_run(
     The layout file comes last and once: whoever finds it finds the frozen files, too.
     """
     _require_free(files, root)
-    config, frozen = canonical_json(identity), canonical_json(inputs)
+    config, frozen = canonical_json(redacted(identity)), canonical_json(redacted(inputs))
     run = Run(
         output_id=str(uuid4()),
         run_id=str(uuid4()),
@@ -119,20 +120,29 @@ def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], roo
     InputError
         With code ``other_run`` or ``inputs_changed``, naming the first difference.
     """
-    for key, stored, given in differences(run.identity, normalized(identity)):
+    for key, stored, given in differences(run.identity, normalized(redacted(identity))):
         raise InputError(
             f"{root} holds a run with another configuration: {key} is {_show(stored)} there and "
             f"{_show(given)} now. Use another output.path, or the configuration of that run.",
             code="other_run",
             where=key,
         )
-    for key, stored, given in differences(run.inputs, normalized(inputs)):
+    for key, stored, given in differences(run.inputs, normalized(redacted(inputs))):
         raise InputError(
             f"The input of the run in {root} has changed since it began: {key} was "
             f"{_show(stored)} and is {_show(given)}. Restore it, or use another output.path.",
             code="inputs_changed",
             where=key,
         )
+
+
+SEEN = "seen"
+"""Key of the inputs under which listings of files stand: a file that was written again with the
+same rows is the same input."""
+
+
+def _frozen_part(inputs: dict[str, Any]) -> Any:
+    return normalized({name: value for name, value in inputs.items() if name != SEEN})
 
 
 def differences(stored: Any, given: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -189,6 +199,13 @@ def _require_free(files: Files, root: str) -> None:
             code="output_not_empty",
             where=root,
         )
+    where = join(root, layout.LAYOUT_FILE)
+    if files.list(join(root, layout.COMMITS_DIR)) and not files.exists(where):
+        raise StoredStateError(
+            f"{root} holds manifests but no {layout.LAYOUT_FILE}. Restore that file, or start "
+            "with a new output directory.",
+            where=where,
+        )
     strange = [name for name in names if name not in layout.OURS and not name.startswith(".")]
     if strange:
         raise InputError(
@@ -196,11 +213,4 @@ def _require_free(files: Files, root: str) -> None:
             "Choose another directory.",
             code="output_not_empty",
             where=root,
-        )
-    where = join(root, layout.LAYOUT_FILE)
-    if files.list(join(root, layout.COMMITS_DIR)) and not files.exists(where):
-        raise StoredStateError(
-            f"{root} holds manifests but no {layout.LAYOUT_FILE}. Restore that file, or start "
-            "with a new output directory.",
-            where=where,
         )

@@ -64,6 +64,11 @@ def inputs_file(run_id: str) -> str:
     return f"{run_dir(run_id)}/inputs.json"
 
 
+def given_file(run_id: str) -> str:
+    """Return the file that holds the keys and labels of a run's given rows."""
+    return f"{run_dir(run_id)}/given.parquet"
+
+
 def status_file(run_id: str) -> str:
     """Return the file that tells what a run last did; information only."""
     return f"{run_dir(run_id)}/status.json"

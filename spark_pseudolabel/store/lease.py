@@ -84,6 +84,12 @@ def read_lease(files: Files, root: str) -> dict[str, Any] | None:
     return found if found and not _is_dead(found) else None
 
 
+def require_free(files: Files, root: str) -> None:
+    """Refuse, as `hold` would, an output directory that another process holds."""
+    path = join(root, layout.LEASE_FILE)
+    _require_not_held(path, _read(files, path), token="")
+
+
 def _record(owner: str) -> dict[str, Any]:
     return {
         "token": str(uuid4()),

@@ -213,11 +213,12 @@ class RoundStore:
         folder
             Directory below it, such as ``accepted``.
         rows
-            Rows by file name where they are known; else Parquet footers are read.
+            Rows by file name, where the writers told them: what else lies there comes from tries
+            of a task that lost. None: all files count, and their Parquet footers are read.
         """
         found = []
         for info in self.files.list(join(attempt.path, folder)):
-            if layout.is_hidden(info.path):
+            if layout.is_hidden(info.path) or (rows is not None and info.path not in rows):
                 continue
             path = f"{attempt.rel}/{folder}/{info.path}"
             count = rows[info.path] if rows is not None else self._rows(path)
@@ -359,6 +360,10 @@ class RoundStore:
     def view_is_current(self, name: str) -> bool:
         """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""
         return self.final is not None and not self.view_problems(name)
+
+    def views_are_current(self) -> bool:
+        """Tell whether all that people read is in place and belongs to the latest end."""
+        return all(self.view_is_current(name) for name in layout.VIEWS)
 
     def view_problems(self, name: str) -> list[tuple[str, str]]:
         """Return path and problem of whatever is wrong with a view."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
@@ -19,7 +20,7 @@ from spark_pseudolabel.store.manifest import (
     read_json,
 )
 from spark_pseudolabel.store.store import RoundStore
-from spark_pseudolabel.store.views import parquet_rows, read_marker
+from spark_pseudolabel.store.views import read_marker, read_parquet
 
 _CHUNK = 2**20
 _MAX_SHOWN = 5
@@ -57,7 +58,7 @@ def verify_output(files: Files, root: str, deep: bool = False) -> VerifyResult:
     try:
         store = RoundStore.open(files, root)
     except StoredStateError as error:
-        place = (error.where or root).removeprefix(root).lstrip("/")
+        place = (error.where or "").removeprefix(redacted(root)).lstrip("/")
         return VerifyResult(1, [{"path": place, "problem": error.message}])
     return verify(store, deep)
 
@@ -70,7 +71,8 @@ def verify(store: RoundStore, deep: bool = False) -> VerifyResult:
     store
         The opened run.
     deep
-        Also read every file: rows and sha256 of the data, rows and ids of the views.
+        Also read every file: rows, page checksums and sha256 (where recorded) of the data, rows
+        and ids of the views.
 
     Returns
     -------
@@ -91,6 +93,8 @@ def _problems(store: RoundStore, deep: bool) -> Iterator[tuple[str, str]]:
         yield from _model_problems(store, manifest, broken)
         if deep and isinstance(manifest, RoundManifest):
             yield from _round_problems(store, manifest, broken)
+    if store.models:
+        yield from _given_problems(store, deep)
     if store.final is not None:
         yield from _final_problems(store, store.final, deep)
 
@@ -116,17 +120,31 @@ def _round_problems(
         yield name, f"counts {counted:,} accepted rows; its files have {accepted:,}"
 
 
+def _given_problems(store: RoundStore, deep: bool) -> Iterator[tuple[str, str]]:
+    path = layout.given_file(store.run_id)
+    if not store.files.exists(join(store.root, path)):
+        yield path, "is gone; run again to rebuild it"
+    elif deep:
+        yield from _parquet_problems(store, path)
+
+
 def _entry_problems(store: RoundStore, entry: FileEntry) -> Iterator[tuple[str, str]]:
     if entry.path.endswith(".parquet"):
-        try:
-            rows = parquet_rows(store.files, join(store.root, entry.path))
-        except StoredStateError as error:
-            yield entry.path, error.message
-            return
-        if rows != entry.rows:
-            yield entry.path, f"must have {entry.rows:,} rows, has {rows:,}"
+        yield from _parquet_problems(store, entry.path, entry.rows)
     if entry.sha256 is not None:
         yield from _hash_problems(store, entry.path, entry.sha256)
+
+
+def _parquet_problems(
+    store: RoundStore, path: str, expected: int | None = None
+) -> Iterator[tuple[str, str]]:
+    try:
+        rows = read_parquet(store.files, join(store.root, path))
+    except StoredStateError as error:
+        yield path, error.message
+    else:
+        if rows != (rows if expected is None else expected):
+            yield path, f"must have {expected:,} rows, has {rows:,}"
 
 
 def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[tuple[str, str]]:
@@ -144,15 +162,33 @@ def _final_problems(
     found = {name: store.view_problems(name) for name in layout.VIEWS}
     for problems in found.values():
         yield from problems
-    yield from _report_problems(store)
+    yield from _report_problems(store, final)
     model = store.models[final.final_model - 1].artifact
     if not found["model"]:
         yield from _hash_problems(store, f"model/{layout.MODEL_NAME}", model.sha256)
-    if deep and not found["labels"]:
-        yield from _labels_problems(store, final)
+    if deep:
+        unread = [
+            problem for name in layout.VIEWS for problem in _view_problems(store, name, found)
+        ]
+        yield from unread
+        if not found["labels"] and not any(path.startswith("labels/") for path, _ in unread):
+            yield from _labels_problems(store, final)
 
 
-def _report_problems(store: RoundStore) -> Iterator[tuple[str, str]]:
+def _view_problems(
+    store: RoundStore, name: str, found: dict[str, list[tuple[str, str]]]
+) -> Iterator[tuple[str, str]]:
+    marker = read_marker(store.files, store.root, name)
+    # What is not there as it was built has been told already.
+    if marker is not None and not found[name]:
+        for file in marker.files:
+            if file.path.endswith(".parquet"):
+                yield from _parquet_problems(store, f"{name}/{file.path}")
+
+
+def _report_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:
+    if not store.files.exists(join(store.root, layout.REPORT_HTML)):
+        yield layout.REPORT_HTML, "is gone; run again to rebuild it"
     where = join(store.root, layout.REPORT_JSON)
     try:
         report = read_json(store.files.read(where), where)
@@ -161,8 +197,8 @@ def _report_problems(store: RoundStore) -> Iterator[tuple[str, str]]:
     except StoredStateError as error:
         yield layout.REPORT_JSON, error.message
     else:
-        if report.get("run_id") != store.run_id:
-            yield layout.REPORT_JSON, f"is not of this run: run_id is {report.get('run_id')!r}"
+        if report != final.report:
+            yield layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
 
 
 def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:

@@ -79,6 +79,8 @@ def view_problems(
     marker = read_marker(files, root, name)
     if marker is None:
         return [(name, "is missing, or was not put in place by this package")]
+    if marker.name != name:
+        return [(name, f"holds the view {marker.name!r}; run again to rebuild it")]
     if marker.commit_id != final.commit_id:
         return [(name, "is not that of the latest end of the run; run again to rebuild it")]
     expected = {file.path: file.bytes for file in marker.files}
@@ -105,6 +107,32 @@ def parquet_rows(files: Files, path: str) -> int:
         try:
             return int(pq.read_metadata(opened).num_rows)
         except (pyarrow.ArrowInvalid, OSError) as error:
+            raise damaged(path, f"is not a whole Parquet file: {error}") from error
+
+
+def read_parquet(files: Files, path: str) -> int:
+    """Read every page of a Parquet file, against its checksum where it has one.
+
+    Spark writes checksums; without this, changed bytes in a page come back as other values.
+
+    Returns
+    -------
+    int
+        Its rows.
+
+    Raises
+    ------
+    StoredStateError
+        If it is not whole.
+    """
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    with files.open_input(path) as opened:
+        try:
+            file = pq.ParquetFile(opened, page_checksum_verification=True)
+            return sum(int(batch.num_rows) for batch in file.iter_batches())
+        except (pyarrow.ArrowException, OSError) as error:
             raise damaged(path, f"is not a whole Parquet file: {error}") from error
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.layout import given_file
 from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest, RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -60,6 +61,7 @@ def add_model(store: RoundStore) -> ModelManifest:
     """Commit the next model."""
     number = len(store.models) + 1
     attempt = store.new_attempt("model", number)
+    _keep_given(store)
     artifact = store.write_model(attempt, tiny_model(number))
     return store.commit_model(
         attempt, artifact=artifact, classes=[False, True], label_type="boolean"
@@ -107,6 +109,12 @@ def kill_at(armed: str, root: Path) -> int:
     here = Path(__file__).parents[2]
     env = os.environ | {"SPL_FAILPOINT": armed, "PYTHONPATH": str(here)}
     return subprocess.run([sys.executable, "-c", code, root], env=env, cwd=here).returncode
+
+
+def _keep_given(store: RoundStore) -> None:
+    given = Path(store.root) / given_file(store.run_id)
+    if not given.exists():
+        write_rows(given.parent, first=0, rows=2, name=given.name)
 
 
 def _plain_step(store: RoundStore) -> None:
@@ -157,7 +165,7 @@ def two_rounds(root: Path) -> RoundStore:
 
 
 def put_views(store: RoundStore) -> None:
-    """Build every view of a run made by these builders."""
+    """Build every view, and write the reports, of a run made by these builders."""
     for name in ("labels", "training", "invalid"):
         built = Path(store.new_view_dir())
         for done in store.rounds:
@@ -165,6 +173,14 @@ def put_views(store: RoundStore) -> None:
             write_rows(built, 100 * done.number, rows, f"part-{done.number}.parquet")
         store.put_view(name, str(built))
     store.put_model_view()
+    put_reports(store)
+
+
+def put_reports(store: RoundStore) -> None:
+    """Write the reports of a finished run."""
+    assert store.final is not None
+    store.write_report("report.json", json.dumps(store.final.report).encode())
+    store.write_report("report.html", b"<html>")
 
 
 def write_rows(folder: Path, first: int, rows: int, name: str = "part-0.parquet") -> None:
@@ -174,7 +190,9 @@ def write_rows(folder: Path, first: int, rows: int, name: str = "part-0.parquet"
     import pyarrow.parquet as pq
 
     ids = pa.array(range(first, first + rows), pa.int64())
-    pq.write_table(pa.table({"row_id": ids, "label": [True] * rows}), folder / name)
+    # Page checksums as Spark writes them.
+    table = pa.table({"row_id": ids, "label": [True] * rows})
+    pq.write_table(table, folder / name, write_page_checksum=True)
 
 
 def commit_path(store: RoundStore, name: str) -> Path:

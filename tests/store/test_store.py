@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,6 @@ from spark_pseudolabel.errors import (
     StoredStateError,
 )
 from spark_pseudolabel.store.files import LocalFiles
-from spark_pseudolabel.store.manifest import canonical_json
 from spark_pseudolabel.store.store import RoundStore
 from tests.store.builders import (
     IDENTITY,
@@ -385,112 +383,12 @@ def test_status_is_information_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store.write_status("selecting")
 
 
-# Damage
-
-Damage = Callable[[RoundStore], None]
-
-
-def _edit(name: str, **changes: Any) -> Damage:
-    return lambda store: edit_json(commit_path(store, name), **changes)
-
-
-def _write(name: str, data: bytes) -> Damage:
-    def damage(store: RoundStore) -> None:
-        commit_path(store, name).write_bytes(data)
-
-    return damage
-
-
-def _remove(name: str) -> Damage:
-    return lambda store: commit_path(store, name).unlink()
-
-
-def _copy(source: str, target: str) -> Damage:
-    def damage(store: RoundStore) -> None:
-        shutil.copy(commit_path(store, source), commit_path(store, target))
-
-    return damage
-
-
-def _reseal(name: str, **changes: Any) -> Damage:
-    """Edit as someone who knows the format would, with a right checksum."""
-
-    def damage(store: RoundStore) -> None:
-        import hashlib
-
-        path = commit_path(store, name)
-        document = json.loads(path.read_text()) | changes
-        document.pop("checksum")
-        document["checksum"] = hashlib.sha256(canonical_json(document)).hexdigest()
-        path.write_bytes(canonical_json(document))
-
-    return damage
-
-
-def _model_file(change: Callable[[Path], None]) -> Damage:
-    return lambda store: change(Path(store.root) / store.models[1].artifact.path)
-
-
-def _accepted_file(change: Callable[[Path], None]) -> Damage:
-    return lambda store: change(Path(store.root) / store.rounds[1].accepted[0].path)
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-DAMAGE = {
-    "edited round": (_edit("round-0001.json", code_version="x"), "round-0001.json"),
-    "edited last manifest": (_edit("final-0002.json", best_round=0), "final-0002.json"),
-    "resealed model": (_reseal("model-0001.json", seconds={"fit": 1}), "round-0001.json"),
-    "resealed round": (_reseal("round-0002.json", counts={}), "model-0003.json"),
-    "resealed parent of the end": (
-        _reseal("model-0003.json", seconds={"fit": 1}),
-        "final-0002.json",
-    ),
-    "other output": (_reseal("model-0001.json", output_id="x"), "model-0001.json"),
-    "other run": (_reseal("model-0001.json", run_id="x"), "model-0001.json"),
-    "other configuration": (_reseal("round-0001.json", config_sha256="0" * 64), "round-0001.json"),
-    "other inputs": (_reseal("round-0001.json", inputs_sha256="0" * 64), "round-0001.json"),
-    "too late an end": (_reseal("final-0002.json", final_model=9), "final-0002.json"),
-    "newer layout": (_edit("model-0002.json", layout=9), "model-0002.json"),
-    "empty manifest": (_write("model-0002.json", b""), "model-0002.json"),
-    "truncated manifest": (_write("model-0002.json", b'{"layout":1,'), "model-0002.json"),
-    "binary manifest": (_write("model-0002.json", b"\xff\xfe\x00"), "model-0002.json"),
-    "first missing": (_remove("model-0001.json"), "model-0001.json"),
-    "gap": (_remove("round-0001.json"), "round-0001.json"),
-    "gap before the end": (_remove("model-0003.json"), "final-0002.json"),
-    "copied forward": (_copy("round-0002.json", "round-0003.json"), "round-0003.json"),
-    "copied behind a gap": (_copy("round-0002.json", "round-0009.json"), "round-0003.json"),
-    "copied end": (_copy("final-0002.json", "final-0001.json"), "final-0001.json"),
-    "swapped kinds": (_copy("model-0002.json", "round-0002.json"), "round-0002.json"),
-    "model gone": (_model_file(Path.unlink), "model.skops"),
-    "model truncated": (_model_file(_truncate), "model.skops"),
-    "accepted gone": (_accepted_file(Path.unlink), "part-0.parquet"),
-    "accepted truncated": (_accepted_file(_truncate), "part-0.parquet"),
-    "accepted empty": (_accepted_file(lambda path: path.write_bytes(b"")), "part-0.parquet"),
-}
+# Damage; see also test_damage.py
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(two_rounds(tmp_path_factory.mktemp("whole")).root)
-
-
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_refused_by_name_and_nothing_is_written(
-    kind: str, whole: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(whole, out)
-    damage, named = DAMAGE[kind]
-    damage(_open(out))
-    before = tree(out)
-    with pytest.raises(StoredStateError, match=named.replace(".", r"\.")) as caught:
-        begin(out)
-    assert caught.value.exit_code == 5
-    assert named in str(caught.value.where)
-    assert tree(out) == before
 
 
 def test_a_swapped_model_is_refused_when_it_is_loaded(whole: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.store.builders import (
     begin,
     commit_path,
     edit_json,
+    put_reports,
     put_views,
     two_rounds,
     write_rows,
@@ -27,7 +27,6 @@ from tests.store.builders import (
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = two_rounds(tmp_path_factory.mktemp("whole"))
     put_views(store)
-    store.write_report("report.json", json.dumps({"run_id": store.run_id}).encode())
     return Path(store.root)
 
 
@@ -103,6 +102,7 @@ SHALLOW: dict[str, tuple[Callable[[RoundStore, Path], object], str]] = {
     "model view flipped": (lambda store, out: _flip(out / "model/model.skops"), "sha256"),
     "report damaged": (lambda store, out: (out / "report.json").write_bytes(b"{"), "not JSON"),
     "report of another run": (lambda store, out: edit_json(out / "report.json", run_id="x"), "run"),
+    "page gone": (lambda store, out: (out / "report.html").unlink(), "is gone"),
 }
 
 
@@ -144,7 +144,6 @@ def test_deep_finds_a_view_that_lacks_rows(tmp_path: Path) -> None:
     built = Path(store.new_view_dir())
     write_rows(built, 100, 3)
     store.put_view("labels", str(built))
-    store.write_report("report.json", json.dumps({"run_id": store.run_id}).encode())
     (problem,) = verify(store, deep=True).problems
     assert problem["problem"] == "must have 4 rows, has 3"
 
@@ -167,5 +166,5 @@ def test_deep_leaves_out_rounds_that_the_guard_discarded(tmp_path: Path) -> None
         write_rows(built, 100, 2)
         store.put_view(name, str(built))
     store.put_model_view()
-    store.write_report("report.json", json.dumps({"run_id": store.run_id}).encode())
+    put_reports(store)
     assert verify(store, deep=True).problems == []

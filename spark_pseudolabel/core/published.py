@@ -1,0 +1,118 @@
+"""The tables that a run leaves for everybody, made from its narrow rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    CONFIDENCE,
+    HASH,
+    IN_ROUND,
+    INVALID,
+    LABEL,
+    LABELED,
+    MODEL,
+    PROBABILITIES,
+    PSEUDO,
+    REASON,
+    ROUND,
+    SCORE,
+    SOURCE,
+    WEIGHT,
+)
+from spark_pseudolabel.core.sampling import within
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.core.training import Label
+
+
+@dataclass(frozen=True)
+class Published:
+    """How accepted rows become published ones.
+
+    Parameters
+    ----------
+    schema
+        Of the published table; its columns are filled by their names.
+    classes
+        Labels by class index.
+    weight
+        Weight of a row that the final model was trained on, or ``"confidence"``.
+    hash_limits
+        Which rows that were, see :func:`spark_pseudolabel.core.sampling.within`.
+    """
+
+    schema: pa.Schema
+    classes: tuple[Label, ...]
+    weight: float | Literal["confidence"]
+    hash_limits: Sequence[int | None] | None
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turn accepted rows into rows of the schema."""
+        codes, confidence = rows.column(CODE).to_numpy(), rows.column(SCORE).to_numpy()
+        trained = within(codes, rows.column(HASH).to_numpy(), self.hash_limits)
+        weight = confidence if self.weight == "confidence" else self.weight
+        made = {
+            LABEL: self._labels(codes),
+            CONFIDENCE: rows.column(SCORE),
+            ROUND: rows.column(IN_ROUND),
+            MODEL: self._models(rows.column(IN_ROUND).to_numpy()),
+            WEIGHT: pa.array(np.where(trained, weight, 0.0)),
+            SOURCE: pa.repeat(PSEUDO, rows.num_rows),
+        }
+        if CLASS_SCORES in rows.column_names:
+            made[PROBABILITIES] = rows.column(CLASS_SCORES)
+        return _filled(self.schema, made, rows)
+
+    def given(self, labeled: pa.Table) -> pa.Table:
+        """Turn labeled rows into rows of the schema."""
+        n_rows = labeled.num_rows
+        made = {
+            LABEL: self._labels(labeled.column(CODE).to_numpy()),
+            WEIGHT: pa.repeat(1.0, n_rows),
+            SOURCE: pa.repeat(LABELED, n_rows),
+            ROUND: pa.repeat(0, n_rows),
+        }
+        return _filled(self.schema, made, labeled)
+
+    def _labels(self, codes: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
+        return pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(codes))
+
+    def _models(self, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
+        numbers, place = np.unique(rounds, return_inverse=True)
+        names = pa.array([f"model-{number:04d}" for number in numbers], pa.string())
+        return names.take(pa.array(place))
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """Take the rows that could not be scored out of scored ones."""
+
+    schema: pa.Schema
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turn scored rows into rows of the schema."""
+        invalid = rows.filter(rows.column(CODE).is_null())
+        made = {REASON: invalid.column(INVALID), ROUND: invalid.column(IN_ROUND)}
+        return _filled(self.schema, made, invalid)
+
+
+def _filled(
+    schema: pa.Schema, made: dict[str, pa.Array | pa.ChunkedArray], rows: pa.Table
+) -> pa.Table:
+    """Build a table of the schema; what is not `made` comes from `rows`."""
+    columns = [made[name] if name in made else rows.column(name) for name in schema.names]
+    return pa.table(
+        [
+            column.cast(field.type, safe=False)
+            for column, field in zip(columns, schema, strict=True)
+        ],
+        schema=schema,
+    )

@@ -1,0 +1,88 @@
+"""Parts of a pool of Parquet files, each scored by one task, the same in every round and rerun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+MAX_ROWS = 262_144
+"""Rows of a part, unless a single row group has more."""
+
+MAX_BYTES = 128 * 2**20
+"""Uncompressed bytes of a part, unless a single row group has more."""
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of a Parquet file.
+
+    Parameters
+    ----------
+    file
+        Path relative to the table's directory; empty where the table is a single file.
+    file_bytes
+        The file's length when it was listed.
+    index
+        Position of the row group in its file.
+    first_row
+        Position of its first row in its file.
+    rows
+        Number of rows.
+    bytes
+        Uncompressed size of all its columns.
+    """
+
+    file: str
+    file_bytes: int
+    index: int
+    first_row: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Row groups that are read by one task; rows are known by their position in it.
+
+    Parameters
+    ----------
+    number
+        From 0, in the order of the files.
+    groups
+        In the order of file and position.
+    """
+
+    number: int
+    groups: tuple[RowGroup, ...]
+
+    @cached_property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(group.rows for group in self.groups)
+
+
+def parts_of(
+    groups: Iterable[RowGroup], max_rows: int = MAX_ROWS, max_bytes: int = MAX_BYTES
+) -> list[Part]:
+    """Put row groups together, in order, up to a size that is worth a task.
+
+    A function of the files alone: rounds know rows by their place in a part, also when a run goes
+    on with another number of cores.
+    """
+    packed = _packed(groups, max_rows, max_bytes)
+    return [Part(number, tuple(part)) for number, part in enumerate(packed)]
+
+
+def _packed(groups: Iterable[RowGroup], max_rows: int, max_bytes: int) -> Iterator[list[RowGroup]]:
+    part: list[RowGroup] = []
+    rows = size = 0
+    for group in groups:
+        if part and (rows + group.rows > max_rows or size + group.bytes > max_bytes):
+            yield part
+            part, rows, size = [], 0, 0
+        if group.rows:
+            part.append(group)
+            rows, size = rows + group.rows, size + group.bytes
+    if part:
+        yield part

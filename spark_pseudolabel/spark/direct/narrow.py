@@ -1,0 +1,83 @@
+"""Our own narrow files, written and read by workers: some twenty bytes for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spark_pseudolabel.columns import FILE, INVALID, LABEL, MODEL, REASON, SOURCE
+from spark_pseudolabel.store.arrow_files import ArrowFiles
+
+# What repeats; numbers would only be sorted into a dictionary in vain.
+_REPEATING = (FILE, INVALID, LABEL, MODEL, SOURCE, REASON)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that a task wrote.
+
+    Parameters
+    ----------
+    name
+        In its directory; begins with the number of the task, and is unique to this try of it.
+    rows
+        How many it holds.
+    """
+
+    name: str
+    rows: int
+
+
+def part_number(path: str) -> int:
+    """Return the number in a file's name.
+
+    Examples
+    --------
+    >>> part_number("scored/part-000012-5b1f.parquet")
+    12
+    """
+    return int(path.rpartition("/")[2].split("-")[1])
+
+
+def write_narrow(folder: str, number: int, rows: pa.Table) -> Written:
+    """Write the rows of a task into a file of their own."""
+    return write_tables(folder, number, rows.schema, [rows])
+
+
+def write_tables(
+    folder: str, number: int, schema: pa.Schema, tables: Iterable[pa.Table]
+) -> Written:
+    """Write tables of one schema into one file, one at a time."""
+    name = f"part-{number:06d}-{uuid4().hex}.parquet"
+    n_rows = 0
+    with (
+        _files(folder).open_output(f"{folder}/{name}") as stream,
+        pq.ParquetWriter(
+            stream,
+            schema,
+            use_dictionary=[column for column in schema.names if column in _REPEATING],
+            compression="snappy",
+            write_page_checksum=True,
+        ) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+            n_rows += table.num_rows
+    return Written(name, n_rows)
+
+
+def read_narrow(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a file that :func:`write_narrow` wrote, its pages checked."""
+    with _files(path.rpartition("/")[0]).open_input(path) as stream:
+        parquet = pq.ParquetFile(stream, page_checksum_verification=True)
+        return parquet.read(columns=columns, use_threads=False)
+
+
+@lru_cache(maxsize=64)
+def _files(folder: str) -> ArrowFiles:
+    return ArrowFiles.for_uri(folder)

@@ -1,0 +1,274 @@
+"""The pool as parts of Parquet files: the driver's side of the direct scan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import SparkSession
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
+from spark_pseudolabel.core.counts import BINS, Counts, Key
+from spark_pseudolabel.core.hashing import xor_all
+from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.spark.direct import tasks
+from spark_pseudolabel.spark.direct.narrow import Written, part_number
+from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
+from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.tasking import run_tasks
+from spark_pseudolabel.spark.pool import Accepted, Files, Limits, Transform, content_of
+from spark_pseudolabel.spark.scoring import broadcast
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
+
+_HIGHEST = 2**63 - 1
+
+
+@dataclass
+class DirectPool:
+    """A pool of plain Parquet files that every worker opens by itself.
+
+    Parameters
+    ----------
+    spark
+        The session, whose scheduler is used and whose reader is not.
+    source, parts
+        What is read.
+    root
+        Full path of the output, which the workers reach too.
+    n_classes, random_state, probabilities
+        Of the run: number of classes, seed of the row hash, whether the probabilities of all
+        classes are kept.
+    """
+
+    spark: SparkSession
+    source: Source
+    parts: Sequence[Part]
+    root: str
+    n_classes: int
+    random_state: int
+    probabilities: bool
+    _fetched: _Fetched = field(default_factory=lambda: _Fetched())
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks a scan of all rows takes."""
+        return len(self.parts)
+
+    def score(
+        self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
+    ) -> ScoredParts:
+        """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        left = self._left(rounds)
+        with broadcast(self.spark.sparkContext, scorer) as shared:
+            source = self.source
+
+            def score(task: tuple[Part, tasks.Earlier | None]) -> tasks.ScoredPart:
+                return tasks.score_part(*task, source, shared.value, number, target)
+
+            done = run_tasks(self.spark, score, left)
+        return ScoredParts(self, target, done)
+
+    def fetch(self, rounds: Sequence[RoundManifest], limits: Limits) -> pa.Table | None:
+        """Collect accepted rows; see :class:`spark_pseudolabel.spark.pool.Pool`.
+
+        What an earlier call has fetched stays on the driver, so that a round reads only the rows
+        which are new in the training frame.
+        """
+        had = self._fetched.keep_within([one.number for one in rounds], self._full(limits))
+        accepted: dict[int, list[tuple[str, Limits, Limits]]] = defaultdict(list)
+        for manifest in rounds:
+            before = had.get(manifest.number, [None] * self.n_classes)
+            for entry in manifest.accepted if _has_more(before, self._full(limits)) else ():
+                path = join(self.root, entry.path)
+                accepted[part_number(path)].append((path, before, self._full(limits)))
+        scores = [CLASS_SCORES] if self.probabilities else []
+        columns = [CODE, SCORE, HASH, IN_ROUND, *scores]
+        source = self.source
+
+        def fetch(task: tuple[Part, list[tuple[str, Limits, Limits]]]) -> bytes:
+            return tasks.fetch_part(*task, source, columns)
+
+        work = [(self.parts[number], files) for number, files in sorted(accepted.items())]
+        self._fetched.add(run_tasks(self.spark, fetch, work))
+        return self._fetched.rows
+
+    def publish(
+        self,
+        kind: str,
+        rounds: Sequence[RoundManifest],
+        transform: Transform,
+        schema: pa.Schema,
+        target: str,
+        *,
+        features: bool = False,
+        more: pa.Table | None = None,
+    ) -> None:
+        """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        entries: list[FileEntry] = [one for r in rounds for one in getattr(r, kind)]
+        work = publish_tasks(entries, self.root, self.parts, more)
+        publish = partial(
+            publish_part,
+            transform=transform,
+            schema=schema,
+            source=self.source if features else None,
+            folder=target,
+        )
+        run_tasks(self.spark, publish, work)
+
+    def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
+        """Count accepted labels whose true label is known, and those that are right; a job."""
+        paths = [join(self.root, entry.path) for one in rounds for entry in one.accepted]
+        found = run_tasks(
+            self.spark, partial(tasks.matches, keys=self.source.keys, truth=truth), paths
+        )
+        return {"n": sum(n for n, _ in found), "correct": sum(right for _, right in found)}
+
+    def _full(self, limits: Limits) -> list[int | None]:
+        return [_HIGHEST] * self.n_classes if limits is None else list(limits)
+
+    def _left(self, rounds: Sequence[RoundManifest]) -> list[tuple[Part, tasks.Earlier | None]]:
+        """Return the parts with rows that are left, each with what the last round said of it."""
+        if not rounds:
+            return [(part, None) for part in self.parts]
+        last = rounds[-1]
+        plan = Plan.from_dict(last.plan)
+        taken = {part_number(entry.path): entry.rows for entry in last.accepted}
+        return [
+            (self.parts[number], tasks.Earlier(join(self.root, entry.path), plan))
+            for entry in last.scored
+            if entry.rows > taken.get(number := part_number(entry.path), 0)
+        ]
+
+
+@dataclass
+class ScoredParts:
+    """The scored parts of a round, as :class:`spark_pseudolabel.core.counts.Candidates`.
+
+    Parameters
+    ----------
+    pool
+        Whose rows they are.
+    folder
+        Where their files are.
+    done
+        What the tasks told.
+    """
+
+    pool: DirectPool
+    folder: str
+    done: Sequence[tasks.ScoredPart]
+
+    @cached_property
+    def _counts(self) -> Counts:
+        n = np.zeros(self.pool.n_classes * BINS, dtype=np.int64)
+        for part in self.done:
+            n[part.cells] += part.n
+        return Counts(n.reshape(self.pool.n_classes, BINS))
+
+    def counts(self) -> Counts:
+        """Count valid candidates by class and bin."""
+        return self._counts
+
+    @property
+    def invalid(self) -> int:
+        """Rows without a score."""
+        return sum(part.invalid for part in self.done)
+
+    @property
+    def files(self) -> Files:
+        """What was written."""
+        return files_of(self.done)
+
+    @property
+    def paths(self) -> list[str]:
+        """Full paths of the files."""
+        return [f"{self.folder}/{name}" for name in self.files]
+
+    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the distinct confidences inside one bin and their counts; a job."""
+        look = partial(tasks.values_in_bin, codes=list(codes), bin_=bin_)
+        found = run_tasks(self.pool.spark, look, self.paths)
+        values = np.concatenate([part[0] for part in found])
+        distinct, place = np.unique(values, return_inverse=True)
+        counts = np.concatenate([part[1] for part in found])
+        return distinct, np.bincount(place, weights=counts).astype(np.int64)
+
+    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
+        """Return the n-th lowest key among rows that tie; a job."""
+        look = partial(
+            tasks.lowest_keys,
+            codes=list(codes),
+            confidence=confidence,
+            n=n,
+            keys=self.pool.source.keys,
+        )
+        found = run_tasks(self.pool.spark, look, self.paths)
+        return sorted(key for keys in found for key in keys)[n - 1]
+
+    def accept(self, plan: Plan, target: str) -> Accepted:
+        """Write the rows that a plan accepts below `target`, and count what was written."""
+        pool = self.pool
+        accept = partial(
+            tasks.accept_part,
+            plan=plan,
+            keys=pool.source.keys,
+            n_classes=pool.n_classes,
+            random_state=pool.random_state,
+            folder=target,
+        )
+        done = run_tasks(pool.spark, accept, self.paths)
+        by_code = np.sum([part.by_code for part in done], axis=0, initial=0)
+        by_code = np.broadcast_to(by_code, pool.n_classes).tolist()
+        xor_a = xor_all(part.xor_a for part in done)
+        xor_b = xor_all(part.xor_b for part in done)
+        return Accepted(by_code, content_of(by_code, xor_a, xor_b), files_of(done))
+
+
+@dataclass
+class _Fetched:
+    """Rows of the training frame that the driver has: per round, up to some hash of each class."""
+
+    rows: pa.Table | None = None
+    limits: dict[int, list[int | None]] = field(default_factory=dict)
+
+    def keep_within(
+        self, rounds: Sequence[int], wanted: list[int | None]
+    ) -> dict[int, list[int | None]]:
+        """Forget what is not wanted any more; return what there was of each round."""
+        had = {number: self.limits[number] for number in rounds if number in self.limits}
+        if self.rows is not None:
+            codes, hashes = (self.rows.column(name).to_numpy() for name in (CODE, HASH))
+            used = np.isin(self.rows.column(IN_ROUND).to_numpy(), list(had))
+            self.rows = self.rows.filter(pa.array(used & within(codes, hashes, wanted)))
+        self.limits = dict.fromkeys(rounds, wanted)
+        return had
+
+    def add(self, streams: Iterable[bytes]) -> None:
+        """Take in what tasks have read."""
+        tables = [tasks.from_stream(stream) for stream in streams if stream]
+        if self.rows is not None:
+            tables.append(self.rows)
+        self.rows = pa.concat_tables(tables) if tables else None
+
+
+def files_of(done: Iterable[Any]) -> Files:
+    """Return the files that tasks wrote, by name."""
+    written: list[Written] = [part.file for part in done if part.file is not None]
+    return {file.name: file.rows for file in written}
+
+
+def _has_more(had: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
+    return any(
+        upto is not None and (before is None or upto > before)
+        for before, upto in zip(had, wanted, strict=True)
+    )

@@ -1,0 +1,282 @@
+"""Reading parts of a Parquet directory in a worker: one batch at a time, only what is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import FILE, ROW_INDEX
+from spark_pseudolabel.core.splits import Part, RowGroup
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.store.arrow_files import ArrowFiles
+from spark_pseudolabel.store.files import join, scheme_of
+
+BATCH_ROWS = 65_536
+"""Rows that are in memory at once; a small multiple pays for the calls into the model."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A directory of Parquet files, as the tasks of a run read it.
+
+    Parameters
+    ----------
+    root
+        Full path or URI.
+    keys
+        The id column, or ``file`` and ``row_index``.
+    features
+        Columns of the model.
+    only_null
+        Column that must be null: the pool where one table holds labeled and unlabeled rows.
+    excluded
+        Ids that do not belong to the pool, or None.
+    """
+
+    root: str
+    keys: tuple[str, ...]
+    features: tuple[str, ...] = ()
+    only_null: str | None = None
+    excluded: pa.Array | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file, where the table is a single one."""
+        return self.root.rpartition("/")[2]
+
+    def columns(self, features: Sequence[str]) -> list[str]:
+        """Return the columns of a file that are read for these features."""
+        ids = [key for key in self.keys if key not in (FILE, ROW_INDEX)]
+        condition = [self.only_null] if self.only_null else []
+        return list(dict.fromkeys([*ids, *condition, *features]))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a part.
+
+    Parameters
+    ----------
+    batch
+        Keys and features.
+    positions
+        ndarray of shape (n_rows,) of int32: their places in the part, ascending.
+    """
+
+    batch: pa.RecordBatch
+    positions: NDArray[np.int32]
+
+
+def read_part(
+    source: Source,
+    part: Part,
+    *,
+    features: Sequence[str] | None = None,
+    keep: Mask | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[Rows]:
+    """Read the rows of a part, one batch at a time.
+
+    Parameters
+    ----------
+    source, part
+        What to read.
+    features
+        Feature columns; all of the source's if None.
+    keep
+        ndarray of shape (part.rows,): which rows; row groups without any are not read. None: all.
+    batch_rows
+        Batches have up to this number of rows, and half of it at least where the part has them.
+
+    Raises
+    ------
+    InputError
+        If a file is not the one that was listed, or is damaged.
+    """
+    wanted = source.features if features is None else tuple(features)
+    pieces = _read_files(source, part, wanted, keep, batch_rows)
+    return _joined(pieces, batch_rows // 2)
+
+
+def _read_files(
+    source: Source, part: Part, features: tuple[str, ...], keep: Mask | None, batch_rows: int
+) -> Iterator[Rows]:
+    start = 0
+    for _, of_file in groupby(part.groups, key=lambda group: group.file):
+        groups = list(of_file)
+        end = start + sum(group.rows for group in groups)
+        if keep is None or keep[start:end].any():
+            with open_file(source.root, groups[0]) as parquet:
+                for group in groups:
+                    mask = None if keep is None else keep[start : start + group.rows]
+                    if mask is None or mask.any():
+                        reader = _Reader(source, features, group, start, mask)
+                        yield from reader.read(parquet, batch_rows)
+                    start += group.rows
+        start = end
+
+
+@dataclass(frozen=True)
+class _Reader:
+    source: Source
+    features: tuple[str, ...]
+    group: RowGroup
+    start: int
+    mask: Mask | None
+
+    def read(self, parquet: pq.ParquetFile, batch_rows: int) -> Iterator[Rows]:
+        columns = self.source.columns(self.features)
+        with _damage(self.source.root, self.group):
+            offset = 0
+            for batch in _batches(parquet, self.group.index, columns, batch_rows, self.group.rows):
+                rows = self._rows(batch, offset)
+                offset += batch.num_rows
+                if len(rows.positions):
+                    yield rows
+
+    def _rows(self, batch: pa.RecordBatch, offset: int) -> Rows:
+        first = self.start + offset
+        positions = np.arange(first, first + batch.num_rows, dtype=np.int32)
+        batch = self._with_keys(batch, offset)
+        mask = self._wanted(batch, offset)
+        if mask is not None and not mask.all():
+            batch, positions = batch.filter(pa.array(mask)), positions[mask]
+        return Rows(batch.select([*self.source.keys, *self.features]), positions)
+
+    def _with_keys(self, batch: pa.RecordBatch, offset: int) -> pa.RecordBatch:
+        if self.source.keys == (FILE, ROW_INDEX):
+            first = self.group.first_row + offset
+            index = pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64))
+            file = pa.repeat(self.group.file or self.source.name, batch.num_rows)
+            return batch.append_column(FILE, file).append_column(ROW_INDEX, index)
+        for key in self.source.keys:
+            column = batch.column(key)
+            kind = key_type(column.type)
+            if column.type != kind:
+                position = batch.schema.get_field_index(key)
+                batch = batch.set_column(position, key, column.cast(kind))
+        return batch
+
+    def _wanted(self, batch: pa.RecordBatch, offset: int) -> Mask | None:
+        if self.mask is not None:
+            return self.mask[offset : offset + batch.num_rows]
+        mask: Mask | None = None
+        if self.source.only_null is not None:
+            mask = _numpy(pc.is_null(batch.column(self.source.only_null)))
+        if self.source.excluded is not None:
+            ids = batch.column(self.source.keys[0])
+            known = _numpy(pc.is_in(ids, value_set=self.source.excluded))
+            mask = ~known if mask is None else mask & ~known
+        return mask
+
+
+def key_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a key inside a run: all integers are int64, all strings are string."""
+    return pa.int64() if pa.types.is_integer(kind) else pa.string()
+
+
+@contextlib.contextmanager
+def open_file(root: str, group: RowGroup) -> Iterator[pq.ParquetFile]:
+    """Open the file of a row group, if it still has the length that was listed."""
+    path = join(root, group.file)
+    remote = scheme_of(root) not in ("", "file")
+    with _damage(root, group):
+        stream = _files(root).open_input(path)
+    with stream:
+        if stream.size() != group.file_bytes:
+            raise InputError(
+                f"{path} must not change while a run reads it. It had {group.file_bytes:,} bytes "
+                f"and has {stream.size():,}. Restore it, or start with a new output.path.",
+                code="inputs_changed",
+                where=path,
+            )
+        with _damage(root, group):
+            parquet = pq.ParquetFile(stream, pre_buffer=remote)
+        yield parquet
+
+
+@lru_cache(maxsize=8)
+def _files(root: str) -> Any:
+    return ArrowFiles.for_uri(root)
+
+
+def _batches(
+    parquet: pq.ParquetFile, group: int, columns: list[str], batch_rows: int, rows: int
+) -> Iterable[pa.RecordBatch]:
+    if not columns:  # the place of a row is all that is asked for
+        empty = pa.array(np.zeros(rows, dtype=bool))
+        return [pa.RecordBatch.from_pydict({"_": empty})]
+    return parquet.iter_batches(  # type: ignore[no-any-return]
+        batch_size=batch_rows, row_groups=[group], columns=columns, use_threads=False
+    )
+
+
+def _joined(pieces: Iterable[Rows], min_rows: int) -> Iterator[Rows]:
+    """Join small batches: a model's call costs the same for a thousand rows as for ten."""
+    waiting: list[Rows] = []
+    n_waiting = 0
+    for rows in pieces:
+        waiting.append(rows)
+        n_waiting += len(rows.positions)
+        if n_waiting >= min_rows:
+            yield _together(waiting)
+            waiting, n_waiting = [], 0
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(pieces: Sequence[Rows]) -> Rows:
+    if len(pieces) == 1:
+        return pieces[0]
+    return Rows(
+        pa.concat_batches([piece.batch for piece in pieces]),
+        np.concatenate([piece.positions for piece in pieces]),
+    )
+
+
+@contextlib.contextmanager
+def _damage(root: str, group: RowGroup) -> Iterator[None]:
+    path = join(root, group.file)
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} is gone. Restore it, or start with a new output.path.",
+            code="inputs_changed",
+            where=path,
+        ) from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(
+            f"{path} can't be read ({str(error).splitlines()[0]}). Write it again, or take it out "
+            "of the directory.",
+            code="damaged_file",
+            where=path,
+        ) from error
+    except OSError as error:
+        # What the network or a disk did may pass: Spark runs the task again. A damaged page does
+        # not, and pyarrow tells it apart by its words only.
+        if "Couldn't deserialize thrift" in str(error) or "Corrupt" in str(error):
+            raise InputError(
+                f"{path} is damaged ({str(error).splitlines()[0]}). Write it again, or take it "
+                "out of the directory.",
+                code="damaged_file",
+                where=path,
+            ) from error
+        raise
+
+
+def _numpy(flags: pa.Array) -> Mask:
+    values: Mask = flags.to_numpy(zero_copy_only=False)
+    return values

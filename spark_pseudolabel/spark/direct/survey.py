@@ -1,0 +1,349 @@
+"""Which tables are plain Parquet that needs no Spark to be read, and what their keys are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from spark_pseudolabel.core.hashing import xor_all, xxhash64
+from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.direct.tasking import run_tasks
+from spark_pseudolabel.store.arrow_files import ArrowFiles
+from spark_pseudolabel.store.files import FileInfo, Files, join
+
+# Beyond this number footers are read by the workers: one takes a driver's thread a millisecond.
+_FOOTERS_ON_DRIVER = 64
+_FOOTERS_PER_TASK = 500
+_SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
+
+_SPARK_TYPES: tuple[tuple[pa.DataType, T.DataType], ...] = (
+    (pa.bool_(), T.BooleanType()),
+    (pa.int8(), T.ByteType()),
+    (pa.int16(), T.ShortType()),
+    (pa.int32(), T.IntegerType()),
+    (pa.int64(), T.LongType()),
+    (pa.float32(), T.FloatType()),
+    (pa.float64(), T.DoubleType()),
+    (pa.string(), T.StringType()),
+    (pa.date32(), T.DateType()),
+    (pa.timestamp("us"), T.TimestampNTZType()),
+    (pa.timestamp("ms"), T.TimestampNTZType()),
+    (pa.timestamp("us", "UTC"), T.TimestampType()),
+    (pa.timestamp("ms", "UTC"), T.TimestampType()),
+)
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a Parquet file says of itself.
+
+    Parameters
+    ----------
+    file
+        As it was listed.
+    groups
+        Rows and uncompressed bytes of each row group.
+    schema
+        Hash of names and types; files of one table must agree in it.
+    """
+
+    file: FileInfo
+    groups: tuple[tuple[int, int], ...]
+    schema: str
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A flat directory of Parquet files of one schema, or one such file.
+
+    Parameters
+    ----------
+    root
+        Full path or URI.
+    footers
+        Of its files, in the order of their names.
+    schema
+        Of every file.
+    spark_schema
+        The same as Spark would read it.
+    """
+
+    root: str
+    footers: tuple[Footer, ...]
+    schema: pa.Schema
+    spark_schema: T.StructType
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts in which it is read."""
+        return parts_of(group for footer in self.footers for group in _row_groups(footer))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows by the footers."""
+        return sum(rows for footer in self.footers for rows, _ in footer.groups)
+
+    @property
+    def bytes(self) -> int:
+        """Uncompressed size of all columns."""
+        return sum(size for footer in self.footers for _, size in footer.groups)
+
+    def readable(self, columns: Iterable[str]) -> bool:
+        """Whether workers read these columns to the same values as Spark."""
+        return all(_is_readable(self.schema.field(column).type) for column in columns)
+
+    def collect(self, source: Source) -> pa.Table:
+        """Read keys and features of all rows into the driver's memory."""
+        batches = [rows.batch for part in self.parts for rows in read_part(source, part)]
+        if batches:
+            return pa.Table.from_batches(batches)
+        return self.schema.empty_table().select(source.columns(source.features))
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """What there is to know of the keys of a part.
+
+    Parameters
+    ----------
+    rows, nulls, known
+        Number of rows, of rows without a key, of rows whose key is a labeled or validation row's.
+    unique
+        Whether no key occurs twice.
+    lowest, highest
+        The range of the keys; None if there are none.
+    xor64
+        A hash over all keys, the same in any order.
+    """
+
+    rows: int
+    nulls: int
+    known: int
+    unique: bool
+    lowest: Any
+    highest: Any
+    xor64: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A table as workers read it: what, and in which parts."""
+
+    source: Source
+    parts: Sequence[Part]
+
+
+def plain_table(
+    spark: SparkSession, files: Files, root: str, listed: Sequence[FileInfo]
+) -> PlainTable | None:
+    """Return a table that needs no Spark to be read, None if it needs it.
+
+    It does for directories with partitions or of files that differ in their columns, and for
+    types that Spark and pyarrow read differently.
+
+    Raises
+    ------
+    InputError
+        If a file is no whole Parquet file.
+    """
+    footers, schemas = read_footers(spark, files, root, listed)
+    flat = not any("/" in info.path for info in listed)
+    if not flat or len(schemas) != 1:
+        return None
+    schema, spark_schema = next(iter(schemas.values()))
+    if spark_schema is None:
+        return None
+    return PlainTable(root, tuple(footers), schema, spark_schema)
+
+
+Schemas = dict[str, tuple[pa.Schema, T.StructType | None]]
+
+
+def read_footers(
+    spark: SparkSession, files: Files, root: str, listed: Sequence[FileInfo]
+) -> tuple[list[Footer], Schemas]:
+    """Read the footers of all files, by workers if there are many and they reach them.
+
+    Raises
+    ------
+    InputError
+        Naming a file that is no whole Parquet file.
+    """
+    if len(listed) > _FOOTERS_ON_DRIVER and _on_workers(files, root):
+        chunks = [
+            listed[start : start + _FOOTERS_PER_TASK]
+            for start in range(0, len(listed), _FOOTERS_PER_TASK)
+        ]
+        found = run_tasks(spark, partial(_footers_of, root=root), chunks)
+        return _merged(found)
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        return _merged(threads.map(lambda info: _footers_of([info], root, files), listed))
+
+
+def survey_part(part: Part, source: Source, known: pa.Array, witness: str | None) -> KeyFacts:
+    """Look at the keys of a part.
+
+    Parameters
+    ----------
+    part, source
+        The part.
+    known
+        Keys that must not occur.
+    witness
+        A file that the driver wrote: whoever does not see it can't write to the output.
+    """
+    if witness is not None and not ArrowFiles.for_uri(witness).exists(witness):
+        raise FileNotFoundError(f"workers don't see the output: {witness} is missing")
+    batches = [rows.batch for rows in read_part(source, part, features=())]
+    if not batches:
+        return KeyFacts(0, 0, 0, True, None, None, 0)
+    rows = pa.Table.from_batches(batches)
+    keys = rows.column(source.keys[0]).combine_chunks()
+    if len(source.keys) > 1:
+        return KeyFacts(rows.num_rows, 0, 0, True, None, None, 0)
+    limits = pc.min_max(keys).as_py()
+    return KeyFacts(
+        rows=rows.num_rows,
+        nulls=keys.null_count,
+        known=int(pc.sum(pc.is_in(keys, value_set=known)).as_py() or 0),
+        unique=_all_differ(keys),
+        lowest=limits["min"],
+        highest=limits["max"],
+        xor64=xor_all(xxhash64([keys])),
+    )
+
+
+def look_at_keys(
+    spark: SparkSession, scan: Scan, known: pa.ChunkedArray, witness: str | None
+) -> list[KeyFacts]:
+    """Let the workers look at the keys of all parts; see :func:`survey_part`; a job."""
+    values = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
+    look = partial(survey_part, source=scan.source, known=values, witness=witness)
+    return run_tasks(spark, look, scan.parts)
+
+
+def ranges_overlap(facts: Iterable[KeyFacts]) -> bool:
+    """Whether parts share a range of keys, so that one of them may stand in two."""
+    ranges = sorted((one.lowest, one.highest) for one in facts if one.lowest is not None)
+    return any(before[1] >= after[0] for before, after in pairwise(ranges))
+
+
+def _all_differ(keys: pa.Array) -> bool:
+    if pa.types.is_integer(keys.type) and keys.null_count == 0:
+        numbers = keys.to_numpy()
+        if bool((numbers[1:] > numbers[:-1]).all()):
+            return True
+    return bool(pc.count_distinct(keys, mode="all").as_py() == len(keys))
+
+
+def _row_groups(footer: Footer) -> Iterable[RowGroup]:
+    first = 0
+    for index, (rows, size) in enumerate(footer.groups):
+        yield RowGroup(footer.file.path, footer.file.bytes, index, first, rows, size)
+        first += rows
+
+
+def _on_workers(files: Files, root: str) -> bool:
+    try:
+        return bool(ArrowFiles.for_uri(root).exists(root))
+    except OSError:
+        return False
+
+
+def _footers_of(
+    listed: Sequence[FileInfo], root: str, files: Files | None = None
+) -> tuple[list[Footer], dict[str, tuple[bytes, str | None]]]:
+    opened = files or ArrowFiles.for_uri(root)
+    footers, schemas = [], {}
+    for info in listed:
+        metadata = _metadata(opened, root, info)
+        schema = _bare(metadata.schema.to_arrow_schema())
+        described = (metadata.metadata or {}).get(_SPARK_SCHEMA)
+        words = described.decode() if described else None
+        digest = hashlib.sha256(f"{schema}{words}".encode()).hexdigest()
+        schemas[digest] = (bytes(schema.serialize()), words)
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
+        footers.append(Footer(info, sizes, digest))
+    return footers, schemas
+
+
+def _metadata(files: Files, root: str, info: FileInfo) -> pq.FileMetaData:
+    path = join(root, info.path)
+    try:
+        with files.open_input(path) as stream:
+            return pq.read_metadata(stream)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{path} is no whole Parquet file ({str(error).splitlines()[0]}). Write it again, or "
+            "take it out of the directory.",
+            code="damaged_file",
+            where=path,
+        ) from error
+
+
+def _bare(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(field.name, field.type) for field in schema])
+
+
+def _merged(found: Iterable[tuple[list[Footer], dict[str, Any]]]) -> tuple[list[Footer], Schemas]:
+    footers: list[Footer] = []
+    schemas: Schemas = {}
+    for some, described in found:
+        footers += some
+        for digest, (schema, words) in described.items():
+            if digest not in schemas:
+                read = pa.ipc.read_schema(pa.py_buffer(schema))
+                schemas[digest] = (read, _spark_schema(read, words))
+    return footers, schemas
+
+
+def _spark_schema(schema: pa.Schema, words: str | None) -> T.StructType | None:
+    """Return the schema as Spark would infer it; None where only Spark knows."""
+    if words is not None:
+        found = T.StructType.fromJson(json.loads(words))
+        return _nullable(found) if found.names == schema.names else None
+    types = [_spark_type(field.type) for field in schema]
+    if any(kind is None for kind in types):
+        return None
+    pairs = zip(schema.names, types, strict=True)
+    return T.StructType([T.StructField(name, kind) for name, kind in pairs if kind is not None])
+
+
+def _nullable(schema: T.StructType) -> T.StructType:
+    # As Spark's own reader does: what a file promises is not checked.
+    return T.StructType([T.StructField(field.name, field.dataType) for field in schema])
+
+
+def _spark_type(kind: pa.DataType) -> T.DataType | None:
+    if pa.types.is_list(kind):
+        element = _spark_type(kind.value_type)
+        return T.ArrayType(element) if element is not None else None
+    return next((spark for arrow, spark in _SPARK_TYPES if arrow == kind), None)
+
+
+def _is_readable(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind):
+        kind = kind.value_type
+        return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    # Decimals are left to Spark, whose way to a double may differ in the last bit.
+    return bool(
+        pa.types.is_boolean(kind)
+        or pa.types.is_signed_integer(kind)
+        or kind in (pa.float32(), pa.float64(), pa.string(), pa.date32())
+        or pa.types.is_timestamp(kind)
+    )

@@ -1,0 +1,270 @@
+"""What the tasks of a round do: plain functions of a part, tried without Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
+from spark_pseudolabel.core.counts import Counts, Key, bin_of
+from spark_pseudolabel.core.decide import accepted_mask
+from spark_pseudolabel.core.hashing import xor_all, xxhash64
+from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
+from spark_pseudolabel.core.metrics import confusion, p_of_true
+from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_narrow, write_narrow
+from spark_pseudolabel.spark.direct.source import Mask, Source, read_part
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.core.training import Label
+
+Limits = Sequence[int | None] | None
+"""Per class the highest hash that is used, None for no row of it; None for all rows."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the round before made of a part.
+
+    Parameters
+    ----------
+    path
+        Its scored rows.
+    plan
+        Its decision.
+    """
+
+    path: str
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class ScoredPart:
+    """A part after scoring.
+
+    Parameters
+    ----------
+    file
+        Its scored rows; None if there were none.
+    cells, n
+        How many valid rows (`n`) each cell class * BINS + bin (`cells`) holds.
+    invalid
+        Rows without a score.
+    """
+
+    file: Written | None
+    cells: NDArray[np.int32]
+    n: NDArray[np.int32]
+    invalid: int
+
+
+@dataclass(frozen=True)
+class AcceptedPart:
+    """A part after the decision: the file, rows by class, and two hashes over all of them."""
+
+    file: Written | None
+    by_code: NDArray[np.int64]
+    xor_a: int
+    xor_b: int
+
+
+def score_part(
+    part: Part, earlier: Earlier | None, source: Source, scorer: Scorer, number: int, folder: str
+) -> ScoredPart:
+    """Score the rows of a part that are left, and write what came out."""
+    keep = rows_left(part, earlier, source.keys) if earlier is not None else None
+    with threadpool_limits(limits=task_cores()):
+        scored = [
+            _with_place(score_batch(rows.batch, scorer), number, rows.positions)
+            for rows in read_part(source, part, keep=keep)
+        ]
+    if not scored:
+        nothing = np.zeros(0, dtype=np.int32)
+        return ScoredPart(None, nothing, nothing, 0)
+    rows = pa.Table.from_batches(scored)
+    codes = rows.column(CODE).fill_null(-1).to_numpy()
+    confidence = rows.column(SCORE).fill_null(np.nan).to_numpy()
+    n = Counts.of(len(scorer.model.classes_), codes, confidence).n.ravel()
+    cells = np.flatnonzero(n)
+    return ScoredPart(
+        write_narrow(folder, part.number, rows),
+        cells.astype(np.int32),
+        n[cells].astype(np.int32),
+        int((codes < 0).sum()),
+    )
+
+
+def rows_left(part: Part, earlier: Earlier, keys: Sequence[str]) -> Mask:
+    """Return which rows of a part the round before rejected."""
+    scored = read_narrow(earlier.path, [*keys, CODE, SCORE, POSITION])
+    rejected = scored.column(CODE).is_valid().to_numpy() & ~accepted_mask(
+        earlier.plan, scored, keys
+    )
+    keep = np.zeros(part.rows, dtype=bool)
+    keep[scored.column(POSITION).to_numpy()[rejected]] = True
+    return keep
+
+
+def accept_part(
+    path: str, plan: Plan, keys: Sequence[str], n_classes: int, random_state: int, folder: str
+) -> AcceptedPart:
+    """Take the accepted rows out of a file of scored ones."""
+    scored = read_narrow(path)
+    accepted = scored.filter(pa.array(accepted_mask(plan, scored, keys))).drop_columns([INVALID])
+    codes = accepted.column(CODE)
+    columns = [accepted.column(key) for key in keys]
+    file = None
+    if accepted.num_rows:
+        rows = accepted.append_column(HASH, pa.array(xxhash64([*columns, random_state])))
+        file = write_narrow(folder, part_number(path), rows)
+    return AcceptedPart(
+        file,
+        np.bincount(codes.to_numpy(), minlength=n_classes),
+        xor_all(xxhash64([*columns, codes])),
+        xor_all(xxhash64([codes, *columns, 1])),
+    )
+
+
+def values_in_bin(
+    path: str, codes: Sequence[int], bin_: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the distinct confidences of some classes inside one bin, and their counts."""
+    rows = _of_classes(read_narrow(path, [CODE, SCORE]), codes)
+    confidence = rows.column(SCORE).to_numpy()
+    return np.unique(confidence[bin_of(confidence) == bin_], return_counts=True)
+
+
+def lowest_keys(
+    path: str, codes: Sequence[int], confidence: float, n: int, keys: Sequence[str]
+) -> list[Key]:
+    """Return up to `n` of the lowest keys among the rows at one confidence, ascending."""
+    rows = _of_classes(read_narrow(path, [*keys, CODE, SCORE]), codes)
+    tied = rows.filter(pa.array(rows.column(SCORE).to_numpy() == confidence)).select(list(keys))
+    lowest = tied.sort_by([(key, "ascending") for key in keys]).slice(0, n)
+    return [tuple(row.values()) for row in lowest.to_pylist()]
+
+
+def fetch_part(
+    part: Part,
+    accepted: Sequence[tuple[str, Limits, Limits]],
+    source: Source,
+    columns: Sequence[str],
+) -> bytes:
+    """Read accepted rows of a part together with their features.
+
+    Parameters
+    ----------
+    part
+        The part.
+    accepted
+        Files of its accepted rows, each with the hash limits up to which its rows are had already
+        and up to which they are wanted.
+    source
+        The pool.
+    columns
+        Columns of the accepted rows to return, beside keys and features.
+
+    Returns
+    -------
+    bytes
+        An Arrow stream; empty if there are no such rows.
+    """
+    wanted = pa.concat_tables([_between(path, had, upto) for path, had, upto in accepted])
+    if not wanted.num_rows:
+        return b""
+    rows = with_features(part, wanted.select([*columns, POSITION]), source)
+    return to_stream(rows.drop_columns([POSITION]))
+
+
+def confusion_of_part(
+    part: Part, source: Source, scorer: Scorer, label: str, classes: Sequence[Label]
+) -> tuple[NDArray[np.int64], float]:
+    """Score a part of rows with true labels; return confusion table and total log loss."""
+    unknown = len(classes)
+    table, loss = np.zeros((unknown + 1, unknown + 1), dtype=np.int64), 0.0
+    with threadpool_limits(limits=task_cores()):
+        for rows in read_part(source, part):
+            scores = score_any(rows.batch, scorer)
+            codes = true_codes(rows.batch.column(label), classes)
+            p_true = p_of_true(codes, scores.probabilities)
+            more, further = confusion(codes, scores.code, p_true, unknown)
+            table, loss = table + more, loss + further
+    return table, loss
+
+
+def true_codes(labels: pa.Array | pa.ChunkedArray, classes: Sequence[Label]) -> NDArray[np.int32]:
+    """Map a column of labels to class indices; -1 for a label that is not among the classes."""
+    known = pa.array(list(classes)).cast(labels.type)
+    codes: NDArray[np.int32] = pc.index_in(labels, value_set=known).fill_null(-1).to_numpy()
+    return codes
+
+
+def matches(path: str, keys: Sequence[str], truth: pa.Table) -> tuple[int, int]:
+    """Count accepted rows whose true label is known, and those with that label."""
+    (key,) = keys  # rows without an id have no truth beside them
+    accepted = read_narrow(path, [key, CODE])
+    place = pc.index_in(accepted.column(key), value_set=truth.column(key).combine_chunks())
+    known = place.is_valid()
+    true = truth.column(CODE).take(place.filter(known))
+    right = pc.equal(true, accepted.column(CODE).filter(known))
+    return len(true), int(pc.sum(right).as_py() or 0)
+
+
+def with_features(part: Part, narrow: pa.Table, source: Source) -> pa.Table:
+    """Join narrow rows of a part, at least one, with the pool's columns, in the order of place."""
+    narrow = narrow.sort_by(POSITION)
+    keep = np.zeros(part.rows, dtype=bool)
+    keep[narrow.column(POSITION).to_numpy()] = True
+    wide = pa.Table.from_batches([rows.batch for rows in read_part(source, part, keep=keep)])
+    for name in narrow.column_names:
+        if name not in wide.column_names:
+            wide = wide.append_column(name, narrow.column(name))
+    return wide
+
+
+def to_stream(rows: pa.Table) -> bytes:
+    """Return a table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def from_stream(stream: bytes) -> pa.Table:
+    """Read what :func:`to_stream` returned."""
+    return pa.ipc.open_stream(stream).read_all()
+
+
+def task_cores() -> int:
+    """Return the cores that Spark gives a task; 1 outside of a task."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return context.cpus() if context is not None else 1
+
+
+def _between(path: str, had: Limits, upto: Limits) -> pa.Table:
+    rows = read_narrow(path)
+    codes, hashes = rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy()
+    return rows.filter(pa.array(within(codes, hashes, upto) & ~within(codes, hashes, had)))
+
+
+def _with_place(
+    scored: pa.RecordBatch, number: int, positions: NDArray[np.int32]
+) -> pa.RecordBatch:
+    rounds = pa.array(np.full(scored.num_rows, number, dtype=np.int32))
+    return scored.append_column(IN_ROUND, rounds).append_column(POSITION, pa.array(positions))
+
+
+def _of_classes(rows: pa.Table, codes: Sequence[int]) -> pa.Table:
+    mask = np.isin(rows.column(CODE).fill_null(-1).to_numpy(), list(codes))
+    return rows.filter(pa.array(mask))

@@ -1,0 +1,126 @@
+"""The unlabeled rows, and what a run does with them; two carriers do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from spark_pseudolabel.core.counts import Candidates
+from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.store.manifest import RoundManifest
+
+Files = Mapping[str, int]
+"""Rows of each file that a step wrote, by its name."""
+
+Limits = Sequence[int | None] | None
+"""Per class the highest hash that is used, None for no row of it; None for all rows."""
+
+Transform = Callable[[pa.Table], pa.Table]
+"""Turns accepted or scored rows into rows of a published table, in a worker."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The accepted rows of a round, counted from what was written.
+
+    Parameters
+    ----------
+    by_code
+        Rows per class.
+    content
+        ``rows``, ``xor64_a`` and ``xor64_b``: the same for the same labels in any order.
+    files
+        What was written; None: all that lies there.
+    """
+
+    by_code: list[int]
+    content: dict[str, int]
+    files: Files | None
+
+
+class Scored(Candidates, Protocol):
+    """The scored rows of a round."""
+
+    @property
+    def invalid(self) -> int:
+        """Rows without a score."""
+        ...
+
+    @property
+    def files(self) -> Files | None:
+        """What was written; None: all that lies there."""
+        ...
+
+    def accept(self, plan: Plan, target: str) -> Accepted:
+        """Write the rows that a plan accepts below `target`, and count what was written."""
+        ...
+
+
+class Pool(Protocol):
+    """The pool of a run."""
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks a scan of all rows takes."""
+        ...
+
+    def score(
+        self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
+    ) -> Scored:
+        """Score the rows that are left, and write narrow rows below `target`.
+
+        Parameters
+        ----------
+        scorer
+            The model of the round.
+        number
+            Of the round.
+        rounds
+            The committed rounds whose accepted rows are not scored again; none of them: all rows.
+        target
+            Directory to be made.
+        """
+        ...
+
+    def fetch(self, rounds: Sequence[RoundManifest], limits: Limits) -> pa.Table | None:
+        """Collect accepted rows within hash limits, with their features and hash; None if none."""
+        ...
+
+    def publish(
+        self,
+        kind: str,
+        rounds: Sequence[RoundManifest],
+        transform: Transform,
+        schema: pa.Schema,
+        target: str,
+        *,
+        features: bool = False,
+        more: pa.Table | None = None,
+    ) -> None:
+        """Write a table made of stored rows below `target`, at least one file.
+
+        Parameters
+        ----------
+        kind
+            ``"accepted"`` or ``"scored"``.
+        rounds
+            Whose rows.
+        transform, schema
+            What becomes of them.
+        target
+            Directory to be made.
+        features
+            Join the rows with the pool's columns before they are transformed.
+        more
+            Further rows of the schema, from the driver.
+        """
+        ...
+
+
+def content_of(by_code: Sequence[int], xor_a: int, xor_b: int) -> dict[str, int]:
+    """Return the fingerprint of accepted rows as manifests keep it."""
+    return {"rows": sum(by_code), "xor64_a": xor_a, "xor64_b": xor_b}

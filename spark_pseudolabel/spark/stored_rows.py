@@ -1,0 +1,60 @@
+"""Committed narrow rows as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """What rounds have written, read by the names in their manifests and nothing else.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    root
+        Full path of the output.
+    keys
+        Key columns with their types.
+    probabilities
+        Whether the probabilities of all classes are stored.
+    """
+
+    spark: SparkSession
+    root: str
+    keys: T.StructType
+    probabilities: bool
+
+    def accepted(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the accepted rows of rounds."""
+        entries = [entry for manifest in rounds for entry in manifest.accepted]
+        return self._read(entries, T.StructField(HASH, T.LongType()))
+
+    def scored(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the scored rows of rounds."""
+        entries = [entry for manifest in rounds for entry in manifest.scored]
+        return self._read(entries, T.StructField(INVALID, T.StringType()))
+
+    def invalid(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the rows of rounds that could not be scored."""
+        return self.scored(rounds).filter(F.col(CODE).isNull())
+
+    def _read(self, entries: Sequence[FileEntry], column: T.StructField) -> DataFrame:
+        # With a schema Spark opens no file to plan.
+        schema = T.StructType([*self.keys.fields, T.StructField(CODE, T.IntegerType())])
+        schema = schema.add(SCORE, T.DoubleType()).add(IN_ROUND, T.IntegerType()).add(column)
+        if self.probabilities:
+            schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
+        if not entries:
+            return self.spark.createDataFrame([], schema)
+        return self.spark.read.schema(schema).parquet(*[join(self.root, e.path) for e in entries])

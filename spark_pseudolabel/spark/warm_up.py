@@ -1,0 +1,39 @@
+"""Letting workers start and import what they need while the driver is busy with something else."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from collections.abc import Sequence
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+_MOST_TASKS = 64
+
+
+def warm_up(spark: SparkSession, n_tasks: int, modules: Sequence[str]) -> None:
+    """Import modules in as many workers as `n_tasks` take at once, and do not wait for it.
+
+    The first scan of a run otherwise waits for it: seconds, for scikit-learn and pandas.
+    """
+    threading.Thread(target=_warm_up, args=(spark, n_tasks, tuple(modules)), daemon=True).start()
+
+
+def _warm_up(spark: SparkSession, n_tasks: int, modules: tuple[str, ...]) -> None:
+    context = spark.sparkContext
+    n_tasks = min(n_tasks, context.defaultParallelism, _MOST_TASKS)
+    # Nothing depends on it: what can't be imported there is told by the task that needs it.
+    with contextlib.suppress(PySparkException, Py4JError, OSError):
+        context.setLocalProperty("spark.job.description", "start workers")
+        if n_tasks:
+            context.parallelize(range(n_tasks), n_tasks).foreach(lambda _: import_all(modules))
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules, as far as they are there."""
+    for module in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)

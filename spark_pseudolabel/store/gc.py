@@ -1,0 +1,186 @@
+"""Garbage: what crashes left in an output, found by what no manifest names, and deleted if old."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.files import FileInfo, Files, join
+from spark_pseudolabel.store.lease import hold, require_free
+from spark_pseudolabel.store.publish import writing
+from spark_pseudolabel.store.store import RoundStore
+
+DAY_S: Final = 24 * 60 * 60.0
+# Younger ones may belong to a run whose lease went unnoticed, such as on another machine.
+OLDER_THAN_S: Final = 7 * DAY_S
+
+Kind = Literal["attempt", "view", "start", "temp"]
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TEMP = re.compile(r"(?:^|/)\.[^/]+\.[0-9a-f]{32}\.tmp$")
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Files that belong together and that nothing needs.
+
+    Parameters
+    ----------
+    path
+        Directory or file, relative to the output.
+    kind
+        ``attempt``: a try of a step that was not committed; ``view``: a table built or put aside;
+        ``start``: what a start froze before another one took the output; ``temp``: a file that
+        was being written.
+    files, bytes
+        How much it is.
+    changed_at
+        When one of its files was last changed, in seconds since 1970; None if that is not told.
+    """
+
+    path: str
+    kind: Kind
+    files: int
+    bytes: int
+    changed_at: float | None
+
+    def is_older(self, moment: float) -> bool:
+        """Tell whether nothing in it changed since a moment; what has no time never is."""
+        return self.changed_at is not None and self.changed_at <= moment
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Outcome of a collection.
+
+    Parameters
+    ----------
+    items
+        What was deleted, or in a dry run would be.
+    too_young
+        How many others are garbage, too, but changed since.
+    """
+
+    items: tuple[Garbage, ...]
+    too_young: int
+
+
+def collect(
+    files: Files, root: str, *, delete: bool = False, older_than_s: float = OLDER_THAN_S
+) -> Collected:
+    """Find, and delete if asked to, what no manifest names and nobody works on.
+
+    Parameters
+    ----------
+    files, root
+        The output directory.
+    delete
+        False for a dry run, which changes nothing.
+    older_than_s
+        Leave alone what was changed in the last so many seconds.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or it cannot be written to.
+    OutputBusyError
+        If a live run holds the output.
+    StoredStateError
+        If the manifests cannot be read: then nobody knows what is garbage.
+    """
+    if not delete:
+        require_free(files, root)
+        return _find(files, root, older_than_s)
+    RoundStore.open(files, root)
+    with hold(files, root, owner="gc"):
+        found = _find(files, root, older_than_s)
+        for item in found.items:
+            failpoint("gc.before_delete")
+            with writing(join(root, item.path)):
+                files.delete_tree(join(root, item.path))
+    return found
+
+
+def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> list[Garbage]:
+    """Return what nothing needs among the files of an output, sorted by path.
+
+    Parameters
+    ----------
+    listing
+        All files of the output.
+    run_id
+        Its run.
+    named
+        Directories and files that manifests name; they and all that lies in them stay.
+    """
+    kept = set(named)
+    members: dict[tuple[str, Kind], list[FileInfo]] = {}
+    for info in listing:
+        unit = _unit(info.path, run_id)
+        if unit is not None and not kept.intersection(_with_parents(info.path)):
+            members.setdefault(unit, []).append(info)
+        elif _is_temp(info.path):
+            members.setdefault((info.path, "temp"), []).append(info)
+    return [_sum(path, kind, members[path, kind]) for path, kind in sorted(members)]
+
+
+def _find(files: Files, root: str, older_than_s: float) -> Collected:
+    moment = time.time() - older_than_s
+    # Listed first: what is committed meanwhile is then named by a manifest that is read.
+    listing = files.list(root)
+    store = RoundStore.open(files, root)
+    found = garbage(listing, store.run_id, _named(store))
+    old = tuple(item for item in found if item.is_older(moment))
+    return Collected(old, len(found) - len(old))
+
+
+def _named(store: RoundStore) -> Iterator[str]:
+    """Yield the attempts of all manifests, and those that hold a file which one of them names."""
+    for manifest in store.history.manifests:
+        # A model may be committed again with the file of the one before.
+        for path, _ in manifest.listed_files():
+            yield "/".join(path.split("/")[:4])
+        kind: layout.Kind = manifest.kind  # type: ignore[assignment]
+        yield layout.attempt_dir(store.run_id, kind, manifest.number, manifest.attempt_id)
+
+
+def _unit(path: str, run_id: str) -> tuple[str, Kind] | None:
+    """Return the directory that a file stands or falls with; None outside of such."""
+    run = re.escape(run_id)
+    kinds: dict[Kind, str] = {
+        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:model|round|final)-\d{{4,}}/{_UUID}",
+        "view": rf"{layout.ATTEMPTS_DIR}/{run}/views/(?:old-)?{_UUID}",
+        "start": rf"{layout.RUNS_DIR}/(?!{run}/){_UUID}",
+    }
+    for kind, pattern in kinds.items():
+        if match := re.match(f"({pattern})/", path):
+            return match[1], kind
+    return None
+
+
+def _is_temp(path: str) -> bool:
+    """Tell whether a file was being written when a crash came; never one of a published table."""
+    return bool(_TEMP.search(path)) and path.split("/")[0] not in layout.VIEWS
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _sum(path: str, kind: Kind, members: list[FileInfo]) -> Garbage:
+    changed = [info.mtime_ns for info in members if info.mtime_ns is not None]
+    known = len(changed) == len(members)
+    return Garbage(
+        path=path,
+        kind=kind,
+        files=len(members),
+        bytes=sum(info.bytes for info in members),
+        changed_at=max(changed) / 1e9 if known else None,
+    )

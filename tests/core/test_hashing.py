@@ -1,0 +1,34 @@
+"""The hash of Spark, held against numbers that Spark 4.3 gave (and Spark itself in tests/spark)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from spark_pseudolabel.core.hashing import SEED, xor_all, xxhash64
+
+
+def test_a_null_leaves_the_hash_as_it_is() -> None:
+    nothing = pa.array([None, None], pa.int64())
+    assert xxhash64([nothing]).tolist() == [SEED, SEED]
+    some = pa.array([7, 8])
+    assert xxhash64([some, nothing]).tolist() == xxhash64([some]).tolist()
+
+
+def test_a_slice_is_hashed_as_the_rows_it_shows() -> None:
+    texts = pa.array(["a", "bcd", "", "a longer text, of more than thirty-two bytes", "é"])
+    assert xxhash64([texts.slice(1, 3)]).tolist() == xxhash64([texts]).tolist()[1:4]
+
+
+def test_int_and_bigint_differ_as_in_spark() -> None:
+    ints, longs = pa.array([1], pa.int32()), pa.array([1], pa.int64())
+    assert xxhash64([ints]).tolist() != xxhash64([longs]).tolist()
+
+
+def test_no_rows() -> None:
+    assert xxhash64([pa.array([], pa.string()), 3]).tolist() == []
+    assert xor_all(xxhash64([pa.array([], pa.int64())])) == 0
+
+
+def test_folding_does_not_depend_on_the_order() -> None:
+    hashes = xxhash64([pa.array(range(10))])
+    assert xor_all(hashes) == xor_all(hashes[::-1]) == xor_all(hashes.tolist())

@@ -1,0 +1,256 @@
+"""Both carriers give the same labels: the direct scan, and Arrow batches out of a DataFrame."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from sklearn.datasets import load_digits
+
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.splits import parts_of
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job import run
+from spark_pseudolabel.spark.direct import source, survey
+
+N_LABELED = 120
+N_TEST = 200
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let several tasks share a pool of a thousand rows."""
+    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=150))
+
+
+@pytest.fixture(scope="module")
+def digits() -> pd.DataFrame:
+    data = load_digits()
+    rows = pd.DataFrame(data.data[:, 10:40], columns=[f"p{i}" for i in range(30)])
+    rows["digit"] = data.target
+    rows["id"] = np.random.default_rng(0).permutation(len(rows))
+    return rows
+
+
+def write(
+    digits: pd.DataFrame, directory: Path, *, one_table: bool = False, with_labeled: bool = False
+) -> dict[str, Any]:
+    """Write the tables, the pool as two files of small row groups; return the paths' sections."""
+    labeled, test = digits[:N_LABELED], digits[-N_TEST:]
+    pool = digits[:-N_TEST] if with_labeled else digits[N_LABELED:-N_TEST]
+    sections: dict[str, Any] = {"test": {"path": str(directory / "test.parquet")}}
+    test.to_parquet(directory / "test.parquet", index=False)
+    if one_table:
+        pool = digits[:-N_TEST].astype({"digit": "Int64"})
+        pool.loc[N_LABELED:, "digit"] = pd.NA
+        sections["unlabeled"] = {"from": "labeled"}
+        sections["labeled"] = {"path": str(directory / "pool"), "label": "digit"}
+    else:
+        pool = pool.drop(columns="digit")
+        labeled.to_parquet(directory / "labeled.parquet", index=False)
+        sections["unlabeled"] = {"path": str(directory / "pool")}
+        sections["labeled"] = {"path": str(directory / "labeled.parquet"), "label": "digit"}
+    (directory / "pool").mkdir()
+    for number in range(2):
+        rows = pa.Table.from_pandas(pool[number::2], preserve_index=False)
+        pq.write_table(rows, directory / "pool" / f"{number}.parquet", row_group_size=70)
+    return sections
+
+
+LOGISTIC = {"model": {"estimator": "LogisticRegression"}, "rounds": {"max": 3}}
+CASES: dict[str, dict[str, Any]] = {
+    "threshold": {**LOGISTIC, "id": "id"},
+    "threshold under a cap": {**LOGISTIC, "id": "id", "training": {"max_rows": 400}},
+    "soft labels, all columns": {
+        **LOGISTIC,
+        "id": "id",
+        "training": {"labels": "soft", "pseudo_weight": "confidence"},
+        "output": {"features": True, "probabilities": True},
+    },
+    "ties without ids": {
+        "model": {"estimator": "DecisionTreeClassifier", "params": {"max_depth": 4}},
+        "selection": {"policy": "top_k_per_class", "k": 17},
+        "rounds": {"max": 2},
+    },
+    "curriculum": {
+        **LOGISTIC,
+        "id": "id",
+        "selection": {"policy": "percentile", "step": 0.4},
+        "rounds": {"max": 3, "relabel": True},
+    },
+    "pool with labeled rows": {**LOGISTIC, "id": "id", "unlabeled": {"drop_labeled": True}},
+    "one table": {**LOGISTIC, "id": "id"},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_labels_are_the_same(
+    spark: SparkSession, digits: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
+    paths = write(
+        digits,
+        tmp_path,
+        one_table=name == "one table",
+        with_labeled=name == "pool with labeled rows",
+    )
+    outcomes = {scan: outcome(spark, tmp_path, CASES[name], paths, scan) for scan in SCANS}
+    direct, through_spark = (outcomes[scan] for scan in SCANS)
+    for table in ("labels", "training", "invalid"):
+        pd.testing.assert_frame_equal(direct[table], through_spark[table])
+    assert len(direct["labels"]) > 0
+    for key in ("rounds", "seed", "final", "rows"):
+        assert without_seconds(direct["report"][key]) == without_seconds(
+            through_spark["report"][key]
+        )
+    assert direct["content"] == through_spark["content"]
+
+
+SCANS = ("auto", "spark")
+
+
+def outcome(
+    spark: SparkSession, tmp_path: Path, case: dict[str, Any], paths: dict[str, Any], scan: str
+) -> dict[str, Any]:
+    out = tmp_path / f"out-{scan}"
+    settings = {
+        **case,
+        "labeled": paths["labeled"],
+        "unlabeled": {**paths["unlabeled"], **case.get("unlabeled", {}), "scan": scan},
+        "test": paths["test"],
+        "output": {**case.get("output", {}), "path": str(out)},
+    }
+    report = run(spark, parse_config(settings)).report
+    names = [settings["id"]] if "id" in settings else ["file", "row_index"]
+    tables = {
+        table: pd.read_parquet(out / table)
+        .sort_values(names, ignore_index=True)
+        .pipe(lambda rows: rows[sorted(rows.columns)])
+        for table in ("labels", "training", "invalid")
+    }
+    manifests = sorted((out / "_commits").rglob("round-*.json"))
+    content = [pd.read_json(path, typ="series")["content"] for path in manifests]
+    return {"report": report, "content": content, **tables}
+
+
+def without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
+    if isinstance(value, float):  # sums over rows come in another order
+        return pytest.approx(value, rel=1e-9)
+    return [without_seconds(v) for v in value] if isinstance(value, list) else value
+
+
+def test_row_groups_with_nothing_left_are_not_read(
+    digits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(digits, tmp_path)
+    pool = Path(paths["unlabeled"]["path"])
+    read: list[int] = []
+    batches = source._batches
+    monkeypatch.setattr(
+        source,
+        "_batches",
+        lambda file, group, *rest: read.append(group) or batches(file, group, *rest),
+    )
+    size = (pool / "0.parquet").stat().st_size
+    groups = [survey.RowGroup("0.parquet", size, i, 70 * i, 70, 1) for i in range(4)]
+    part = survey.Part(0, tuple(groups))
+    keep = np.zeros(280, dtype=bool)
+    keep[[3, 215]] = True
+    rows = list(source.read_part(source.Source(str(pool), ("id",), ("p0",)), part, keep=keep))
+    assert read == [0, 3]
+    assert [p for one in rows for p in one.positions] == [3, 215]
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_by_name(
+    spark: SparkSession, digits: pd.DataFrame, tmp_path: Path
+) -> None:
+    paths = write(digits, tmp_path)
+
+    class Change:
+        """Listens to a run, and writes to its pool after the first round."""
+
+        def event(self, name: str, **fields: Any) -> None:
+            if name == "round":
+                path = Path(paths["unlabeled"]["path"]) / "1.parquet"
+                digits[:50].drop(columns="digit").to_parquet(path, index=False)
+
+    settings = {**CASES["threshold"], **paths, "output": {"path": str(tmp_path / "out")}}
+    with pytest.raises(
+        InputError, match=r"1\.parquet must not change while a run reads it"
+    ) as told:
+        run(spark, parse_config(settings), events=listener(Change()))
+    assert told.value.exit_code == 3
+
+
+def listener(listens: Any) -> Any:
+    from spark_pseudolabel.progress import SilentEvents
+
+    class Listener(SilentEvents):
+        def event(self, name: str, **fields: Any) -> None:
+            listens.event(name, **fields)
+
+    return Listener()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("nested", "not a flat directory"),
+        ("decimal", "types that are left to Spark"),
+        ("drift", "not a flat directory of Parquet files with the same columns"),
+    ],
+)
+def test_what_only_spark_reads_right_is_left_to_it(
+    spark: SparkSession, digits: pd.DataFrame, tmp_path: Path, change: str, reason: str
+) -> None:
+    paths = write(digits, tmp_path)
+    pool = Path(paths["unlabeled"]["path"])
+    if change == "nested":
+        (pool / "day=1").mkdir()
+        os.rename(pool / "1.parquet", pool / "day=1" / "1.parquet")
+    for number in range(2) if change == "decimal" else range(1) if change == "drift" else ():
+        rows = pq.read_table(pool / f"{number}.parquet")
+        kind = pa.decimal128(6, 1) if change == "decimal" else pa.float32()
+        index = rows.schema.get_field_index("p0")
+        rows = rows.set_column(index, "p0", rows.column("p0").cast(kind))
+        pq.write_table(rows, pool / f"{number}.parquet")
+    heard: list[str] = []
+
+    class Hear:
+        def event(self, name: str, **fields: Any) -> None:
+            heard.append(fields.get("read_by") or "")
+
+    settings = {
+        **CASES["threshold"],
+        **paths,
+        "rounds": {"max": 0},
+        "features": {"include": ["p0", "p1"]},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    with_error = change == "drift"
+    try:
+        run(spark, parse_config(settings), events=listener(Hear()))
+    except Exception:
+        if not with_error:
+            raise
+    assert any(reason in said for said in heard) or with_error
+
+
+def test_spark_hashes_alike(spark: SparkSession) -> None:
+    texts = ["", "a", "été", "x" * 31, "y" * 32, "z" * 77, None, "12345678", "1234"]
+    numbers = [0, -1, 2**62, 5, 6, 7, 8, None, 9]
+    rows = pa.table({"text": texts, "number": pa.array(numbers, pa.int64())})
+    frame = spark.createDataFrame(rows)
+    found = frame.select(F.xxhash64("text", "number", F.lit(3).cast("bigint")).alias("h")).collect()
+    assert [row.h for row in found] == xxhash64([rows["text"], rows["number"], 3]).tolist()
