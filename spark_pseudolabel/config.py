@@ -51,6 +51,7 @@ __all__ = [
     "Selection",
     "SparkSettings",
     "Student",
+    "Teacher",
     "TestTable",
     "Threshold",
     "TopKPerClass",
@@ -78,6 +79,20 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 SparkText = Annotated[str, BeforeValidator(_as_spark_text)]
+
+
+def _with_label_keys(value: Any) -> Any:
+    """Spell labels the way JSON spells keys."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        str(key).lower() if isinstance(key, bool) else str(key): item for key, item in value.items()
+    }
+
+
+Prior = Annotated[
+    dict[str, Annotated[Number, Field(ge=0, le=1)]], BeforeValidator(_with_label_keys)
+]
 
 
 class _Section(BaseModel):
@@ -121,18 +136,26 @@ class _Table(_Section):
 
 
 class LabeledTable(_Table):
-    """The rows with given labels."""
+    """The rows with given labels; ``drawn`` says how they were chosen to be labeled."""
 
     label: Text
     drawn: Literal["random", "per_class"] = "random"
 
 
 class UnlabeledTable(_Table):
-    """The pool."""
+    """The pool; ``prior`` is the share of every label in it, where that is known."""
 
     from_: Literal["labeled", "dataframe"] | None = Field(default=None, alias="from")  # type: ignore[assignment]
     scan: Literal["auto", "spark"] = "auto"
     drop_labeled: Flag = False
+    prior: Prior | None = None
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> UnlabeledTable:
+        total = sum(self.prior.values()) if self.prior is not None else 1.0
+        if abs(total - 1) > 1e-6:
+            raise _said(f"prior must hold shares that sum to 1. Got {total:g}.")
+        return self
 
 
 class TestTable(_Table):
@@ -212,6 +235,25 @@ class Model(_Section):
         return self.student or Student(estimator=self.estimator, params=self.params)
 
 
+class Teacher(_Section):
+    """Who makes model 1 instead of ``model``, which is the student then.
+
+    ``committee``: the mean of these estimators' probabilities, cross-fitted.
+    """
+
+    committee: Annotated[tuple[Student, ...], Field(min_length=1)] = (
+        Student(estimator="LogisticRegression", params={"max_iter": 1000}),
+        # Leaves are bounded for the size of what is stored, which grows with the rows otherwise.
+        Student(
+            estimator="ExtraTreesClassifier", params={"n_estimators": 100, "max_leaf_nodes": 4096}
+        ),
+        Student(
+            estimator="HistGradientBoostingClassifier",
+            params={"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+        ),
+    )
+
+
 class OneShot(_Section):
     """Every scored row is accepted in round 1."""
 
@@ -284,7 +326,11 @@ class Quotas(_Section):
 
 
 class Certified(_Section):
-    """Published labels reach ``precision`` with the probability ``certainty``; see certify."""
+    """Published labels reach ``precision`` with the probability ``certainty``.
+
+    ``per``: the labels together, or those of every class. ``scores``: what is tested against are
+    the labeled rows, each scored by models that have not seen it, or the validation rows.
+    """
 
     policy: Literal["certified"]
     precision: Annotated[Number, Field(gt=0, lt=1)] = 0.95
@@ -318,6 +364,8 @@ POLICIES: dict[str, type[_Section]] = {
     "quotas": Quotas,
     "certified": Certified,
 }
+GROWING = ("percentile", "quotas")
+"""Policies that accept a larger share of the whole pool in every round."""
 
 
 class Rounds(_Section):
@@ -328,9 +376,10 @@ class Rounds(_Section):
 
 
 class Training(_Section):
-    """What the next model learns from."""
+    """What the next model learns from; ``rows``: accepted ones, or all, whatever is accepted."""
 
     max_rows: Count | None = 200_000
+    rows: Literal["accepted", "all"] = "accepted"
     labels: Literal["hard", "soft"] = "hard"
     pseudo_weight: Annotated[Number, Field(gt=0)] | Literal["confidence"] = 1.0
 
@@ -366,13 +415,35 @@ class Config(_Section):
     id: Text | None = None
     features: Features = Features()
     model: Model = Model()
-    teacher: None = None
+    teacher: Teacher | None = None
     selection: Selection = Threshold()
     rounds: Rounds = Rounds()
     training: Training = Training()
     output: Output
     random_state: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
     spark: SparkSettings = SparkSettings()
+
+    @property
+    def certified(self) -> Certified | None:
+        """The promise that published labels are to keep, if there is one."""
+        return self.selection if isinstance(self.selection, Certified) else None
+
+    @property
+    def cross_fitted(self) -> bool:
+        """Whether model 1 is a mean over folds, so that labeled rows have honest scores."""
+        return _cross_fitted(self.selection, self.teacher)
+
+    @property
+    def student(self) -> Student | None:
+        """The estimator that learns from pseudo-labels; None: the one that gives them."""
+        if self.teacher is not None:
+            return Student(estimator=self.model.estimator, params=self.model.params)
+        return self.model.student
+
+    @property
+    def one_round(self) -> bool:
+        """Whether model 1 alone labels the pool."""
+        return self.certified is not None or self.teacher is not None
 
 
 def load_config(
@@ -521,8 +592,13 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
 
 def _resolve(parts: Parts) -> Parts:
     """Fill in what one section implies for another."""
-    if parts["selection"].policy == "percentile":
+    if parts["selection"].policy in GROWING:
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
+    if _one_round(parts):
+        parts = parts | {"rounds": parts["rounds"].model_copy(update={"max": 1})}
+    honest = _cross_fitted(parts["selection"], parts["teacher"])
+    if honest and not parts["validation"].model_fields_set and not _held_out(parts["selection"]):
+        parts = parts | {"validation": Validation(fraction=0.0)}
     if parts["mode"] != "sklearn":
         return parts
     selection = parts["selection"]
@@ -535,14 +611,89 @@ def _resolve(parts: Parts) -> Parts:
     }
 
 
-def _percentile_relabels(parts: Parts) -> Iterator[tuple[str, str]]:
+def _cross_fitted(selection: Any, teacher: Teacher | None) -> bool:
+    by_selection = isinstance(selection, Certified) and selection.scores == "out_of_fold"
+    return by_selection or teacher is not None
+
+
+def _held_out(selection: Any) -> bool:
+    return isinstance(selection, Certified) and selection.scores == "held_out"
+
+
+def _one_round(parts: Parts) -> bool:
+    return isinstance(parts.get("selection"), Certified) or parts.get("teacher") is not None
+
+
+def _growing_shares_relabel(parts: Parts) -> Iterator[tuple[str, str]]:
     rounds, selection = parts.get("rounds"), parts.get("selection")
     refused = rounds and "relabel" in rounds.model_fields_set and not rounds.relabel
-    if refused and isinstance(selection, Percentile):
+    if refused and selection and selection.policy in GROWING:
         yield (
             "rounds.relabel",
-            "must be true with policy 'percentile', which decides every row anew. Leave it out.",
+            f"must be true with policy {selection.policy!r}, which decides every row anew. Leave "
+            "it out.",
         )
+
+
+def _one_round_is_one(parts: Parts) -> Iterator[tuple[str, str]]:
+    rounds = parts.get("rounds")
+    if not rounds or not _one_round(parts):
+        return
+    by = "policy 'certified'" if isinstance(parts.get("selection"), Certified) else "a teacher"
+    if "max" in rounds.model_fields_set and rounds.max != 1:
+        yield (
+            "rounds.max",
+            f"must be 1 with {by}: model 1 labels the pool, once. Got {rounds.max}. Leave it out.",
+        )
+    if rounds.relabel:
+        yield "rounds.relabel", f"must be false with {by}, which has one round. Leave it out."
+
+
+def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
+    model, training = parts.get("model"), parts.get("training")
+    if parts.get("teacher") is not None and model and model.student is not None:
+        yield (
+            "model.student",
+            "must be left out with a teacher: model is the student. Name the student there.",
+        )
+    has_student = parts.get("teacher") is not None or (model and model.student is not None)
+    if training and training.rows == "all" and not (_one_round(parts) and has_student):
+        yield (
+            "training.rows",
+            "'all' needs a teacher, or policy 'certified' with model.student: a student that "
+            "learns from what another model says of every row.",
+        )
+
+
+def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
+    selection, validation = parts.get("selection"), parts.get("validation")
+    if not validation:
+        return
+    none = validation.fraction == 0 and not validation.is_table
+    if none and isinstance(selection, Certified) and selection.scores == "held_out":
+        yield (
+            "selection.scores",
+            "'held_out' tests on validation rows, and there are none. Give validation a fraction "
+            "or a table, or say out_of_fold.",
+        )
+    tested = isinstance(selection, Certified) or _cross_fitted(selection, parts.get("teacher"))
+    if validation.group is not None and tested:
+        yield (
+            "validation.group",
+            "must be left out with policy 'certified' and with a teacher: rows of a group are "
+            "alike, so that their number promises more than they hold.",
+        )
+
+
+def _prior_is_used(parts: Parts) -> Iterator[tuple[str, str]]:
+    labeled, unlabeled = parts.get("labeled"), parts.get("unlabeled")
+    if "selection" not in parts or isinstance(parts["selection"], Certified):
+        return
+    only = "is used by policy 'certified' only. Leave it out."
+    if labeled and labeled.drawn != "random":
+        yield "labeled.drawn", only
+    if unlabeled and unlabeled.prior is not None:
+        yield "unlabeled.prior", only
 
 
 def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -573,7 +724,7 @@ def _dropped_rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
 def _relabeling_ends(parts: Parts) -> Iterator[tuple[str, str]]:
     rounds, selection = parts.get("rounds"), parts.get("selection")
     endless = rounds and rounds.relabel and rounds.max is None
-    if endless and selection and not isinstance(selection, Percentile):
+    if endless and selection and selection.policy not in GROWING and not _one_round(parts):
         yield (
             "rounds.max",
             "must be a number with rounds.relabel: labels that are decided anew may swing forever. "
@@ -596,7 +747,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
         return
     implied: dict[str, dict[str, Any]] = {
         "validation": {"fraction": 0.0},
-        "training": {"max_rows": None, "labels": "hard", "pseudo_weight": 1.0},
+        "training": {"max_rows": None, "rows": "accepted", "labels": "hard", "pseudo_weight": 1.0},
         "model": {"student": None},
         "rounds": {"relabel": False},
         "features": {"text": ()},
@@ -608,6 +759,8 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
             if (name == "validation" or key in keys) and keys.get(key, object()) != value:
                 spelled = "from" if key == "from_" else key
                 yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
+    if parts.get("teacher") is not None:
+        yield "teacher", "conflicts with mode: sklearn. Leave it out."
     selection = parts.get("selection")
     if selection and selection.policy not in ("threshold", "k_best"):
         yield (
@@ -617,7 +770,11 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
 
 
 _CHECKS: tuple[Check, ...] = (
-    _percentile_relabels,
+    _growing_shares_relabel,
+    _one_round_is_one,
+    _teacher_has_a_student,
+    _certificate_has_rows,
+    _prior_is_used,
     _rows_have_ids,
     _dropped_rows_have_ids,
     _relabeling_ends,
@@ -638,8 +795,9 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
 
 def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
-    model = parts.get("model")
-    if model == Model() and not parts.get("training", Training()).weighted:
+    model, teacher = parts.get("model"), parts.get("teacher")
+    usual = model == Model() and teacher in (None, Teacher())
+    if usual and not parts.get("training", Training()).weighted:
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
     from spark_pseudolabel.core.estimators import check_estimator, check_name
@@ -658,6 +816,9 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
             known = False
             blamed = [str(key) for key in params if repr(key) in message][:1]
             yield source.problem((*path, "params", *blamed), message)
+    for number, member in enumerate(teacher.committee if teacher is not None else ()):
+        if message := check_estimator(member.estimator, member.params, allow_import):
+            yield source.problem(("teacher", "committee", str(number)), message)
     if known and "model" in parts and "training" in parts:
         for key, message in _weights(parts["training"], parts["model"].learner):
             yield source.problem(key, message)

@@ -50,6 +50,21 @@ class CrossFit:
         known: NDArray[np.bool_] = self.folds != NEVER_HELD_OUT
         return known
 
+    @classmethod
+    def of_mean_model(
+        cls,
+        model: BaseEstimator,
+        folds: NDArray[np.int32],
+        P: NDArray[np.float64],
+        classes: Sequence[Label],
+    ) -> CrossFit:
+        """Take a stored mean model apart again; the reverse of :meth:`mean_model`."""
+        parts = members_of(model)
+        size = len(parts) // (int(folds.max(initial=0)) + 1)
+        groups = (parts[start : start + size] for start in range(0, len(parts), size))
+        models = [_as_one(group, classes) for group in groups]
+        return cls(tuple(models), folds, P)
+
     def mean_model(self, classes: Sequence[Label]) -> BaseEstimator:
         """Return the mean of the fold models' probabilities as one model."""
         parts = [model for fold in self.models for model in members_of(fold)]
@@ -110,6 +125,11 @@ def cross_fit(
         models.append(learner.fit(subset(rows, ~held_out), classes))
         P[held_out] = probabilities(models[-1], rows.X[held_out])
     return CrossFit(tuple(models), folds, P)
+
+
+def _as_one(parts: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
+    named = {f"m{i}": part for i, part in enumerate(parts)}
+    return parts[0] if len(parts) == 1 else soft_vote(named, classes)
 
 
 def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:

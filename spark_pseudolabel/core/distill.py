@@ -46,10 +46,12 @@ def distilled_rows(
     """
     row, code, share = _lines(P, soft)
     own = np.ones(len(labeled.codes)) if labeled.weights is None else labeled.weights
+    all_weights = np.concatenate([own, weights[row] * share])
     return TrainingRows(
         X=pd.concat([labeled.X, X.iloc[row]], ignore_index=True),
         codes=np.concatenate([labeled.codes, code.astype(np.int32)]),
-        weights=np.concatenate([own, weights[row] * share]),
+        # Not every estimator takes weights, and equal ones say nothing.
+        weights=None if (all_weights == 1).all() else all_weights,
         n_pseudo=len(X),
     )
 

@@ -93,7 +93,7 @@ def plan_for_new_rows(rule: Mapping[str, Any], n_classes: int) -> Plan | None:
 
     None for rules whose cut depends on the other rows of the pool.
     """
-    if rule["policy"] in CLASS_RULES:
+    if rule["policy"] not in RULES or rule["policy"] in CLASS_RULES:
         return None
     nothing = Counts.from_rows(n_classes, [])
     cuts: list[Cut | None] = [None] * n_classes

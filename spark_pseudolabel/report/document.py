@@ -248,6 +248,21 @@ class CertifiedClaim(Document):
     """Estimate of the labeled rows still missing; null where none or no number of them is."""
 
 
+class PredictedPrior(Document):
+    """Whether the calibration rows are drawn like the pool, as far as classes go."""
+
+    labeled: list[Share]
+    """Share of each label among the calibration rows, as predicted; in the order of classes."""
+    pool: list[Share]
+    """The same in the pool."""
+    p_value: Share
+    """Of the test that both are samples of one distribution."""
+    even: bool
+    """Whether the given labels are as even as drawing per class makes them."""
+    drawn_per_class: bool
+    """Whether the labels look drawn per class while the pool is not so balanced."""
+
+
 class Certificate(Document):
     """Certified precision of the published labels."""
 
@@ -271,6 +286,8 @@ class Certificate(Document):
     """One for all labels, or one for each."""
     refused: str | None
     """Why nothing may be claimed whatever the numbers say; null otherwise."""
+    prior_shift: PredictedPrior
+    """Predicted labels of the calibration rows and of the pool, compared."""
 
 
 class Report(Document):
@@ -297,7 +314,7 @@ class Report(Document):
     rows: Rows
     """Where the rows went."""
     certificate: Certificate | None = None
-    """Certified precision of the labels; null: none is claimed."""
+    """Certified precision of the labels; null: none was asked for, or the pool is empty."""
     warnings: list[Notice] = []
     """What deserves a look."""
     paths: Paths
@@ -338,7 +355,7 @@ class PlanFeature(Document):
 
 
 class PlanStudent(Document):
-    """The estimator that takes over from model 2 on."""
+    """An estimator beside the model's own: the student from model 2 on, or a committee's member."""
 
     estimator: str
     """Name of the estimator."""
@@ -355,6 +372,8 @@ class PlanModel(Document):
     """Its parameters."""
     student: PlanStudent | None = None
     """Null: the same estimator in every round."""
+    committee: list[PlanStudent] = []
+    """The teacher's members; where there are any, the estimator is their student."""
     preprocessing: list[str] = []
     """The steps before the estimator, in words."""
 
