@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from sklearn.datasets import make_classification
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.inspect import verify
 from spark_pseudolabel.job import label, plan, run
 from spark_pseudolabel.progress import SilentEvents
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
+from spark_pseudolabel.store import failpoint as failpoint_module
+from spark_pseudolabel.store.failpoint import FailpointError
 
 N_LABELED = 300
 LOGISTIC = {"estimator": "LogisticRegression"}
@@ -84,3 +87,222 @@ def test_certified_labels_keep_the_promise(spark: SparkSession, data: Path, tmp_
     assert (report["n_iter"], report["best_round"]) == (1, 1)
     assert "Certified: precision 0.9" in render_text(report)
     assert "Certified: precision 0.9" in render_html(report)
+
+
+@pytest.mark.parametrize("scores", ["out_of_fold", "held_out"])
+def test_certificate_survives_a_crash(
+    spark: SparkSession,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: str,
+) -> None:
+    sections = {"selection": {**CERTIFIED, "per": "class", "scores": scores}}
+    sections["validation"] = {"fraction": 0.5 if scores == "held_out" else 0.0}
+    whole = report_of(spark, data, tmp_path / "whole", **sections)
+    for name in ("model.publish.done", "score.written", "round.publish.done"):
+        monkeypatch.setattr(failpoint_module, "_reached", Counter())
+        monkeypatch.setenv("SPL_FAILPOINT", f"{name}:raise")
+        with pytest.raises(FailpointError):
+            report_of(spark, data, tmp_path / "killed", **sections)
+    monkeypatch.delenv("SPL_FAILPOINT")
+    resumed = report_of(spark, data, tmp_path / "killed", **sections)
+    assert resumed["certificate"] == whole["certificate"]
+    assert resumed["certificate"]["claimed"]
+    assert resumed["certificate"]["source"] == scores
+    pd.testing.assert_frame_equal(labels_of(tmp_path / "killed"), labels_of(tmp_path / "whole"))
+    assert verify(str(tmp_path / "killed"), deep=True)["ok"]
+
+
+def test_damaged_scores_are_found(spark: SparkSession, data: Path, tmp_path: Path) -> None:
+    report_of(spark, data, tmp_path)
+    (scores,) = tmp_path.rglob("oof.parquet")
+    content = bytearray(scores.read_bytes())
+    content[len(content) // 2] ^= 1
+    scores.write_bytes(content)
+    assert not verify(str(tmp_path))["ok"]
+
+
+def test_too_much_is_asked_for(
+    spark: SparkSession, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"policy": "certified", "precision": 0.98, "certainty": 0.95, "per": "class"}
+    given = tmp_path / "config.yaml"
+    given.write_text(json.dumps(config(data, tmp_path / "out", selection=asked)))
+    assert main(["run", str(given), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["termination_condition"] == "not_certified"
+    assert not report["certificate"]["claimed"]
+    assert report["rows"]["accepted"] == len(labels_of(tmp_path / "out")) == 0
+    (warning,) = [found for found in report["warnings"] if found["code"] == "not_certified"]
+    assert [needed["labels"] for needed in warning["labels_needed"]] == [["no"], ["yes"]]
+    assert any(needed["more_labels"] for needed in warning["labels_needed"])
+    assert "Not certified" in render_text(report)
+    assert main(["run", str(given), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_what_no_model_could_reach_is_refused_first(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    asked = parse_config(
+        config(data, tmp_path, selection={"policy": "certified", "precision": 0.999})
+    )
+    for command in (run, plan):
+        with pytest.raises(InputError, match=r"needs at least 2,995 .* There are 300") as caught:
+            command(spark, asked)
+        assert (caught.value.exit_code, caught.value.code) == (3, "certificate_impossible")
+    assert not list(tmp_path.rglob("*.skops"))
+
+
+@pytest.fixture(scope="module")
+def drawn(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Label as many rows of each class, though the pool is not balanced."""
+    labeled = pd.read_parquet(data / "labeled.parquet")
+    pool = pd.read_parquet(data / "pool.parquet").merge(pd.read_parquet(data / "truth.parquet"))
+    rows = pd.concat([labeled, pool])
+    chosen = rows.groupby("y").head(200)
+    directory = tmp_path_factory.mktemp("drawn")
+    write(directory, chosen, rows[~rows["id"].isin(chosen["id"])])
+    return directory
+
+
+def test_labels_drawn_per_class_are_refused(
+    spark: SparkSession, drawn: Path, tmp_path: Path
+) -> None:
+    report = report_of(spark, drawn, tmp_path)
+    assert report["certificate"]["refused"] == "drawn_per_class"
+    assert not report["certificate"]["claimed"]
+    assert "drawn_per_class" in [found["code"] for found in report["warnings"]]
+    assert report["rows"]["accepted"] == 0
+
+
+def test_labels_drawn_per_class_need_the_prior(
+    spark: SparkSession, drawn: Path, tmp_path: Path
+) -> None:
+    declared: dict[str, Any] = {"labeled": {"drawn": "per_class"}}
+    with pytest.raises(InputError, match=r"unlabeled\.prior"):
+        report_of(spark, drawn, tmp_path / "out", **declared)
+    with pytest.raises(InputError, match="must name every label once: no, yes"):
+        report_of(spark, drawn, tmp_path / "out", unlabeled={"prior": {"no": 1.0}})
+    share = float((pd.read_parquet(drawn / "truth.parquet")["y"] == "no").mean())
+    prior = {"no": share, "yes": 1 - share}
+    report = report_of(spark, drawn, tmp_path / "out", **declared, unlabeled={"prior": prior})
+    assert report["certificate"]["claimed"]
+    assert 200 < report["certificate"]["n_calibration"] < 400
+    assert precision(drawn, labels_of(tmp_path / "out")) >= 0.9
+
+
+def test_new_rows_are_decided_by_the_certified_cut(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    report_of(spark, data, tmp_path / "out")
+    pool = str(data / "pool.parquet")
+    label(spark, str(tmp_path / "out"), input=pool, output=str(tmp_path / "new"))
+    new = pq.read_table(tmp_path / "new").to_pandas().sort_values("id")
+    assert new.loc[new["accepted"], "id"].tolist() == labels_of(tmp_path / "out")["id"].tolist()
+
+
+SMALL: list[dict[str, Any]] = [
+    {"estimator": "LogisticRegression"},
+    {"estimator": "ExtraTreesClassifier", "params": {"n_estimators": 10}},
+]
+TAUGHT: dict[str, Any] = {"teacher": {"committee": SMALL}, "training": {"rows": "all"}}
+CASES: dict[str, dict[str, Any]] = {
+    "certified": {"selection": {**CERTIFIED, "per": "class"}},
+    "committee": {**TAUGHT, "training": {"rows": "all", "labels": "soft", "max_rows": 900}},
+    "crest": {"selection": {"policy": "crest"}, "rounds": {"max": 1}},
+    "quotas": {"selection": {"policy": "quotas", "step": 0.3}, "rounds": {"max": 2}},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_carriers_give_the_same_labels(
+    spark: SparkSession, data: Path, tmp_path: Path, name: str
+) -> None:
+    reports = {
+        scan: report_of(spark, data, tmp_path / scan, **CASES[name], unlabeled={"scan": scan})
+        for scan in ("auto", "spark")
+    }
+    labels = [labels_of(tmp_path / scan) for scan in reports]
+    pd.testing.assert_frame_equal(*labels)
+    assert len(labels[0]) > 0
+    assert reports["auto"]["certificate"] == reports["spark"]["certificate"]
+    assert reports["auto"]["final"] == reports["spark"]["final"]
+
+
+def test_committee_teaches_a_student(spark: SparkSession, data: Path, tmp_path: Path) -> None:
+    sections = {**TAUGHT, "training": {"rows": "all", "labels": "soft"}}
+    report = report_of(spark, data, tmp_path / "out", **sections)
+    assert report["certificate"]["claimed"]
+    assert precision(data, labels_of(tmp_path / "out")) >= 0.9
+    against = read_model_manifest(tmp_path / "out", 2)["training"]["against_best"]
+    assert against["n"] == N_LABELED
+    assert report["best_round"] == 1
+    if against.get("refused"):
+        assert "student_not_used" in [found["code"] for found in report["warnings"]]
+    else:
+        assert report["rounds"][0]["trained_on"] == 3000
+        assert report["final"]["oof"]["log_loss"] < report["seed"]["oof"]["log_loss"]
+
+
+WORSE = {"estimator": "DecisionTreeClassifier", "params": {"max_depth": 1}}
+
+
+def test_worse_student_is_not_used(spark: SparkSession, data: Path, tmp_path: Path) -> None:
+    rule = {"policy": "threshold", "threshold": 0.9}
+    sections: dict[str, Any] = {"teacher": {"committee": SMALL}, "model": WORSE, "selection": rule}
+    report = report_of(spark, data, tmp_path / "out", **sections)
+    assert (report["termination_condition"], report["best_round"]) == ("oof_drop", 0)
+    assert not report["rounds"][0]["used"]
+    assert report["rounds"][0]["accepted"] > 0 == len(labels_of(tmp_path / "out"))
+    assert report["final"]["model"] == "model-0001"
+    assert "student_not_used" in [found["code"] for found in report["warnings"]]
+
+
+def test_certified_labels_stand_without_the_student(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    report = report_of(spark, data, tmp_path, model={**LOGISTIC, "student": WORSE})
+    assert report["certificate"]["claimed"]
+    assert report["rounds"][0]["used"]
+    assert len(labels_of(tmp_path)) == report["rows"]["accepted"] > 0
+    assert report["final"]["oof"] == report["seed"]["oof"]
+    assert "student_not_used" in [found["code"] for found in report["warnings"]]
+
+
+@pytest.mark.parametrize("policy", ["flexmatch", "freematch"])
+def test_class_thresholds_decide_new_rows(
+    spark: SparkSession, data: Path, tmp_path: Path, policy: str
+) -> None:
+    report = report_of(
+        spark, data, tmp_path / "out", selection={"policy": policy}, rounds={"max": 1}
+    )
+    assert report["rows"]["accepted"] > 0
+    truth = str(data / "pool.parquet")
+    found = label(spark, str(tmp_path / "out"), input=truth, output=str(tmp_path / "new"))
+    assert 0 < found["accepted"] < 3000
+
+
+def test_shifted_pool_is_told_before_it_is_scored(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    pool = pd.read_parquet(data / "pool.parquet").merge(pd.read_parquet(data / "truth.parquet"))
+    pool["x0"] += 10
+    write(tmp_path, pd.read_parquet(data / "labeled.parquet"), pool)
+    told: list[str] = []
+
+    class Listener(SilentEvents):
+        def event(self, name: str, **fields: Any) -> None:
+            told.append(fields["code"] if name == "warning" else name)
+
+    done = run(spark, parse_config(config(tmp_path, tmp_path / "out")), events=Listener())
+    assert told.index("shift") < told.index("round")
+    (warning,) = [found for found in done.report["warnings"] if found["code"] == "shift"]
+    assert "x0 (PSI" in warning["message"]
+
+
+def read_model_manifest(out: Path, number: int) -> dict[str, Any]:
+    (path,) = out.rglob(f"model-{number:04d}.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

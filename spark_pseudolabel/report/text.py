@@ -41,6 +41,7 @@ def render_text(report: Document) -> str:
     return _page(
         _verdict(data),
         _warnings(data.warnings),
+        _certificate(data),
         _section("Rounds", _rounds(data.rounds)),
         _section("Seed and final model", _models(data)),
         _section("Labels", _labels(data)),
@@ -138,6 +139,14 @@ def _verdict(report: Report) -> list[str]:
     for sentence in (verdict.coverage, *verdict.evidence, verdict.stop, took):
         lines += _wrap(sentence, indent=2)
     return lines
+
+
+def _certificate(report: Report) -> list[str]:
+    found = words.claims(report)
+    if found is None:
+        return []
+    lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
+    return _section("Certificate", lines + _more(len(found.body) - MOST_CLASSES, "classes"))
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from spark_pseudolabel.report.document import Metrics, ModelResult, Report
+from spark_pseudolabel.report.document import Metrics, ModelResult, Report, label_key
 
 Level = Literal["good", "check", "bad"]
 
@@ -109,6 +109,8 @@ def _judge(report: Report) -> tuple[Level, str]:
     compared = comparisons(report)
     if not compared:
         return "check", "Not measured"
+    if report.certificate is not None and abs(compared[0].gain) <= compared[0].noise:
+        return "good", "Certified labels"
     if compared[0].gain > compared[0].noise:
         return "good", "Better than the seed model"
     if compared[0].gain < -compared[0].noise:
@@ -127,6 +129,35 @@ def certificate(report: Report) -> str:
     if not found.claimed:
         return f"Not certified: {asked} ({of}; {where}). No label is published."
     return f"Certified: {asked} {of}; {percent(found.coverage)} of the pool covered, {where}."
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A table in words: its head, and one line for each claim of a certificate."""
+
+    head: list[str]
+    body: list[list[str]]
+
+
+def claims(report: Report) -> Lines | None:
+    """Tabulate what is claimed of each class, and what it would take where nothing is."""
+    found = report.certificate
+    if found is None:
+        return None
+    head = ["labels", "cut", "published", "tested", "wrong", "at least right", "labels needed"]
+    body = [
+        [
+            clean(label_key(claim.labels[0])) if found.per == "class" else "all",
+            "-" if claim.cut is None else f"{claim.cut:.3f}",
+            count(claim.rows),
+            count(claim.n),
+            count(claim.wrong),
+            "-" if claim.cut is None else percent(claim.bound, 1),
+            "-" if claim.more_labels is None else f"about {claim.more_labels:,} more",
+        ]
+        for claim in found.claims
+    ]
+    return Lines(head, body)
 
 
 def _coverage(report: Report) -> str:
