@@ -99,12 +99,12 @@ def run(
                 witness=join(root, LEASE_FILE),
                 modules=_modules_of_workers(config, estimator),
             )
+        require_possible(config, inputs)
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
         job = Run(spark, config, inputs, store, events, estimator, tuple(trusted))
         check_learners(job)
-        require_possible(config, inputs)
         return _to_the_end(job)
 
 
