@@ -81,18 +81,8 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 SparkText = Annotated[str, BeforeValidator(_as_spark_text)]
 
 
-def _with_label_keys(value: Any) -> Any:
-    """Spell labels the way JSON spells keys."""
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        str(key).lower() if isinstance(key, bool) else str(key): item for key, item in value.items()
-    }
-
-
-Prior = Annotated[
-    dict[str, Annotated[Number, Field(ge=0, le=1)]], BeforeValidator(_with_label_keys)
-]
+Prior = dict[str, Annotated[Number, Field(ge=0, le=1)]]
+"""Shares by label, the label as text."""
 
 
 class _Section(BaseModel):
@@ -686,14 +676,10 @@ def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
 
 
 def _prior_is_used(parts: Parts) -> Iterator[tuple[str, str]]:
-    labeled, unlabeled = parts.get("labeled"), parts.get("unlabeled")
-    if "selection" not in parts or isinstance(parts["selection"], Certified):
-        return
-    only = "is used by policy 'certified' only. Leave it out."
-    if labeled and labeled.drawn != "random":
-        yield "labeled.drawn", only
-    if unlabeled and unlabeled.prior is not None:
-        yield "unlabeled.prior", only
+    unlabeled, selection = parts.get("unlabeled"), parts.get("selection")
+    certified = selection is None or isinstance(selection, Certified)
+    if unlabeled and unlabeled.prior is not None and not certified:
+        yield "unlabeled.prior", "is used by policy 'certified' only. Leave it out."
 
 
 def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,6 @@ from spark_pseudolabel.core.certify import (
     Certificate,
     Promise,
     certify,
-    rows_needed,
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts
@@ -139,6 +138,8 @@ def _prior(config: Config, inputs: Inputs) -> NDArray[np.float64] | None:
     if given is None:
         return None
     names = [label_key(label) for label in inputs.classes]
+    if isinstance(inputs.classes[0], bool):
+        given = {name.lower(): share for name, share in given.items()}
     if set(given) != set(names):
         raise InputError(
             f"unlabeled.prior must name every label once: {', '.join(names)}. It names "
@@ -147,8 +148,3 @@ def _prior(config: Config, inputs: Inputs) -> NDArray[np.float64] | None:
             where="unlabeled.prior",
         )
     return np.array([given[name] for name in names])
-
-
-def labels_needed(certificate: dict[str, Any]) -> int:
-    """Return the fewest labeled rows with which such a certificate could be given at all."""
-    return rows_needed(1 - certificate["precision"], 1 - certificate["certainty"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.decide import DRAWN_PER_CLASS
 from spark_pseudolabel.job.shift import shift_warning
 from spark_pseudolabel.store.layout import model_name
 
@@ -21,6 +22,14 @@ def trust_warnings(
         found.append(shift_warning(shift))
     if certificate is not None and not certificate["claimed"]:
         found.append(_not_certified(certificate))
+    if run.config.labeled.drawn == "per_class" and run.config.unlabeled.prior is None:
+        found.append(
+            {
+                "code": DRAWN_PER_CLASS,
+                "message": "The labeled rows were drawn per class. Figures on validation rows "
+                "weigh classes as these rows do, not as the pool does.",
+            }
+        )
     return found + _unused_student(run, end)
 
 

@@ -286,7 +286,7 @@ class Certificate(Document):
     """One for all labels, or one for each."""
     refused: str | None
     """Why nothing may be claimed whatever the numbers say; null otherwise."""
-    prior_shift: PredictedPrior
+    prior_shift: PredictedPrior | None = None
     """Predicted labels of the calibration rows and of the pool, compared."""
 
 
