@@ -10,6 +10,7 @@ import pytest
 from spark_pseudolabel.config import (
     EXAMPLE,
     Config,
+    Teacher,
     config_schema,
     identity,
     load_config,
@@ -497,3 +498,10 @@ def test_one_round_needs_no_saying() -> None:
         parse_config(data | {"selection": {"policy": "threshold"}})
     with pytest.raises(ConfigError, match=r"teacher\.committee\.0: unknown estimator 'Foo'"):
         parse_config(data | {"teacher": {"committee": [{"estimator": "Foo"}]}})
+
+
+def test_default_committee_is_the_one_that_was_evaluated() -> None:
+    from spark_pseudolabel.core.committee import DEFAULT_MEMBERS
+
+    members = tuple((member.estimator, member.params) for member in Teacher().committee)
+    assert members == DEFAULT_MEMBERS

@@ -16,7 +16,6 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.preprocessing import LabelEncoder
 
-from spark_pseudolabel.config import Teacher
 from spark_pseudolabel.core.estimators import weights_supported
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
@@ -26,9 +25,16 @@ from spark_pseudolabel.core.training import Label, TrainingRows
 Member = tuple[str, Mapping[str, Any]]
 """The name of an estimator in the registry, and its parameters."""
 
-DEFAULT_MEMBERS: tuple[Member, ...] = tuple(
-    (member.estimator, member.params) for member in Teacher().committee
+DEFAULT_MEMBERS: tuple[Member, ...] = (
+    ("LogisticRegression", {"max_iter": 1000}),
+    # Leaves are bounded for the size of what is stored, which grows with the rows otherwise.
+    ("ExtraTreesClassifier", {"n_estimators": 100, "max_leaf_nodes": 4096}),
+    (
+        "HistGradientBoostingClassifier",
+        {"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+    ),
 )
+"""What ``teacher: {}`` means; a test holds that the configuration says the same."""
 
 
 @dataclass(frozen=True)
