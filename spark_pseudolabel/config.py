@@ -535,7 +535,8 @@ def _parse(
     parts, found = _check_sections(source)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
-    if everything := [*problems, *found, *crossed, *unfit]:
+    unfit_members = _committee(source, parts.get("teacher"), allow_import)
+    if everything := [*problems, *found, *crossed, *unfit, *unfit_members]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
     return Config(**_resolve(parts))
 
@@ -781,9 +782,8 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
 
 def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
-    model, teacher = parts.get("model"), parts.get("teacher")
-    usual = model == Model() and teacher in (None, Teacher())
-    if usual and not parts.get("training", Training()).weighted:
+    model = parts.get("model")
+    if model == Model() and not parts.get("training", Training()).weighted:
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
     from spark_pseudolabel.core.estimators import check_estimator, check_name
@@ -802,12 +802,21 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
             known = False
             blamed = [str(key) for key in params if repr(key) in message][:1]
             yield source.problem((*path, "params", *blamed), message)
-    for number, member in enumerate(teacher.committee if teacher is not None else ()):
-        if message := check_estimator(member.estimator, member.params, allow_import):
-            yield source.problem(("teacher", "committee", str(number)), message)
     if known and "model" in parts and "training" in parts:
         for key, message in _weights(parts["training"], parts["model"].learner):
             yield source.problem(key, message)
+
+
+def _committee(
+    source: Source, teacher: Teacher | None, allow_import: Sequence[str]
+) -> Iterator[Problem]:
+    if teacher is None or teacher == Teacher():
+        return
+    from spark_pseudolabel.core.estimators import check_estimator
+
+    for number, member in enumerate(teacher.committee):
+        if message := check_estimator(member.estimator, member.params, allow_import):
+            yield source.problem(("teacher", "committee", str(number)), message)
 
 
 def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:

@@ -277,8 +277,11 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
     limit = "no limit" if plan.rounds.max is None else words.rounds_word(plan.rounds.max)
     again = ", each deciding the whole pool anew" if plan.rounds.relabel else ""
     student = plan.model.student
+    taught = "student" if plan.model.committee else "model"
+    members = [_estimator(one.estimator, one.params) for one in plan.model.committee]
     body = [
-        ["model", _estimator(plan.model.estimator, plan.model.params)],
+        ["teacher", "; ".join(members)],
+        [taught, _estimator(plan.model.estimator, plan.model.params)],
         ["student", _estimator(student.estimator, student.params) if student else ""],
         ["before it", ", ".join(plan.model.preprocessing) or "nothing"],
         ["selection", _selection(plan.selection)],
