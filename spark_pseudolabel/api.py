@@ -49,6 +49,9 @@ class SelfTraining:
         ``"sklearn"`` for exactly what ``SelfTrainingClassifier`` does.
     student
         Estimator from model 2 on, where it differs: ``{"estimator": ..., "params": ...}``.
+    teacher
+        ``{"committee": [{"estimator": ..., "params": ...}, ...]}``: they label the pool together,
+        once, and `estimator` is their student.
     params
         Parameters of an estimator given by name.
     features, validation, rounds, training, save
@@ -75,6 +78,7 @@ class SelfTraining:
         selection: str | Section | None = None,
         mode: str | None = None,
         student: Section | None = None,
+        teacher: Section | None = None,
         params: Mapping[str, Any] | None = None,
         features: Section | None = None,
         validation: Section | None = None,
@@ -98,6 +102,7 @@ class SelfTraining:
             "validation": validation,
             "rounds": rounds,
             "training": training,
+            "teacher": teacher,
         }
 
     def fit(
@@ -160,7 +165,9 @@ class SelfTraining:
         frames
             Which of ``validation`` and ``test`` are given as DataFrames.
         """
-        sections = {name: section for name, section in self._sections.items() if section}
+        sections = {
+            name: section for name, section in self._sections.items() if section is not None
+        }
         sections |= dict.fromkeys(frames, _FROM_DATAFRAME)
         return parse_config(
             {

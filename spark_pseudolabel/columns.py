@@ -28,6 +28,7 @@ SCORE: Final = "spl_confidence"
 CLASS_SCORES: Final = "spl_probabilities"
 INVALID: Final = "spl_reason"
 IN_ROUND: Final = "spl_round"
+FOLD: Final = "spl_fold"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 

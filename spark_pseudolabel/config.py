@@ -34,18 +34,24 @@ from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
 __all__ = [
     "EXAMPLE",
     "SECRET",
+    "Certified",
     "Config",
+    "Crest",
     "Features",
+    "FlexMatch",
+    "FreeMatch",
     "KBest",
     "LabeledTable",
     "Model",
     "OneShot",
     "Output",
     "Percentile",
+    "Quotas",
     "Rounds",
     "Selection",
     "SparkSettings",
     "Student",
+    "Teacher",
     "TestTable",
     "Threshold",
     "TopKPerClass",
@@ -73,6 +79,10 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 SparkText = Annotated[str, BeforeValidator(_as_spark_text)]
+
+
+Prior = dict[str, Annotated[Number, Field(ge=0, le=1)]]
+"""Shares by label, the label as text."""
 
 
 class _Section(BaseModel):
@@ -116,18 +126,26 @@ class _Table(_Section):
 
 
 class LabeledTable(_Table):
-    """The rows with given labels."""
+    """The rows with given labels; ``drawn`` says how they were chosen to be labeled."""
 
     label: Text
     drawn: Literal["random", "per_class"] = "random"
 
 
 class UnlabeledTable(_Table):
-    """The pool."""
+    """The pool; ``prior`` is the share of every label in it, where that is known."""
 
     from_: Literal["labeled", "dataframe"] | None = Field(default=None, alias="from")  # type: ignore[assignment]
     scan: Literal["auto", "spark"] = "auto"
     drop_labeled: Flag = False
+    prior: Prior | None = None
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> UnlabeledTable:
+        total = sum(self.prior.values()) if self.prior is not None else 1.0
+        if abs(total - 1) > 1e-6:
+            raise _said(f"prior must hold shares that sum to 1. Got {total:g}.")
+        return self
 
 
 class TestTable(_Table):
@@ -207,6 +225,25 @@ class Model(_Section):
         return self.student or Student(estimator=self.estimator, params=self.params)
 
 
+class Teacher(_Section):
+    """Who makes model 1 instead of ``model``, which is the student then.
+
+    ``committee``: the mean of these estimators' probabilities, cross-fitted.
+    """
+
+    committee: Annotated[tuple[Student, ...], Field(min_length=1)] = (
+        Student(estimator="LogisticRegression", params={"max_iter": 1000}),
+        # Leaves are bounded for the size of what is stored, which grows with the rows otherwise.
+        Student(
+            estimator="ExtraTreesClassifier", params={"n_estimators": 100, "max_leaf_nodes": 4096}
+        ),
+        Student(
+            estimator="HistGradientBoostingClassifier",
+            params={"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+        ),
+    )
+
+
 class OneShot(_Section):
     """Every scored row is accepted in round 1."""
 
@@ -241,8 +278,68 @@ class Percentile(_Section):
     step: Annotated[Number, Field(gt=0, le=1)] = 0.2
 
 
+class FlexMatch(_Section):
+    """Classes that few rows reach with ``threshold`` get a lower one."""
+
+    policy: Literal["flexmatch"]
+    threshold: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+
+
+class FreeMatch(_Section):
+    """The pool's mean confidence is the threshold, lower for classes it holds less of."""
+
+    policy: Literal["freematch"]
+
+
+class Crest(_Section):
+    """Rarer classes, by labeled rows, keep a larger share; ``alpha`` 0: all keep everything."""
+
+    policy: Literal["crest"]
+    alpha: Annotated[Number, Field(ge=0)] = 0.5
+
+
+class Quotas(_Section):
+    """Round r accepts a ``r * step`` share of the pool, dealt to classes as ``by`` says."""
+
+    policy: Literal["quotas"]
+    step: Annotated[Number, Field(gt=0, le=1)] = 0.2
+    by: Literal["labeled", "uniform", "pool"] = "labeled"
+    min_per_class: Count | None = None
+    max_per_class: Count | None = None
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> Quotas:
+        floor, cap = self.min_per_class, self.max_per_class
+        if floor is not None and cap is not None and floor > cap:
+            raise _said(f"min_per_class must not exceed max_per_class. Got {floor} and {cap}.")
+        return self
+
+
+class Certified(_Section):
+    """Published labels reach ``precision`` with the probability ``certainty``.
+
+    ``per``: the labels together, or those of every class. ``scores``: what is tested against are
+    the labeled rows, each scored by models that have not seen it, or the validation rows.
+    """
+
+    policy: Literal["certified"]
+    precision: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    certainty: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    per: Literal["all", "class"] = "all"
+    scores: Literal["out_of_fold", "held_out"] = "out_of_fold"
+
+
 Selection = Annotated[
-    OneShot | Threshold | KBest | TopKPerClass | Percentile,
+    OneShot
+    | Threshold
+    | KBest
+    | TopKPerClass
+    | Percentile
+    | FlexMatch
+    | FreeMatch
+    | Crest
+    | Quotas
+    | Certified,
     Field(discriminator="policy"),
 ]
 POLICIES: dict[str, type[_Section]] = {
@@ -251,7 +348,14 @@ POLICIES: dict[str, type[_Section]] = {
     "k_best": KBest,
     "top_k_per_class": TopKPerClass,
     "percentile": Percentile,
+    "flexmatch": FlexMatch,
+    "freematch": FreeMatch,
+    "crest": Crest,
+    "quotas": Quotas,
+    "certified": Certified,
 }
+GROWING = ("percentile", "quotas")
+"""Policies that accept a larger share of the whole pool in every round."""
 
 
 class Rounds(_Section):
@@ -262,9 +366,10 @@ class Rounds(_Section):
 
 
 class Training(_Section):
-    """What the next model learns from."""
+    """What the next model learns from; ``rows``: accepted ones, or all, whatever is accepted."""
 
     max_rows: Count | None = 200_000
+    rows: Literal["accepted", "all"] = "accepted"
     labels: Literal["hard", "soft"] = "hard"
     pseudo_weight: Annotated[Number, Field(gt=0)] | Literal["confidence"] = 1.0
 
@@ -300,13 +405,35 @@ class Config(_Section):
     id: Text | None = None
     features: Features = Features()
     model: Model = Model()
-    teacher: None = None
+    teacher: Teacher | None = None
     selection: Selection = Threshold()
     rounds: Rounds = Rounds()
     training: Training = Training()
     output: Output
     random_state: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
     spark: SparkSettings = SparkSettings()
+
+    @property
+    def certified(self) -> Certified | None:
+        """The promise that published labels are to keep, if there is one."""
+        return self.selection if isinstance(self.selection, Certified) else None
+
+    @property
+    def cross_fitted(self) -> bool:
+        """Whether model 1 is a mean over folds, so that labeled rows have honest scores."""
+        return _cross_fitted(self.selection, self.teacher)
+
+    @property
+    def student(self) -> Student | None:
+        """The estimator that learns from pseudo-labels; None: the one that gives them."""
+        if self.teacher is not None:
+            return Student(estimator=self.model.estimator, params=self.model.params)
+        return self.model.student
+
+    @property
+    def one_round(self) -> bool:
+        """Whether model 1 alone labels the pool."""
+        return self.certified is not None or self.teacher is not None
 
 
 def load_config(
@@ -408,7 +535,8 @@ def _parse(
     parts, found = _check_sections(source)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
-    if everything := [*problems, *found, *crossed, *unfit]:
+    unfit_members = _committee(source, parts.get("teacher"), allow_import)
+    if everything := [*problems, *found, *crossed, *unfit, *unfit_members]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
     return Config(**_resolve(parts))
 
@@ -455,8 +583,13 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
 
 def _resolve(parts: Parts) -> Parts:
     """Fill in what one section implies for another."""
-    if parts["selection"].policy == "percentile":
+    if parts["selection"].policy in GROWING:
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
+    if _one_round(parts):
+        parts = parts | {"rounds": parts["rounds"].model_copy(update={"max": 1})}
+    honest = _cross_fitted(parts["selection"], parts["teacher"])
+    if honest and not parts["validation"].model_fields_set and not _held_out(parts["selection"]):
+        parts = parts | {"validation": Validation(fraction=0.0)}
     if parts["mode"] != "sklearn":
         return parts
     selection = parts["selection"]
@@ -469,14 +602,85 @@ def _resolve(parts: Parts) -> Parts:
     }
 
 
-def _percentile_relabels(parts: Parts) -> Iterator[tuple[str, str]]:
+def _cross_fitted(selection: Any, teacher: Teacher | None) -> bool:
+    by_selection = isinstance(selection, Certified) and selection.scores == "out_of_fold"
+    return by_selection or teacher is not None
+
+
+def _held_out(selection: Any) -> bool:
+    return isinstance(selection, Certified) and selection.scores == "held_out"
+
+
+def _one_round(parts: Parts) -> bool:
+    return isinstance(parts.get("selection"), Certified) or parts.get("teacher") is not None
+
+
+def _growing_shares_relabel(parts: Parts) -> Iterator[tuple[str, str]]:
     rounds, selection = parts.get("rounds"), parts.get("selection")
     refused = rounds and "relabel" in rounds.model_fields_set and not rounds.relabel
-    if refused and isinstance(selection, Percentile):
+    if refused and selection and selection.policy in GROWING:
         yield (
             "rounds.relabel",
-            "must be true with policy 'percentile', which decides every row anew. Leave it out.",
+            f"must be true with policy {selection.policy!r}, which decides every row anew. Leave "
+            "it out.",
         )
+
+
+def _one_round_is_one(parts: Parts) -> Iterator[tuple[str, str]]:
+    rounds = parts.get("rounds")
+    if not rounds or not _one_round(parts):
+        return
+    by = "policy 'certified'" if isinstance(parts.get("selection"), Certified) else "a teacher"
+    if "max" in rounds.model_fields_set and rounds.max != 1:
+        yield (
+            "rounds.max",
+            f"must be 1 with {by}: model 1 labels the pool, once. Got {rounds.max}. Leave it out.",
+        )
+    if rounds.relabel:
+        yield "rounds.relabel", f"must be false with {by}, which has one round. Leave it out."
+
+
+def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
+    model, training = parts.get("model"), parts.get("training")
+    if parts.get("teacher") is not None and model and model.student is not None:
+        yield (
+            "model.student",
+            "must be left out with a teacher: model is the student. Name the student there.",
+        )
+    has_student = parts.get("teacher") is not None or (model and model.student is not None)
+    if training and training.rows == "all" and not (_one_round(parts) and has_student):
+        yield (
+            "training.rows",
+            "'all' needs a teacher, or policy 'certified' with model.student: a student that "
+            "learns from what another model says of every row.",
+        )
+
+
+def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
+    selection, validation = parts.get("selection"), parts.get("validation")
+    if not validation:
+        return
+    none = validation.fraction == 0 and not validation.is_table
+    if none and isinstance(selection, Certified) and selection.scores == "held_out":
+        yield (
+            "selection.scores",
+            "'held_out' tests on validation rows, and there are none. Give validation a fraction "
+            "or a table, or say out_of_fold.",
+        )
+    tested = isinstance(selection, Certified) or _cross_fitted(selection, parts.get("teacher"))
+    if validation.group is not None and tested:
+        yield (
+            "validation.group",
+            "must be left out with policy 'certified' and with a teacher: rows of a group are "
+            "alike, so that their number promises more than they hold.",
+        )
+
+
+def _prior_is_used(parts: Parts) -> Iterator[tuple[str, str]]:
+    unlabeled, selection = parts.get("unlabeled"), parts.get("selection")
+    certified = selection is None or isinstance(selection, Certified)
+    if unlabeled and unlabeled.prior is not None and not certified:
+        yield "unlabeled.prior", "is used by policy 'certified' only. Leave it out."
 
 
 def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -507,7 +711,7 @@ def _dropped_rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
 def _relabeling_ends(parts: Parts) -> Iterator[tuple[str, str]]:
     rounds, selection = parts.get("rounds"), parts.get("selection")
     endless = rounds and rounds.relabel and rounds.max is None
-    if endless and selection and not isinstance(selection, Percentile):
+    if endless and selection and selection.policy not in GROWING and not _one_round(parts):
         yield (
             "rounds.max",
             "must be a number with rounds.relabel: labels that are decided anew may swing forever. "
@@ -530,7 +734,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
         return
     implied: dict[str, dict[str, Any]] = {
         "validation": {"fraction": 0.0},
-        "training": {"max_rows": None, "labels": "hard", "pseudo_weight": 1.0},
+        "training": {"max_rows": None, "rows": "accepted", "labels": "hard", "pseudo_weight": 1.0},
         "model": {"student": None},
         "rounds": {"relabel": False},
         "features": {"text": ()},
@@ -542,6 +746,8 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
             if (name == "validation" or key in keys) and keys.get(key, object()) != value:
                 spelled = "from" if key == "from_" else key
                 yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
+    if parts.get("teacher") is not None:
+        yield "teacher", "conflicts with mode: sklearn. Leave it out."
     selection = parts.get("selection")
     if selection and selection.policy not in ("threshold", "k_best"):
         yield (
@@ -551,7 +757,11 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
 
 
 _CHECKS: tuple[Check, ...] = (
-    _percentile_relabels,
+    _growing_shares_relabel,
+    _one_round_is_one,
+    _teacher_has_a_student,
+    _certificate_has_rows,
+    _prior_is_used,
     _rows_have_ids,
     _dropped_rows_have_ids,
     _relabeling_ends,
@@ -595,6 +805,18 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
     if known and "model" in parts and "training" in parts:
         for key, message in _weights(parts["training"], parts["model"].learner):
             yield source.problem(key, message)
+
+
+def _committee(
+    source: Source, teacher: Teacher | None, allow_import: Sequence[str]
+) -> Iterator[Problem]:
+    if teacher is None or teacher == Teacher():
+        return
+    from spark_pseudolabel.core.estimators import check_estimator
+
+    for number, member in enumerate(teacher.committee):
+        if message := check_estimator(member.estimator, member.params, allow_import):
+            yield source.problem(("teacher", "committee", str(number)), message)
 
 
 def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:

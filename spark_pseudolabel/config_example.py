@@ -36,8 +36,10 @@ model:
   params: {n_estimators: 300}         # the estimator's own
   # student: {estimator: ...}         # another one that learns from the accepted rows
 
+# teacher: {committee: [...]}  # several estimators label the pool together; model is their student
+
 selection:                     # which rows are accepted in a round
-  policy: threshold            # one_shot | threshold | k_best | top_k_per_class | percentile
+  policy: threshold            # one_shot | k_best | top_k_per_class | percentile | certified | ...
   threshold: 0.9               # accepted where the confidence is above it
 
 rounds:

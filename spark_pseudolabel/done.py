@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.config import GROWING, Config, identity
 from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts, next_step
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import Files, open_files, scheme_of
@@ -50,7 +50,7 @@ def limits_of(config: Config, pool_rows: int) -> Limits:
     return Limits(
         max_rounds=config.rounds.max,
         pool=pool_rows,
-        keep_best=config.selection.policy == "percentile",
+        keep_best=config.selection.policy in GROWING,
         like_sklearn=config.mode == "sklearn",
     )
 
@@ -76,6 +76,7 @@ def round_facts(store: RoundStore) -> list[RoundFacts]:
             accepted=manifest.counts["accepted"],
             rejected=manifest.counts["rejected"],
             changed=manifest.counts["changed"],
+            certified=None if manifest.certificate is None else manifest.certificate["claimed"],
         )
         for manifest in store.rounds
     ]

@@ -21,7 +21,7 @@ ROWS: list[set[str]] = [
     {"api"},
     {"job", "inspect"},
     {"done", "given", "progress"},
-    {"spark", "store", "report"},
+    {"spark", "store", "report", "evaluate"},
     {"core"},
     {"config"},
     {"columns", "errors", "version"},
@@ -40,8 +40,8 @@ NEIGHBORS = {("spark", "store")}
 # Upwards, inside a function only: a configuration is refused for its estimators before any JVM
 # starts, and what an estimator accepts only core/ knows.
 UPWARDS = {("spark_pseudolabel.config", "spark_pseudolabel.core.estimators")}
-# What runs in core/ and store/ needs no Spark: it is tested, and used by commands, without a JVM.
-WITHOUT_SPARK = ("core", "store")
+# What runs there needs no Spark: it is tested, and used by commands, without a JVM.
+WITHOUT_SPARK = ("core", "store", "evaluate")
 
 
 def test_imports_run_one_way() -> None:

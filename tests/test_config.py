@@ -10,6 +10,7 @@ import pytest
 from spark_pseudolabel.config import (
     EXAMPLE,
     Config,
+    Teacher,
     config_schema,
     identity,
     load_config,
@@ -123,7 +124,8 @@ threshold: 0.5
             "selection: {policy: treshold}",
             (
                 "selection.policy: must be one of 'one_shot', 'threshold', 'k_best', "
-                "'top_k_per_class', 'percentile'. Got 'treshold', did you mean 'threshold'?"
+                "'top_k_per_class', 'percentile', 'flexmatch', 'freematch', 'crest', 'quotas', "
+                "'certified'. Got 'treshold', did you mean 'threshold'?"
             ),
         ),
         (
@@ -143,7 +145,42 @@ threshold: 0.5
             "features: {include: [a], exclude: [b]}",
             "features: must have include or exclude, not both. Leave one of them out.",
         ),
-        ("teacher: {graph: {}}", "teacher: must be null. Got {'graph': {}}."),
+        ("teacher: {graph: {}}", "teacher.graph: unknown key. Known here: committee."),
+        (
+            "teacher: {}\nrounds: {max: 3}",
+            "rounds.max: must be 1 with a teacher: model 1 labels the pool, once. Got 3. Leave it "
+            "out.",
+        ),
+        (
+            "selection: {policy: certified}\nrounds: {relabel: true}",
+            "rounds.relabel: must be false with policy 'certified', which has one round. Leave it "
+            "out.",
+        ),
+        (
+            "selection: {policy: certified, scores: held_out}\nvalidation: {fraction: 0}",
+            "selection.scores: 'held_out' tests on validation rows, and there are none. Give "
+            "validation a fraction or a table, or say out_of_fold.",
+        ),
+        (
+            "selection: {policy: certified}\nvalidation: {group: g}",
+            "validation.group: must be left out with policy 'certified' and with a teacher: rows "
+            "of a group are alike, so that their number promises more than they hold.",
+        ),
+        (
+            "teacher: {}\nmodel: {student: {estimator: GaussianNB}}",
+            "model.student: must be left out with a teacher: model is the student. Name the "
+            "student there.",
+        ),
+        (
+            "training: {rows: all}",
+            "training.rows: 'all' needs a teacher, or policy 'certified' with model.student: a "
+            "student that learns from what another model says of every row.",
+        ),
+        (
+            "selection: {policy: quotas}\nrounds: {relabel: false}",
+            "rounds.relabel: must be true with policy 'quotas', which decides every row anew. "
+            "Leave it out.",
+        ),
         ("id: income", "id: must be another column than labeled.label. Both are 'income'."),
         ("id: yes", "id: must be text or null. Got true."),
         ("test: {}", "test: must name its rows by exactly one of path, table, query. Got none"),
@@ -325,6 +362,26 @@ def test_options_are_spelled_as_spark_spells_them() -> None:
     assert config.unlabeled.options == {"header": "true", "samplingRatio": "0.5", "sep": ";"}
 
 
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"policy": "flexmatch", "threshold": 1.0}, "selection.threshold"),
+        ({"policy": "freematch", "k": 3}, "selection.k"),
+        ({"policy": "crest", "alpha": -1}, "selection.alpha"),
+        ({"policy": "quotas", "by": "prior"}, "selection.by"),
+        ({"policy": "quotas", "min_per_class": 5, "max_per_class": 4}, "selection: min_per_class"),
+        ({"policy": "certified", "precision": 1.0}, "selection.precision"),
+        ({"policy": "certified", "per": "row"}, "selection.per"),
+    ],
+)
+def test_class_rules_and_certificates_check_their_settings(
+    selection: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(selection=selection))
+    assert str(caught.value).startswith(message)
+
+
 def test_percentile_implies_relabel() -> None:
     assert parse_config(minimal(selection={"policy": "percentile"})).rounds.relabel is True
 
@@ -415,3 +472,36 @@ def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_one_round_needs_no_saying() -> None:
+    data = {
+        "labeled": {"path": "a", "label": "y"},
+        "unlabeled": {"path": "b", "prior": {1: 0.25, 2: 0.75}},
+        "output": {"path": "out"},
+        "selection": {"policy": "certified"},
+    }
+    config = parse_config(data)
+    assert (config.rounds.max, config.validation.fraction) == (1, 0.0)
+    assert config.unlabeled.prior == {"1": 0.25, "2": 0.75}
+    assert config.cross_fitted
+    assert config.student is None
+    held_out = parse_config(data | {"selection": {"policy": "certified", "scores": "held_out"}})
+    assert held_out.validation.fraction == 0.2
+    taught = parse_config(data | {"teacher": {}})
+    assert taught.student is not None
+    assert taught.teacher is not None
+    assert len(taught.teacher.committee) == 3
+    with pytest.raises(ConfigError, match=r"shares that sum to 1\. Got 0\.9"):
+        parse_config(data | {"unlabeled": {"path": "b", "prior": {"a": 0.9}}})
+    with pytest.raises(ConfigError, match="used by policy 'certified' only"):
+        parse_config(data | {"selection": {"policy": "threshold"}})
+    with pytest.raises(ConfigError, match=r"teacher\.committee\.0: unknown estimator 'Foo'"):
+        parse_config(data | {"teacher": {"committee": [{"estimator": "Foo"}]}})
+
+
+def test_default_committee_is_the_one_that_was_evaluated() -> None:
+    from spark_pseudolabel.core.committee import DEFAULT_MEMBERS
+
+    members = tuple((member.estimator, member.params) for member in Teacher().committee)
+    assert members == DEFAULT_MEMBERS

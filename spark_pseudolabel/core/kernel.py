@@ -127,7 +127,7 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
 
 def score_any(batch: pa.RecordBatch, scorer: Scorer) -> Scores:
     """Score rows as they come: one with a vector of the wrong length is invalid, no error."""
-    rows, reasons = _without_odd_vectors(batch, scorer.features)
+    rows, reasons = without_odd_vectors(batch, scorer.features)
     return score(rows, scorer, reasons)
 
 
@@ -198,7 +198,7 @@ def _takes(model: Any, example: pd.DataFrame, named: bool, value: float) -> bool
         return False
 
 
-def _without_odd_vectors(
+def without_odd_vectors(
     batch: pa.RecordBatch, features: Sequence[Feature]
 ) -> tuple[pa.RecordBatch, dict[int, str]]:
     """Put aside rows with a vector of the wrong length: it must not take others along."""

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-StopReason = Literal["all_labeled", "no_change", "max_iter", "validation_drop"]
+StopReason = Literal[
+    "all_labeled", "no_change", "max_iter", "validation_drop", "oof_drop", "not_certified"
+]
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,15 @@ class RoundFacts:
         Numbers of candidates.
     changed
         Whether any label was added, or, where rounds relabel, differs from the round before.
+    certified
+        Whether a certificate could be given; None where none was asked for.
     """
 
     number: int
     accepted: int
     rejected: int
     changed: bool
+    certified: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def next_step(models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits
     reason = stop_reason(models[-1], rounds, limits)
     if reason is None:
         return ScoreRound(len(rounds) + 1)
-    falls_back = reason == "validation_drop" or limits.keep_best
+    falls_back = reason in ("validation_drop", "oof_drop") or limits.keep_best
     best = best_model(models) if falls_back else models[-1]
     return Finish(reason, len(rounds), best.number - 1)
 
@@ -148,8 +153,10 @@ def stop_reason(
 ) -> StopReason | None:
     """Say why no further round is run, or None when there is to be one."""
     at_limit = limits.max_rounds is not None and len(rounds) >= limits.max_rounds
-    if model.dropped and not limits.keep_best:
-        return "validation_drop"
+    if model.dropped and not (limits.keep_best and model.accuracy is not None):
+        return "validation_drop" if model.accuracy is not None else "oof_drop"
+    if rounds and rounds[-1].certified is False:
+        return "not_certified"
     if (rounds[-1].rejected if rounds else limits.pool) == 0:
         return "all_labeled"
     # In a small pool two shares of a curriculum may be the same rows: the next one is larger.
@@ -162,8 +169,8 @@ def stop_reason(
 def best_model(models: Sequence[ModelFacts]) -> ModelFacts:
     """Return the model with the highest validation accuracy, then the lowest log loss, the first.
 
-    Without validation rows it is the last one.
+    Without validation rows it is the last one that did not drop.
     """
     if models[-1].accuracy is None:
-        return models[-1]
+        return [model for model in models if not model.dropped][-1]
     return max(models, key=lambda m: (m.accuracy, -(m.log_loss or 0.0), -m.number))

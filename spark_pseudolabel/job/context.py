@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.config import Config
+from spark_pseudolabel.config import Config, Student
+from spark_pseudolabel.core.committee import Committee, registered_committee
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.rounds import Limits
@@ -73,6 +74,11 @@ class Run:
         return Weighting(self.config.training.labels, self.config.training.pseudo_weight)
 
     @cached_property
+    def learned_rows(self) -> Literal["accepted", "taught"]:
+        """Which stored rows the next model learns from."""
+        return "taught" if self.config.training.rows == "all" else "accepted"
+
+    @cached_property
     def keeps_probabilities(self) -> bool:
         """Whether the probabilities of all classes are stored for every scored row."""
         return self.weighting.labels == "soft" or self.config.output.probabilities
@@ -80,8 +86,11 @@ class Run:
     # --- models
 
     @cached_property
-    def teacher(self) -> Learner:
+    def teacher(self) -> Learner | Committee:
         """Who makes the seed model."""
+        if self.config.teacher is not None:
+            members = [(one.estimator, one.params) for one in self.config.teacher.committee]
+            return registered_committee(members, self.inputs.features, self.config.random_state)
         if self.estimator is not None:
             return Learner(self.estimator)
         return self._registered(self.config.model.estimator, self.config.model.params)
@@ -89,10 +98,13 @@ class Run:
     @cached_property
     def student(self) -> Learner:
         """Who makes the models after it; the teacher, if nobody else is named."""
-        student = self.config.model.student
-        return self._registered(student.estimator, student.params) if student else self.teacher
+        student = self.config.student
+        if student is not None:
+            return self._student(student)
+        assert isinstance(self.teacher, Learner)  # a committee has a student
+        return self.teacher
 
-    def learner(self, number: int) -> Learner:
+    def learner(self, number: int) -> Learner | Committee:
         """Return who makes a model."""
         return self.teacher if number == 1 else self.student
 
@@ -113,6 +125,11 @@ class Run:
         return self.learner(number).scorer(
             self.model(number), self.inputs.features, keys, probabilities=probabilities
         )
+
+    def _student(self, student: Student) -> Learner:
+        if self.config.teacher is not None and self.estimator is not None:
+            return Learner(self.estimator)
+        return self._registered(student.estimator, student.params)
 
     def _registered(self, name: str, params: dict[str, Any]) -> Learner:
         return registered_learner(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH
+from spark_pseudolabel.core.committee import Committee
 from spark_pseudolabel.core.estimators import weights_supported
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import compare
 from spark_pseudolabel.core.kernel import Scores, score
+from spark_pseudolabel.core.learner import Learner
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
@@ -21,6 +25,14 @@ from spark_pseudolabel.core.training import TrainingRows, training_rows
 from spark_pseudolabel.done import model_facts
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.honest import (
+    cross_fit_labeled,
+    keep_scores,
+    labeled_rows,
+    measure_student,
+    oof_metrics,
+)
+from spark_pseudolabel.job.shift import measure_shift
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.artifact import check_storable
 from spark_pseudolabel.store.failpoint import failpoint
@@ -39,17 +51,19 @@ def check_learners(run: Run) -> None:
     InputError
         Naming the type that is not trusted, or the estimator without ``sample_weight``.
     """
-    for learner in (run.teacher, run.student):
+    teacher = run.teacher
+    members = teacher.members.values() if isinstance(teacher, Committee) else (teacher,)
+    for learner in (*members, run.student):
         # An estimator of the user's own may hold types that show only once it is fitted.
         check_storable(
             learner.estimator, run.trusted, _sample(run) if run.estimator is not None else None
         )
-        if run.weighting.needed and not weights_supported(learner.estimator):
-            raise InputError(
-                f"{type(learner.estimator).__name__} takes no sample_weight, which "
-                "training.pseudo_weight and soft labels need. Choose another estimator.",
-                code="no_sample_weight",
-            )
+    if run.weighting.needed and not weights_supported(run.student.estimator):
+        raise InputError(
+            f"{type(run.student.estimator).__name__} takes no sample_weight, which "
+            "training.pseudo_weight and soft labels need. Choose another estimator.",
+            code="no_sample_weight",
+        )
 
 
 def _sample(run: Run) -> tuple[Any, Any]:
@@ -67,7 +81,7 @@ def fit_model(run: Run, number: int) -> None:
     started = time.monotonic()
     attempt = run.store.new_attempt("model", number)
     with run.events.stage(number - 1, "fit"), described(run.spark, f"model {number} · fit"):
-        fields = _repeat(run, number) if _nothing_new(run, number) else _train(run, number, attempt)
+        fields = _fields(run, number, attempt)
     seconds = {"fit": round(time.monotonic() - started, 3)}
     manifest = run.store.commit_model(attempt, **fields, seconds=seconds)
     run.events.event(
@@ -77,6 +91,15 @@ def fit_model(run: Run, number: int) -> None:
         validation=manifest.validation,
         seconds=seconds["fit"],
     )
+
+
+def _fields(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+    """Make a model; return what its manifest says of it."""
+    if number == 1 and run.config.cross_fitted:
+        return _cross_fit(run, attempt)
+    if number > 1 and run.config.one_round:
+        return _learn_from_teacher(run, number, attempt)
+    return _repeat(run, number) if _nothing_new(run, number) else _train(run, number, attempt)
 
 
 def _nothing_new(run: Run, number: int) -> bool:
@@ -92,20 +115,89 @@ def _repeat(run: Run, number: int) -> dict[str, Any]:
     return {name: getattr(before, name) for name in kept}
 
 
-def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
-    limits, rows = _training_rows(run)
+def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
+    """Make model 1 as the mean of models that have each not seen one fold of the labeled rows."""
+    rows = labeled_rows(run)
+    shift = measure_shift(run, rows)
     failpoint("train.collected")
-    learner = run.learner(number)
-    previous = run.model(number - 1) if number > 1 and learner.warm else None
+    with _fit_errors(run.teacher):
+        fitted = cross_fit_labeled(run, rows)
+    failpoint("model.fitted")
+    fields = _committed(run, 1, attempt, fitted.mean_model(run.inputs.classes), rows, None)
+    fields["training"]["shift"] = shift
+    return fields | {
+        "oof": oof_metrics(rows.codes, fitted.P).to_dict(),
+        "oof_scores": keep_scores(run, attempt, fitted),
+    }
+
+
+def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+    """Fit the student, if there is one; a certificate needs no student that is worse."""
+    if run.config.student is None:
+        return _teacher_again(run, number, None)
+    fields = _train(run, number, attempt)
+    against: dict[str, Any] | None = fields["training"]["against_best"]
+    if run.config.certified and against is not None and against["dropped"]:
+        return _teacher_again(run, number, against | {"dropped": False, "refused": True})
+    return fields
+
+
+def _teacher_again(run: Run, number: int, against: dict[str, Any] | None) -> dict[str, Any]:
+    """Keep the model that gave the labels as the final one; it has learned from none of them."""
+    before = run.store.models[number - 2]
+    run.keep_model(number, run.model(number - 1))
+    no_row: Limits = [None] * len(run.inputs.classes)
+    training = {**before.training, "hash_limits": no_row, "against_best": against}
+    return _repeat(run, number) | {
+        "training": training,
+        "oof": before.oof,
+    }
+
+
+def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+    inputs, learner = run.inputs, run.learner(number)
+    limits, pseudo = _rows_of_rounds(run)
+    rows = training_rows(inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting)
+    failpoint("train.collected")
+    with _fit_errors(learner):
+        if isinstance(learner, Learner) and number > 1 and learner.warm:
+            model = learner.fit(rows, inputs.classes, run.model(number - 1))
+        else:
+            model = learner.fit(rows, inputs.classes)
+    failpoint("model.fitted")
+    fields = _committed(run, number, attempt, model, rows, limits)
+    if number == 1 or not run.config.cross_fitted or inputs.validation.num_rows:
+        return fields
+    metrics, losses = measure_student(run, pseudo)
+    against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
+    fields["training"]["against_best"] = against
+    return fields | {"oof": metrics.to_dict()}
+
+
+@contextmanager
+def _fit_errors(learner: Learner | Committee) -> Iterator[None]:
+    """Tell what a fit can't cope with as an error of the input."""
     try:
-        model = learner.fit(rows, run.inputs.classes, previous)
+        yield
     except ValueError as error:
+        name = "A committee"
+        if isinstance(learner, Learner):
+            name = type(learner.estimator).__name__
         raise InputError(
-            f"{type(learner.estimator).__name__} can't be fitted on the labeled rows: "
-            f"{str(error).splitlines()[0]}",
+            f"{name} can't be fitted on the labeled rows: {str(error).splitlines()[0]}",
             code="fit_failed",
         ) from error
-    failpoint("model.fitted")
+
+
+def _committed(
+    run: Run,
+    number: int,
+    attempt: Attempt,
+    model: BaseEstimator,
+    rows: TrainingRows,
+    limits: Limits,
+) -> dict[str, Any]:
+    """Store and measure a fitted model; return what its manifest says of it."""
     artifact = run.store.write_model(attempt, model, run.trusted)
     run.keep_model(number, model)
     validation, against_best = _measure(run, number)
@@ -125,32 +217,30 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _training_rows(run: Run) -> tuple[Limits, TrainingRows]:
-    """Collect the training frame; also return up to which hash accepted rows are in it."""
-    inputs = run.inputs
+def _rows_of_rounds(run: Run) -> tuple[Limits, pa.Table | None]:
+    """Fetch the pool rows to learn from; also return up to which hash they are."""
     rounds = run.published_rounds(len(run.store.rounds))
-    limits, pseudo = _pseudo_rows(run, rounds) if rounds else (None, None)
-    rows = training_rows(inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting)
-    return limits, rows
+    return _pseudo_rows(run, rounds) if rounds else (None, None)
 
 
 def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.Table | None]:
     """Fetch the accepted rows that the next model sees: those with the lowest hash, by class."""
-    by_code = np.sum([r.counts["accepted_by_code"] for r in rounds], axis=0).tolist()
+    kind = run.learned_rows
+    by_code = np.sum([r.counts[f"{kind}_by_code"] for r in rounds], axis=0).tolist()
     max_rows = run.config.training.max_rows
     room = None if max_rows is None else max(0, max_rows - run.inputs.labeled.num_rows)
     if room is None or sum(by_code) <= room:
-        return None, run.pool.fetch(rounds, None)
+        return None, run.pool.fetch(rounds, None, kind)
     shares = quotas(by_code, room)
-    rows = run.pool.fetch(rounds, low_limits(by_code, room))
+    rows = run.pool.fetch(rounds, low_limits(by_code, room), kind)
     if rows is None or any(
         have < share for have, share in zip(_n_by_code(rows, len(shares)), shares, strict=True)
     ):
         # Hashes are even, so the slack makes this rare; when it happens, look at all rows.
-        rows = run.pool.fetch(rounds, None)
+        rows = run.pool.fetch(rounds, None, kind)
     assert rows is not None
     limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
-    return limits, run.pool.fetch(rounds, limits)
+    return limits, run.pool.fetch(rounds, limits, kind)
 
 
 def _n_by_code(rows: pa.Table, n_classes: int) -> list[int]:

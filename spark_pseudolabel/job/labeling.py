@@ -26,6 +26,8 @@ from spark_pseudolabel.spark.tables import open_table, require_columns
 from spark_pseudolabel.store.layout import model_name
 
 ACCEPTED = "accepted"
+STORED_CUTS = ("certified", "flexmatch", "freematch")
+"""Policies whose cuts are confidences found in the pool, which decide new rows, too."""
 _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".orc": "orc"}
 
 
@@ -63,7 +65,7 @@ def label(
     dict
         The document of ``label``. The written columns: id, ``label`` (null only where the row
         could not be scored), ``confidence``, ``accepted`` (by the rule's cut; null for rules
-        whose cut depends on the other rows of a pool) and ``model``.
+        with quotas, and where a certificate is about another model's scores) and ``model``.
     """
     events = events or SilentEvents()
     finished = open_finished(spark, out)
@@ -108,7 +110,7 @@ def _open(
 
 def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> DataFrame:
     model = finished.model
-    plan = plan_for_new_rows(finished.store.identity["selection"], len(model.classes))
+    plan = _last_plan(finished)
     return scored.select(
         *keys,
         label_of(model.classes, model.label_type).alias(LABEL),
@@ -116,6 +118,22 @@ def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> Data
         _accepted(plan, keys).alias(ACCEPTED),
         F.lit(model_name(model.number)).alias(MODEL),
     )
+
+
+def _last_plan(finished: Finished) -> Plan | None:
+    """Return the plan that new rows are decided by; None where a cut means nothing for them."""
+    store, n_classes = finished.store, len(finished.model.classes)
+    policy = store.identity["selection"]["policy"]
+    if policy not in STORED_CUTS:
+        return plan_for_new_rows(store.identity["selection"], n_classes)
+    used = store.rounds[: finished.final.best_round]
+    if not used:
+        return None
+    # A certificate is about the scores of the model that it was given for, and of no other one.
+    decided_by = store.models[used[-1].number - 1].artifact.sha256
+    if policy == "certified" and decided_by != finished.model.artifact.sha256:
+        return None
+    return Plan.from_dict(used[-1].plan)
 
 
 def _accepted(plan: Plan | None, keys: Sequence[str]) -> Column:

@@ -16,6 +16,7 @@ from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_ste
 from spark_pseudolabel.done import model_facts, round_facts
 from spark_pseudolabel.given import keep_given
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.finish import finish, is_finished
 from spark_pseudolabel.job.fit import check_learners, fit_model
 from spark_pseudolabel.job.score import score_round
@@ -98,6 +99,7 @@ def run(
                 witness=join(root, LEASE_FILE),
                 modules=_modules_of_workers(config, estimator),
             )
+        require_possible(config, inputs)
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
@@ -107,8 +109,10 @@ def run(
 
 
 def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list[str]:
-    student = config.model.student
-    names = [config.model.estimator, *([student.estimator] if student else [])]
+    student = config.student
+    members = config.teacher.committee if config.teacher is not None else ()
+    others = (*members, *([student] if student else []))
+    names = [config.model.estimator, *(one.estimator for one in others)]
     found = [type(estimator).__module__] if estimator is not None else map(module_of, names)
     return ["spark_pseudolabel.spark.direct.tasks", "sklearn.compose", *found]
 

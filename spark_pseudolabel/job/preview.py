@@ -12,6 +12,7 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.preprocessing import describe
+from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.report.document import PlanDocument, document
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
@@ -34,6 +35,7 @@ def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> d
         As ``run`` would, before any model is fitted.
     """
     inputs = read_inputs(spark, config, frames)
+    require_possible(config, inputs)
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(
         PlanDocument,
@@ -68,7 +70,12 @@ def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
         config.random_state,
         like_sklearn=config.mode == "sklearn",
     )
-    return config.model.model_dump(mode="json") | {"preprocessing": describe(learner.estimator)}
+    members = config.teacher.committee if config.teacher is not None else ()
+    return {
+        **config.model.model_dump(mode="json"),
+        "committee": [member.model_dump(mode="json") for member in members],
+        "preprocessing": describe(learner.estimator),
+    }
 
 
 def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 from spark_pseudolabel.core.rules import make_plan
 from spark_pseudolabel.errors import RunFailedError
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.decide import decide
 from spark_pseudolabel.spark.pool import Accepted, Scored
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import RoundManifest
 
-SCORED, ACCEPTED = "scored", "accepted"
+SCORED, ACCEPTED, TAUGHT = "scored", "accepted", "taught"
 
 
 def score_round(run: Run, number: int) -> None:
@@ -31,21 +32,27 @@ def score_round(run: Run, number: int) -> None:
     clock.lap("score")
     with run.events.stage(number, "select"), described(run.spark, f"round {number} · select"):
         _require_all(number, scored, expected)
-        plan = make_plan(run.config.selection.model_dump(mode="json"), scored, number)
+        plan, certificate = decide(run, number, scored)
         accepted = scored.accept(plan, join(attempt.path, ACCEPTED))
+        taught = _taught(run, scored, join(attempt.path, TAUGHT))
     failpoint("verify.done")
     clock.lap("select")
     files = {
         SCORED: run.store.entries(attempt, SCORED, scored.files),
         ACCEPTED: run.store.entries(attempt, ACCEPTED, accepted.files),
     }
+    counts = _counts(run, number, scored, accepted)
+    if taught is not None:
+        files[TAUGHT] = run.store.entries(attempt, TAUGHT, taught.files)
+        counts["taught_by_code"] = taught.by_code
     # What follows, the publishing of one small file, can't be told by that file.
     clock.lap("commit")
     manifest = run.store.commit_round(
         attempt,
         plan=plan.to_dict(),
         **files,
-        counts=_counts(run, number, scored, accepted),
+        certificate=certificate,
+        counts=counts,
         histogram=scored.counts().to_dict(),
         content=accepted.content,
         seconds=clock.seconds,
@@ -65,6 +72,13 @@ def _score(run: Run, number: int, target: str) -> Scored:
     scored = run.pool.score(scorer, number, () if run.relabel else run.store.rounds, target)
     failpoint("broadcast.destroyed")
     return scored
+
+
+def _taught(run: Run, scored: Scored, target: str) -> Accepted | None:
+    """Take all valid rows for the student, where it learns from more than is accepted."""
+    if run.learned_rows == "accepted":
+        return None
+    return scored.accept(make_plan({"policy": "one_shot"}, scored, 1), target)
 
 
 def _require_all(number: int, scored: Scored, expected: int) -> None:

@@ -11,6 +11,7 @@ from spark_pseudolabel.config import public
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import SCHEMA_VERSION, Report, document, label_key
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.evaluation import HeldOutRows, labels_against_truth
@@ -36,7 +37,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "seed": _model(run, models[0], end),
         "final": _model(run, models[end.best_round], end),
         "rows": _rows(run, end),
-        "certificate": None,
+        "certificate": _certificate(run),
         "warnings": _warnings(run, end),
         "paths": _paths(run.config.output.path),
         "config": public(run.config),
@@ -44,6 +45,20 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "elapsed_s": round(elapsed_s, 3),
     }
     return document(Report, report)
+
+
+def _certificate(run: Run) -> dict[str, Any] | None:
+    """Return the certificate with labels in place of their indices."""
+    found = run.store.rounds[-1].certificate if run.store.rounds else None
+    if found is None:
+        return None
+    claims = [_claim(run, claim) for claim in found["claims"]]
+    return {**found, "claims": claims}
+
+
+def _claim(run: Run, claim: Mapping[str, Any]) -> dict[str, Any]:
+    labels = [run.inputs.classes[code] for code in claim["codes"]]
+    return {"labels": labels, **{key: value for key, value in claim.items() if key != "codes"}}
 
 
 def _round(run: Run, manifest: RoundManifest, end: Finish) -> dict[str, Any]:
@@ -79,7 +94,7 @@ def _model(run: Run, manifest: ModelManifest, end: Finish) -> dict[str, Any]:
     return {
         "model": model_name(manifest.number),
         "validation": manifest.validation,
-        "oof": None,
+        "oof": manifest.oof,
         "test": _test(run, manifest.number, end),
     }
 
@@ -136,6 +151,7 @@ def _warnings(run: Run, end: Finish) -> list[dict[str, Any]]:
                 f"{model_name(end.best_round + 1)}.",
             }
         )
+    found += trust_warnings(run, end, _certificate(run))
     rows = _rows(run, end)
     if rows["invalid"]:
         found.append(

@@ -225,6 +225,71 @@ class Notice(Document):
     """Sentences for people."""
 
 
+class CertifiedClaim(Document):
+    """What is claimed of the rows labeled with some classes."""
+
+    labels: list[Label]
+    """The labels that the claim is about."""
+    cut: float | None
+    """Rows at or above this confidence are published; null claims nothing."""
+    n: Count
+    """Calibration rows at or above the cut; the strictest cut tried where nothing is claimed."""
+    wrong: Count
+    """How many of them are labeled wrong."""
+    p_value: Share
+    """Probability of so few errors if the precision were just below the promised one."""
+    level: Share
+    """What the p-value must not exceed."""
+    bound: Share
+    """Lower bound of the precision at that level."""
+    rows: Count
+    """Published pool rows."""
+    more_labels: Annotated[int, Field(ge=1)] | None
+    """Estimate of the labeled rows still missing; null where none or no number of them is."""
+
+
+class PredictedPrior(Document):
+    """Whether the calibration rows are drawn like the pool, as far as classes go."""
+
+    labeled: list[Share]
+    """Share of each label among the calibration rows, as predicted; in the order of classes."""
+    pool: list[Share]
+    """The same in the pool."""
+    p_value: Share
+    """Of the test that both are samples of one distribution."""
+    even: bool
+    """Whether the given labels are as even as drawing per class makes them."""
+    drawn_per_class: bool
+    """Whether the labels look drawn per class while the pool is not so balanced."""
+
+
+class Certificate(Document):
+    """Certified precision of the published labels."""
+
+    claimed: bool
+    """Whether anything is claimed."""
+    precision: Share
+    """Promised share of right labels."""
+    certainty: Share
+    """Probability, over the draw of the labeled rows, that the promise is kept."""
+    per: Literal["all", "class"]
+    """Whether the promise holds over all published rows or in every class."""
+    source: Literal["out_of_fold", "held_out"]
+    """Where the calibration rows' scores come from."""
+    n_calibration: Count
+    """Rows with true labels."""
+    n_pool: Count
+    """Valid pool rows."""
+    coverage: Share
+    """Share of the valid pool rows that is published."""
+    claims: list[CertifiedClaim]
+    """One for all labels, or one for each."""
+    refused: str | None
+    """Why nothing may be claimed whatever the numbers say; null otherwise."""
+    prior_shift: PredictedPrior | None = None
+    """Predicted labels of the calibration rows and of the pool, compared."""
+
+
 class Report(Document):
     """Everything a finished run has to say: ``report.json``."""
 
@@ -248,8 +313,8 @@ class Report(Document):
     """The model in ``model/``."""
     rows: Rows
     """Where the rows went."""
-    certificate: None = None
-    """Certified precision of the labels; null: none is claimed."""
+    certificate: Certificate | None = None
+    """Certified precision of the labels; null: none was asked for, or the pool is empty."""
     warnings: list[Notice] = []
     """What deserves a look."""
     paths: Paths
@@ -290,7 +355,7 @@ class PlanFeature(Document):
 
 
 class PlanStudent(Document):
-    """The estimator that takes over from model 2 on."""
+    """An estimator beside the model's own: the student from model 2 on, or a committee's member."""
 
     estimator: str
     """Name of the estimator."""
@@ -307,6 +372,8 @@ class PlanModel(Document):
     """Its parameters."""
     student: PlanStudent | None = None
     """Null: the same estimator in every round."""
+    committee: list[PlanStudent] = []
+    """The teacher's members; where there are any, the estimator is their student."""
     preprocessing: list[str] = []
     """The steps before the estimator, in words."""
 

@@ -35,6 +35,8 @@ def render_html(report: Mapping[str, Any]) -> str:
     return page.render(
         report=data,
         verdict=words.verdict(data),
+        certified=words.certificate(data),
+        claims=words.claims(data),
         comparisons=words.comparisons(data),
         measured=words.measured(data),
         classes=_classes(data),

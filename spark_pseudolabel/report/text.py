@@ -41,6 +41,7 @@ def render_text(report: Document) -> str:
     return _page(
         _verdict(data),
         _warnings(data.warnings),
+        _certificate(data),
         _section("Rounds", _rounds(data.rounds)),
         _section("Seed and final model", _models(data)),
         _section("Labels", _labels(data)),
@@ -138,6 +139,14 @@ def _verdict(report: Report) -> list[str]:
     for sentence in (verdict.coverage, *verdict.evidence, verdict.stop, took):
         lines += _wrap(sentence, indent=2)
     return lines
+
+
+def _certificate(report: Report) -> list[str]:
+    found = words.claims(report)
+    if found is None:
+        return []
+    lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
+    return _section("Certificate", lines + _more(len(found.body) - MOST_CLASSES, "classes"))
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:
@@ -268,8 +277,11 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
     limit = "no limit" if plan.rounds.max is None else words.rounds_word(plan.rounds.max)
     again = ", each deciding the whole pool anew" if plan.rounds.relabel else ""
     student = plan.model.student
+    taught = "student" if plan.model.committee else "model"
+    members = [_estimator(one.estimator, one.params) for one in plan.model.committee]
     body = [
-        ["model", _estimator(plan.model.estimator, plan.model.params)],
+        ["teacher", "; ".join(members)],
+        [taught, _estimator(plan.model.estimator, plan.model.params)],
         ["student", _estimator(student.estimator, student.params) if student else ""],
         ["before it", ", ".join(plan.model.preprocessing) or "nothing"],
         ["selection", _selection(plan.selection)],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from spark_pseudolabel.report.document import Metrics, ModelResult, Report
+from spark_pseudolabel.report.document import Metrics, ModelResult, Report, label_key
 
 Level = Literal["good", "check", "bad"]
 
@@ -15,6 +15,7 @@ STOP_REASONS = {
     "no_change": "the last round accepted nothing new",
     "max_iter": "the limit rounds.max was reached",
     "validation_drop": "the last round made the model worse on the validation rows",
+    "oof_drop": "the student was worse than its teacher on labeled rows it had not seen",
     "not_certified": "the precision asked for could not be certified",
     "shift": "the pool is too unlike the labeled rows",
 }
@@ -79,7 +80,8 @@ class Comparison:
 def verdict(report: Report) -> Verdict:
     """Sum a run up in a word and a few sentences."""
     level, word = _judge(report)
-    evidence = [str(comparison) for comparison in comparisons(report)]
+    evidence = [certified] if (certified := certificate(report)) else []
+    evidence += [str(comparison) for comparison in comparisons(report)]
     evidence += [_truth(report)] if _truth(report) else []
     return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
 
@@ -87,7 +89,11 @@ def verdict(report: Report) -> Verdict:
 def comparisons(report: Report) -> list[Comparison]:
     """Return seed against final on the test rows, then on the validation rows, where measured."""
     seed, final = report.seed, report.final
-    pairs = [("test", seed.test, final.test), ("validation", seed.validation, final.validation)]
+    pairs = [
+        ("test", seed.test, final.test),
+        ("validation", seed.validation, final.validation),
+        ("out-of-fold", seed.oof, final.oof),
+    ]
     return [
         Comparison(where, b.n, a.accuracy, b.accuracy)
         for where, a, b in pairs
@@ -103,11 +109,55 @@ def _judge(report: Report) -> tuple[Level, str]:
     compared = comparisons(report)
     if not compared:
         return "check", "Not measured"
+    if report.certificate is not None and abs(compared[0].gain) <= compared[0].noise:
+        return "good", "Certified labels"
     if compared[0].gain > compared[0].noise:
         return "good", "Better than the seed model"
     if compared[0].gain < -compared[0].noise:
         return "bad", "Worse than the seed model"
     return "check", "On a par with the seed model"
+
+
+def certificate(report: Report) -> str:
+    """Say what is certified of the labels, or that nothing is; empty where nothing was asked."""
+    found = report.certificate
+    if found is None:
+        return ""
+    asked = f"precision {found.precision:g} with certainty {found.certainty:g}"
+    of = "in every class" if found.per == "class" else "over all labels"
+    where = f"tested on {rows(found.n_calibration, 'labeled')}"
+    if not found.claimed:
+        return f"Not certified: {asked} ({of}; {where}). No label is published."
+    return f"Certified: {asked} {of}; {percent(found.coverage)} of the pool covered, {where}."
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A table in words: its head, and one line for each claim of a certificate."""
+
+    head: list[str]
+    body: list[list[str]]
+
+
+def claims(report: Report) -> Lines | None:
+    """Tabulate what is claimed of each class, and what it would take where nothing is."""
+    found = report.certificate
+    if found is None:
+        return None
+    head = ["labels", "cut", "published", "tested", "wrong", "at least right", "labels needed"]
+    body = [
+        [
+            clean(label_key(claim.labels[0])) if found.per == "class" else "all",
+            "-" if claim.cut is None else f"{claim.cut:.3f}",
+            count(claim.rows),
+            count(claim.n),
+            count(claim.wrong),
+            "-" if claim.cut is None else percent(claim.bound, 1),
+            "-" if claim.more_labels is None else f"about {claim.more_labels:,} more",
+        ]
+        for claim in found.claims
+    ]
+    return Lines(head, body)
 
 
 def _coverage(report: Report) -> str:

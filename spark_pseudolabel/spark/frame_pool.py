@@ -13,7 +13,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from spark_pseudolabel.columns import CODE, IN_ROUND
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
-from spark_pseudolabel.spark.pool import Limits, Transform
+from spark_pseudolabel.spark.pool import Kind, Limits, Transform
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
@@ -66,13 +66,15 @@ class FramePool:
         written = self.spark.read.schema(scored.schema).parquet(target)
         return SparkCandidates(written, self.keys, self.n_classes, self.random_state)
 
-    def fetch(self, rounds: Sequence[RoundManifest], limits: Limits) -> pa.Table | None:
-        """Collect accepted rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        n_accepted = sum(one.counts["accepted"] for one in rounds)
-        if not n_accepted:
+    def fetch(
+        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+    ) -> pa.Table | None:
+        """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        n_rows = sum(sum(one.counts[f"{kind}_by_code"]) for one in rounds)
+        if not n_rows:
             return None
-        wanted = self.stored.accepted(rounds).filter(within(limits))
-        if limits is not None or n_accepted <= BROADCAST_ROWS:
+        wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
+        if limits is not None or n_rows <= BROADCAST_ROWS:
             wanted = F.broadcast(wanted)
         return to_arrow(self.rows.join(wanted, on=list(self.keys), how="inner"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -15,6 +15,9 @@ from spark_pseudolabel.store.manifest import RoundManifest
 
 Files = Mapping[str, int]
 """Rows of each file that a step wrote, by its name."""
+
+Kind = Literal["accepted", "taught"]
+"""Rows that models learn from."""
 
 Limits = Sequence[int | None] | None
 """Per class the highest hash that is used, None for no row of it; None for all rows."""
@@ -81,8 +84,20 @@ class Pool(Protocol):
         """
         ...
 
-    def fetch(self, rounds: Sequence[RoundManifest], limits: Limits) -> pa.Table | None:
-        """Collect accepted rows within hash limits, with their features and hash; None if none."""
+    def fetch(
+        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+    ) -> pa.Table | None:
+        """Collect rows within hash limits, with their features and hash; None if none.
+
+        Parameters
+        ----------
+        rounds
+            Whose rows.
+        limits
+            Up to which hash.
+        kind
+            Those that were accepted, or those that a student is taught; the same in every call.
+        """
         ...
 
     def publish(

@@ -40,6 +40,11 @@ class StoredRows:
         entries = [entry for manifest in rounds for entry in manifest.accepted]
         return self._read(entries, T.StructField(HASH, T.LongType()))
 
+    def taught(self, rounds: Sequence[RoundManifest]) -> DataFrame:
+        """Return the rows of rounds that a student is taught."""
+        entries = [entry for manifest in rounds for entry in manifest.taught]
+        return self._read(entries, T.StructField(HASH, T.LongType()))
+
     def scored(self, rounds: Sequence[RoundManifest]) -> DataFrame:
         """Return the scored rows of rounds."""
         entries = [entry for manifest in rounds for entry in manifest.scored]

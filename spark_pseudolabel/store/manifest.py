@@ -181,27 +181,35 @@ class ModelManifest(Manifest):
     features: tuple[dict[str, Any], ...] = ()
     training: dict[str, Any] = {}
     validation: dict[str, Any] | None = None
+    oof: dict[str, Any] | None = None
+    oof_scores: FileEntry | None = None
     seconds: dict[str, float] = {}
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:
-        return ((self.artifact.path, self.artifact.bytes),)
+        scores = () if self.oof_scores is None else (self.oof_scores,)
+        return tuple((file.path, file.bytes) for file in (self.artifact, *scores))
 
 
 class RoundManifest(Manifest):
-    """From here on a round exists: its plan, and the files it accepted."""
+    """From here on a round exists: its plan, and the files it accepted.
+
+    ``taught`` are the rows that a student may learn from, where these are others.
+    """
 
     kind: Literal["round"] = "round"
     plan: dict[str, Any]
     scored: tuple[FileEntry, ...] = ()
     accepted: tuple[FileEntry, ...] = ()
     invalid: tuple[FileEntry, ...] = ()
+    taught: tuple[FileEntry, ...] = ()
+    certificate: dict[str, Any] | None = None
     counts: dict[str, Any]
     histogram: dict[str, Any] = {}
     content: dict[str, Any] = {}
     seconds: dict[str, float] = {}
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:
-        entries = (*self.scored, *self.accepted, *self.invalid)
+        entries = (*self.scored, *self.accepted, *self.invalid, *self.taught)
         return tuple((entry.path, entry.bytes) for entry in entries)
 
 

@@ -249,6 +249,33 @@ class RoundStore:
             estimator=stored.estimator,
         )
 
+    def write_file(self, attempt: Attempt, name: str, data: bytes, rows: int) -> FileEntry:
+        """Store a small file in an attempt and describe it for a manifest, its sha256 included."""
+        path = join(attempt.path, name)
+        with writing(path):
+            if not self.files.put_if_absent(path, data):
+                raise ValueError(f"{attempt.path} must be an attempt without {name}.")
+        return FileEntry(
+            path=f"{attempt.rel}/{name}", bytes=len(data), rows=rows, sha256=sha256(data)
+        )
+
+    def read_file(self, entry: FileEntry) -> bytes:
+        """Return what :meth:`write_file` stored.
+
+        Raises
+        ------
+        StoredStateError
+            If it is gone, or not what was committed.
+        """
+        where = join(self.root, entry.path)
+        try:
+            data = self.files.read(where)
+        except FileNotFoundError as error:
+            raise damaged(where, "is gone") from error
+        if sha256(data) != entry.sha256:
+            raise damaged(where, "was changed after it was written: its sha256 does not match")
+        return data
+
     def commit_model(self, attempt: Attempt, **fields: Any) -> ModelManifest:
         """Make a model real: from here on its bits are fixed.
 

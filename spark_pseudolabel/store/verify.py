@@ -105,12 +105,15 @@ def _model_problems(
     if isinstance(manifest, ModelManifest) and manifest.artifact.path not in broken:
         artifact = manifest.artifact
         yield from _hash_problems(store, artifact.path, artifact.sha256)
+    scores = manifest.oof_scores if isinstance(manifest, ModelManifest) else None
+    if scores is not None and scores.path not in broken:
+        yield from _entry_problems(store, scores)
 
 
 def _round_problems(
     store: RoundStore, manifest: RoundManifest, broken: set[str]
 ) -> Iterator[tuple[str, str]]:
-    for entry in (*manifest.scored, *manifest.accepted, *manifest.invalid):
+    for entry in (*manifest.scored, *manifest.accepted, *manifest.invalid, *manifest.taught):
         if entry.path not in broken:
             yield from _entry_problems(store, entry)
     accepted = sum(entry.rows for entry in manifest.accepted)

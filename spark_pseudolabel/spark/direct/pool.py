@@ -25,7 +25,7 @@ from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_na
 from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.tasking import run_tasks
-from spark_pseudolabel.spark.pool import Accepted, Files, Limits, Transform, content_of
+from spark_pseudolabel.spark.pool import Accepted, Files, Kind, Limits, Transform, content_of
 from spark_pseudolabel.spark.scoring import broadcast
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
@@ -75,8 +75,10 @@ class DirectPool:
             done = run_tasks(self.spark, score, left)
         return ScoredPieces(self, target, done)
 
-    def fetch(self, rounds: Sequence[RoundManifest], limits: Limits) -> pa.Table | None:
-        """Collect accepted rows; see :class:`spark_pseudolabel.spark.pool.Pool`.
+    def fetch(
+        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+    ) -> pa.Table | None:
+        """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`.
 
         What an earlier call has fetched stays on the driver, so that a round reads only the rows
         which are new in the training frame.
@@ -85,7 +87,7 @@ class DirectPool:
         accepted: dict[int, list[tuple[str, Limits, Limits]]] = defaultdict(list)
         for manifest in rounds:
             before = had.get(manifest.number, [None] * self.n_classes)
-            for entry in manifest.accepted if _has_more(before, self._full(limits)) else ():
+            for entry in getattr(manifest, kind) if _has_more(before, self._full(limits)) else ():
                 path = join(self.root, entry.path)
                 accepted[part_number(path)].append((path, before, self._full(limits)))
         scores = [CLASS_SCORES] if self.probabilities else []

@@ -1,0 +1,402 @@
+"""Certified precision: publish the rows of which it can be shown that enough labels are right.
+
+Learn-then-test with exact binomial p-values and fixed-sequence testing (Angelopoulos et al. 2021):
+cuts are tried from the strictest to the loosest, each at the full error level, up to the first
+that fails. Valid because the order of the cuts comes from the pool's scores alone and never from
+the calibration labels, and because one certificate uses its calibration rows once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, betaincinv
+
+from spark_pseudolabel.core.counts import BINS, Counts, bin_of
+from spark_pseudolabel.core.rules import Cut, Plan
+
+STEP = 0.02
+"""Share of the pool by which one cut of the sequence is looser than the one before it."""
+
+_START_SHARE = 1 / 3
+_START_SLACK = 1.2
+# Estimates of missing labels look this far, in so many steps of about a tenth.
+_HOPELESS = 100
+_TRIES = 50
+
+Source = Literal["out_of_fold", "held_out"]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is to hold of published labels.
+
+    Parameters
+    ----------
+    precision
+        Share of right labels among the published rows, in (0, 1).
+    certainty
+        Probability, over the draw of the labeled rows, that the share is reached, in (0, 1).
+    per
+        ``"all"``: over the published rows together. ``"class"``: in each class, all of these
+        claims holding together with the given certainty.
+    """
+
+    precision: float = 0.95
+    certainty: float = 0.95
+    per: Literal["all", "class"] = "all"
+
+    @property
+    def risk(self) -> float:
+        """Allowed probability of a broken promise."""
+        return 1.0 - self.certainty
+
+    @property
+    def error(self) -> float:
+        """Allowed share of wrong labels."""
+        return 1.0 - self.precision
+
+
+@dataclass(frozen=True)
+class CalibrationRows:
+    """Rows with true labels, scored by models that were not trained on them.
+
+    Parameters
+    ----------
+    codes
+        ndarray of shape (n,): the predicted class indices.
+    confidence
+        ndarray of shape (n,), rounded as the pool's.
+    right
+        ndarray of shape (n,): whether the prediction is the true label.
+    """
+
+    codes: NDArray[np.int32]
+    confidence: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @classmethod
+    def from_scores(cls, P: NDArray[np.float64], true_codes: NDArray[np.int32]) -> CalibrationRows:
+        """Build from rounded probabilities of shape (n, n_classes), argmax as in the kernel."""
+        codes = P.argmax(axis=1).astype(np.int32)
+        confidence = np.take_along_axis(P, codes[:, np.newaxis], axis=1)[:, 0]
+        return cls(codes, confidence, codes == true_codes)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What can be said of the rows predicted as some classes.
+
+    Parameters
+    ----------
+    codes
+        Class indices that the claim is about.
+    cut
+        Rows at or above this confidence are published; None claims nothing.
+    n, wrong
+        Calibration rows at or above the cut, and how many of them are wrong; of the strictest
+        cut that was tried where nothing is claimed.
+    p_value
+        Probability of at most `wrong` errors if the precision were just below the promised one.
+    level
+        What the p-value must not exceed.
+    bound
+        Lower Clopper-Pearson bound of the precision at that level.
+    rows
+        Pool rows at or above the cut.
+    more_labels
+        Estimate of the labeled rows still missing where nothing is claimed; None where no number
+        of them would help this model, or where nothing is missing.
+    """
+
+    codes: tuple[int, ...]
+    cut: float | None
+    n: int
+    wrong: int
+    p_value: float
+    level: float
+    bound: float
+    rows: int
+    more_labels: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests."""
+        return asdict(self) | {"codes": list(self.codes)}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The outcome of one certified round.
+
+    Parameters
+    ----------
+    promise
+        What was to be shown.
+    source
+        Where the calibration rows' scores come from.
+    n_calibration, n_pool
+        Rows with true labels, and valid pool rows.
+    claims
+        One for all classes, or one for each.
+    refused
+        Why nothing may be claimed whatever the numbers say, such as ``"drawn_per_class"``.
+    """
+
+    promise: Promise
+    source: Source
+    n_calibration: int
+    n_pool: int
+    claims: tuple[Claim, ...]
+    refused: str | None = None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether any row may be published under the promise."""
+        return self.refused is None and any(claim.cut is not None for claim in self.claims)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the valid pool rows that is published."""
+        published = sum(claim.rows for claim in self.claims) if self.claimed else 0
+        return published / self.n_pool if self.n_pool else 0.0
+
+    def plan(self, rule: Mapping[str, Any], n_classes: int) -> Plan:
+        """Return the plan that accepts exactly the certified rows."""
+        cuts: list[Cut | None] = [None] * n_classes
+        for claim in self.claims if self.claimed else ():
+            for code in claim.codes if claim.cut is not None else ():
+                cuts[code] = Cut(float(claim.cut or 0.0), "all")
+        return Plan(rule, tuple(cuts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests and in the report."""
+        return {
+            "claimed": self.claimed,
+            **asdict(self.promise),
+            "source": self.source,
+            "n_calibration": self.n_calibration,
+            "n_pool": self.n_pool,
+            "coverage": self.coverage,
+            "claims": [claim.to_dict() for claim in self.claims],
+            "refused": self.refused,
+        }
+
+
+def certify(
+    promise: Promise,
+    pool: Counts,
+    rows: CalibrationRows,
+    source: Source = "out_of_fold",
+    refused: str | None = None,
+) -> Certificate:
+    """Find the loosest cut that the calibration rows allow.
+
+    Parameters
+    ----------
+    promise
+        What is to be shown.
+    pool
+        The scored pool, counted by predicted class and confidence bin.
+    rows
+        Used once: a second certificate on the same rows, after a model has learned from labels
+        that the first one let through, does not hold.
+    source
+        Where the scores of `rows` come from.
+    refused
+        A reason to claim nothing that lies outside the numbers.
+
+    Returns
+    -------
+    Certificate
+        Cuts are bin edges, so that the counts alone say exactly which pool rows they publish.
+    """
+    groups = _groups(promise, pool, len(rows))
+    level = promise.risk / max(1, sum(tested for _, tested in groups))
+    claims = tuple(
+        _claim(codes, pool, rows, promise.error, level, tested=tested) for codes, tested in groups
+    )
+    return Certificate(promise, source, len(rows), pool.total, claims, refused)
+
+
+def why_impossible(promise: Promise, n_rows: int) -> str | None:
+    """Say why no data could ever give this certificate, or None where some could.
+
+    Parameters
+    ----------
+    n_rows
+        Calibration rows there will be.
+
+    Examples
+    --------
+    >>> why_impossible(Promise(0.95, 0.95), 59)
+    >>> why_impossible(Promise(0.95, 0.95), 58)
+    'precision 0.95 with certainty 0.95 needs at least 59 labeled rows, all predicted right. \
+There are 58.'
+    """
+    needed = rows_needed(promise.error, promise.risk)
+    if n_rows >= needed:
+        return None
+    return (
+        f"precision {promise.precision:g} with certainty {promise.certainty:g} needs at least "
+        f"{needed:,} labeled rows, all predicted right. There are {n_rows:,}."
+    )
+
+
+def p_value(wrong: int, n: int, error: float) -> float:
+    """Return the probability of at most `wrong` errors in `n` rows at this share of errors."""
+    return float(bdtr(wrong, n, error)) if n else 1.0
+
+
+@cache
+def rows_needed(error: float, level: float, wrong: int = 0) -> int:
+    """Return the fewest rows with which so many errors still allow a claim.
+
+    Examples
+    --------
+    >>> [rows_needed(0.05, 0.05, wrong) for wrong in (0, 1, 2, 5)]
+    [59, 93, 124, 208]
+    """
+    low, high = wrong, wrong + 1
+    while p_value(wrong, high, error) > level:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if p_value(wrong, middle, error) <= level else (middle, high)
+    return high
+
+
+def _groups(promise: Promise, pool: Counts, n_rows: int) -> list[tuple[tuple[int, ...], bool]]:
+    """Return the classes of each claim, and whether it is tested at all.
+
+    A class of which too few calibration rows are to be expected takes no part, so that the risk is
+    shared by the others alone. Expected by the pool's counts: the calibration rows are not asked.
+    """
+    codes = range(len(pool.n))
+    if promise.per == "all":
+        return [(tuple(codes), True)]
+    expected = n_rows * pool.by_class / max(1, pool.total)
+    order = np.argsort(-expected, kind="stable")
+    tested = 0
+    for n_tested, code in enumerate(order, start=1):
+        if expected[code] >= rows_needed(promise.error, promise.risk / n_tested):
+            tested = n_tested
+    return [((code,), code in order[:tested]) for code in codes]
+
+
+def _claim(
+    codes: tuple[int, ...],
+    pool: Counts,
+    rows: CalibrationRows,
+    error: float,
+    level: float,
+    *,
+    tested: bool,
+) -> Claim:
+    pool_tail = _tail(pool.n[list(codes)].sum(axis=0))
+    n_tail, wrong_tail = _calibration_tails(codes, rows)
+    sequence = _sequence(pool_tail, pool.total, len(rows), error, level)
+    p = [p_value(int(wrong_tail[bin_]), int(n_tail[bin_]), error) for bin_ in sequence]
+    passed = _leading(value <= level for value in p) if tested else 0
+    at = max(0, passed - 1)
+    bin_ = sequence[at] if sequence else BINS - 1
+    n, wrong = int(n_tail[bin_]), int(wrong_tail[bin_])
+    more = None if passed else _more_labels(sequence, n_tail, wrong_tail, len(rows), error, level)
+    return Claim(
+        codes=codes,
+        cut=bin_ / 1000 if passed else None,
+        n=n,
+        wrong=wrong,
+        p_value=p[at] if p else 1.0,
+        level=level,
+        bound=float(betaincinv(n - wrong, wrong + 1, level)) if n > wrong else 0.0,
+        rows=int(pool_tail[bin_]) if passed else 0,
+        more_labels=more,
+    )
+
+
+def _tail(per_bin: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many rows lie in each bin or above."""
+    tail: NDArray[np.int64] = np.cumsum(per_bin[::-1])[::-1]
+    return tail
+
+
+def _calibration_tails(
+    codes: Sequence[int], rows: CalibrationRows
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    inside = np.isin(rows.codes, codes)
+    bins = bin_of(rows.confidence)
+    n = np.bincount(bins[inside], minlength=BINS)
+    wrong = np.bincount(bins[inside & ~rows.right], minlength=BINS)
+    return _tail(n), _tail(wrong)
+
+
+def _sequence(
+    pool_tail: NDArray[np.int64], n_pool: int, n_rows: int, error: float, level: float
+) -> list[int]:
+    """Return the bins to cut at, the strictest first, chosen by the pool's scores alone."""
+    most = pool_tail[0] / max(1, n_pool)
+    if most == 0 or n_rows == 0:
+        return []
+    start = min(most, _start_rows(n_rows, error, level) / n_rows)
+    shares = np.append(np.arange(start, most, STEP), most)
+    wanted = np.ceil(shares * n_pool - 1e-9)
+    bins = [int(np.flatnonzero(pool_tail >= rows)[-1]) for rows in wanted]
+    return sorted(set(bins), reverse=True)
+
+
+def _start_rows(n_rows: int, error: float, level: float) -> float:
+    """Return how many calibration rows the strictest cut is expected to have.
+
+    Enough that one error does not end the sequence; more, where there are the rows, because the
+    most confident rows hold a few errors of any model (measured in docs/quality.md).
+    """
+    fewest = _START_SLACK * rows_needed(error, level, wrong=1)
+    most = rows_needed(error, level, wrong=5)
+    return float(np.clip(_START_SHARE * n_rows, fewest, most))
+
+
+def _leading(flags: Any) -> int:
+    """Count the true values before the first false one."""
+    count = 0
+    for flag in flags:
+        if not flag:
+            break
+        count += 1
+    return count
+
+
+def _more_labels(
+    sequence: Sequence[int],
+    n_tail: NDArray[np.int64],
+    wrong_tail: NDArray[np.int64],
+    n_rows: int,
+    error: float,
+    level: float,
+) -> int | None:
+    """Estimate the missing labels: the least over the cuts, should their error rates stay."""
+    totals = [
+        math.ceil(rows * n_rows / int(n_tail[bin_]))
+        for bin_ in sequence
+        if (rows := _rows_at_rate(int(wrong_tail[bin_]), int(n_tail[bin_]), error, level))
+    ]
+    return max(1, min(totals) - n_rows) if totals else None
+
+
+def _rows_at_rate(wrong: int, n: int, error: float, level: float) -> int | None:
+    """Return about how many rows with this share of errors would pass the test."""
+    if n == 0 or wrong >= error * n:
+        return None
+    fewest, rate = rows_needed(error, level), wrong / n
+    for rows in np.geomspace(fewest, _HOPELESS * fewest, _TRIES).astype(int):
+        if p_value(math.ceil(rate * rows), int(rows), error) <= level:
+            return int(rows)
+    return None

@@ -1,0 +1,117 @@
+"""A committee: models of different kinds whose probabilities are averaged.
+
+A fitted committee is scikit-learn's own ``VotingClassifier``, so that a stored one loads where
+this package is not installed. It is put together here from members that were fitted one by one:
+``VotingClassifier.fit`` hands no weights to a pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import VotingClassifier
+from sklearn.preprocessing import LabelEncoder
+
+from spark_pseudolabel.core.estimators import weights_supported
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import Scorer, make_scorer
+from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.training import Label, TrainingRows
+
+Member = tuple[str, Mapping[str, Any]]
+"""The name of an estimator in the registry, and its parameters."""
+
+DEFAULT_MEMBERS: tuple[Member, ...] = (
+    ("LogisticRegression", {"max_iter": 1000}),
+    # Leaves are bounded for the size of what is stored, which grows with the rows otherwise.
+    ("ExtraTreesClassifier", {"n_estimators": 100, "max_leaf_nodes": 4096}),
+    (
+        "HistGradientBoostingClassifier",
+        {"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+    ),
+)
+"""What ``teacher: {}`` means; a test holds that the configuration says the same."""
+
+
+@dataclass(frozen=True)
+class Committee:
+    """How a committee is fitted; stands where a :class:`Learner` of one estimator does.
+
+    Parameters
+    ----------
+    members
+        Learners by name, at least one.
+    """
+
+    members: Mapping[str, Learner]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether every member takes ``sample_weight``."""
+        return all(weights_supported(learner.estimator) for learner in self.members.values())
+
+    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> VotingClassifier:
+        """Fit every member on the same training frame, weights included."""
+        fitted = {name: learner.fit(rows, classes) for name, learner in self.members.items()}
+        return soft_vote(fitted, classes)
+
+    def scorer(
+        self,
+        model: BaseEstimator,
+        features: Sequence[Feature],
+        keys: Sequence[str] = (),
+        *,
+        probabilities: bool = False,
+    ) -> Scorer:
+        """Prepare a fitted committee for scoring; see :class:`Scorer`."""
+        return make_scorer(model, features, keys, probabilities=probabilities)
+
+
+def registered_committee(
+    members: Sequence[Member], features: Sequence[Feature], random_state: int
+) -> Committee:
+    """Make a committee from the registry, each member with the preprocessing it needs.
+
+    Parameters
+    ----------
+    members
+        Estimators; the same one may stand in it twice, with other parameters.
+    features
+        What it is fitted on.
+    random_state
+        Seed of every member that takes one.
+    """
+    return Committee(
+        {
+            f"{number}_{name}": registered_learner(name, params, features, random_state)
+            for number, (name, params) in enumerate(members)
+        }
+    )
+
+
+def soft_vote(models: Mapping[str, BaseEstimator], classes: Sequence[Label]) -> VotingClassifier:
+    """Put fitted models together as one that predicts their mean probabilities.
+
+    Parameters
+    ----------
+    models
+        Fitted classifiers by name; all know the same classes, in the same order, be it by index.
+    classes
+        The labels, ascending.
+    """
+    # The fitted members stand in one place only: trees are stored as often as they are named.
+    unfitted = [(name, clone(model)) for name, model in models.items()]
+    vote = VotingClassifier(unfitted, voting="soft")
+    vote.estimators_ = list(models.values())
+    vote.le_ = LabelEncoder().fit(np.asarray(classes))
+    vote.classes_ = vote.le_.classes_
+    return vote
+
+
+def members_of(model: BaseEstimator) -> list[BaseEstimator]:
+    """Return the members of a fitted committee; a single model is its own only member."""
+    return list(model.estimators_) if isinstance(model, VotingClassifier) else [model]

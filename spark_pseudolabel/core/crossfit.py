@@ -1,0 +1,144 @@
+"""Cross-fitting: a model for each fold, an honest score for every labeled row, one mean model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.core.committee import members_of, soft_vote
+from spark_pseudolabel.core.kernel import DECIMALS
+from spark_pseudolabel.core.training import Label, TrainingRows
+
+FOLDS = 5
+NEVER_HELD_OUT = -1
+
+
+class Fits(Protocol):
+    """What can be cross-fitted: a learner of one estimator, or of a committee."""
+
+    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+        """Fit a model on a training frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """The models of all folds, and what they say of the rows they have not seen.
+
+    Parameters
+    ----------
+    models
+        One per fold, each fitted without the rows of its fold.
+    folds
+        ndarray of shape (n,): the fold of each row, :data:`NEVER_HELD_OUT` where it has none.
+    P
+        ndarray of shape (n, n_classes): rounded out-of-fold probabilities, NaN without a fold.
+    """
+
+    models: tuple[BaseEstimator, ...]
+    folds: NDArray[np.int32]
+    P: NDArray[np.float64]
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """The rows that have an out-of-fold score."""
+        known: NDArray[np.bool_] = self.folds != NEVER_HELD_OUT
+        return known
+
+    @classmethod
+    def of_mean_model(
+        cls,
+        model: BaseEstimator,
+        folds: NDArray[np.int32],
+        P: NDArray[np.float64],
+        classes: Sequence[Label],
+    ) -> CrossFit:
+        """Take a stored mean model apart again; the reverse of :meth:`mean_model`."""
+        parts = members_of(model)
+        size = len(parts) // (int(folds.max(initial=0)) + 1)
+        groups = (parts[start : start + size] for start in range(0, len(parts), size))
+        models = [_as_one(group, classes) for group in groups]
+        return cls(tuple(models), folds, P)
+
+    def mean_model(self, classes: Sequence[Label]) -> BaseEstimator:
+        """Return the mean of the fold models' probabilities as one model."""
+        parts = [model for fold in self.models for model in members_of(fold)]
+        return soft_vote({f"m{i}": model for i, model in enumerate(parts)}, classes)
+
+
+def fold_of(
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], n_folds: int = FOLDS
+) -> NDArray[np.int32]:
+    """Deal rows to folds, class by class in the order of their hash.
+
+    Parameters
+    ----------
+    codes
+        ndarray of shape (n,), class indices.
+    hashes
+        ndarray of shape (n,), a hash of (row id, random_state): the order of rows says nothing.
+    n_folds
+        At least 2.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The fold of each row. Classes and folds are as even as they can be; the only row of a
+        class is never held out, so that every fold model knows every class.
+
+    Examples
+    --------
+    >>> fold_of(np.array([0, 0, 1, 1, 1, 2]), np.array([7, 3, 5, 1, 9, 4]), n_folds=2)
+    array([ 1,  0,  1,  0,  0, -1], dtype=int32)
+    """
+    folds = np.full(len(codes), NEVER_HELD_OUT, dtype=np.int32)
+    order = np.lexsort((hashes, codes))
+    alone = np.bincount(codes)[codes] < 2
+    dealt = order[~alone[order]]
+    folds[dealt] = np.arange(len(dealt)) % n_folds
+    return folds
+
+
+def cross_fit(
+    learner: Fits, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+) -> CrossFit:
+    """Fit one model per fold on the other folds and score the fold with it.
+
+    Parameters
+    ----------
+    learner
+        Fits the models; `classes` are theirs too.
+    rows
+        Labeled rows.
+    folds
+        From :func:`fold_of`.
+    """
+    P = np.full((len(folds), len(classes)), np.nan)
+    models = []
+    for fold in range(int(folds.max(initial=0)) + 1):
+        held_out = folds == fold
+        models.append(learner.fit(subset(rows, ~held_out), classes))
+        P[held_out] = probabilities(models[-1], rows.X[held_out])
+    return CrossFit(tuple(models), folds, P)
+
+
+def _as_one(parts: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
+    named = {f"m{i}": part for i, part in enumerate(parts)}
+    return parts[0] if len(parts) == 1 else soft_vote(named, classes)
+
+
+def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:
+    """Return some labeled rows, in their order."""
+    weights = None if rows.weights is None else rows.weights[chosen]
+    return replace(rows, X=rows.X[chosen], codes=rows.codes[chosen], weights=weights)
+
+
+def probabilities(model: BaseEstimator, X: Any) -> NDArray[np.float64]:
+    """Score rows in memory with the rounding that scores of the pool have."""
+    P: NDArray[np.float64] = np.round(model.predict_proba(X), DECIMALS)
+    return P

@@ -1,0 +1,119 @@
+"""Class priors: correct scores where the pool's classes are known to be distributed otherwise.
+
+Off unless declared: an estimate that was not needed does harm, and no test on few labels tells
+the two cases apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spark_pseudolabel.core.kernel import DECIMALS
+
+MIN_ROWS_PER_CLASS = 50
+"""With fewer labeled rows per class the estimate may do more harm than good."""
+
+_MAX_STEPS = 1000
+_TOLERANCE = 1e-6
+
+
+def shares(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return class counts as shares that sum to 1."""
+    part: NDArray[np.float64] = np.asarray(counts).astype(np.float64) / float(np.sum(counts))
+    return part
+
+
+def correct(
+    P: NDArray[np.float64], learned: NDArray[np.float64], prior: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Turn probabilities learned under one class prior into those under another one.
+
+    Parameters
+    ----------
+    P
+        ndarray of shape (n, n_classes), as the model gives them.
+    learned
+        ndarray of shape (n_classes,): class shares the model was trained on.
+    prior
+        ndarray of shape (n_classes,): class shares of the rows that are scored.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes)
+        Rounded as scores are; a row that nothing is left of stays as it was.
+
+    Examples
+    --------
+    >>> correct(np.array([[0.5, 0.5]]), np.array([0.5, 0.5]), np.array([0.9, 0.1]))
+    array([[0.9, 0.1]])
+    """
+    weighed = P * (prior / learned)
+    total = weighed.sum(axis=1, keepdims=True)
+    corrected = np.where(total > 0, weighed / np.where(total > 0, total, 1.0), P)
+    rounded: NDArray[np.float64] = np.round(corrected, DECIMALS).astype(np.float64)
+    return rounded
+
+
+def may_estimate(drawn: str, labeled: Sequence[int]) -> bool:
+    """Whether the pool's prior may be estimated: labels declared as drawn per class, and enough."""
+    return drawn == "per_class" and min(labeled) >= MIN_ROWS_PER_CLASS
+
+
+def estimate_prior(P: NDArray[np.float64], learned: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Estimate the class shares of scored rows (EM of Saerens, Latinne, Decaestecker 2002).
+
+    Parameters
+    ----------
+    P
+        ndarray of shape (n, n_classes), n >= 1: calibrated probabilities of rows of the pool.
+    learned
+        ndarray of shape (n_classes,): class shares the model was trained on, all above 0.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Sums to 1.
+    """
+    prior = learned
+    for _ in range(_MAX_STEPS):
+        weighed = P * (prior / learned)
+        updated: NDArray[np.float64] = (weighed / weighed.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(updated - prior).max() < _TOLERANCE:
+            return updated
+        prior = updated
+    return prior
+
+
+def thinned(
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], prior: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Choose rows so that their classes are distributed as the prior says.
+
+    What lets an exact test speak about a pool whose prior is known although labels were drawn per
+    class: what is left is a random sample of the pool, as far as classes go.
+
+    Parameters
+    ----------
+    codes
+        ndarray of shape (n,): true class indices.
+    hashes
+        ndarray of shape (n,): rows with the lowest hash of their class are kept.
+    prior
+        ndarray of shape (n_classes,), sums to 1.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        True for the rows that stay; all of the class that is rarest for its share.
+    """
+    counts = np.bincount(codes, minlength=len(prior))
+    wanted = prior > 0
+    size = (counts[wanted] / prior[wanted]).min()
+    kept = np.zeros(len(codes), dtype=bool)
+    for code, n in enumerate(np.floor(np.round(size * prior, 6)).astype(int)):
+        of_class = np.flatnonzero(codes == code)
+        kept[of_class[np.argsort(hashes[of_class], kind="stable")[:n]]] = True
+    return kept

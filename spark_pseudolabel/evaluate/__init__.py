@@ -1,0 +1,1 @@
+"""What the methods of this package buy, measured in memory: ``scripts/evaluate``."""

@@ -1,0 +1,192 @@
+"""The methods that are compared, each by its probabilities on the test rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from spark_pseudolabel.core.certify import CalibrationRows
+from spark_pseudolabel.core.committee import (
+    DEFAULT_MEMBERS,
+    Committee,
+    members_of,
+    registered_committee,
+)
+from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
+from spark_pseudolabel.core.estimators import final_step
+from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
+from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.representative import Representativeness, representativeness
+from spark_pseudolabel.core.weights import PseudoWeights
+from spark_pseudolabel.evaluate.certificates import counts_of
+from spark_pseudolabel.evaluate.task import Task
+
+Matrix = NDArray[np.float64]
+STUDENT = ("HistGradientBoostingClassifier", DEFAULT_MEMBERS[2][1])
+STUDENT_ROWS = 1500
+"""Pool rows that a student learns from."""
+
+GATE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Everything the default policy makes of a task, step by step and each step once.
+
+    Parameters
+    ----------
+    task
+        The rows.
+    weights
+        Of the student's pseudo-labeled rows.
+    """
+
+    task: Task
+    weights: PseudoWeights = field(default_factory=PseudoWeights)
+
+    @cached_property
+    def committee(self) -> Committee:
+        return registered_committee(DEFAULT_MEMBERS, self.task.data.features, self.task.seed)
+
+    @cached_property
+    def learners(self) -> Mapping[str, Learner]:
+        """The members of the committee, by the name of the estimator."""
+        return {name.split("_")[1]: learner for name, learner in self.committee.members.items()}
+
+    @cached_property
+    def bases(self) -> Mapping[str, BaseEstimator]:
+        return {
+            name: learner.fit(self.task.labeled, self.task.data.classes)
+            for name, learner in self.learners.items()
+        }
+
+    @cached_property
+    def picked(self) -> str:
+        """The base with the best accuracy out of fold."""
+        right = dict.fromkeys(self.learners, 0)
+        for fold, committee in enumerate(self.teacher.models):
+            held_out = self.teacher.folds == fold
+            X, codes = self.task.labeled.X[held_out], self.task.labeled.codes[held_out]
+            for name, model in zip(right, members_of(committee), strict=True):
+                right[name] += int((probabilities(model, X).argmax(axis=1) == codes).sum())
+        return max(right, key=lambda name: right[name])
+
+    @cached_property
+    def student(self) -> Learner:
+        return registered_learner(*STUDENT, self.task.data.features, self.task.seed)
+
+    @cached_property
+    def teacher(self) -> CrossFit:
+        folds = fold_of(self.task.labeled.codes, self.task.hashes)
+        return cross_fit(self.committee, self.task.labeled, folds, self.task.data.classes)
+
+    @cached_property
+    def mean_model(self) -> BaseEstimator:
+        return self.teacher.mean_model(self.task.data.classes)
+
+    @cached_property
+    def sample(self) -> pd.DataFrame:
+        return self.task.pool.head(STUDENT_ROWS)
+
+    @cached_property
+    def pseudo_weights(self) -> Matrix:
+        P = probabilities(self.mean_model, self.sample)
+        rows = CalibrationRows.from_scores(P, P.argmax(axis=1).astype(np.int32))
+        counts = counts_of(rows, P.shape[1])
+        return self.weights.of(rows.confidence, counts, len(self.task.labeled.codes))
+
+    @cached_property
+    def student_model(self) -> BaseEstimator:
+        return fit_student(
+            self.student,
+            self.mean_model,
+            self.task.labeled,
+            self.sample,
+            self.pseudo_weights,
+            self.task.data.classes,
+        )
+
+    @cached_property
+    def guards(self) -> Mapping[str, LossComparison]:
+        """The candidates' out-of-fold loss against the teacher's."""
+        student = cross_fit_student(
+            self.student,
+            self.teacher,
+            self.task.labeled,
+            self.sample,
+            self.pseudo_weights,
+            self.task.data.classes,
+        )
+        known = self.teacher.held_out
+        codes = self.task.labeled.codes[known]
+        seed, new = self.teacher.P[known], student[known]
+        return {
+            "student": compare_losses(log_losses(seed, codes), log_losses(new, codes)),
+            "mean": compare_losses(log_losses(seed, codes), log_losses((seed + new) / 2, codes)),
+        }
+
+    @cached_property
+    def gate(self) -> Representativeness:
+        pool = self.task.pool.head(GATE_ROWS)
+        n = len(self.task.labeled.codes) + len(pool)
+        hashes = np.random.default_rng(self.task.seed).permutation(n).astype(np.int64)
+        features = self.task.data.features
+        return representativeness(self.task.labeled.X, pool, features, hashes, self.task.seed)
+
+
+def ours(steps: Ours) -> dict[str, Matrix]:
+    """Score the test rows with the steps of the default policy."""
+    test = steps.task.test
+    seed = probabilities(steps.mean_model, test)
+    student = probabilities(steps.student_model, test)
+    mean = (seed + student) / 2
+    improved = steps.guards["mean"].improved and not steps.gate.shifted
+    return {"seed": seed, "student": student, "mean": mean, "auto": mean if improved else seed}
+
+
+def supervised(steps: Ours) -> dict[str, Matrix]:
+    """Score the test rows with every base, their soft vote, and the base that does best in folds.
+
+    The members of the teacher's fold models are the bases, fitted on the same folds.
+    """
+    bases = {name: probabilities(model, steps.task.test) for name, model in steps.bases.items()}
+    return bases | {
+        "cv_pick": bases[steps.picked],
+        "committee": np.mean(list(bases.values()), axis=0),
+    }
+
+
+def self_training(steps: Ours, threshold: float) -> Matrix:
+    """Score the test rows with scikit-learn's own loop around the picked base.
+
+    It takes no table with text in it, so that the preprocessing stands before the loop.
+    """
+    task, base = steps.task, steps.learners[steps.picked].estimator
+    columns = base.steps[0][1] if isinstance(base, Pipeline) else FunctionTransformer(np.asarray)
+    estimator = final_step(base)
+    labeled = columns.fit(task.labeled.X).transform(task.labeled.X)
+    X = np.concatenate([labeled, columns.transform(task.pool)])
+    y = np.concatenate([task.labeled.codes, np.full(len(task.pool), -1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loop = SelfTrainingClassifier(estimator, threshold=threshold).fit(X, y)
+    return probabilities(loop, columns.transform(task.test))
+
+
+def one_shot(steps: Ours) -> Matrix:
+    """Score the test rows with the picked base, fitted again on all its own hard labels."""
+    task, learner = steps.task, steps.learners[steps.picked]
+    P = probabilities(steps.bases[steps.picked], task.pool)
+    rows = distilled_rows(task.labeled, task.pool, P, np.ones(len(P)), soft=False)
+    return probabilities(learner.fit(rows, task.data.classes), task.test)

@@ -1,0 +1,39 @@
+"""Whether what voids a certificate is noticed, and how often it is where it is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spark_pseudolabel.core.crossfit import cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.representative import prior_shift, representativeness
+from spark_pseudolabel.evaluate.task import Task
+
+GATE_ROWS = 1000
+
+
+def alarm(task: Task) -> dict[str, Any]:
+    """Ask whether labels look drawn per class, by a linear model's predictions."""
+    n_classes = len(task.data.classes)
+    learner = registered_learner(
+        "LogisticRegression", {"max_iter": 1000}, task.data.features, task.seed
+    )
+    folds = fold_of(task.labeled.codes, task.hashes)
+    fitted = cross_fit(learner, task.labeled, folds, task.data.classes)
+    pool = probabilities(fitted.mean_model(task.data.classes), task.pool).argmax(axis=1)
+    own = fitted.P[fitted.held_out].argmax(axis=1)
+    found = prior_shift(
+        *(np.bincount(codes, minlength=n_classes) for codes in (task.labeled.codes, own, pool))
+    )
+    return {"alarm": found.drawn_per_class, "p_value": found.p_value}
+
+
+def gate(task: Task) -> dict[str, Any]:
+    """Ask whether the labeled rows stand for the pool."""
+    pool = task.pool.head(GATE_ROWS)
+    n = len(task.labeled.codes) + len(pool)
+    hashes = np.random.default_rng(task.seed).permutation(n).astype(np.int64)
+    found = representativeness(task.labeled.X, pool, task.data.features, hashes, task.seed)
+    return {"shifted": found.shifted, "auc": found.auc, "outside": found.outside}

@@ -1,0 +1,114 @@
+"""Runs summed up as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Run = Mapping[str, Any]
+
+# Each method against what it has to beat: points of accuracy on the same rows.
+PAIRS = (
+    ("committee", "cv_pick"),
+    ("auto", "cv_pick"),
+    ("auto", "seed"),
+    ("auto", "sklearn_0.75"),
+    ("auto", "sklearn_0.9"),
+    ("sklearn_0.75", "cv_pick"),
+    ("sklearn_0.9", "cv_pick"),
+    ("one_shot", "cv_pick"),
+    ("student", "HistGradientBoostingClassifier"),
+    ("mean", "seed"),
+)
+_HARM = -0.5
+
+
+def accuracy(runs: Sequence[Run]) -> str:
+    """Return mean accuracies by cell, and below them each method against another."""
+    methods = list(runs[0]["accuracy"])
+    cells = _by_cell(runs)
+    means = [
+        [cell, len(of), *(f"{_mean(r['accuracy'][m] for r in of):.1f}" for m in methods)]
+        for cell, of in cells.items()
+    ]
+    pairs = [[f"{new} - {old}", *_lift(cells, new, old)] for new, old in PAIRS]
+    heads = ["difference", "mean of cells", "standard error", "cells better / worse by 0.3"]
+    tail = ["worst cell", "worst run", "runs below -0.5"]
+    return _table(["cell", "runs", *methods], means) + "\n\n" + _table([*heads, *tail], pairs)
+
+
+def certificate(runs: Sequence[Run]) -> str:
+    """Return coverage and broken promises by cell."""
+    rows = [
+        [cell, len(of), *(text for kind in ("all", "class", "fixed") for text in _kept(of, kind))]
+        for cell, of in _by_cell(runs).items()
+    ]
+    heads = [f"{kind}: {what}" for kind in ("all", "class", "> 0.9") for what in ("cov", "broken")]
+    return _table(["cell", "runs", *heads], rows)
+
+
+def drawn(runs: Sequence[Run]) -> str:
+    """Return how often labels were taken to be drawn per class."""
+    return _alarms(runs, ("random", "per_class"), "alarm")
+
+
+def shift(runs: Sequence[Run]) -> str:
+    """Return how often the gate fired, by what was done to the pool."""
+    return _alarms(runs, ("none", "masked", "moved"), "shifted")
+
+
+TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = {
+    "accuracy": accuracy,
+    "certificate": certificate,
+    "drawn": drawn,
+    "shift": shift,
+}
+
+
+def _by_cell(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    cells: dict[str, list[Run]] = {}
+    for run in runs:
+        cells.setdefault(run["cell"], []).append(run)
+    return cells
+
+
+def _lift(cells: Mapping[str, Sequence[Run]], new: str, old: str) -> list[str]:
+    runs = {
+        cell: [run["accuracy"][new] - run["accuracy"][old] for run in of]
+        for cell, of in cells.items()
+    }
+    means = np.array([np.mean(of) for of in runs.values()])
+    single = np.concatenate([np.asarray(of) for of in runs.values()])
+    error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else float("nan")
+    return [
+        f"{means.mean():+.2f}",
+        f"{error:.2f}",
+        f"{(means > 0.3).sum()} / {(means < -0.3).sum()} of {len(means)}",
+        f"{means.min():+.1f}",
+        f"{single.min():+.1f}",
+        f"{100 * (single < _HARM).mean():.0f} %",
+    ]
+
+
+def _kept(runs: Sequence[Run], kind: str) -> tuple[str, str]:
+    broken = sum(run[kind]["broken"] for run in runs)
+    return f"{_mean(run[kind]['coverage'] for run in runs):.2f}", f"{broken} of {len(runs)}"
+
+
+def _alarms(runs: Sequence[Run], kinds: Sequence[str], key: str) -> str:
+    rows = [
+        [cell, *(f"{sum(run[kind][key] for run in of)} of {len(of)}" for kind in kinds)]
+        for cell, of in _by_cell(runs).items()
+    ]
+    return _table(["cell", *kinds], rows)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -1,0 +1,150 @@
+"""The decision of a round: by a selection rule, or by what can be certified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.config import Certified, Config
+from spark_pseudolabel.core.certify import (
+    CalibrationRows,
+    Certificate,
+    Promise,
+    certify,
+    why_impossible,
+)
+from spark_pseudolabel.core.counts import Counts
+from spark_pseudolabel.core.crossfit import fold_of
+from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.kernel import score
+from spark_pseudolabel.core.priors import thinned
+from spark_pseudolabel.core.representative import PriorShift, prior_shift
+from spark_pseudolabel.core.rules import Plan, make_plan
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.honest import kept_scores, row_hashes
+from spark_pseudolabel.report.document import label_key
+from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.pool import Scored
+
+DRAWN_PER_CLASS = "drawn_per_class"
+
+
+def require_possible(config: Config, inputs: Inputs) -> None:
+    """Refuse, before anything is fitted, a certificate that no scores could give.
+
+    Raises
+    ------
+    InputError
+        Saying how many labeled rows it takes, or what has to be declared.
+    """
+    chosen = config.certified
+    if chosen is None:
+        return
+    prior = _prior(config, inputs)
+    if config.labeled.drawn == "per_class" and prior is None:
+        raise InputError(
+            "policy 'certified' must know how labeled rows relate to the pool. "
+            "labeled.drawn: per_class says that their classes are not distributed as the pool's: "
+            "give unlabeled.prior, the share of every label in the pool.",
+            code="certificate_impossible",
+            where="unlabeled.prior",
+        )
+    codes, hashes = _calibration(config, inputs, chosen)
+    n_rows = len(codes) if prior is None else int(thinned(codes, hashes, prior).sum())
+    if (why := why_impossible(promise_of(chosen), n_rows)) is not None:
+        raise InputError(
+            f"The certificate can't be given: {why} Label more rows, or ask for less.",
+            code="certificate_impossible",
+            where="selection.precision",
+        )
+
+
+def promise_of(chosen: Certified) -> Promise:
+    """Return what a configuration promises of published labels."""
+    return Promise(chosen.precision, chosen.certainty, chosen.per)
+
+
+def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] | None]:
+    """Decide the scored rows of a round; also return the certificate, where one is asked for."""
+    chosen = run.config.certified
+    if chosen is None:
+        return make_plan(rule_of(run), scored, number), None
+    certificate, shift = _certify(run, chosen, scored.counts())
+    plan = certificate.plan(rule_of(run), len(run.inputs.classes))
+    return plan, certificate.to_dict() | {"prior_shift": shift.to_dict()}
+
+
+def rule_of(run: Run) -> dict[str, Any]:
+    """Return the selection section with what its policy has to know besides."""
+    rule = run.config.selection.model_dump(mode="json")
+    if rule["policy"] == "crest" or rule.get("by") == "labeled":
+        codes = run.inputs.labeled.column(CODE).to_numpy()
+        rule["labeled"] = np.bincount(codes, minlength=len(run.inputs.classes)).tolist()
+    return rule
+
+
+def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:
+    codes, hashes, P = _calibration_scores(run, chosen)
+    n_classes, prior = len(run.inputs.classes), _prior(run.config, run.inputs)
+    if prior is not None:
+        kept = thinned(codes, hashes, prior)
+        codes, P = codes[kept], P[kept]
+    rows = CalibrationRows.from_scores(P, codes)
+    shift = prior_shift(
+        np.bincount(codes[codes >= 0], minlength=n_classes),
+        np.bincount(rows.codes, minlength=n_classes),
+        pool.by_class,
+    )
+    refused = DRAWN_PER_CLASS if shift.drawn_per_class and prior is None else None
+    return certify(promise_of(chosen), pool, rows, chosen.scores, refused), shift
+
+
+def _calibration_scores(
+    run: Run, chosen: Certified
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
+    """Return true codes, hashes and probabilities of rows that no model in question has seen."""
+    if chosen.scores == "out_of_fold":
+        codes, folds, P = kept_scores(run)
+        known = folds >= 0
+        hashes = row_hashes(run, run.inputs.labeled)
+    else:
+        held_out = run.inputs.validation
+        scores = score(held_out, run.scorer(1, probabilities=True))
+        codes, P = held_out.column(CODE).to_numpy().astype(np.int32), scores.probabilities
+        known = scores.code >= 0
+        hashes = row_hashes(run, held_out)
+    return codes[known], hashes[known], P[known]
+
+
+def _calibration(
+    config: Config, inputs: Inputs, chosen: Certified
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return codes and hashes of the rows that will be tested."""
+    rows = inputs.labeled if chosen.scores == "out_of_fold" else inputs.validation
+    codes = rows.column(CODE).to_numpy().astype(np.int32)
+    hashes = xxhash64([*[rows.column(key) for key in inputs.keys], config.random_state])
+    known = np.ones(len(codes), dtype=bool)
+    if chosen.scores == "out_of_fold":
+        known = fold_of(codes, hashes) >= 0
+    return codes[known], hashes[known]
+
+
+def _prior(config: Config, inputs: Inputs) -> NDArray[np.float64] | None:
+    given = config.unlabeled.prior
+    if given is None:
+        return None
+    names = [label_key(label) for label in inputs.classes]
+    if isinstance(inputs.classes[0], bool):
+        given = {name.lower(): share for name, share in given.items()}
+    if set(given) != set(names):
+        raise InputError(
+            f"unlabeled.prior must name every label once: {', '.join(names)}. It names "
+            f"{', '.join(given)}.",
+            code="bad_prior",
+            where="unlabeled.prior",
+        )
+    return np.array([given[name] for name in names])

@@ -1,0 +1,120 @@
+"""Scores of labeled rows by models that have not seen them: cross-fitting in a run."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, SCORE
+from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of
+from spark_pseudolabel.core.distill import cross_fit_student
+from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
+from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
+from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.store.manifest import FileEntry, damaged
+from spark_pseudolabel.store.store import Attempt
+
+OOF_NAME = "oof.parquet"
+
+
+def labeled_rows(run: Run) -> TrainingRows:
+    """Return the labeled rows as a training frame, in the order of their keys."""
+    labeled = run.inputs.labeled
+    codes = labeled.column(CODE).to_numpy().astype(np.int32)
+    return TrainingRows(to_frame(labeled, run.inputs.features), codes, None, 0)
+
+
+def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
+    """Fit the teacher once per fold.
+
+    Raises
+    ------
+    InputError
+        If the labeled rows make no two folds.
+    """
+    folds = fold_of(rows.codes, row_hashes(run, run.inputs.labeled))
+    if folds.max(initial=0) < 1:
+        raise InputError(
+            "Out-of-fold scores need two labeled rows of one class at least. There are none: "
+            "label more rows.",
+            code="too_few_labels",
+        )
+    return cross_fit(run.teacher, rows, folds, run.inputs.classes)
+
+
+def row_hashes(run: Run, rows: pa.Table) -> NDArray[np.int64]:
+    """Return what all chance about rows comes from."""
+    return xxhash64([*[rows.column(key) for key in run.inputs.keys], run.config.random_state])
+
+
+def keep_scores(run: Run, attempt: Attempt, fitted: CrossFit) -> FileEntry:
+    """Store the out-of-fold scores beside the model that they belong to."""
+    scores = run.inputs.labeled.select([*run.inputs.keys, CODE])
+    scores = scores.append_column(FOLD, pa.array(fitted.folds))
+    scores = scores.append_column(CLASS_SCORES, pa.array(list(fitted.P)))
+    sink = io.BytesIO()
+    pq.write_table(scores, sink, write_page_checksum=True)
+    return run.store.write_file(attempt, OOF_NAME, sink.getvalue(), scores.num_rows)
+
+
+def kept_scores(run: Run) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Return codes, folds and out-of-fold probabilities as model 1's manifest names them."""
+    entry = run.store.models[0].oof_scores
+    assert entry is not None
+    try:
+        scores = pq.read_table(io.BytesIO(run.store.read_file(entry)))
+    except pa.ArrowException as error:
+        raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
+    P = np.stack(scores.column(CLASS_SCORES).to_numpy())
+    codes, folds = (scores.column(name).to_numpy() for name in (CODE, FOLD))
+    return codes.astype(np.int32), folds, P
+
+
+def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:
+    """Measure out-of-fold scores; rows without one, of NaN, are left out."""
+    known = np.isfinite(P).all(axis=1)
+    codes, P = codes[known], P[known]
+    predicted = P.argmax(axis=1).astype(np.int32)
+    return metrics_of(codes, predicted, p_of_true(codes, P), P.shape[1])
+
+
+def measure_student(run: Run, pseudo: pa.Table | None) -> tuple[Metrics, LossComparison]:
+    """Score labeled rows with students that have not seen them, and compare with the teacher.
+
+    Parameters
+    ----------
+    pseudo
+        The pool rows that the student learns from; None for no row.
+    """
+    codes, folds, P = kept_scores(run)
+    rows, classes = labeled_rows(run), run.inputs.classes
+    if pseudo is None or not pseudo.num_rows:
+        found = cross_fit(run.student, rows, folds, classes).P
+    else:
+        found = cross_fit_student(
+            run.student,
+            CrossFit.of_mean_model(run.model(1), folds, P, classes),
+            rows,
+            to_frame(pseudo, run.inputs.features),
+            _weights(run, pseudo),
+            classes,
+            soft=run.weighting.labels == "soft",
+        )
+    known = folds >= 0
+    losses = [log_losses(scores[known], codes[known]) for scores in (P, found)]
+    return oof_metrics(codes, found), compare_losses(*losses)
+
+
+def _weights(run: Run, pseudo: pa.Table) -> NDArray[np.float64]:
+    each: Any = run.weighting.pseudo_weight
+    confidence: NDArray[np.float64] = pseudo.column(SCORE).to_numpy()
+    return confidence if each == "confidence" else np.full(len(confidence), float(each))

@@ -1,0 +1,87 @@
+"""Warnings about what may be trusted: the certificate, the student, the labeled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.decide import DRAWN_PER_CLASS
+from spark_pseudolabel.job.shift import shift_warning
+from spark_pseudolabel.store.layout import model_name
+
+
+def trust_warnings(
+    run: Run, end: Finish, certificate: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return what deserves a look before labels or the final model are relied on."""
+    found = []
+    shift = run.store.models[0].training.get("shift")
+    if shift is not None and shift["shifted"]:
+        found.append(shift_warning(shift))
+    if certificate is not None and not certificate["claimed"]:
+        found.append(_not_certified(certificate))
+    if run.config.labeled.drawn == "per_class" and run.config.unlabeled.prior is None:
+        found.append(
+            {
+                "code": DRAWN_PER_CLASS,
+                "message": "The labeled rows were drawn per class. Figures on validation rows "
+                "weigh classes as these rows do, not as the pool does.",
+            }
+        )
+    return found + _unused_student(run, end)
+
+
+def _not_certified(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    asked = f"precision {certificate['precision']:g} with certainty {certificate['certainty']:g}"
+    if certificate["refused"] is not None:
+        return {
+            "code": certificate["refused"],
+            "message": f"The labeled rows are not drawn as the pool is: {asked} can't be "
+            "certified, and no label is published. Predicted classes differ far beyond chance "
+            "(p = {:.2g}), as they do where labels are drawn per class. Label rows drawn at random "
+            "from the pool, or give unlabeled.prior.".format(certificate["prior_shift"]["p_value"]),
+        }
+    needed = [
+        {"labels": claim["labels"], "more_labels": claim["more_labels"]}
+        for claim in certificate["claims"]
+    ]
+    return {
+        "code": "not_certified",
+        "message": f"{asked[0].upper()}{asked[1:]} can't be certified with "
+        f"{certificate['n_calibration']:,} labeled rows, and no label is published. "
+        + " ".join(_in_words(one, certificate["per"]) for one in needed),
+        "labels_needed": needed,
+    }
+
+
+def _in_words(needed: Mapping[str, Any], per: str) -> str:
+    of = f"For {needed['labels'][0]!r}" if per == "class" else "For all labels"
+    if needed["more_labels"] is None:
+        return f"{of} no number of further labels would do: the model errs too often."
+    return f"{of} it would take about {needed['more_labels']:,} more labeled rows."
+
+
+def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
+    if len(run.store.models) < 2:
+        return []
+    against = run.store.models[1].training["against_best"] or {}
+    if end.reason != "oof_drop" and not against.get("refused"):
+        return []
+    labels = (
+        "Its labels are not used"
+        if end.reason == "oof_drop"
+        else "The certified labels, which its teacher gave, are not touched by that"
+    )
+    measured = "accuracy on the validation rows"
+    if "new" in against:
+        measured = f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
+    return [
+        {
+            "code": "student_not_used",
+            "message": f"The student was worse than its teacher on rows it had not seen: "
+            f"{measured}. {labels}; the final model is {model_name(end.best_round + 1)}, the "
+            "teacher's.",
+        }
+    ]

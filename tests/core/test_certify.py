@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from spark_pseudolabel.core.certify import (
+    CalibrationRows,
+    Certificate,
+    Promise,
+    certify,
+    p_value,
+    rows_needed,
+    why_impossible,
+)
+from spark_pseudolabel.core.counts import Counts, bin_of
+from spark_pseudolabel.report.document import Certificate as CertificateDocument
+from spark_pseudolabel.report.document import document
+from tests.core.candidates import Rows
+
+RULE = {"policy": "certified"}
+
+
+def calibrated(
+    n: int, seed: int, n_classes: int = 2, power: float = 3.0
+) -> tuple[Rows, CalibrationRows]:
+    """Draw pool and calibration rows whose confidence is the probability of being right."""
+    chance = np.random.default_rng(seed)
+
+    def draw(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        low = 1 / n_classes
+        confidence = np.round(1 - (1 - low) * chance.random(size) ** power, 6)
+        codes = chance.integers(0, n_classes, size).astype(np.int32)
+        return codes, confidence, chance.random(size) < confidence
+
+    codes, confidence, _ = draw(4 * n)
+    pool = Rows(codes.astype(np.int64), confidence, tuple((i,) for i in range(4 * n)), n_classes)
+    return pool, CalibrationRows(*draw(n))
+
+
+@pytest.mark.parametrize(
+    ("precision", "certainty", "needed"),
+    [
+        (0.90, 0.95, [29, 46, 61, 103]),
+        (0.95, 0.90, [45, 77, 105, 184]),
+        (0.95, 0.95, [59, 93, 124, 208]),
+        (0.98, 0.95, [149, 236, 313, 523]),
+        (0.99, 0.95, [299, 473, 628, 1049]),
+    ],
+)
+def test_rows_needed_are_those_of_the_exact_binomial_test(
+    precision: float, certainty: float, needed: list[int]
+) -> None:
+    promise = Promise(precision, certainty)
+    assert [rows_needed(promise.error, promise.risk, k) for k in (0, 1, 2, 5)] == needed
+
+
+@pytest.mark.parametrize(("n", "wrong"), [(59, 0), (93, 1), (208, 5)])
+def test_one_row_less_fails(n: int, wrong: int) -> None:
+    assert p_value(wrong, n, 0.05) <= 0.05 < p_value(wrong, n - 1, 0.05)
+
+
+def test_no_rows_prove_nothing() -> None:
+    assert p_value(0, 0, 0.05) == 1.0
+    nothing = CalibrationRows(*(np.array([], dtype) for dtype in (np.int32, float, bool)))
+    assert not certify(Promise(), calibrated(50, 0)[0].counts(), nothing).claimed
+
+
+def test_empty_pool_claims_nothing() -> None:
+    found = certify(Promise(), Counts.from_rows(2, []), calibrated(200, 0)[1])
+    assert not found.claimed
+    assert found.coverage == 0.0
+
+
+@pytest.mark.parametrize("per", ["all", "class"])
+@pytest.mark.parametrize("seed", range(5))
+def test_plan_publishes_exactly_the_rows_the_certificate_counts(per: str, seed: int) -> None:
+    pool, rows = calibrated(2000, seed)
+    found = certify(Promise(per=per), pool.counts(), rows)  # type: ignore[arg-type]
+    plan = found.plan(RULE, 2)
+    accepted = [
+        plan.accepts(int(code), confidence, key)
+        for code, confidence, key in zip(pool.codes, pool.confidences, pool.keys, strict=True)
+    ]
+    assert sum(accepted) == sum(claim.rows for claim in found.claims) > 0
+    assert found.coverage == pytest.approx(np.mean(accepted))
+
+
+def test_bin_edges_and_rounded_confidences_are_the_same_numbers() -> None:
+    edges = np.arange(1001) / 1000
+    assert (np.round(edges, 6) == edges).all()
+    assert (bin_of(edges) == np.arange(1001)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_of_rows_changes_nothing(seed: int) -> None:
+    pool, rows = calibrated(500, seed)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    shuffled = CalibrationRows(rows.codes[order], rows.confidence[order], rows.right[order])
+    assert certify(Promise(), pool.shuffled(1).counts(), shuffled) == certify(
+        Promise(), pool.counts(), rows
+    )
+
+
+@pytest.mark.parametrize("per", ["all", "class"])
+def test_promise_is_broken_in_at_most_five_percent_of_draws(per: str) -> None:
+    broken = 0
+    for seed in range(150):
+        pool, rows = calibrated(400, seed)
+        plan = certify(Promise(per=per), pool.counts(), rows).plan(RULE, 2)  # type: ignore[arg-type]
+        for codes in ([0, 1],) if per == "all" else ([0], [1]):
+            chosen = [
+                confidence
+                for code, confidence, key in zip(
+                    pool.codes, pool.confidences, pool.keys, strict=True
+                )
+                if code in codes and plan.accepts(int(code), confidence, key)
+            ]
+            # A confidence is the probability of being right, so its mean is the true precision.
+            broken += bool(chosen) and float(np.mean(chosen)) < 0.95
+    assert broken <= 15  # 5 % of 150 and two standard deviations
+
+
+def test_classes_share_the_risk_so_that_all_claims_hold_together() -> None:
+    pool, rows = calibrated(2000, 0)
+    found = certify(Promise(per="class"), pool.counts(), rows)
+    assert [claim.level for claim in found.claims] == pytest.approx([0.025, 0.025])
+
+
+def test_class_too_rare_to_be_shown_takes_no_risk_from_the_others() -> None:
+    pool, rows = calibrated(2000, 0, n_classes=3)
+    rare = pool.codes == 2
+    codes = np.where(rare & (np.cumsum(rare) > 40), 0, pool.codes)
+    few = Rows(codes, pool.confidences, pool.keys, 3)
+    found = certify(Promise(per="class"), few.counts(), rows)
+    assert [claim.cut is None for claim in found.claims] == [False, False, True]
+    assert found.claims[0].level == pytest.approx(0.025)
+    assert found.plan(RULE, 3).cuts[2] is None
+
+
+def test_too_few_rows_say_how_many_are_missing() -> None:
+    pool, rows = calibrated(4000, 0)
+    few = CalibrationRows(rows.codes[:90], rows.confidence[:90], rows.right[:90])
+    found = certify(Promise(), pool.counts(), few)
+    assert not found.claimed
+    more = found.claims[0].more_labels
+    assert more is None or 20 < more < 2000
+
+
+def test_estimate_of_missing_labels_is_about_what_it_takes() -> None:
+    # All calibration rows right: 59 accepted ones are needed, at any cut.
+    pool, rows = calibrated(4000, 0)
+    right = CalibrationRows(rows.codes[:50], rows.confidence[:50], np.ones(50, dtype=bool))
+    assert certify(Promise(), pool.counts(), right).claims[0].more_labels == 9
+
+
+def test_model_that_is_never_sure_needs_more_than_labels() -> None:
+    pool, rows = calibrated(1000, 0)
+    bad = CalibrationRows(rows.codes, rows.confidence, np.arange(1000) % 5 > 0)
+    found = certify(Promise(), pool.counts(), bad)
+    assert not found.claimed
+    assert found.claims[0].more_labels is None
+
+
+def test_refused_certificate_publishes_nothing_whatever_the_numbers() -> None:
+    pool, rows = calibrated(2000, 0)
+    found = certify(Promise(), pool.counts(), rows, refused="drawn_per_class")
+    assert (found.claimed, found.coverage, found.plan(RULE, 2).cuts) == (False, 0.0, (None, None))
+
+
+def test_impossible_promise_is_known_before_any_fit() -> None:
+    assert why_impossible(Promise(0.99), 299) is None
+    assert "299" in (why_impossible(Promise(0.99), 298) or "")
+
+
+def test_certificate_is_plain_json() -> None:
+    pool, rows = calibrated(500, 0)
+    found: Certificate = certify(Promise(per="class"), pool.counts(), rows)
+    data = json.loads(json.dumps(found.to_dict()))
+    assert data["claims"][1]["codes"] == [1]
+    assert data["precision"] == 0.95
+
+
+@pytest.mark.parametrize("per", ["all", "class"])
+def test_certificate_fits_the_schema_of_the_report(per: str) -> None:
+    pool, rows = calibrated(500, 0)
+    data = certify(Promise(per=per), pool.counts(), rows).to_dict()  # type: ignore[arg-type]
+    claims = [claim | {"labels": claim["codes"]} for claim in data["claims"]]
+    for claim in claims:
+        del claim["codes"]
+    assert document(CertificateDocument, data | {"claims": claims})["per"] == per
+
+
+def test_calibration_rows_take_the_first_of_equal_classes() -> None:
+    P = np.array([[0.5, 0.5], [0.2, 0.8]])
+    rows = CalibrationRows.from_scores(P, np.array([0, 0], dtype=np.int32))
+    assert rows.codes.tolist() == [0, 1]
+    assert rows.confidence.tolist() == [0.5, 0.8]
+    assert rows.right.tolist() == [True, False]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spark_pseudolabel.core.committee import members_of, registered_committee
+from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.training import TrainingRows
+
+FEATURES = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
+
+
+def labeled(n: int = 90, n_classes: int = 3) -> TrainingRows:
+    chance = np.random.default_rng(0)
+    codes = (np.arange(n) % n_classes).astype(np.int32)
+    X = pd.DataFrame(chance.normal(size=(n, 2)) + codes[:, np.newaxis], columns=["a", "b"])
+    return TrainingRows(X, codes, None, 0)
+
+
+def hashes(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(n).astype(np.int64)
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_are_even_and_leave_every_class_to_learn_from(seed: int, n_folds: int) -> None:
+    chance = np.random.default_rng(seed)
+    codes = chance.choice(6, 80, p=[0.5, 0.2, 0.2, 0.05, 0.03, 0.02]).astype(np.int32)
+    folds = fold_of(codes, hashes(80, seed), n_folds)
+    sizes = np.bincount(folds[folds >= 0], minlength=n_folds)
+    assert sizes.max() - sizes.min() <= 1
+    for code in np.unique(codes):
+        of_class = np.bincount(folds[(codes == code) & (folds >= 0)], minlength=n_folds)
+        assert of_class.max() - of_class.min() <= 1
+        for fold in range(n_folds):
+            assert (codes[folds != fold] == code).any()
+
+
+def test_folds_do_not_depend_on_the_order_of_rows() -> None:
+    codes, keys = np.arange(40, dtype=np.int32) % 3, hashes(40)
+    order = np.random.default_rng(1).permutation(40)
+    assert (fold_of(codes[order], keys[order]) == fold_of(codes, keys)[order]).all()
+
+
+def test_only_row_of_a_class_is_never_held_out() -> None:
+    codes = np.array([0, 0, 0, 1], dtype=np.int32)
+    assert fold_of(codes, hashes(4))[3] == NEVER_HELD_OUT
+
+
+def test_every_row_is_scored_by_the_model_that_has_not_seen_it() -> None:
+    rows = labeled()
+    folds = fold_of(rows.codes, hashes(90), 3)
+    found = cross_fit(registered_learner("GaussianNB", {}, FEATURES, 0), rows, folds, (0, 1, 2))
+    assert len(found.models) == 3
+    for fold, model in enumerate(found.models):
+        held_out = folds == fold
+        assert (found.P[held_out] == np.round(model.predict_proba(rows.X[held_out]), 6)).all()
+
+
+def test_row_without_fold_has_no_score() -> None:
+    rows = labeled(9, 2)
+    codes = rows.codes.copy()
+    codes[0] = 2
+    rows = TrainingRows(rows.X, codes, None, 0)
+    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
+    found = cross_fit(learner, rows, fold_of(codes, hashes(9), 2), (0, 1, 2))
+    assert found.held_out.tolist() == [False] + 8 * [True]
+    assert (np.isfinite(found.P).all(axis=1) == found.held_out).all()
+
+
+def test_mean_model_is_flat_and_means_what_it_says() -> None:
+    rows = labeled()
+    members = (("GaussianNB", {}), ("LogisticRegression", {}))
+    committee = registered_committee(members, FEATURES, 0)
+    found = cross_fit(committee, rows, fold_of(rows.codes, hashes(90), 3), ("a", "b", "c"))
+    mean = found.mean_model(("a", "b", "c"))
+    assert len(members_of(mean)) == 6
+    expected = np.mean([model.predict_proba(rows.X) for model in found.models], axis=0)
+    assert np.allclose(probabilities(mean, rows.X), expected, atol=1e-6)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spark_pseudolabel.core.crossfit import cross_fit, fold_of, subset
+from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.training import TrainingRows
+
+FEATURES = (Feature("a", "numeric", "double"),)
+LABELED = TrainingRows(pd.DataFrame({"a": [0.0, 1.0]}), np.array([0, 1], dtype=np.int32), None, 0)
+POOL = pd.DataFrame({"a": [2.0, 3.0]})
+P = np.array([[0.25, 0.75], [0.995, 0.005]])
+HALVES = np.array([0.5, 0.5])
+
+
+def drawn(n: int, seed: int) -> TrainingRows:
+    chance = np.random.default_rng(seed)
+    codes = (np.arange(n) % 2).astype(np.int32)
+    return TrainingRows(pd.DataFrame({"a": chance.normal(size=n) + codes}), codes, None, 0)
+
+
+def test_soft_labels_are_a_line_per_class_that_matters() -> None:
+    rows = distilled_rows(LABELED, POOL, P, HALVES)
+    assert rows.X["a"].tolist() == [0.0, 1.0, 2.0, 2.0, 3.0]
+    assert rows.codes.tolist() == [0, 1, 0, 1, 0]
+    assert rows.weights is not None
+    assert rows.weights.tolist() == [1.0, 1.0, 0.125, 0.375, 0.5]
+    assert rows.n_pseudo == 2
+
+
+def test_hard_labels_are_one_line_each() -> None:
+    rows = distilled_rows(LABELED, POOL, P, HALVES, soft=False)
+    assert rows.codes.tolist() == [0, 1, 1, 0]
+    assert rows.weights is not None
+    assert rows.weights.tolist() == [1.0, 1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_student_of_a_fold_knows_nothing_of_its_rows(soft: bool) -> None:
+    labeled, pool, classes = drawn(40, 0), drawn(60, 1).X, (0, 1)
+    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
+    folds = fold_of(labeled.codes, np.arange(40, dtype=np.int64), 4)
+    teacher = cross_fit(learner, labeled, folds, classes)
+    found = cross_fit_student(learner, teacher, labeled, pool, np.ones(60), classes, soft=soft)
+    held_out = folds == 2
+    alone = fit_student(
+        learner,
+        teacher.models[2],
+        subset(labeled, ~held_out),
+        pool,
+        np.ones(60),
+        classes,
+        soft=soft,
+    )
+    assert np.allclose(found[held_out], alone.predict_proba(labeled.X[held_out]), atol=1e-6)
+    assert np.isfinite(found).all()

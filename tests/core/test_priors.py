@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spark_pseudolabel.core.priors import correct, estimate_prior, may_estimate, shares, thinned
+
+
+def balanced_scores(prior: list[float], n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows under a prior with the exact posteriors of a model learned on balanced rows."""
+    chance = np.random.default_rng(0)
+    codes = chance.choice(len(prior), n, p=prior)
+    distance = chance.normal(size=(n, len(prior)))
+    distance[np.arange(n), codes] += 2.0
+    likelihood = np.exp(2.0 * distance)
+    return likelihood / likelihood.sum(axis=1, keepdims=True), codes
+
+
+def test_em_finds_the_prior_of_the_pool() -> None:
+    P, _ = balanced_scores([0.8, 0.15, 0.05])
+    assert estimate_prior(P, shares([1, 1, 1])) == pytest.approx([0.8, 0.15, 0.05], abs=0.03)
+
+
+def test_known_prior_corrects_the_labels() -> None:
+    P, codes = balanced_scores([0.9, 0.05, 0.05])
+    corrected = correct(P, shares([1, 1, 1]), np.array([0.9, 0.05, 0.05]))
+    right = (P.argmax(axis=1) == codes).mean()
+    assert (corrected.argmax(axis=1) == codes).mean() > right + 0.02
+
+
+def test_row_that_the_prior_rules_out_stays_as_it_was() -> None:
+    P = np.array([[0.0, 1.0]])
+    assert (correct(P, np.array([0.5, 0.5]), np.array([1.0, 0.0])) == P).all()
+
+
+@pytest.mark.parametrize(
+    ("drawn", "labeled", "allowed"),
+    [
+        ("per_class", [50, 50], True),
+        ("per_class", [50, 49], False),
+        ("random", [500, 500], False),
+    ],
+)
+def test_prior_is_estimated_only_where_declared_and_with_enough_rows(
+    drawn: str, labeled: list[int], allowed: bool
+) -> None:
+    assert may_estimate(drawn, labeled) is allowed
+
+
+def test_thinned_rows_follow_the_prior() -> None:
+    codes = np.repeat([0, 1, 2], 100).astype(np.int32)
+    hashes = np.random.default_rng(0).permutation(300).astype(np.int64)
+    kept = thinned(codes, hashes, np.array([0.8, 0.15, 0.05]))
+    assert np.bincount(codes[kept]).tolist() == [100, 18, 6]
+    order = np.random.default_rng(1).permutation(300)
+    assert (thinned(codes[order], hashes[order], np.array([0.8, 0.15, 0.05])) == kept[order]).all()
+
+
+def test_class_that_the_pool_does_not_hold_is_left_out() -> None:
+    codes = np.array([0, 0, 1], dtype=np.int32)
+    kept = thinned(codes, np.arange(3, dtype=np.int64), np.array([1.0, 0.0]))
+    assert kept.tolist() == [True, True, False]

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.representative import (
+    Support,
+    prior_shift,
+    psi,
+    representativeness,
+    unseen,
+)
+
+FEATURES = (
+    Feature("a", "numeric", "double"),
+    Feature("b", "numeric", "double"),
+    Feature("job", "category", "string"),
+)
+
+
+def frame(n: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
+    chance = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "a": chance.normal(size=n) + shift,
+            "b": np.where(chance.random(n) < 0.1, np.nan, chance.normal(size=n)),
+            "job": chance.choice(["cook", "clerk"], n),
+        }
+    )
+
+
+def hashes(n: int) -> np.ndarray:
+    return np.random.default_rng(0).permutation(n).astype(np.int64)
+
+
+@pytest.mark.parametrize(("shift", "shifted"), [(0.0, False), (3.0, True)])
+def test_gate_fires_where_the_pool_lies_elsewhere(shift: float, shifted: bool) -> None:
+    found = representativeness(frame(150, 0), frame(300, 1, shift), FEATURES, hashes(450), 0)
+    assert found.shifted is shifted
+    assert (found.psi["a"] > 0.25) is shifted
+    assert json.loads(json.dumps(found.to_dict()))["unseen"] == {"job": 0.0}
+
+
+def test_rows_far_from_any_labeled_row_are_outside() -> None:
+    support = Support.of(frame(300, 0), FEATURES, 0)
+    assert support.holds(frame(300, 1)).mean() > 0.95
+    assert not support.holds(frame(50, 1, shift=10.0)).any()
+
+
+def test_unseen_categories_are_counted_and_missing_ones_are_none() -> None:
+    assert unseen(pd.Series(["x", "y", None]), pd.Series(["x", "z", None, "z"])) == 0.5
+
+
+def test_same_column_is_stable_and_another_is_not() -> None:
+    column, other = frame(2000, 0)["a"], frame(2000, 1)["a"]
+    assert psi(column, other) < 0.02
+    assert psi(column, other + 2) > 0.25
+    assert psi(pd.Series(["x"] * 50 + [None] * 50), pd.Series(["x"] * 90 + [None] * 10)) > 0.25
+
+
+@pytest.mark.parametrize(
+    ("given", "labeled", "pool", "alarm"),
+    [
+        ([250, 250], [240, 260], [7600, 2400], True),  # drawn per class, unbalanced pool
+        ([50, 50, 50], [60, 45, 45], [700, 650, 650], False),  # drawn per class, balanced pool
+        ([380, 120], [390, 110], [7600, 2400], False),  # drawn at random
+        ([50, 50], [52, 48], [5050, 4950], False),  # even by nature
+        ([0, 0], [0, 0], [0, 0], False),
+    ],
+)
+def test_labels_drawn_per_class_from_an_unbalanced_pool_are_noticed(
+    given: list[int], labeled: list[int], pool: list[int], alarm: bool
+) -> None:
+    found = prior_shift(np.array(given), np.array(labeled), np.array(pool))
+    assert found.drawn_per_class is alarm
+
+
+def test_natural_samples_raise_few_false_alarms() -> None:
+    chance = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(500):
+        labeled = np.bincount(chance.choice(2, 500, p=[0.76, 0.24]), minlength=2)
+        pool = np.bincount(chance.choice(2, 8000, p=[0.76, 0.24]), minlength=2)
+        alarms += prior_shift(labeled, labeled, pool).drawn_per_class
+    assert alarms <= 2

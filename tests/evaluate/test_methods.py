@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from spark_pseudolabel.core.certify import Promise
+from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.evaluate import methods
+from spark_pseudolabel.evaluate.accuracy import measure
+from spark_pseudolabel.evaluate.certificates import certify_task
+from spark_pseudolabel.evaluate.data import load
+from spark_pseudolabel.evaluate.shift import alarm
+from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate
+from spark_pseudolabel.evaluate.task import draw
+
+PROMISES = {"all": Promise(), "class": Promise(per="class")}
+
+
+def test_certificate_is_held_against_the_truth() -> None:
+    data = load("imbalance", None)
+    task = draw(data, 900, 0, n_pool=2000, n_test=1)
+    found = certify_task(
+        registered_learner("LogisticRegression", {}, data.features, 0), task, PROMISES
+    )
+    assert found["all"]["coverage"] > 0.2
+    assert found["all"]["broken"] is False
+    assert "0 of 1" in certificate([{"cell": "clean", **found}])
+
+
+def test_labels_drawn_per_class_are_noticed() -> None:
+    data = load("imbalance", None)
+    assert not alarm(draw(data, 200, 0, n_pool=1000, n_test=1))["alarm"]
+    assert alarm(draw(data, 100, 0, per_class=True, n_pool=1000, n_test=1))["alarm"]
+
+
+def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = (
+        ("LogisticRegression", {"max_iter": 1000}),
+        ("ExtraTreesClassifier", {"n_estimators": 5}),
+        ("HistGradientBoostingClassifier", {"max_iter": 3}),
+    )
+    monkeypatch.setattr(methods, "DEFAULT_MEMBERS", members)
+    monkeypatch.setattr(methods, "STUDENT", members[2])
+    found = measure(draw(load("wine", None), 30, 0, n_pool=60, n_test=60))
+    assert {name for pair in PAIRS for name in pair} <= set(found["accuracy"])
+    assert all(0 <= value <= 100 for value in found["accuracy"].values())
+    assert np.isfinite(list(found["log_loss"].values())).all()
+    table = accuracy([{"cell": "wine:30", **json.loads(json.dumps(found))}])
+    assert table.count("\n") == 5 + len(PAIRS)

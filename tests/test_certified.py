@@ -1,0 +1,303 @@
+"""Labels with a certificate, committees and students, from the configuration to the report."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+from sklearn.datasets import make_classification
+
+from spark_pseudolabel.cli import main
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.inspect import verify
+from spark_pseudolabel.job import label, plan, run
+from spark_pseudolabel.progress import SilentEvents
+from spark_pseudolabel.report.html import render_html
+from spark_pseudolabel.report.text import render_text
+from spark_pseudolabel.store import failpoint as failpoint_module
+from spark_pseudolabel.store.failpoint import FailpointError
+
+N_LABELED = 300
+LOGISTIC = {"estimator": "LogisticRegression"}
+CERTIFIED = {"policy": "certified", "precision": 0.9, "certainty": 0.9}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generate two classes, 7 to 3, with noisy labels: pool of 3,000 rows, truth beside it."""
+    X, y = make_classification(
+        3000 + N_LABELED, 8, n_informative=5, weights=[0.7], class_sep=1.2, random_state=0
+    )
+    rows = pd.DataFrame(X, columns=[f"x{i}" for i in range(8)])
+    rows["y"], rows["id"] = np.where(y, "yes", "no"), np.arange(len(rows))
+    directory = tmp_path_factory.mktemp("certified")
+    write(directory, rows[:N_LABELED], rows[N_LABELED:])
+    return directory
+
+
+def write(directory: Path, labeled: pd.DataFrame, pool: pd.DataFrame) -> None:
+    labeled.to_parquet(directory / "labeled.parquet", index=False)
+    pool.drop(columns="y").to_parquet(directory / "pool.parquet", index=False)
+    pool[["id", "y"]].to_parquet(directory / "truth.parquet", index=False)
+
+
+def config(data: Path, out: Path, **sections: Any) -> dict[str, Any]:
+    unlabeled = {"path": str(data / "pool.parquet"), **sections.pop("unlabeled", {})}
+    given = {"path": str(data / "labeled.parquet"), "label": "y", **sections.pop("labeled", {})}
+    usual = {"id": "id", "model": LOGISTIC, "selection": CERTIFIED, "output": {"path": str(out)}}
+    return {**usual, "labeled": given, "unlabeled": unlabeled, **sections}
+
+
+def report_of(spark: SparkSession, *args: Any, **sections: Any) -> dict[str, Any]:
+    return run(spark, parse_config(config(*args, **sections))).report
+
+
+def labels_of(out: Path) -> pd.DataFrame:
+    return pq.read_table(out / "labels").to_pandas().sort_values("id", ignore_index=True)
+
+
+def precision(data: Path, labels: pd.DataFrame) -> float:
+    joined = labels.merge(pd.read_parquet(data / "truth.parquet"), on="id")
+    return float((joined["label"] == joined["y"]).mean())
+
+
+def test_certified_labels_keep_the_promise(spark: SparkSession, data: Path, tmp_path: Path) -> None:
+    report = report_of(spark, data, tmp_path / "out")
+    labels = labels_of(tmp_path / "out")
+    certificate = report["certificate"]
+    assert certificate["claimed"]
+    assert certificate["n_calibration"] == N_LABELED
+    assert (
+        len(labels) == report["rows"]["accepted"] == sum(c["rows"] for c in certificate["claims"])
+    )
+    assert certificate["coverage"] == len(labels) / 3000 > 0.3
+    assert precision(data, labels) >= 0.9
+    assert labels["weight"].eq(0).all()  # the final model has learned from none of them
+    assert labels["confidence"].min() >= certificate["claims"][0]["cut"]
+    assert report["seed"]["oof"]["n"] == N_LABELED
+    assert report["final"]["oof"] == report["seed"]["oof"]
+    assert (report["n_iter"], report["best_round"]) == (1, 1)
+    assert "Certified: precision 0.9" in render_text(report)
+    assert "Certified: precision 0.9" in render_html(report)
+    new = new_labels(spark, data, tmp_path)  # by the certified cut
+    assert new.loc[new["accepted"], "id"].tolist() == labels["id"].tolist()
+    (scores,) = tmp_path.rglob("oof.parquet")
+    content = bytearray(scores.read_bytes())
+    content[len(content) // 2] ^= 1
+    scores.write_bytes(content)
+    assert not verify(str(tmp_path / "out"))["ok"]
+
+
+def new_labels(spark: SparkSession, data: Path, directory: Path) -> pd.DataFrame:
+    pool, new = str(data / "pool.parquet"), directory / "new"
+    label(spark, str(directory / "out"), input=pool, output=str(new))
+    return pq.read_table(new).to_pandas().sort_values("id", ignore_index=True)
+
+
+@pytest.mark.parametrize("scores", ["out_of_fold", "held_out"])
+def test_certificate_survives_a_crash(
+    spark: SparkSession,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: str,
+) -> None:
+    sections = {"selection": {**CERTIFIED, "per": "class", "scores": scores}}
+    sections["validation"] = {"fraction": 0.5 if scores == "held_out" else 0.0}
+    whole = report_of(spark, data, tmp_path / "whole", **sections)
+    for name in ("model.publish.done", "score.written", "round.publish.done"):
+        monkeypatch.setattr(failpoint_module, "_reached", Counter())
+        monkeypatch.setenv("SPL_FAILPOINT", f"{name}:raise")
+        with pytest.raises(FailpointError):
+            report_of(spark, data, tmp_path / "killed", **sections)
+    monkeypatch.delenv("SPL_FAILPOINT")
+    resumed = report_of(spark, data, tmp_path / "killed", **sections)
+    assert resumed["certificate"] == whole["certificate"]
+    assert resumed["certificate"]["claimed"]
+    assert resumed["certificate"]["source"] == scores
+    pd.testing.assert_frame_equal(labels_of(tmp_path / "killed"), labels_of(tmp_path / "whole"))
+    assert verify(str(tmp_path / "killed"), deep=True)["ok"]
+
+
+def test_too_much_is_asked_for(
+    spark: SparkSession, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"policy": "certified", "precision": 0.93, "certainty": 0.99, "per": "class"}
+    given = tmp_path / "config.yaml"
+    given.write_text(json.dumps(config(data, tmp_path / "out", selection=asked)))
+    assert main(["run", str(given), "--output-format", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["termination_condition"] == "not_certified"
+    assert not report["certificate"]["claimed"]
+    assert report["rows"]["accepted"] == len(labels_of(tmp_path / "out")) == 0
+    (warning,) = [found for found in report["warnings"] if found["code"] == "not_certified"]
+    assert [needed["labels"] for needed in warning["labels_needed"]] == [["no"], ["yes"]]
+    assert any(needed["more_labels"] for needed in warning["labels_needed"])
+    assert "Not certified" in render_text(report)
+    assert main(["run", str(given), "--output-format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_what_no_model_could_reach_is_refused_first(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    asked = parse_config(
+        config(data, tmp_path, selection={"policy": "certified", "precision": 0.999})
+    )
+    for command in (run, plan):
+        with pytest.raises(InputError, match=r"needs at least 2,995 .* There are 300") as caught:
+            command(spark, asked)
+        assert (caught.value.exit_code, caught.value.code) == (3, "certificate_impossible")
+    leftovers = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert "_layout.json" not in leftovers  # nothing is in the way of another try
+
+
+@pytest.fixture(scope="module")
+def drawn(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Label as many rows of each class, though the pool is not balanced."""
+    labeled = pd.read_parquet(data / "labeled.parquet")
+    pool = pd.read_parquet(data / "pool.parquet").merge(pd.read_parquet(data / "truth.parquet"))
+    rows = pd.concat([labeled, pool])
+    chosen = rows.groupby("y").head(200)
+    directory = tmp_path_factory.mktemp("drawn")
+    write(directory, chosen, rows[~rows["id"].isin(chosen["id"])])
+    return directory
+
+
+def test_labels_drawn_per_class_are_refused(
+    spark: SparkSession, drawn: Path, tmp_path: Path
+) -> None:
+    report = report_of(spark, drawn, tmp_path)
+    assert report["certificate"]["refused"] == "drawn_per_class"
+    assert not report["certificate"]["claimed"]
+    assert "drawn_per_class" in [found["code"] for found in report["warnings"]]
+    assert report["rows"]["accepted"] == 0
+
+
+def test_labels_drawn_per_class_need_the_prior(
+    spark: SparkSession, drawn: Path, tmp_path: Path
+) -> None:
+    declared: dict[str, Any] = {"labeled": {"drawn": "per_class"}}
+    with pytest.raises(InputError, match=r"unlabeled\.prior"):
+        report_of(spark, drawn, tmp_path / "out", **declared)
+    with pytest.raises(InputError, match="must name every label once: no, yes"):
+        report_of(spark, drawn, tmp_path / "out", unlabeled={"prior": {"no": 1.0}})
+    share = float((pd.read_parquet(drawn / "truth.parquet")["y"] == "no").mean())
+    prior = {"no": share, "yes": 1 - share}
+    report = report_of(spark, drawn, tmp_path / "out", **declared, unlabeled={"prior": prior})
+    assert report["certificate"]["claimed"]
+    assert 200 < report["certificate"]["n_calibration"] < 400
+    assert precision(drawn, labels_of(tmp_path / "out")) >= 0.9
+
+
+SMALL: list[dict[str, Any]] = [
+    {"estimator": "LogisticRegression"},
+    {"estimator": "ExtraTreesClassifier", "params": {"n_estimators": 10}},
+]
+TAUGHT: dict[str, Any] = {"teacher": {"committee": SMALL}, "training": {"rows": "all"}}
+UNMEASURED: dict[str, Any] = {"validation": {"fraction": 0.0}}
+CASES: dict[str, dict[str, Any]] = {
+    "certified": {"selection": {**CERTIFIED, "per": "class"}},
+    "committee": {**TAUGHT, "training": {"rows": "all", "labels": "soft", "max_rows": 900}},
+    "crest": {"selection": {"policy": "crest"}, "rounds": {"max": 1}, **UNMEASURED},
+    "quotas": {"selection": {"policy": "quotas", "step": 0.3}, "rounds": {"max": 1}, **UNMEASURED},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_carriers_give_the_same_labels(
+    spark: SparkSession, data: Path, tmp_path: Path, name: str
+) -> None:
+    reports = {
+        scan: report_of(spark, data, tmp_path / scan, **CASES[name], unlabeled={"scan": scan})
+        for scan in ("auto", "spark")
+    }
+    labels = [labels_of(tmp_path / scan) for scan in reports]
+    pd.testing.assert_frame_equal(*labels)
+    assert len(labels[0]) > 0
+    assert reports["auto"]["certificate"] == reports["spark"]["certificate"]
+    assert reports["auto"]["final"] == reports["spark"]["final"]
+
+
+def test_committee_teaches_a_student(spark: SparkSession, data: Path, tmp_path: Path) -> None:
+    sections = {**TAUGHT, "training": {"rows": "all", "labels": "soft"}}
+    report = report_of(spark, data, tmp_path / "out", **sections)
+    assert report["certificate"]["claimed"]
+    assert precision(data, labels_of(tmp_path / "out")) >= 0.9
+    against = read_model_manifest(tmp_path / "out", 2)["training"]["against_best"]
+    assert against["n"] == N_LABELED
+    assert report["best_round"] == 1
+    if against.get("refused"):
+        assert "student_not_used" in [found["code"] for found in report["warnings"]]
+    else:
+        assert report["rounds"][0]["trained_on"] == 3000
+        assert report["final"]["oof"]["log_loss"] < report["seed"]["oof"]["log_loss"]
+
+
+WORSE = {"estimator": "DecisionTreeClassifier", "params": {"max_depth": 1}}
+
+
+def test_worse_student_is_not_used(spark: SparkSession, data: Path, tmp_path: Path) -> None:
+    rule = {"policy": "threshold", "threshold": 0.9}
+    sections: dict[str, Any] = {"teacher": {"committee": SMALL}, "model": WORSE, "selection": rule}
+    report = report_of(spark, data, tmp_path / "out", **sections)
+    assert (report["termination_condition"], report["best_round"]) == ("oof_drop", 0)
+    assert not report["rounds"][0]["used"]
+    assert report["rounds"][0]["accepted"] > 0 == len(labels_of(tmp_path / "out"))
+    assert report["final"]["model"] == "model-0001"
+    assert "student_not_used" in [found["code"] for found in report["warnings"]]
+
+
+def test_certified_labels_stand_without_the_student(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    report = report_of(spark, data, tmp_path, model={**LOGISTIC, "student": WORSE})
+    assert report["certificate"]["claimed"]
+    assert report["rounds"][0]["used"]
+    assert len(labels_of(tmp_path)) == report["rows"]["accepted"] > 0
+    assert report["final"]["oof"] == report["seed"]["oof"]
+    assert "student_not_used" in [found["code"] for found in report["warnings"]]
+
+
+@pytest.mark.parametrize("policy", ["flexmatch", "freematch"])
+def test_class_thresholds_decide_new_rows(
+    spark: SparkSession, data: Path, tmp_path: Path, policy: str
+) -> None:
+    rule = {"selection": {"policy": policy}, "rounds": {"max": 1}, **UNMEASURED}
+    report = report_of(spark, data, tmp_path / "out", **rule)
+    assert report["rows"]["accepted"] > 0
+    new = new_labels(spark, data, tmp_path)
+    cuts = new["label"].map(report["rounds"][0]["threshold_by_class"])
+    assert new["accepted"].equals(new["confidence"] >= cuts)
+
+
+def test_shifted_pool_is_told_before_it_is_scored(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    pool = pd.read_parquet(data / "pool.parquet").merge(pd.read_parquet(data / "truth.parquet"))
+    pool["x0"] += 10
+    write(tmp_path, pd.read_parquet(data / "labeled.parquet"), pool)
+    told: list[str] = []
+
+    class Listener(SilentEvents):
+        def event(self, name: str, **fields: Any) -> None:
+            told.append(fields["code"] if name == "warning" else name)
+
+    done = run(spark, parse_config(config(tmp_path, tmp_path / "out")), events=Listener())
+    assert told.index("shift") < told.index("round")
+    (warning,) = [found for found in done.report["warnings"] if found["code"] == "shift"]
+    assert "x0 (PSI" in warning["message"]
+
+
+def read_model_manifest(out: Path, number: int) -> dict[str, Any]:
+    (path,) = out.rglob(f"model-{number:04d}.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
