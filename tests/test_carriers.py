@@ -31,8 +31,8 @@ N_TEST = 200
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let several tasks share a pool of a thousand rows and more."""
-    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=600))
-    monkeypatch.setattr(splits, "MIN_PIECE_ROWS", 150)
+    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=800))
+    monkeypatch.setattr(splits, "MIN_PIECE_ROWS", 350)
 
 
 @pytest.fixture(scope="module")
