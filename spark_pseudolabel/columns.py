@@ -29,6 +29,8 @@ CLASS_SCORES: Final = "spl_probabilities"
 INVALID: Final = "spl_reason"
 IN_ROUND: Final = "spl_round"
 FOLD: Final = "spl_fold"
+# The numeric features of a row, on their way to the workers.
+PACKED: Final = "spl_numbers"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 

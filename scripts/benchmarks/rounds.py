@@ -19,6 +19,7 @@ from benchmarks.tables import CLASSES, Tables
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import make_plan
 from spark_pseudolabel.core.splits import Part, parts_of
+from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
@@ -124,7 +125,7 @@ def _read_and_predict(
     for group in part.groups:
         groups += bool(keep[start : start + group.rows].any())
         start += group.rows
-    with scoring.threadpool_limits(limits=1):
+    with hold_threads(1):
         for rows in read_part(source, part, keep=keep):
             before = time.perf_counter()
             scoring.score_batch(rows.batch, scorer)

@@ -13,12 +13,12 @@ from pyspark.ml.functions import array_to_vector, predict_batch_udf  # noqa: F40
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from threadpoolctl import threadpool_limits
 
 from benchmarks.tables import FEATURES, Tables
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer, score_batch
 from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.direct.survey import PlainTable, plain_table
 from spark_pseudolabel.spark.direct.tasking import run_tasks
@@ -47,7 +47,7 @@ def plain(spark: SparkSession, tables: Tables) -> PlainTable:
 def score_parts(parts: Iterable[Part], source: Source, scorer: Scorer) -> int:
     """Read and score parts, and keep nothing: what every carrier has to do at least."""
     n = 0
-    with threadpool_limits(limits=1):
+    with hold_threads(1):
         for part in parts:
             for rows in read_part(source, part):
                 n += score_batch(rows.batch, scorer).num_rows

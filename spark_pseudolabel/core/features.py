@@ -61,6 +61,30 @@ class Feature:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Pack(Feature):
+    """Numbers of several columns that travel as one vector, and are taken apart again here.
+
+    Parameters
+    ----------
+    names
+        The model columns, in order.
+    """
+
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, features: Sequence[Feature], name: str) -> Pack:
+        """Pack one-column features into a vector column `name`."""
+        names = tuple(feature.name for feature in features)
+        return cls(name, "vector", "array<double>", len(names), names)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the model columns."""
+        return list(self.names)
+
+
 def to_frame(rows: pa.RecordBatch | pa.Table, features: Sequence[Feature]) -> pd.DataFrame:
     """Build the model's input.
 

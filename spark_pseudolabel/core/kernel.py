@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn import config_context
-from threadpoolctl import threadpool_limits
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
 from spark_pseudolabel.core.features import (
@@ -26,6 +25,7 @@ from spark_pseudolabel.core.features import (
     to_matrix,
     without_vectors,
 )
+from spark_pseudolabel.core.threads import hold_threads
 
 DECIMALS = 6
 """Confidences are rounded to this many decimals, so that the last bits of a matrix product,
@@ -92,7 +92,7 @@ def score_batches(
     batches: Iterable[pa.RecordBatch], scorer: Scorer, threads: int = 1
 ) -> Iterator[pa.RecordBatch]:
     """Score a stream of batches with the model's thread pools held to `threads`."""
-    with threadpool_limits(limits=threads):
+    with hold_threads(threads):
         for batch in batches:
             yield score_batch(batch, scorer)
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 from pyspark import Broadcast, SparkContext
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, PACKED, SCORE
+from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.spark.settling import settle
+
+# What Spark and Arrow turn into the same double.
+_PLAIN = (T.DoubleType, T.FloatType, T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 
 
 @contextlib.contextmanager
@@ -45,10 +52,28 @@ def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
         ``spl_reason`` and, if the scorer gives them, ``spl_probabilities``.
     """
     value = scorer.value
-    columns = [*value.keys, *[feature.name for feature in value.features]]
-    return rows.select(*dict.fromkeys(columns)).mapInArrow(
-        _scoring_function(scorer), schema=scored_schema(rows, value)
+    pack = _pack(rows, value.features)
+    names = {*value.keys, *[feature.name for feature in value.features]}
+    if pack is not None:
+        names -= {*pack.names} - {*value.keys}
+    columns = [F.col(f"`{name}`") for name in rows.columns if name in names]
+    if pack is not None:
+        numbers = [F.col(f"`{name}`").cast("double") for name in pack.names]
+        columns.append(F.array(*numbers).alias(pack.name))
+    return rows.select(*columns).mapInArrow(
+        _scoring_function(scorer, pack), schema=scored_schema(rows, value)
     )
+
+
+def _pack(rows: DataFrame, features: Sequence[Feature]) -> Pack | None:
+    """Let numbers travel as one array where they are all plain numbers.
+
+    Spark writes each value of each column of an Arrow batch by a call of its own, and after every
+    row asks all columns for their size.
+    """
+    numeric = [feature for feature in features if feature.numeric]
+    plain = all(isinstance(rows.schema[feature.name].dataType, _PLAIN) for feature in numeric)
+    return Pack.of(numeric, PACKED) if plain and len(numeric) > 1 else None
 
 
 def scored_schema(rows: DataFrame, scorer: Scorer) -> T.StructType:
@@ -65,10 +90,15 @@ def scored_schema(rows: DataFrame, scorer: Scorer) -> T.StructType:
     return T.StructType(fields)
 
 
-def _scoring_function(scorer: Broadcast[Scorer]):  # type: ignore[no-untyped-def]
+def _scoring_function(scorer: Broadcast[Scorer], pack: Pack | None):  # type: ignore[no-untyped-def]
     # A function of its own, so that nothing but the broadcast's handle is sent with each task.
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return score_batches(batches, scorer.value, threads=_task_cores())
+        value = scorer.value
+        if pack is not None:
+            strings = [feature for feature in value.features if not feature.numeric]
+            value = replace(value, features=(pack, *strings))
+        yield from score_batches(batches, value, threads=_task_cores())
+        settle()
 
     return score
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.settling import settle
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -46,5 +47,7 @@ def _answering(function: Callable[[T], U]) -> Callable[[T], U | _Refused]:
             return function(piece)
         except InputError as error:
             return _Refused(error.message, error.code, error.where)
+        finally:
+            settle()
 
     return answer

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
 from spark_pseudolabel.core.counts import Counts, Key, bin_of
@@ -21,6 +20,7 @@ from spark_pseudolabel.core.metrics import confusion, p_of_true
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import within
 from spark_pseudolabel.core.splits import Part, Piece
+from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.narrow import (
     Written,
     name_of,
@@ -97,7 +97,7 @@ def score_piece(
         part, name = task.part, name_of(task)
         keep = np.zeros(part.rows, dtype=bool)
         keep[task.start : task.stop] = True
-    with threadpool_limits(limits=task_cores()):
+    with hold_threads(task_cores()):
         scored = [
             _with_place(score_batch(rows.batch, scorer), number, rows.positions)
             for rows in read_part(source, part, keep=keep)
@@ -206,7 +206,7 @@ def confusion_of_part(
     """Score a part of rows with true labels; return confusion table and total log loss."""
     unknown = len(classes)
     table, loss = np.zeros((unknown + 1, unknown + 1), dtype=np.int64), 0.0
-    with threadpool_limits(limits=task_cores()):
+    with hold_threads(task_cores()):
         for rows in read_part(source, part):
             scores = score_any(rows.batch, scorer)
             codes = true_codes(rows.batch.column(label), classes)
