@@ -133,12 +133,17 @@ class LabeledTable(_Table):
 
 
 class UnlabeledTable(_Table):
-    """The pool; ``prior`` is the share of every label in it, where that is known."""
+    """The pool.
+
+    ``prior`` is the share of every label in it, where that is known; ``max_invalid`` the share of
+    rows that the model may be unable to score before the run stops.
+    """
 
     from_: Literal["labeled", "dataframe"] | None = Field(default=None, alias="from")  # type: ignore[assignment]
     scan: Literal["auto", "spark"] = "auto"
     drop_labeled: Flag = False
     prior: Prior | None = None
+    max_invalid: Annotated[Number, Field(ge=0, le=1)] = 0.5
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> UnlabeledTable:
@@ -429,6 +434,13 @@ class Config(_Section):
         if self.teacher is not None:
             return Student(estimator=self.model.estimator, params=self.model.params)
         return self.model.student
+
+    @property
+    def estimators(self) -> list[str]:
+        """The names of all estimators that are fitted."""
+        members = self.teacher.committee if self.teacher is not None else ()
+        student = [self.student.estimator] if self.student is not None else []
+        return [self.model.estimator, *(member.estimator for member in members), *student]
 
     @property
     def one_round(self) -> bool:

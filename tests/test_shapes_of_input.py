@@ -11,6 +11,7 @@ from sklearn.datasets import load_wine
 
 from spark_pseudolabel import inspect
 from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 
 N_GIVEN = 60
@@ -96,3 +97,37 @@ def test_json_with_string_ids_validation_table_and_all_columns(
     assert set(training.index) == set(rows.key) - set(parts["validation"].key)
     given = training.loc[parts["labeled"].key]
     assert given.label.tolist() == parts["labeled"].kind.tolist()
+
+
+@pytest.mark.parametrize("scan", ["auto", "spark"])
+def test_a_pool_that_is_mostly_invalid_stops_the_run(
+    spark: SparkSession, wine: pd.DataFrame, tmp_path: Path, scan: str
+) -> None:
+    rows = wine.assign(key=range(len(wine)))
+    pool = rows[N_GIVEN:].drop(columns="kind")
+    n_invalid = round(0.6 * len(pool))
+    pool.iloc[:n_invalid, pool.columns.get_loc("b")] = float("inf")
+    (tmp_path / "pool").mkdir()
+    rows[:N_GIVEN].to_parquet(tmp_path / "labeled.parquet", index=False)
+    pool.to_parquet(tmp_path / "pool" / "pool.parquet", index=False)
+
+    def settings(**unlabeled: float) -> dict[str, object]:
+        return {
+            "labeled": {"path": str(tmp_path / "labeled.parquet"), "label": "kind"},
+            "unlabeled": {"path": str(tmp_path / "pool"), "scan": scan, **unlabeled},
+            "validation": {"fraction": 0},
+            "id": "key",
+            "model": {"estimator": "LogisticRegression"},
+            "rounds": {"max": 1},
+            "output": {"path": str(tmp_path / f"out-{len(unlabeled)}")},
+        }
+
+    with pytest.raises(InputError, match="'b' is infinite") as refused:
+        run(spark, parse_config(settings()))
+    assert (refused.value.code, refused.value.where) == (
+        "too_many_invalid",
+        "unlabeled.max_invalid",
+    )
+    assert f"{n_invalid} of {len(pool)}" in refused.value.message
+    report = run(spark, parse_config(settings(max_invalid=0.7))).report
+    assert report["rows"]["invalid"] == n_invalid

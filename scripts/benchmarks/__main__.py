@@ -111,9 +111,9 @@ def later(options: argparse.Namespace) -> Figures:
 
 
 def driver(options: argparse.Namespace) -> Figures:
-    """Plan and commit a round over very many tiny row groups: the driver's side alone."""
+    """Run a round over very many tiny row groups: what the driver has to do for each of them."""
     found = rounds.many_groups(options.data, options.groups)
-    _print("step", ("seconds",), {name: (f"{value:.2f}",) for name, value in found.items()})
+    _print("step", ("seconds",), {name: (f"{value:,.2f}",) for name, value in found.items()})
     return {"steps": found}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import time
@@ -13,17 +14,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
+from sklearn.linear_model import LogisticRegression
 
-from benchmarks import models, scoring, timing
+from benchmarks import models, runs, scoring, timing
 from benchmarks.tables import CLASSES, Tables
-from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.rules import make_plan
 from spark_pseudolabel.core.splits import Part, parts_of
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
-from spark_pseudolabel.spark.direct.tasking import run_tasks
+from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import open_files
 from spark_pseudolabel.store.store import RoundStore
 
@@ -45,9 +48,8 @@ def whole_and_bare(
         )
 
     def whole() -> None:
-        out = tables.root / "round"
-        shutil.rmtree(out, ignore_errors=True)
-        _round(spark, scorer, source, table.parts, str(out))
+        out = _fresh(tables.root / "round")
+        _round(spark, scorer, source, table.parts, str(out), CLASSES)
 
     ways: dict[str, Callable[[], object]] = {"bare scan": bare, "whole round": whole}
     return timing.alternate(ways, repeats)
@@ -59,7 +61,12 @@ def _fitted(tables: Tables, model_name: str) -> Scorer:
 
 
 def _round(
-    spark: SparkSession, scorer: Scorer, source: Source, parts: list[Part], out: str
+    spark: SparkSession,
+    scorer: Scorer,
+    source: Source,
+    parts: list[Part],
+    out: str,
+    n_classes: int,
 ) -> dict[str, float]:
     """Do what a run does in a round; return the seconds of its steps."""
     files, root = open_files(out)
@@ -68,17 +75,17 @@ def _round(
     store.commit_model(
         model,
         artifact=store.write_model(model, scorer.model),
-        classes=tuple(range(CLASSES)),
+        classes=tuple(range(n_classes)),
         label_type="bigint",
     )
     attempt = store.new_attempt("round", 1)
-    clock = [time.perf_counter()]
-    pool = DirectPool(spark, source, parts, root, CLASSES, 0, probabilities=False)
+    clock = timing.Steps()
+    pool = DirectPool(spark, source, parts, root, n_classes, 0, probabilities=False)
     scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
-    clock.append(time.perf_counter())
+    clock.lap("score")
     plan = make_plan(RULE, scored, 1)
     accepted = scored.accept(plan, f"{attempt.path}/accepted")
-    clock.append(time.perf_counter())
+    clock.lap("plan and apply")
     store.commit_round(
         attempt,
         plan=plan.to_dict(),
@@ -88,8 +95,8 @@ def _round(
         histogram=scored.counts().to_dict(),
         content=accepted.content,
     )
-    clock.append(time.perf_counter())
-    return dict(zip(("score", "select", "commit"), np.diff(clock).tolist(), strict=True))
+    clock.lap("commit")
+    return clock.seconds
 
 
 def by_share(
@@ -150,22 +157,31 @@ def _timed(
 
 
 def many_groups(directory: Path, n_groups: int) -> dict[str, float]:
-    """Time the driver's steps for a pool of very many tiny row groups, half of it in tiny files."""
+    """Time the steps of a round over very many tiny row groups, half of them in files of their own.
+
+    Also returns the peak memory of the driver, Python and JVM, and of all processes together.
+    """
     root = _tiny_groups(directory, n_groups)
-    clock = {}
-    files, full = open_files(str(root))
-    started = time.perf_counter()
-    listed = files.list(full)
-    clock["list files"] = time.perf_counter() - started
-    started = time.perf_counter()
-    footers = [survey.footers_of([info], full, files)[0][0] for info in listed]
-    clock["read footers, one thread"] = time.perf_counter() - started
-    started = time.perf_counter()
-    groups = [group for footer in footers for group in survey.row_groups(footer)]
-    parts = parts_of(groups)
-    clock["pack into parts"] = time.perf_counter() - started
-    print(f"{len(listed):,} files, {len(groups):,} row groups, {len(parts):,} parts")
-    return clock
+    with runs.session() as spark, timing.Watch(os.getpid()) as watch:
+        clock = timing.Steps()
+        files, full = open_files(str(root))
+        listed = files.list(full)
+        clock.lap("list the files")
+        footers, _ = survey.read_footers(spark, files, full, listed)
+        clock.lap("read the footers (workers)")
+        parts = parts_of([group for one in footers for group in survey.row_groups(one)])
+        clock.lap("pack row groups into parts")
+        print(f"{len(listed):,} files, {n_groups:,} row groups, {len(parts):,} parts")
+        model = LogisticRegression().fit([[-1.0], [1.0]] * 10, [0, 1] * 10)
+        scorer = make_scorer(model, [Feature("x", "numeric", "double")], ("id",), named=False)
+        source = Source(full, ("id",), ("x",))
+        steps = _round(spark, scorer, source, parts, str(_fresh(directory / "groups-out")), 2)
+    return {**clock.seconds, **steps, "peak MB, all processes": watch.peak_mb}
+
+
+def _fresh(path: Path) -> Path:
+    shutil.rmtree(path, ignore_errors=True)
+    return path
 
 
 def _tiny_groups(directory: Path, n_groups: int) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark.ml.functions import array_to_vector, predict_batch_udf  # noqa: F401
+from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -21,8 +21,8 @@ from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.direct.survey import PlainTable, plain_table
-from spark_pseudolabel.spark.direct.tasking import run_tasks
 from spark_pseudolabel.spark.scoring import score_rows
+from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import open_files
 
 PROCESSES = 2

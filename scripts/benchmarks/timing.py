@@ -31,26 +31,54 @@ def medians(seconds: Seconds) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
+class Steps:
+    """Seconds of steps that follow each other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a step."""
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+class Watch:
+    """Peak of the PSS of a process and all below it, in MB."""
+
+    def __init__(self, pid: int):
+        self.peak_mb = 0.0
+        self._pid = pid
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._end.wait(0.5):
+            self.peak_mb = max(self.peak_mb, sum(map(_pss, _tree(self._pid))))
+
+
 def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
     """Run a command; return its seconds, the peak of its tree's PSS in MB, and its output."""
     started = time.perf_counter()
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
     )
-    peak = [0.0]
-    watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
-    watcher.start()
-    output = process.communicate()[0]
+    with Watch(process.pid) as watch:
+        output = process.communicate()[0]
     elapsed = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return elapsed, peak[0], output
-
-
-def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
-    while process.poll() is None:
-        peak[0] = max(peak[0], sum(map(_pss, _tree(process.pid))))
-        time.sleep(0.5)
+    return elapsed, watch.peak_mb, output
 
 
 def _tree(pid: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,11 @@ def _import_allowed(name: str, allow_import: Sequence[str]) -> bool:
 def module_of(name: str) -> str:
     """Return the module in which an estimator is."""
     return (REGISTRY[name].path if name in REGISTRY else name).rpartition(".")[0]
+
+
+def extras_of(names: Iterable[str]) -> list[str]:
+    """Return the distributions beside scikit-learn that estimators come from."""
+    return sorted({info.extra for info in map(info_of, names) if info.extra is not None})
 
 
 def _unknown(name: str) -> str:

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.config import Config, identity
-from spark_pseudolabel.core.estimators import module_of
+from spark_pseudolabel.core.estimators import extras_of, module_of
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
 from spark_pseudolabel.done import model_facts, round_facts
 from spark_pseudolabel.given import keep_given
@@ -23,6 +23,7 @@ from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.spark.progress import task_counter
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.identity import require_place
@@ -90,6 +91,7 @@ def run(
     files, root = files_for(spark, config.output.path)
     require_place(files, root)
     _announce(spark, events)
+    require_same_libraries(spark, extras_of(config.estimators))
     with hold(files, root, owner=spark.sparkContext.applicationId):
         with events.stage(0, "read inputs"):
             inputs = read_inputs(
@@ -109,11 +111,8 @@ def run(
 
 
 def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list[str]:
-    student = config.student
-    members = config.teacher.committee if config.teacher is not None else ()
-    others = (*members, *([student] if student else []))
-    names = [config.model.estimator, *(one.estimator for one in others)]
-    found = [type(estimator).__module__] if estimator is not None else map(module_of, names)
+    own = [type(estimator).__module__] if estimator is not None else None
+    found = own or map(module_of, config.estimators)
     return ["spark_pseudolabel.spark.direct.tasks", "sklearn.compose", *found]
 
 

@@ -10,12 +10,14 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.core.estimators import extras_of
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.preprocessing import describe
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.report.document import PlanDocument, document
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.store.identity import read_run, require_same
 from spark_pseudolabel.store.store import RoundStore
 
@@ -34,6 +36,7 @@ def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> d
     InputError
         As ``run`` would, before any model is fitted.
     """
+    require_same_libraries(spark, extras_of(config.estimators))
     inputs = read_inputs(spark, config, frames)
     require_possible(config, inputs)
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())

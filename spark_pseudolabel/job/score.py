@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from spark_pseudolabel.core.rules import make_plan
-from spark_pseudolabel.errors import RunFailedError
+from spark_pseudolabel.errors import InputError, RunFailedError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import decide
 from spark_pseudolabel.spark.pool import Accepted, Scored
@@ -32,6 +32,7 @@ def score_round(run: Run, number: int) -> None:
     clock.lap("score")
     with run.events.stage(number, "select"), described(run.spark, f"round {number} · select"):
         _require_all(number, scored, expected)
+        _require_valid(run, number, scored)
         plan, certificate = decide(run, number, scored)
         accepted = scored.accept(plan, join(attempt.path, ACCEPTED))
         taught = _taught(run, scored, join(attempt.path, TAUGHT))
@@ -88,6 +89,22 @@ def _require_all(number: int, scored: Scored, expected: int) -> None:
             f"Round {number} must score {expected:,} rows. It scored {found:,}: the pool changed "
             "while it was read. Run again once nobody writes to it.",
             code="rows_lost",
+        )
+
+
+def _require_valid(run: Run, number: int, scored: Scored) -> None:
+    """Stop where so many rows can't be scored that the pool is probably not what was meant."""
+    earlier = () if run.relabel else run.store.rounds[: number - 1]
+    invalid = scored.invalid + sum(int(one.counts["invalid"]) for one in earlier)
+    most = run.config.unlabeled.max_invalid
+    if invalid > most * run.inputs.pool_rows:
+        raise InputError(
+            f"At most {most:.0%} of the pool's rows may be impossible to score "
+            f"(unlabeled.max_invalid). In round {number} {invalid:,} of "
+            f"{run.inputs.pool_rows:,} are; the first one because {scored.why_invalid()}. Clean "
+            "the rows, choose an estimator that takes them, or raise unlabeled.max_invalid.",
+            code="too_many_invalid",
+            where="unlabeled.max_invalid",
         )
 
 

@@ -21,11 +21,11 @@ from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.training import Label
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import PlainTable
-from spark_pseudolabel.spark.direct.tasking import run_tasks
 from spark_pseudolabel.spark.direct.tasks import confusion_of_part, true_codes
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.tables import Table, to_arrow
+from spark_pseudolabel.spark.tasking import run_tasks
 
 TRUE_LABEL = "spl_true_label"
 _TRUE_CODE = "spl_true_code"

@@ -53,6 +53,10 @@ class Scored(Candidates, Protocol):
         """Rows without a score."""
         ...
 
+    def why_invalid(self) -> str:
+        """Return the reason of one of them, the same on every cluster."""
+        ...
+
     @property
     def files(self) -> Files | None:
         """What was written; None: all that lies there."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
 from spark_pseudolabel.core.counts import Counts, Key
 from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.spark.pool import Accepted, content_of
@@ -55,6 +55,11 @@ class SparkCandidates:
     def invalid(self) -> int:
         """Rows without a score."""
         return sum(count for code, _, count in self._bins if code is None)
+
+    def why_invalid(self) -> str:
+        """Return the reason of one of them, the same on every cluster; an action."""
+        reasons = self.scored.filter(F.col(INVALID).isNotNull()).select(*self.keys, INVALID)
+        return str(reasons.orderBy(*self.keys).first()[INVALID])  # type: ignore[index]
 
     def counts(self) -> Counts:
         """Count valid candidates by class and bin; an action, once."""

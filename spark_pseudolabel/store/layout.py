@@ -69,11 +69,6 @@ def given_file(run_id: str) -> str:
     return f"{run_dir(run_id)}/given.parquet"
 
 
-def status_file(run_id: str) -> str:
-    """Return the file that tells what a run last did; information only."""
-    return f"{run_dir(run_id)}/status.json"
-
-
 def commits_dir(run_id: str) -> str:
     """Return the directory of a run's manifests."""
     return f"{COMMITS_DIR}/{run_id}"

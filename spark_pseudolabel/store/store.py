@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -24,7 +22,6 @@ from spark_pseudolabel.store.manifest import (
     ModelManifest,
     RoundManifest,
     Writer,
-    canonical_json,
     damaged,
     decode,
     encode,
@@ -410,22 +407,6 @@ class RoundStore:
             raise ValueError(f"A report must be report.json or report.html. Got {name!r}.")
         with writing(join(self.root, name)):
             self.files.replace(join(self.root, name), data)
-
-    def write_status(self, phase: str, **fields: Any) -> None:
-        """Record what the run is doing; information only, hence never an error."""
-        document = {"phase": phase, "at": now(), "run_id": self.run_id, **fields}
-        document["writer"] = Writer.here().model_dump()
-        with contextlib.suppress(OSError):
-            path = join(self.root, layout.status_file(self.run_id))
-            self.files.replace(path, canonical_json(document))
-        failpoint("status.written")
-
-    def read_status(self) -> dict[str, Any] | None:
-        """Return the last written status, None if there is none that can be read."""
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads(self.files.read(join(self.root, layout.status_file(self.run_id))))
-            return found if isinstance(found, dict) else None
-        return None
 
     def _commit(
         self, cls: type[AnyManifest], attempt: Attempt, fields: Mapping[str, Any]

@@ -85,6 +85,28 @@ def test_exit_codes_pass_through(
     assert (error["exit_code"], error["code"]) == (exit_code, code)
 
 
+def test_an_executor_with_another_version_is_named(
+    machine: dict[str, str], master: str, tables: Path, tmp_path: Path
+) -> None:
+    planted = tmp_path / "libraries" / "scikit_learn-0.1.dist-info"
+    planted.mkdir(parents=True)
+    (planted / "METADATA").write_text("Metadata-Version: 2.1\nName: scikit-learn\nVersion: 0.1\n")
+    conf = write_configuration(tmp_path / "conf.yaml", configuration(tables, tmp_path / "out"))
+    command = submit_command(
+        machine["SPARK_HOME"],
+        master,
+        JOB,
+        *("run", conf, "--output-format", "json"),
+        options=("--conf", f"spark.executorEnv.PYTHONPATH={planted.parent}"),
+    )
+    environment = machine | {"PYSPARK_DRIVER_PYTHON": sys.executable}
+    assert ended(command, environment, tmp_path) == 3, _tail(tmp_path)
+    error = _last_line(tmp_path)["error"]
+    assert error["code"] == "executor_libraries"
+    assert "scikit-learn is 0.1, on the driver " in error["message"]
+    assert not (tmp_path / "out").exists()
+
+
 def _archive(directory: Path) -> Path:
     """Make the archive as the README says."""
     archive = directory / "spark_pseudolabel.zip"

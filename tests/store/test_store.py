@@ -368,21 +368,6 @@ def test_an_uncommitted_model_cannot_be_loaded(tmp_path: Path) -> None:
         begin(tmp_path).load_model(1)
 
 
-def test_status_is_information_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = begin(tmp_path)
-    assert store.read_status() is None
-    store.write_status("scoring", round=2)
-    found = store.read_status()
-    assert found is not None
-    assert (found["phase"], found["round"]) == ("scoring", 2)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no space left")
-
-    monkeypatch.setattr(LocalFiles, "replace", full)
-    store.write_status("selecting")
-
-
 # Damage; see also test_damage.py
 
 

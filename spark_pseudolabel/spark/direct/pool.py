@@ -24,9 +24,9 @@ from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
 from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
 from spark_pseudolabel.spark.direct.source import Source
-from spark_pseudolabel.spark.direct.tasking import run_tasks
 from spark_pseudolabel.spark.pool import Accepted, Files, Kind, Limits, Transform, content_of
 from spark_pseudolabel.spark.scoring import broadcast
+from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
@@ -186,6 +186,10 @@ class ScoredPieces:
     def invalid(self) -> int:
         """Rows without a score."""
         return sum(part.invalid for part in self.done)
+
+    def why_invalid(self) -> str:
+        """Return the reason of one of them, the same on every cluster."""
+        return next(part.why_invalid for part in self.done if part.why_invalid is not None)
 
     @property
     def files(self) -> Files:

@@ -24,7 +24,7 @@ from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.source import Source, read_part
-from spark_pseudolabel.spark.direct.tasking import run_tasks
+from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import FileInfo, Files, join
 

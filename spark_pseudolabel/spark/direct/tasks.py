@@ -68,12 +68,15 @@ class ScoredPiece:
         How many valid rows (`n`) each cell class * BINS + bin (`cells`) holds.
     invalid
         Rows without a score.
+    why_invalid
+        The reason of the first of them.
     """
 
     file: Written | None
     cells: NDArray[np.int32]
     n: NDArray[np.int32]
     invalid: int
+    why_invalid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def score_piece(
         cells.astype(np.int32),
         n[cells].astype(np.int32),
         int((codes < 0).sum()),
+        next(iter(rows.column(INVALID).drop_null().slice(0, 1).to_pylist()), None),
     )
 
 

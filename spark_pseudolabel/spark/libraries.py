@@ -1,0 +1,108 @@
+"""Whether the executors run the Python and the libraries that the driver runs."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+
+from pyspark.sql import SparkSession
+
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.tasking import run_tasks
+
+NEEDED = ("numpy", "pandas", "pyarrow", "scikit-learn", "threadpoolctl")
+"""Distributions that scoring needs."""
+
+_MOST_TASKS = 1_000
+_MISSING = "missing"
+_TELLING = ("PYTHON_VERSION_MISMATCH", "ModuleNotFoundError", "ImportError", "Cannot run program")
+
+Versions = Mapping[str, str]
+
+
+def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> None:
+    """Compare the executors' Python and libraries with the driver's, before hours are spent.
+
+    A model that was fitted with another version may give other numbers, or none.
+
+    Parameters
+    ----------
+    spark
+        The session. One task for each of its cores looks; executors that join later are not seen.
+    others
+        Further distributions that the estimators need.
+
+    Raises
+    ------
+    InputError
+        Naming the host and the differences, or what kept its Python from starting.
+    """
+    if _same_interpreter(spark):
+        return
+    names = (*NEEDED, *others)
+    n_tasks = min(spark.sparkContext.defaultParallelism, _MOST_TASKS)
+    try:
+        found = run_tasks(spark, _look, [names] * n_tasks)
+    except Exception as error:
+        raise InputError(
+            "Executors must run Python with this package's libraries. The first one that was "
+            f"asked failed: {_reason(error)}. Install them there, or name the interpreter with "
+            "PYSPARK_PYTHON.",
+            code="executor_python",
+        ) from error
+    here = versions(names)
+    wrong = {host: differences(here, there) for host, there in found}
+    wrong = {host: found for host, found in wrong.items() if found}
+    if wrong:
+        host, first = next(iter(sorted(wrong.items())))
+        more = f" {len(wrong) - 1} more hosts differ." if len(wrong) > 1 else ""
+        raise InputError(
+            f"Executors must have the driver's versions. On {host} {'; '.join(first)}.{more} "
+            "Install the same versions there, or ship an environment (--archives) and name its "
+            "interpreter with PYSPARK_PYTHON.",
+            code="executor_libraries",
+            where=host,
+        )
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    """Return the version of Python (without its patch level) and of distributions."""
+    return {"Python": f"{sys.version_info[0]}.{sys.version_info[1]}"} | {
+        name: _version(name) for name in names
+    }
+
+
+def differences(here: Versions, there: Versions) -> list[str]:
+    """Say where an executor's versions differ from the driver's; what both lack is no matter."""
+    return [
+        f"{name} is {there[name]}, on the driver {version}"
+        for name, version in here.items()
+        if there[name] != version
+    ]
+
+
+def _look(names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    return socket.gethostname(), versions(names)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return _MISSING
+
+
+def _same_interpreter(spark: SparkSession) -> bool:
+    context = spark.sparkContext
+    master = str(context.master)
+    local = master.startswith("local") and not master.startswith("local-cluster")
+    return local and context.pythonExec == sys.executable
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of a failed job that tells why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (line for line in lines if any(word in line for word in _TELLING))
+    return next(telling, lines[0])
