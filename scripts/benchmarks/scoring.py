@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -161,6 +162,7 @@ def _mlflow(
     except ImportError:
         return None
     path = str(tables.root / "mlflow-model")
+    shutil.rmtree(path, ignore_errors=True)
     mlflow.sklearn.save_model(model, path, pyfunc_predict_fn="predict_proba")
     udf = mlflow.pyfunc.spark_udf(spark, path, result_type="array<double>", env_manager="local")
     return lambda: _drain(frame.select("id", udf(F.struct(*tables.columns))))
