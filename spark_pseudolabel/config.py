@@ -334,6 +334,20 @@ class Certified(_Section):
     scores: Literal["out_of_fold", "held_out"] = "out_of_fold"
 
 
+class Auto(_Section):
+    """Short for a teacher, policy ``certified``, and a training that takes all rows softly.
+
+    A committee labels the pool, certified rows are published, and ``model`` learns from the
+    committee's probabilities for rows of the whole pool.
+    """
+
+    policy: Literal["auto"]
+    precision: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    certainty: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+
+
+_RECOMMENDED_TRAINING = {"rows": "all", "labels": "soft", "max_rows": 5000}
+
 Selection = Annotated[
     OneShot
     | Threshold
@@ -344,7 +358,8 @@ Selection = Annotated[
     | FreeMatch
     | Crest
     | Quotas
-    | Certified,
+    | Certified
+    | Auto,
     Field(discriminator="policy"),
 ]
 POLICIES: dict[str, type[_Section]] = {
@@ -358,6 +373,7 @@ POLICIES: dict[str, type[_Section]] = {
     "crest": Crest,
     "quotas": Quotas,
     "certified": Certified,
+    "auto": Auto,
 }
 GROWING = ("percentile", "quotas")
 """Policies that accept a larger share of the whole pool in every round."""
@@ -545,6 +561,7 @@ def _parse(
     if not dataframes:
         checks.append(_no_dataframes)
     parts, found = _check_sections(source)
+    parts = _recommended(parts)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
     unfit_members = _committee(source, parts.get("teacher"), allow_import)
@@ -591,6 +608,23 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
         return adapter.validate_python(value), []
     except ValidationError as error:
         return None, of_section(source, name, error, node, schema)
+
+
+def _recommended(parts: Parts) -> Parts:
+    """Write out policy auto, around what the other sections say for themselves."""
+    selection = parts.get("selection")
+    if not isinstance(selection, Auto) or parts.get("mode") == "sklearn":
+        return parts
+    certified = Certified(
+        policy="certified", precision=selection.precision, certainty=selection.certainty
+    )
+    parts = parts | {"selection": certified}
+    if "teacher" in parts:
+        parts = parts | {"teacher": parts["teacher"] or Teacher()}
+    if "training" in parts:
+        said = parts["training"].model_dump(include=parts["training"].model_fields_set)
+        parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **said})}
+    return parts
 
 
 def _resolve(parts: Parts) -> Parts:

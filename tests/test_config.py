@@ -125,7 +125,7 @@ threshold: 0.5
             (
                 "selection.policy: must be one of 'one_shot', 'threshold', 'k_best', "
                 "'top_k_per_class', 'percentile', 'flexmatch', 'freematch', 'crest', 'quotas', "
-                "'certified'. Got 'treshold', did you mean 'threshold'?"
+                "'certified', 'auto'. Got 'treshold', did you mean 'threshold'?"
             ),
         ),
         (
@@ -472,6 +472,27 @@ def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_auto_is_written_out_around_what_is_said() -> None:
+    auto = parse_config(minimal(selection={"policy": "auto", "precision": 0.9}))
+    written_out = {
+        "teacher": {},
+        "selection": {"policy": "certified", "precision": 0.9},
+        "training": {"rows": "all", "labels": "soft", "max_rows": 5000},
+    }
+    assert auto == parse_config(minimal(**written_out))
+    own = {
+        "teacher": {"committee": [{"estimator": "GaussianNB"}]},
+        "training": {"max_rows": 300},
+        "model": {"estimator": "LogisticRegression"},
+    }
+    kept = parse_config(minimal(selection={"policy": "auto"}, **own))
+    assert kept.teacher is not None
+    assert [member.estimator for member in kept.teacher.committee] == ["GaussianNB"]
+    assert (kept.training.rows, kept.training.max_rows) == ("all", 300)
+    assert kept.student is not None
+    assert kept.student.estimator == "LogisticRegression"
 
 
 def test_one_round_needs_no_saying() -> None:
