@@ -84,6 +84,27 @@ def bin_of(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
     return (np.rint(confidence * 1e6).astype(np.int64)) // 1000
 
 
+@dataclass(frozen=True)
+class Bin:
+    """The rows of some classes whose confidence is in one bin."""
+
+    codes: Sequence[int]
+    bin: int
+
+
+@dataclass(frozen=True)
+class Tie:
+    """The rows of some classes at one confidence; `n` (>= 1) of them are asked for."""
+
+    codes: Sequence[int]
+    confidence: float
+    n: int
+
+
+Values = tuple[NDArray[np.float64], NDArray[Any]]
+"""Distinct confidences, and how many rows have each."""
+
+
 class Candidates(Protocol):
     """The scored rows of one round, wherever they are, as a selection rule may ask for them."""
 
@@ -91,10 +112,10 @@ class Candidates(Protocol):
         """Count valid candidates by class and bin."""
         ...
 
-    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Return the distinct confidences of these classes inside one bin, and their counts."""
+    def values(self, bins: Sequence[Bin]) -> list[Values]:
+        """Return, for each of some bins, the distinct confidences inside it and their counts."""
         ...
 
-    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
-        """Return the n-th lowest row key (n >= 1) among these classes' rows at `confidence`."""
+    def nth_keys(self, ties: Sequence[Tie]) -> list[Key]:
+        """Return, for each of some ties, the n-th lowest row key in it."""
         ...

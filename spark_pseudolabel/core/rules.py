@@ -8,13 +8,14 @@ row key, where rows tie there. The resulting :class:`Plan` decides every row by 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spark_pseudolabel.core.class_rules import CLASS_RULES
-from spark_pseudolabel.core.counts import BINS, Candidates, Counts
+from spark_pseudolabel.core.counts import BINS, Bin, Candidates, Counts, Tie
 from spark_pseudolabel.core.plan import Cut, Decision, Fixed, Plan, Quota
 
 __all__ = ["RULES", "Cut", "Decision", "Fixed", "Plan", "Quota", "make_plan", "plan_for_new_rows"]
@@ -40,8 +41,10 @@ def make_plan(rule: Mapping[str, Any], candidates: Candidates, round_number: int
     counts = candidates.counts()
     decision = RULES[rule["policy"]](rule, counts, round_number)
     cuts: list[Cut | None] = [None] * len(counts.n)
+    quotas = [part for part in decision if isinstance(part, Quota)]
+    exact = iter(_exact_cuts(quotas, counts, candidates))
     for part in decision:
-        cut = part.cut if isinstance(part, Fixed) else _exact_cut(part, counts, candidates)
+        cut = part.cut if isinstance(part, Fixed) else next(exact)
         for code in part.codes:
             cuts[code] = cut
     return Plan(rule, tuple(cuts))
@@ -105,22 +108,43 @@ def plan_for_new_rows(rule: Mapping[str, Any], n_classes: int) -> Plan | None:
     return Plan(rule, tuple(cuts))
 
 
-def _exact_cut(quota: Quota, counts: Counts, candidates: Candidates) -> Cut | None:
-    per_bin = counts.n[list(quota.codes)].sum(axis=0)
-    if quota.n <= 0 or per_bin.sum() == 0:
-        return None
-    if quota.n >= per_bin.sum():
-        return Cut(0.0, "all")
-    bin_, above = _bin_of_rank(per_bin, quota.n)
-    values, found = candidates.values(quota.codes, bin_)
+def _exact_cuts(
+    quotas: Sequence[Quota], counts: Counts, candidates: Candidates
+) -> list[Cut | None]:
+    """Cut every quota exactly, with two questions for all of them together."""
+    cuts: list[Cut | None] = [None] * len(quotas)
+    open_: list[tuple[int, Bin, int]] = []
+    for place, quota in enumerate(quotas):
+        per_bin = counts.n[list(quota.codes)].sum(axis=0)
+        if quota.n <= 0 or per_bin.sum() == 0:
+            continue
+        if quota.n >= per_bin.sum():
+            cuts[place] = Cut(0.0, "all")
+            continue
+        number, above = _bin_of_rank(per_bin, quota.n)
+        open_.append((place, Bin(quota.codes, number), quota.n - above))
+    found = candidates.values([one for _, one, _ in open_]) if open_ else []
+    ties: dict[int, Tie] = {}
+    for (place, one, missing), (values, n) in zip(open_, found, strict=True):
+        confidence, wanted, there = _last_accepted(values, n, missing)
+        cuts[place] = Cut(confidence, "all")
+        if wanted < there:
+            ties[place] = Tie(one.codes, confidence, wanted)
+    keys = candidates.nth_keys(list(ties.values())) if ties else []
+    for (place, tie), key in zip(ties.items(), keys, strict=True):
+        cuts[place] = Cut(tie.confidence, key)
+    return cuts
+
+
+def _last_accepted(
+    values: NDArray[np.float64], n: NDArray[Any], missing: int
+) -> tuple[float, int, int]:
+    """Return the last of `missing` rows' confidence, how many of its rows it takes, and has."""
     order = np.argsort(-values)
-    reached = above + np.cumsum(found[order])
-    last = int(np.searchsorted(reached, quota.n))
-    confidence = float(values[order[last]])
-    missing = quota.n - int(reached[last] - found[order[last]])
-    if missing == found[order[last]]:
-        return Cut(confidence, "all")
-    return Cut(confidence, candidates.nth_key(quota.codes, confidence, missing))
+    reached = np.cumsum(n[order])
+    last = int(np.searchsorted(reached, missing))
+    there = int(n[order[last]])
+    return float(values[order[last]]), missing - (int(reached[last]) - there), there
 
 
 def _bin_of_rank(per_bin: np.ndarray[Any, np.dtype[np.int64]], rank: int) -> tuple[int, int]:

@@ -85,7 +85,7 @@ def within(
     return mask
 
 
-def low_limits(counts: Sequence[int], limit: int) -> list[int | None]:
+def low_limits(counts: Sequence[int], limit: int, slack: float = 1.0) -> list[int | None]:
     """Return hashes, per class, below which surely and not much more than its quota of rows lie.
 
     Parameters
@@ -94,15 +94,17 @@ def low_limits(counts: Sequence[int], limit: int) -> list[int | None]:
         Rows per class, whose hashes are even.
     limit
         Rows to take in all.
+    slack
+        How many times the rows that even hashes would leave there; large enough, it takes all.
     """
     shares = quotas(counts, limit)
-    return [_low_limit(share, n) for share, n in zip(shares, counts, strict=True)]
+    return [_low_limit(share, n, slack) for share, n in zip(shares, counts, strict=True)]
 
 
-def _low_limit(share: int, n: int) -> int | None:
+def _low_limit(share: int, n: int, slack: float) -> int | None:
     if share == 0:
         return None
-    expected = min(1.0, (_SLACK * share + _SPARE_ROWS) / n)
+    expected = min(1.0, slack * (_SLACK * share + _SPARE_ROWS) / n)
     return min(int(-(_HASHES // 2) + expected * _HASHES), _HASHES // 2 - 1)
 
 

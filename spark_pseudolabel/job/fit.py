@@ -232,20 +232,19 @@ def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.
     if room is None or sum(by_code) <= room:
         return None, run.pool.fetch(rounds, None, kind)
     shares = quotas(by_code, room)
-    rows = run.pool.fetch(rounds, low_limits(by_code, room), kind)
-    if rows is None or any(
-        have < share for have, share in zip(_n_by_code(rows, len(shares)), shares, strict=True)
-    ):
-        # Hashes are even, so the slack makes this rare; when it happens, look at all rows.
-        rows = run.pool.fetch(rounds, None, kind)
-    assert rows is not None
+    if not any(shares):
+        return [None] * len(shares), None
+    slack, rows = 1.0, None
+    while rows is None or _too_few(rows, shares):
+        rows = run.pool.fetch(rounds, low_limits(by_code, room, slack), kind)
+        slack *= 2  # hashes are even: once is nearly always enough
     limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
     return limits, run.pool.fetch(rounds, limits, kind)
 
 
-def _n_by_code(rows: pa.Table, n_classes: int) -> list[int]:
-    n: list[int] = np.bincount(rows.column(CODE).to_numpy(), minlength=n_classes).tolist()
-    return n
+def _too_few(rows: pa.Table, shares: Sequence[int]) -> bool:
+    have = np.bincount(rows.column(CODE).to_numpy(), minlength=len(shares))
+    return bool((have < np.asarray(shares)).any())
 
 
 def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:

@@ -6,15 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
-from spark_pseudolabel.core.counts import Counts, Key
+from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.spark.pool import Accepted, content_of
 from spark_pseudolabel.spark.tables import with_hash
@@ -66,16 +64,26 @@ class SparkCandidates:
         valid = [(code, bin_, n) for code, bin_, n in self._bins if code is not None]
         return Counts.from_rows(self.n_classes, valid)  # type: ignore[arg-type]
 
-    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Return the distinct confidences inside one bin and their counts; an action."""
-        inside = self.scored.filter(_of_classes(codes) & (confidence_bin() == bin_))
-        rows = inside.groupBy(SCORE).count().collect()
-        return np.array([row[SCORE] for row in rows]), np.array([row["count"] for row in rows])
+    def values(self, bins: Sequence[Bin]) -> list[Values]:
+        """Return the distinct confidences inside bins and their counts; one action."""
+        inside = [_of_classes(one.codes) & (confidence_bin() == one.bin) for one in bins]
+        # A class is in one quota only, so that a row is in one of the bins at most.
+        number = F.coalesce(*[F.when(one, F.lit(i)) for i, one in enumerate(inside)])
+        grouped = self.scored.groupBy(number.alias(BIN), SCORE).count()
+        rows = grouped.filter(F.col(BIN).isNotNull()).collect()
+        found = [[row for row in rows if row[BIN] == i] for i in range(len(bins))]
+        return [
+            (np.array([row[SCORE] for row in of_bin]), np.array([row["count"] for row in of_bin]))
+            for of_bin in found
+        ]
 
-    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
-        """Return the n-th lowest key among rows that tie; an action."""
-        tied = self.scored.filter(_of_classes(codes) & (F.col(SCORE) == F.lit(confidence)))
-        lowest = tied.select(*self.keys).orderBy(*self.keys).limit(n)
+    def nth_keys(self, ties: Sequence[Tie]) -> list[Key]:
+        """Return the n-th lowest key of every tie; an action for each."""
+        return [self._nth_key(tie) for tie in ties]
+
+    def _nth_key(self, tie: Tie) -> Key:
+        tied = self.scored.filter(_of_classes(tie.codes) & (F.col(SCORE) == F.lit(tie.confidence)))
+        lowest = tied.select(*self.keys).orderBy(*self.keys).limit(tie.n)
         last = lowest.orderBy(*[F.col(key).desc() for key in self.keys]).limit(1).collect()[0]
         return tuple(last)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.counts import Counts, Key, bin_of
+from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values, bin_of
 from spark_pseudolabel.core.rules import Plan
 
 
@@ -78,13 +78,19 @@ class Rows:
             self.n_classes, ((c, b, 1) for c, b in zip(self.codes, bins, strict=True))
         )
 
-    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        inside = np.isin(self.codes, codes) & (bin_of(self.confidences) == bin_)
+    def values(self, bins: Sequence[Bin]) -> list[Values]:
+        return [self._values(one) for one in bins]
+
+    def _values(self, asked: Bin) -> Values:
+        inside = np.isin(self.codes, asked.codes) & (bin_of(self.confidences) == asked.bin)
         values, counts = np.unique(self.confidences[inside], return_counts=True)
         # In no useful order, as from Spark.
         order = np.random.default_rng(0).permutation(len(values))
         return values[order], counts[order]
 
-    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
-        tied = np.flatnonzero(np.isin(self.codes, codes) & (self.confidences == confidence))
-        return sorted(self.keys[row] for row in tied)[n - 1]
+    def nth_keys(self, ties: Sequence[Tie]) -> list[Key]:
+        return [self._nth_key(tie) for tie in ties]
+
+    def _nth_key(self, tie: Tie) -> Key:
+        tied = np.flatnonzero(np.isin(self.codes, tie.codes) & (self.confidences == tie.confidence))
+        return sorted(self.keys[row] for row in tied)[tie.n - 1]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.sampling import hash_limits, quotas
+from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,15 @@ def test_rows_within_the_limits_are_the_quota() -> None:
     limits = hash_limits(codes, hashes, shares)
     taken = [(hashes[codes == code] <= limit).sum() for code, limit in enumerate(limits)]
     assert taken == shares
+
+
+def test_low_limits_hold_the_quota_and_with_slack_everything() -> None:
+    chance = np.random.default_rng(0)
+    n = [50_000, 3_000, 0]
+    codes = np.repeat(np.arange(3), n)
+    hashes = chance.integers(-(2**63), 2**63 - 1, sum(n))
+    shares = quotas(n, 10_000)
+    once = np.bincount(codes[within(codes, hashes, low_limits(n, 10_000))], minlength=3)
+    assert (once >= shares).all()
+    assert once.sum() < 1.5 * 10_000
+    assert within(codes, hashes, low_limits(n, 10_000, slack=64)).all()

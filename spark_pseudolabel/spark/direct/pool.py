@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
-from spark_pseudolabel.core.counts import BINS, Counts, Key
+from spark_pseudolabel.core.counts import BINS, Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
@@ -201,26 +200,19 @@ class ScoredPieces:
         """Full paths of the files."""
         return [f"{self.folder}/{name}" for name in self.files]
 
-    def values(self, codes: Sequence[int], bin_: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Return the distinct confidences inside one bin and their counts; a job."""
-        look = partial(tasks.values_in_bin, codes=list(codes), bin_=bin_)
-        found = run_tasks(self.pool.spark, look, self.paths)
-        values = np.concatenate([part[0] for part in found])
-        distinct, place = np.unique(values, return_inverse=True)
-        counts = np.concatenate([part[1] for part in found])
-        return distinct, np.bincount(place, weights=counts).astype(np.int64)
+    def values(self, bins: Sequence[Bin]) -> list[Values]:
+        """Return the distinct confidences inside bins and their counts; one job."""
+        found = run_tasks(self.pool.spark, partial(tasks.values_in_bins, bins=bins), self.paths)
+        return [_merged(of_bin) for of_bin in zip(*found, strict=True)]
 
-    def nth_key(self, codes: Sequence[int], confidence: float, n: int) -> Key:
-        """Return the n-th lowest key among rows that tie; a job."""
-        look = partial(
-            tasks.lowest_keys,
-            codes=list(codes),
-            confidence=confidence,
-            n=n,
-            keys=self.pool.source.keys,
-        )
+    def nth_keys(self, ties: Sequence[Tie]) -> list[Key]:
+        """Return the n-th lowest key of every tie; one job."""
+        look = partial(tasks.lowest_keys, ties=ties, keys=self.pool.source.keys)
         found = run_tasks(self.pool.spark, look, self.paths)
-        return sorted(key for keys in found for key in keys)[n - 1]
+        return [
+            sorted(key for keys in of_tie for key in keys)[tie.n - 1]
+            for tie, of_tie in zip(ties, zip(*found, strict=True), strict=True)
+        ]
 
     def accept(self, plan: Plan, target: str) -> Accepted:
         """Write the rows that a plan accepts below `target`, and count what was written."""
@@ -266,6 +258,12 @@ class _Fetched:
         if self.rows is not None:
             tables.append(self.rows)
         self.rows = pa.concat_tables(tables) if tables else None
+
+
+def _merged(parts: Iterable[Values]) -> Values:
+    values, counts = (np.concatenate(found) for found in zip(*parts, strict=True))
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, np.bincount(place, weights=counts).astype(np.int64)
 
 
 def files_of(done: Iterable[Any]) -> Files:

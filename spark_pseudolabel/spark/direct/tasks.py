@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
-from spark_pseudolabel.core.counts import Counts, Key, bin_of
+from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values, bin_of
 from spark_pseudolabel.core.decide import accepted_mask
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
@@ -153,23 +153,28 @@ def accept_piece(
     )
 
 
-def values_in_bin(
-    path: str, codes: Sequence[int], bin_: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the distinct confidences of some classes inside one bin, and their counts."""
-    rows = _of_classes(read_narrow(path, [CODE, SCORE]), codes)
-    confidence = rows.column(SCORE).to_numpy()
-    return np.unique(confidence[bin_of(confidence) == bin_], return_counts=True)
+def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
+    """Return the distinct confidences inside each of some bins, and their counts."""
+    rows = read_narrow(path, [CODE, SCORE])
+    codes, confidence = _scores(rows)
+    in_bin = bin_of(confidence)
+    return [
+        np.unique(confidence[np.isin(codes, one.codes) & (in_bin == one.bin)], return_counts=True)
+        for one in bins
+    ]
 
 
-def lowest_keys(
-    path: str, codes: Sequence[int], confidence: float, n: int, keys: Sequence[str]
-) -> list[Key]:
-    """Return up to `n` of the lowest keys among the rows at one confidence, ascending."""
-    rows = _of_classes(read_narrow(path, [*keys, CODE, SCORE]), codes)
-    tied = rows.filter(pa.array(rows.column(SCORE).to_numpy() == confidence)).select(list(keys))
-    lowest = tied.sort_by([(key, "ascending") for key in keys]).slice(0, n)
-    return [tuple(row.values()) for row in lowest.to_pylist()]
+def lowest_keys(path: str, ties: Sequence[Tie], keys: Sequence[str]) -> list[list[Key]]:
+    """Return up to `n` of the lowest keys of each tie, ascending."""
+    rows = read_narrow(path, [*keys, CODE, SCORE])
+    codes, confidence = _scores(rows)
+    found = []
+    for tie in ties:
+        tied = np.isin(codes, tie.codes) & (confidence == tie.confidence)
+        there = rows.filter(pa.array(tied)).select(list(keys))
+        lowest = there.sort_by([(key, "ascending") for key in keys]).slice(0, tie.n)
+        found.append([tuple(row.values()) for row in lowest.to_pylist()])
+    return found
 
 
 def fetch_part(
@@ -285,6 +290,6 @@ def _with_place(
     return scored.append_column(IN_ROUND, rounds).append_column(POSITION, pa.array(positions))
 
 
-def _of_classes(rows: pa.Table, codes: Sequence[int]) -> pa.Table:
-    mask = np.isin(rows.column(CODE).fill_null(-1).to_numpy(), list(codes))
-    return rows.filter(pa.array(mask))
+def _scores(rows: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return class indices and confidences, -1 for a row without a score."""
+    return tuple(rows.column(name).fill_null(-1).to_numpy() for name in (CODE, SCORE))
