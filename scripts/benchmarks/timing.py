@@ -13,13 +13,22 @@ from pathlib import Path
 Seconds = dict[str, list[float]]
 
 
-def alternate(ways: Mapping[str, Callable[[], object]], repeats: int) -> Seconds:
-    """Time every way once per repeat, in turns, so that a slow minute hits all alike."""
+Ways = Mapping[str, Callable[[], object]]
+
+
+def alternate(ways: Ways, repeats: int, before: Ways | None = None) -> Seconds:
+    """Time every way once per repeat, in turns, so that a slow minute hits all alike.
+
+    Spark ends Python workers that were idle for a minute: `before` holds small runs of the same
+    ways, done right before each timed one, so that none of them is timed with cold workers.
+    """
     seconds: Seconds = {name: [] for name in ways}
     for way in ways.values():  # warm
         way()
     for _ in range(repeats):
         for name, way in ways.items():
+            if before is not None:
+                before[name]()
             started = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - started)
