@@ -163,7 +163,8 @@ def _mlflow(
         return None
     path = str(tables.root / "mlflow-model")
     shutil.rmtree(path, ignore_errors=True)
-    mlflow.sklearn.save_model(model, path, pyfunc_predict_fn="predict_proba")
+    how = {"pyfunc_predict_fn": "predict_proba", "serialization_format": "cloudpickle"}
+    mlflow.sklearn.save_model(model, path, **how)
     udf = mlflow.pyfunc.spark_udf(spark, path, result_type="array<double>", env_manager="local")
     return lambda: _drain(frame.select("id", udf(F.struct(*tables.columns))))
 

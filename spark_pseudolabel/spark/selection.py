@@ -154,12 +154,13 @@ def count_accepted(
     tuple
         Rows per class, and two hashes over all rows: the same for the same labels in any order.
     """
+    labeled = F.xxhash64(*keys, CODE)
     rows = (
         accepted.groupBy(CODE)
         .agg(
             F.count(F.lit(1)).alias("n"),
-            F.bit_xor(F.xxhash64(*keys, CODE)).alias("a"),
-            F.bit_xor(F.xxhash64(CODE, *keys, F.lit(1).cast("bigint"))).alias("b"),
+            F.bit_xor(labeled).alias("a"),
+            F.bit_xor(F.xxhash64(labeled)).alias("b"),
         )
         .collect()
     )

@@ -32,3 +32,12 @@ def test_no_rows() -> None:
 def test_folding_does_not_depend_on_the_order() -> None:
     hashes = xxhash64([pa.array(range(10))])
     assert xor_all(hashes) == xor_all(hashes[::-1]) == xor_all(hashes.tolist())
+
+
+def test_many_rows_in_pieces_and_in_two_steps() -> None:
+    numbers = pa.array(range(40_000))
+    texts = pa.chunked_array([[f"row {i}" for i in range(25_000)], ["x"] * 15_000])
+    at_once = xxhash64([numbers, texts, 7])
+    assert at_once[30_000:].tolist() == xxhash64([numbers[30_000:], texts[30_000:], 7]).tolist()
+    assert at_once.tolist() == xxhash64([texts, 7], start=xxhash64([numbers])).tolist()
+    assert len(set(at_once.tolist())) == 40_000

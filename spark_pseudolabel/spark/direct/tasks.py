@@ -140,16 +140,17 @@ def accept_piece(
     scored = read_narrow(path)
     accepted = scored.filter(pa.array(accepted_mask(plan, scored, keys))).drop_columns([INVALID])
     codes = accepted.column(CODE)
-    columns = [accepted.column(key) for key in keys]
+    row = xxhash64([accepted.column(key) for key in keys])
+    labeled = xxhash64([codes], start=row)
     file = None
     if accepted.num_rows:
-        rows = accepted.append_column(HASH, pa.array(xxhash64([*columns, random_state])))
+        rows = accepted.append_column(HASH, pa.array(xxhash64([random_state], start=row)))
         file = write_narrow(folder, piece_name(path), rows)
     return AcceptedPiece(
         file,
         np.bincount(codes.to_numpy(), minlength=n_classes),
-        xor_all(xxhash64([*columns, codes])),
-        xor_all(xxhash64([codes, *columns, 1])),
+        xor_all(labeled),
+        xor_all(xxhash64([pa.array(labeled)])),
     )
 
 
