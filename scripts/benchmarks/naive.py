@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,16 +33,7 @@ def main() -> None:
     pool = spark.read.parquet(str(tables.pool))
     model = models.make(model_name).fit(X, y)
     for _ in range(ROUNDS):
-        shared = spark.sparkContext.broadcast(model)
-
-        @F.pandas_udf("struct<label:bigint,confidence:double>")  # type: ignore[call-overload]
-        def predict(features: pd.DataFrame, shared=shared) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-            P = shared.value.predict_proba(features.to_numpy())
-            return pd.DataFrame(
-                {"label": P.argmax(axis=1).astype(np.int64), "confidence": P.max(axis=1)}
-            )
-
-        scored = pool.withColumn("p", predict(F.struct(*columns)))
+        scored = pool.withColumn("p", _udf(spark, model)(F.struct(*columns)))
         accepted = scored.filter(F.col("p.confidence") > THRESHOLD).select(
             "id", *columns, F.col("p.label").alias("label")
         )
@@ -56,6 +48,19 @@ def main() -> None:
     X_test, y_test = tables.matrix("test")
     sys.stdout.write(f"{(model.predict(X_test) == y_test).mean()}\n")
     spark.stop()
+
+
+def _udf(spark: SparkSession, model: Any) -> Any:
+    shared = spark.sparkContext.broadcast(model)
+
+    @F.pandas_udf("struct<label:bigint,confidence:double>")  # type: ignore[call-overload]
+    def predict(features: pd.DataFrame) -> pd.DataFrame:
+        P = shared.value.predict_proba(features.to_numpy())
+        return pd.DataFrame(
+            {"label": P.argmax(axis=1).astype(np.int64), "confidence": P.max(axis=1)}
+        )
+
+    return predict
 
 
 if __name__ == "__main__":
