@@ -513,8 +513,9 @@ def _spark(settings: SparkSettings) -> Iterator[SparkSession]:
     from spark_pseudolabel.spark.session import get_session
 
     found = SparkSession.getActiveSession() is not None
-    with signals.sigint_kept():
+    with signals.sigint_kept() as put_back:
         spark = get_session(settings)
+        put_back()
         try:
             yield spark
         finally:

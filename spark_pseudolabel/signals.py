@@ -39,14 +39,22 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sigint_kept() -> Iterator[None]:
-    """Put the handler of Ctrl-C back: Spark's own would fail once its context is stopped."""
+def sigint_kept() -> Iterator[Callable[[], None]]:
+    """Put the handler of Ctrl-C back, at the end and when the function that it gives is called.
+
+    Spark's own cancels its jobs first. That fails once the context is stopped, and in the middle of
+    another call into the JVM: the run would end with an error instead of as interrupted.
+    """
     before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
+
+    try:
+        yield put_back
+    finally:
+        put_back()
 
 
 def within(seconds: float, end: Callable[[], object]) -> None:
