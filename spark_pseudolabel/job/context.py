@@ -160,7 +160,7 @@ class Run:
         if inputs.scan is None:
             return FramePool(
                 spark=self.spark,
-                rows=inputs.pool,
+                rows=inputs.pool.rows,
                 n_rows=inputs.pool_rows,
                 keys=inputs.keys,
                 stored=self.stored,

@@ -102,9 +102,10 @@ def _open(
 ) -> DataFrame:
     found = format or _FORMATS.get(PurePosixPath(path).suffix, "parquet")
     settings = UnlabeledTable(path=path, format=found)
-    rows = open_table(spark, settings, "input", positions=keys == (FILE, ROW_INDEX)).rows
-    require_columns(rows, keys, "input")
-    require_kinds(rows, features, "input")
+    table = open_table(spark, settings, "input", positions=keys == (FILE, ROW_INDEX))
+    require_columns(table.schema, keys, "input")
+    require_kinds(table.schema, features, "input")
+    rows = table.rows
     return rows.select(*keys, *select_features(rows, features))
 
 

@@ -58,7 +58,7 @@ def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> d
             "rounds": config.rounds.model_dump(mode="json"),
             "partitions": len(inputs.scan.parts)
             if inputs.scan is not None
-            else inputs.pool.rdd.getNumPartitions(),
+            else inputs.pool.rows.rdd.getNumPartitions(),
             "output": {"path": config.output.path, "state": _state(spark, config, inputs)},
             "warnings": _warnings(inputs, by_code),
         },

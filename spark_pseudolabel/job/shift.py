@@ -31,7 +31,7 @@ def measure_shift(run: Run, labeled: TrainingRows) -> dict[str, Any] | None:
     if not inputs.pool_rows:
         return None
     sample = sample_rows(
-        inputs.pool, inputs.keys, inputs.pool_rows, SAMPLE, run.config.random_state
+        inputs.pool.rows, inputs.keys, inputs.pool_rows, SAMPLE, run.config.random_state
     )
     hashes = np.concatenate([row_hashes(run, inputs.labeled), sample.column(HASH).to_numpy()])
     features = inputs.features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_type
-from pyspark.sql.types import DataType, StructField
+from pyspark.sql.types import StructField
 
 from spark_pseudolabel.columns import (
     CONFIDENCE,
@@ -29,6 +29,15 @@ _TYPES = {
     REASON: pa.string(),
     PROBABILITIES: pa.list_(pa.float64()),
 }
+
+_KEY_TYPES = {
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "boolean": pa.bool_(),
+}
+"""What keys and labels may be, besides strings."""
 
 
 def build_views(run: Run, end: Finish) -> None:
@@ -107,4 +116,5 @@ def _feature_fields(run: Run) -> list[StructField]:
 
 
 def _arrow_type(name: str) -> pa.DataType:
-    return to_arrow_type(DataType.fromDDL(name))
+    """Return the type of a key or label; Spark's own parser of names would wake its SQL engine."""
+    return _KEY_TYPES.get(name, pa.string())

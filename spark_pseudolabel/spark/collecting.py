@@ -80,4 +80,4 @@ def _simple(table: Table, column: str) -> Column:
 
 
 def _is_simple(table: Table, column: str) -> bool:
-    return isinstance(table.rows.schema[column].dataType, _SIMPLE)
+    return isinstance(table.schema[column].dataType, _SIMPLE)

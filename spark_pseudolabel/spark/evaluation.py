@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.features import Feature
@@ -75,13 +77,11 @@ def open_test(
     direct: bool,
 ) -> HeldOutRows:
     """Open a table with true labels; `direct` tells whether workers open files by themselves."""
-    true_label = F.col(label).alias(TRUE_LABEL)
-    rows = table.rows.select(*keys, *select_features(table.rows, features), true_label)
+    test = FrameTest(spark, table, tuple(keys), tuple(features), label)
     plain = table.plain
-    columns = [feature.name for feature in features]
-    if plain is None or not direct or not plain.readable([*columns, label]):
-        return FrameTest(spark, rows, tuple(keys))
-    return ScannedTest(spark, rows, tuple(keys), plain, tuple(columns), label)
+    if plain is None or not direct or not plain.readable([*(f.name for f in features), label]):
+        return test
+    return ScannedTest(**vars(test), plain=plain)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,16 @@ class FrameTest:
     """Test rows that only Spark can read."""
 
     spark: SparkSession
-    rows: DataFrame
+    table: Table
     keys: tuple[str, ...]
+    features: tuple[Feature, ...]
+    label: str
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """Keys, features and ``spl_true_label``."""
+        rows, label = self.table.rows, F.col(self.label).alias(TRUE_LABEL)
+        return rows.select(*self.keys, *select_features(rows, self.features), label)
 
     def count(self) -> int:
         """Count the rows; an action."""
@@ -99,7 +107,7 @@ class FrameTest:
     def overlap(self, known: pa.Table) -> pa.Table:
         """Return the keys that are also among the known ones; an action."""
         keys = list(self.keys)
-        schema = self.rows.select(*keys).schema
+        schema = T.StructType([self.table.schema[key] for key in keys])
         others = self.spark.createDataFrame(known.to_pandas(), schema=schema)
         both = self.rows.select(*keys).join(F.broadcast(others), on=keys, how="left_semi")
         return to_arrow(both)
@@ -120,8 +128,6 @@ class ScannedTest(FrameTest):
     """Test rows that workers read by themselves, as they do the pool."""
 
     plain: PlainTable
-    features: tuple[str, ...]
-    label: str
 
     def count(self) -> int:
         """Count the rows by the files' footers."""
@@ -137,7 +143,7 @@ class ScannedTest(FrameTest):
 
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
         """Compute a model's metrics; a job, of which counts come back."""
-        source = Source(self.plain.root, (), (*self.features, self.label))
+        source = Source(self.plain.root, (), (*(f.name for f in self.features), self.label))
         label = self.label
         with broadcast(self.spark.sparkContext, scorer) as shared:
 

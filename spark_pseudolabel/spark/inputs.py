@@ -35,6 +35,7 @@ from spark_pseudolabel.spark.schema import (
     require_kinds,
     require_type,
     select_features,
+    selected_schema,
     settle,
     type_name,
 )
@@ -92,7 +93,7 @@ class Inputs:
     label_type: str
     labeled: pa.Table
     validation: pa.Table
-    pool: DataFrame
+    pool: Table
     pool_rows: int
     scan: Scan | None
     no_scan: str
@@ -135,7 +136,7 @@ def read_inputs(
         warm_up(spark, len(plain.parts), modules)
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _check_columns(tables, config, keys)
-    key_types = {key: type_name(tables["unlabeled"].rows, key) for key in keys}
+    key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}
     tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
     features = _features(tables, config, keys)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
@@ -144,12 +145,8 @@ def read_inputs(
     if "validation" in tables:
         validation = _collect_validation(tables["validation"], config, keys, features, classes)
     _require_two_classes(labeled, classes)
-    pool = tables["unlabeled"].rows.select(
-        *keys, *select_features(tables["unlabeled"].rows, features)
-    )
     known = _known_keys(tables, labeled, validation, keys)
-    if config.unlabeled.drop_labeled:
-        pool = pool.join(F.broadcast(_frame(spark, known, pool)), on=list(keys), how="left_anti")
+    pool = _pool(spark, tables["unlabeled"], keys, features, known, config)
     survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness)
     fingerprint = survey.fingerprint or _check_keys(spark, pool, known, keys, config)
     return Inputs(
@@ -157,7 +154,7 @@ def read_inputs(
         key_types=key_types,
         features=features,
         classes=classes,
-        label_type=type_name(tables["labeled"].rows, config.labeled.label),
+        label_type=type_name(tables["labeled"].schema, config.labeled.label),
         labeled=labeled.drop_columns([HASH]),
         validation=validation,
         pool=pool,
@@ -189,7 +186,7 @@ def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[st
         if section is None or section.from_ == "labeled":
             continue
         if section.from_ == "dataframe":
-            tables[name] = Table(name, frames[name])
+            tables[name] = Table.of_rows(name, frames[name])
         else:
             tables[name] = open_table(spark, section, name, positions=positions)
     return _split_off_pool(tables, config)
@@ -200,14 +197,34 @@ def _split_off_pool(tables: dict[str, Table], config: Config) -> dict[str, Table
     if config.unlabeled.from_ != "labeled":
         return tables
     both = tables["labeled"]
-    require_columns(both.rows, [config.labeled.label], "labeled")
-    label = F.col(config.labeled.label)
+    label = config.labeled.label
+    require_columns(both.schema, [label], "labeled")
+    others = T.StructType([field for field in both.schema if field.name != label])
+    pool = both.changed(others, lambda rows: rows.filter(F.col(label).isNull()).drop(label))
     return tables | {
-        "labeled": replace(both, rows=both.rows.filter(label.isNotNull())),
-        "unlabeled": replace(
-            both, name="unlabeled", rows=both.rows.filter(label.isNull()).drop(label)
-        ),
+        "labeled": both.changed(both.schema, lambda rows: rows.filter(F.col(label).isNotNull())),
+        "unlabeled": replace(pool, name="unlabeled"),
     }
+
+
+def _pool(
+    spark: SparkSession,
+    table: Table,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    known: pa.Table,
+    config: Config,
+) -> Table:
+    """Return keys and features of the unlabeled rows, without the labeled ones if so asked for."""
+
+    def change(rows: DataFrame) -> DataFrame:
+        pool = rows.select(*keys, *select_features(rows, features))
+        if not config.unlabeled.drop_labeled:
+            return pool
+        taken = F.broadcast(_frame(spark, known, table.schema))
+        return pool.join(taken, on=list(keys), how="left_anti")
+
+    return table.changed(selected_schema(table.schema, keys, features), change)
 
 
 def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
@@ -220,21 +237,25 @@ def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[s
                 )
             ]
         )
-    require_columns(tables["labeled"].rows, [*keys, label, *_group_columns(config)], "labeled")
-    require_columns(tables["unlabeled"].rows, keys, "unlabeled")
+    require_columns(tables["labeled"].schema, [*keys, label, *_group_columns(config)], "labeled")
+    require_columns(tables["unlabeled"].schema, keys, "unlabeled")
     require_type(
-        tables["labeled"].rows, label, LABEL_TYPES, "labeled", "a string, an integer or a boolean"
+        tables["labeled"].schema,
+        label,
+        LABEL_TYPES,
+        "labeled",
+        "a string, an integer or a boolean",
     )
     for name, table in tables.items():
         if name in ("validation", "test"):
-            require_columns(table.rows, [*keys, label], name)
+            require_columns(table.schema, [*keys, label], name)
             _require_label_type(table, tables["labeled"], label)
         for key in keys:
-            require_type(table.rows, key, KEY_TYPES, name, "a string or an integer")
+            require_type(table.schema, key, KEY_TYPES, name, "a string or an integer")
 
 
 def _require_label_type(table: Table, labeled: Table, label: str) -> None:
-    mine, wanted = (one.rows.schema[label].dataType for one in (table, labeled))
+    mine, wanted = (one.schema[label].dataType for one in (table, labeled))
     both_integers = isinstance(mine, T.IntegralType) and isinstance(wanted, T.IntegralType)
     if type(mine) is not type(wanted) and not both_integers:
         raise InputError(
@@ -247,9 +268,9 @@ def _require_label_type(table: Table, labeled: Table, label: str) -> None:
 
 def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequence[str]) -> Table:
     """Let ids of all tables have one type, the pool's, so that they can be compared."""
-    pool = tables["unlabeled"].rows
+    pool = tables["unlabeled"].schema
     for key in keys:
-        mine, wanted = table.rows.schema[key].dataType, pool.schema[key].dataType
+        mine, wanted = table.schema[key].dataType, pool[key].dataType
         if isinstance(mine, T.StringType) != isinstance(wanted, T.StringType):
             raise InputError(
                 f"id column {key!r} must have the same type in all tables. It is "
@@ -257,9 +278,16 @@ def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequenc
                 code="type_differs",
                 where=key,
             )
-    integers = [key for key in keys if isinstance(pool.schema[key].dataType, T.IntegralType)]
-    wide = {key: F.col(key).cast("bigint") for key in integers}
-    return replace(table, rows=table.rows.withColumns(wide)) if wide else table
+    integers = [key for key in keys if isinstance(pool[key].dataType, T.IntegralType)]
+    if not integers:
+        return table
+    schema = T.StructType(
+        [T.StructField(f.name, T.LongType()) if f.name in integers else f for f in table.schema]
+    )
+    return table.changed(
+        schema,
+        lambda rows: rows.withColumns({key: F.col(key).cast("bigint") for key in integers}),
+    )
 
 
 def _group_columns(config: Config) -> list[str]:
@@ -269,7 +297,7 @@ def _group_columns(config: Config) -> list[str]:
 def _features(
     tables: Mapping[str, Table], config: Config, keys: Sequence[str]
 ) -> tuple[Feature, ...]:
-    labeled, pool = tables["labeled"].rows, tables["unlabeled"].rows
+    labeled, pool = tables["labeled"].schema, tables["unlabeled"].schema
     left_out = [*keys, config.labeled.label, *_group_columns(config)]
     names = feature_names(labeled, pool, config.features, left_out)
     if config.output.features and (taken := sorted(set(names) & {LABEL, *PUBLISHED})):
@@ -287,7 +315,7 @@ def _features(
         _require_numbers(features)
     for name in ("validation", "test"):
         if name in tables:
-            require_kinds(tables[name].rows, features, name)
+            require_kinds(tables[name].schema, features, name)
     return features
 
 
@@ -400,9 +428,9 @@ def _known_keys(
     return pa.concat_tables([mine, theirs])
 
 
-def _frame(spark: SparkSession, rows: pa.Table, like: DataFrame) -> DataFrame:
-    """Return rows as a DataFrame whose columns have the types they have in another."""
-    schema = like.select(*rows.column_names).schema
+def _frame(spark: SparkSession, rows: pa.Table, like: T.StructType) -> DataFrame:
+    """Return rows as a DataFrame whose columns have the types they have in another table."""
+    schema = T.StructType([like[name] for name in rows.column_names])
     return spark.createDataFrame(rows.to_pandas(), schema=schema)
 
 
@@ -472,13 +500,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def _check_keys(
-    spark: SparkSession, pool: DataFrame, known: pa.Table, keys: Sequence[str], config: Config
+    spark: SparkSession, pool: Table, known: pa.Table, keys: Sequence[str], config: Config
 ) -> dict[str, Any]:
     """Check in one narrow pass that ids are unique, not null and not those of labeled rows."""
     if config.id is None:
-        row = pool.select(*keys).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
+        row = pool.rows.select(*keys).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
         return {"rows": int(row["rows"])}
-    found = _key_facts(pool, _frame(spark, known, pool), keys[0])
+    found = _key_facts(pool.rows, _frame(spark, known, pool.schema), keys[0])
     if found["nulls"]:
         raise _bad_key("unlabeled", keys[0], f"{found['nulls']} rows have null")
     if found["twice"]:
@@ -557,7 +585,7 @@ def _refuse_overlap(
 
 
 def _frozen_table(table: Table) -> dict[str, Any]:
-    schema = table.rows.schema.simpleString()
+    schema = table.schema.simpleString()
     if table.files is None:
         return {"schema": schema}
     listed = [[info.path, info.bytes, info.mtime_ns] for info in table.files]

@@ -35,14 +35,14 @@ _KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
 
 
 def feature_names(
-    labeled: DataFrame, pool: DataFrame, settings: Features, not_features: Sequence[str]
+    labeled: T.StructType, pool: T.StructType, settings: Features, not_features: Sequence[str]
 ) -> list[str]:
     """Name the model's input columns, in the order of the labeled table.
 
     Parameters
     ----------
     labeled, pool
-        The tables; a feature must be in both.
+        Their columns; a feature must be in both.
     settings
         What to include or exclude; all shared columns unless said.
     not_features
@@ -54,19 +54,19 @@ def feature_names(
         return list(settings.include)
     _require_known((*settings.exclude, *settings.text), labeled, pool)
     left_out = {*not_features, *settings.exclude}
-    shared = [column for column in labeled.columns if column in set(pool.columns)]
+    shared = [column for column in labeled.names if column in set(pool.names)]
     names = [c for c in shared if c not in left_out and not _PANDAS_INDEX.match(c)]
     if not names:
         raise InputError(
             f"labeled and unlabeled must share at least one feature column. labeled has "
-            f"{labeled.columns}, unlabeled has {pool.columns}.",
+            f"{labeled.names}, unlabeled has {pool.names}.",
             code="no_features",
         )
     return names
 
 
 def find_features(
-    names: Sequence[str], labeled: DataFrame, pool: DataFrame, settings: Features
+    names: Sequence[str], labeled: T.StructType, pool: T.StructType, settings: Features
 ) -> tuple[Feature, ...]:
     """Say what each column is; vector widths and free text are settled by :func:`settle`.
 
@@ -78,14 +78,14 @@ def find_features(
     return tuple(
         Feature(
             name,
-            kind=_kind(name, labeled.schema[name].dataType, pool.schema[name].dataType, settings),
-            type=pool.schema[name].dataType.simpleString(),
+            kind=_kind(name, labeled[name].dataType, pool[name].dataType, settings),
+            type=type_name(pool, name),
         )
         for name in names
     )
 
 
-def require_kinds(rows: DataFrame, features: Sequence[Feature], name: str) -> None:
+def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) -> None:
     """Refuse a table whose columns are not what a model was fitted on, or widen to it.
 
     Raises
@@ -93,9 +93,9 @@ def require_kinds(rows: DataFrame, features: Sequence[Feature], name: str) -> No
     InputError
         Naming the column, what it is and what it must be.
     """
-    require_columns(rows, [feature.name for feature in features], name)
+    require_columns(schema, [feature.name for feature in features], name)
     for feature in features:
-        data_type = rows.schema[feature.name].dataType
+        data_type = schema[feature.name].dataType
         wanted = "category" if feature.kind == "text" else feature.kind
         if _kind_of(data_type, feature.name, name) != wanted:
             raise InputError(
@@ -118,16 +118,27 @@ def select_features(rows: DataFrame, features: Sequence[Feature]) -> list[Column
     return [_arrow_column(rows, feature.name) for feature in features]
 
 
-def type_name(rows: DataFrame, column: str) -> str:
+def selected_schema(
+    schema: T.StructType, keys: Sequence[str], features: Sequence[Feature]
+) -> T.StructType:
+    """Return the columns that are left of a table by keys and :func:`select_features`."""
+    kept = [schema[name] for name in (*keys, *(feature.name for feature in features))]
+    array = T.ArrayType(T.DoubleType())
+    return T.StructType(
+        [T.StructField(f.name, array) if _is_ml_vector(f.dataType) else f for f in kept]
+    )
+
+
+def type_name(schema: T.StructType, column: str) -> str:
     """Return a column's type in Spark's own words, such as ``bigint``."""
-    return rows.schema[column].dataType.simpleString()
+    return schema[column].dataType.simpleString()
 
 
 def require_type(
-    rows: DataFrame, column: str, allowed: tuple[type[T.DataType], ...], name: str, words: str
+    schema: T.StructType, column: str, allowed: tuple[type[T.DataType], ...], name: str, words: str
 ) -> None:
     """Refuse a column of another type than allowed."""
-    found = rows.schema[column].dataType
+    found = schema[column].dataType
     if not isinstance(found, allowed):
         raise InputError(
             f"{name} column {column!r} must be {words}. It is {found.simpleString()}: cast it.",
@@ -136,12 +147,12 @@ def require_type(
         )
 
 
-def _require_known(names: Sequence[str], labeled: DataFrame, pool: DataFrame) -> None:
-    known = {*labeled.columns, *pool.columns}
+def _require_known(names: Sequence[str], labeled: T.StructType, pool: T.StructType) -> None:
+    known = {*labeled.names, *pool.names}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(
-            f"features names columns {unknown} that no table has. labeled has {labeled.columns}.",
+            f"features names columns {unknown} that no table has. labeled has {labeled.names}.",
             code="missing_column",
             where=unknown[0],
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX
 from spark_pseudolabel.errors import InputError
@@ -26,6 +28,8 @@ _TABLE_FORMATS: Mapping[str, str] = {
     "metadata": "iceberg",
     ".hoodie": "hudi",
 }
+
+_POSITIONS = (T.StructField(FILE, T.StringType()), T.StructField(ROW_INDEX, T.LongType()))
 
 _HIDES_LOSS = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
@@ -48,8 +52,10 @@ class Table:
     ----------
     name
         How messages call it, such as ``labeled``.
-    rows
-        Its rows with all columns; with ``file`` and ``row_index`` if the user has no id.
+    schema
+        Its columns; with ``file`` and ``row_index`` if the user has no id.
+    opener
+        Lets Spark open its rows.
     files
         The data files, where it is given by path; None for tables, queries and DataFrames.
     plain
@@ -57,9 +63,28 @@ class Table:
     """
 
     name: str
-    rows: DataFrame
+    schema: T.StructType
+    opener: Callable[[], DataFrame] = field(repr=False, compare=False)
     files: tuple[FileInfo, ...] | None = None
     plain: PlainTable | None = None
+
+    @classmethod
+    def of_rows(cls, name: str, rows: DataFrame) -> Table:
+        """Name rows that Spark has opened."""
+        return cls(name, rows.schema, lambda: rows)
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """Its rows as Spark reads them.
+
+        Opened when first asked for: a run whose files are read by driver and workers never asks,
+        and is spared the seconds that a JVM takes to load all that plans a query.
+        """
+        return self.opener()
+
+    def changed(self, schema: T.StructType, change: Callable[[DataFrame], DataFrame]) -> Table:
+        """Return the table with other columns or rows."""
+        return replace(self, schema=schema, opener=lambda: change(self.rows))
 
 
 def open_table(
@@ -86,8 +111,8 @@ def open_table(
         if settings.path is not None:
             return _open_path(spark, settings, name, positions)
         if settings.table is not None:
-            return Table(name, spark.table(settings.table))
-        return Table(name, spark.sql(str(settings.query)))
+            return Table.of_rows(name, spark.table(settings.table))
+        return Table.of_rows(name, spark.sql(str(settings.query)))
     except PySparkException as error:
         raise _unreadable(settings, name, error) from error
 
@@ -109,12 +134,12 @@ def list_data(spark: SparkSession, path: str) -> tuple[FileInfo, ...]:
     return tuple(info for info in files.list(root) if not is_hidden(info.path))
 
 
-def require_columns(rows: DataFrame, columns: Sequence[str], name: str) -> None:
+def require_columns(schema: T.StructType, columns: Sequence[str], name: str) -> None:
     """Refuse a table that lacks a column, naming what it has."""
-    missing = [column for column in columns if column not in rows.columns]
+    missing = [column for column in columns if column not in schema.names]
     if missing:
         raise InputError(
-            f"{name} lacks columns {missing}. It has {rows.columns}.",
+            f"{name} lacks columns {missing}. It has {schema.names}.",
             code="missing_column",
             where=missing[0],
         )
@@ -141,11 +166,18 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
     _check_files(listed, settings, name)
     plain = _plain_table(spark, files, root, listed, settings, name)
     defaults = CSV_DEFAULTS if settings.format == "csv" else {}
-    reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})
-    if plain is not None:  # else Spark runs a job to find the schema
-        reader = reader.schema(plain.spark_schema)
-    rows = reader.load(path)
-    return Table(name, _with_positions(spark, rows, path) if positions else rows, listed, plain)
+
+    def opener() -> DataFrame:
+        reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})
+        if plain is not None:  # else Spark runs a job to find the schema
+            reader = reader.schema(plain.spark_schema)
+        rows = reader.load(path)
+        return _with_positions(spark, rows, path) if positions else rows
+
+    if plain is None:
+        return replace(Table.of_rows(name, opener()), files=listed)
+    schema = T.StructType([*plain.spark_schema.fields, *(_POSITIONS if positions else ())])
+    return Table(name, schema, opener, listed, plain)
 
 
 def _plain_table(

@@ -251,6 +251,14 @@ def test_what_pandas_leaves_as_index_is_no_feature(spark: SparkSession, tmp_path
     assert [feature.name for feature in inputs.features] == ["x"]
 
 
+def test_spark_opens_no_table_that_it_need_not(spark: SparkSession, tmp_path: Path) -> None:
+    write(tmp_path, labeled=labeled_frame(), pool=pool_frame())
+    inputs = read_inputs(spark, config_for(tmp_path))
+    assert inputs.scan is not None
+    assert "rows" not in vars(inputs.pool)
+    assert inputs.pool.rows.schema == inputs.pool.schema
+
+
 def test_rows_without_an_id_are_known_by_their_place(spark: SparkSession, tmp_path: Path) -> None:
     write(tmp_path, labeled=labeled_frame())
     pool = tmp_path / "pool.parquet"
@@ -261,7 +269,7 @@ def test_rows_without_an_id_are_known_by_their_place(spark: SparkSession, tmp_pa
             pa.Table.from_pandas(frame), pool / f"day=1/{part}.parquet", row_group_size=7
         )
     inputs = read_inputs(spark, config_for(tmp_path, id=None, features={"include": ["x"]}))
-    rows = inputs.pool.toPandas()
+    rows = inputs.pool.rows.toPandas()
     assert inputs.keys == ("file", "row_index")
     assert sorted(zip(rows.file, rows.row_index, strict=True)) == sorted(
         (f"day=1/{part}.parquet", i) for part in ("a%20b", "b") for i in range(N_POOL)
@@ -310,7 +318,7 @@ def test_every_kind_of_column_becomes_model_input(spark: SparkSession, tmp_path:
         "arr": ("vector", 2),
         "vec": ("vector", 3),
     }
-    frame = to_frame(inputs.pool.orderBy("id").toArrow(), inputs.features)
+    frame = to_frame(inputs.pool.rows.orderBy("id").toArrow(), inputs.features)
     third = frame.iloc[3].to_dict()
     assert third == {
         "n": 3.0,
