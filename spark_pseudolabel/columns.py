@@ -7,6 +7,7 @@ from typing import Final
 # Published tables (`OUT/labels`, `OUT/training`, `OUT/invalid`).
 LABEL: Final = "label"
 CONFIDENCE: Final = "confidence"
+RAW_CONFIDENCE: Final = "raw_confidence"
 ROUND: Final = "round"
 MODEL: Final = "model"
 WEIGHT: Final = "weight"
@@ -25,6 +26,7 @@ ROW_INDEX: Final = "row_index"
 CODE: Final = "spl_code"
 HASH: Final = "spl_hash"
 SCORE: Final = "spl_confidence"
+RAW_SCORE: Final = "spl_raw_confidence"
 CLASS_SCORES: Final = "spl_probabilities"
 INVALID: Final = "spl_reason"
 IN_ROUND: Final = "spl_round"
@@ -34,4 +36,14 @@ PACKED: Final = "spl_numbers"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 
-PUBLISHED: Final = (LABEL, CONFIDENCE, ROUND, MODEL, WEIGHT, PROBABILITIES, SOURCE, REASON)
+PUBLISHED: Final = (
+    LABEL,
+    CONFIDENCE,
+    RAW_CONFIDENCE,
+    ROUND,
+    MODEL,
+    WEIGHT,
+    PROBABILITIES,
+    SOURCE,
+    REASON,
+)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.committee import members_of, soft_vote
 from spark_pseudolabel.core.kernel import DECIMALS
 from spark_pseudolabel.core.training import Label, TrainingRows
@@ -38,11 +39,25 @@ class CrossFit:
         ndarray of shape (n,): the fold of each row, :data:`NEVER_HELD_OUT` where it has none.
     P
         ndarray of shape (n, n_classes): rounded out-of-fold probabilities, NaN without a fold.
+    adjustments
+        What happens to the scores of each fold's model, which has not seen the fold either;
+        empty where nothing does.
     """
 
     models: tuple[BaseEstimator, ...]
     folds: NDArray[np.int32]
     P: NDArray[np.float64]
+    adjustments: tuple[Adjustment, ...] = ()
+
+    @property
+    def adjusted(self) -> NDArray[np.float64]:
+        """The out-of-fold probabilities after the adjustment of their fold, rounded."""
+        return adjusted_by_fold(self.P, self.folds, self.adjustments)
+
+    def score(self, fold: int, X: Any) -> NDArray[np.float64]:
+        """Score rows with the model of a fold, adjusted and rounded."""
+        P = probabilities(self.models[fold], X)
+        return rounded(self.adjustments[fold].apply(P)) if self.adjustments else P
 
     @property
     def held_out(self) -> NDArray[np.bool_]:
@@ -127,6 +142,26 @@ def cross_fit(
     return CrossFit(tuple(models), folds, P)
 
 
+def adjusted_by_fold(
+    P: NDArray[np.float64], folds: NDArray[np.int32], adjustments: Sequence[Adjustment]
+) -> NDArray[np.float64]:
+    """Adjust out-of-fold scores, each by what has not seen its fold.
+
+    Parameters
+    ----------
+    P, folds
+        As in :class:`CrossFit`.
+    adjustments
+        One for each fold; none of them leaves the scores as they are.
+    """
+    if not adjustments:
+        return P
+    adjusted = np.full_like(P, np.nan)
+    for fold, adjustment in enumerate(adjustments):
+        adjusted[folds == fold] = rounded(adjustment.apply(P[folds == fold]))
+    return adjusted
+
+
 def _as_one(parts: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
     named = {f"m{i}": part for i, part in enumerate(parts)}
     return parts[0] if len(parts) == 1 else soft_vote(named, classes)
@@ -140,5 +175,10 @@ def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:
 
 def probabilities(model: BaseEstimator, X: Any) -> NDArray[np.float64]:
     """Score rows in memory with the rounding that scores of the pool have."""
-    P: NDArray[np.float64] = np.round(model.predict_proba(X), DECIMALS)
-    return P
+    return rounded(model.predict_proba(X))
+
+
+def rounded(P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round probabilities as scores of the pool are."""
+    found: NDArray[np.float64] = np.round(P, DECIMALS)
+    return found

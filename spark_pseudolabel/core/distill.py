@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.crossfit import CrossFit, Fits, probabilities, subset
+from spark_pseudolabel.core.crossfit import CrossFit, Fits, probabilities, rounded, subset
+from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import Label, TrainingRows
 
 _NEGLIGIBLE = 0.01
@@ -65,11 +66,13 @@ def cross_fit_student(
     classes: Sequence[Label],
     *,
     soft: bool = True,
+    prior: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Score every labeled row with a student that has never seen its label, not even second-hand.
 
     The student of a fold learns from the other folds and from what the teacher of the same fold
-    says of the pool rows.
+    says of the pool rows. With a `prior`, the pool's class shares, its scores are corrected from
+    those that it has learned from.
 
     Returns
     -------
@@ -77,11 +80,15 @@ def cross_fit_student(
         Rounded probabilities; NaN for rows without a fold.
     """
     P = np.full_like(teacher.P, np.nan)
-    for fold, model in enumerate(teacher.models):
+    for fold in range(len(teacher.models)):
         held_out = teacher.folds == fold
         others = subset(labeled, ~held_out)
-        rows = distilled_rows(others, X, probabilities(model, X), weights, soft=soft)
-        P[held_out] = probabilities(student.fit(rows, classes), labeled.X[held_out])
+        rows = distilled_rows(others, X, teacher.score(fold, X), weights, soft=soft)
+        found = probabilities(student.fit(rows, classes), labeled.X[held_out])
+        if prior is not None:
+            learned = shares(rows.codes, len(classes), rows.weights)
+            found = rounded(correct(found, learned, prior))
+        P[held_out] = found
     return P
 
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn import config_context
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE
+from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.features import (
     Feature,
     example_frame,
@@ -53,6 +54,8 @@ class Scorer:
     takes_nan, takes_inf
         Whether the model accepts missing or infinite numbers; a row that holds what the model
         can't take is invalid.
+    adjustment
+        What happens to the rounded probabilities before they are used; needs `decimals`.
     """
 
     model: Any
@@ -63,6 +66,7 @@ class Scorer:
     probabilities: bool = False
     takes_nan: bool = False
     takes_inf: bool = False
+    adjustment: Adjustment | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,16 @@ class Scores:
         ndarray of shape (n, n_classes), rounded like the confidence if the scorer gives them out.
     reasons
         Why a row is invalid, by its position.
+    raw
+        ndarray of shape (n,): the probability that the model itself gives to the class, before
+        the scorer's adjustment; NaN for an invalid row. None without an adjustment.
     """
 
     code: NDArray[np.int32]
     confidence: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     reasons: dict[int, str]
+    raw: NDArray[np.float64] | None = None
 
 
 def score_batches(
@@ -112,7 +120,8 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     RecordBatch
         One row per input row, in order: the keys, ``spl_code`` (int32, null where invalid),
         ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string, null where
-        valid) and, if asked for, ``spl_probabilities`` (list of float64).
+        valid), with an adjustment ``spl_raw_confidence`` and, if asked for,
+        ``spl_probabilities`` (list of float64).
     """
     scores = score_any(batch, scorer)
     invalid = scores.code < 0
@@ -120,6 +129,8 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     columns[CODE] = pa.array(scores.code, mask=invalid)
     columns[SCORE] = pa.array(scores.confidence, mask=invalid)
     columns[INVALID] = _reason_column(scores.reasons, batch.num_rows)
+    if scores.raw is not None:
+        columns[RAW_SCORE] = pa.array(scores.raw, mask=invalid)
     if scorer.probabilities:
         columns[CLASS_SCORES] = _lists(scores.probabilities, invalid)
     return pa.RecordBatch.from_pydict(columns)
@@ -271,18 +282,30 @@ def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> 
     # Compared as whole numbers of the last decimal; np.round would divide by it again, for all.
     unit = None if scorer.decimals is None else 10.0**scorer.decimals
     ranked = P if unit is None else np.rint(P * unit)
+    given = None
+    if scorer.adjustment is not None and unit is not None:
+        given = ranked / unit
+        P = scorer.adjustment.apply(given)
+        ranked = np.rint(P * unit)
     code = ranked.argmax(axis=1).astype(np.int32)
-    confidence = np.take_along_axis(ranked, code[:, np.newaxis], axis=1)[:, 0]
+    confidence = _of_code(ranked, code)
     if unit is not None:
         confidence = confidence / unit
         P = ranked / unit if scorer.probabilities else P
     if not np.isfinite(P).all():
         for row in np.flatnonzero(~np.isfinite(P).all(axis=1)):
             reasons.setdefault(int(row), "the model gave a probability that is not finite")
+    raw = None if given is None else _of_code(given, code)
     invalid = list(reasons)
     code[invalid] = -1
-    confidence[invalid] = np.nan
-    return Scores(code, confidence, P, reasons)
+    for found in (confidence, raw):
+        if found is not None:
+            found[invalid] = np.nan
+    return Scores(code, confidence, P, reasons, raw)
+
+
+def _of_code(P: NDArray[np.float64], code: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.take_along_axis(P, code[:, np.newaxis], axis=1)[:, 0]
 
 
 def _reason_column(reasons: dict[int, str], n_rows: int) -> pa.Array:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.kernel import DECIMALS
-
 MIN_ROWS_PER_CLASS = 50
 """With fewer labeled rows per class the estimate may do more harm than good."""
 
@@ -20,9 +18,18 @@ _MAX_STEPS = 1000
 _TOLERANCE = 1e-6
 
 
-def shares(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return class counts as shares that sum to 1."""
-    part: NDArray[np.float64] = np.asarray(counts).astype(np.float64) / float(np.sum(counts))
+def shares(
+    codes: NDArray[np.int32], n_classes: int, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the share of each class among rows, one at least, by number or by weight.
+
+    Examples
+    --------
+    >>> shares(np.array([0, 0, 1, 0]), 2)
+    array([0.75, 0.25])
+    """
+    counts = np.bincount(codes, weights=weights, minlength=n_classes)
+    part: NDArray[np.float64] = counts / counts.sum()
     return part
 
 
@@ -43,7 +50,7 @@ def correct(
     Returns
     -------
     ndarray of shape (n, n_classes)
-        Rounded as scores are; a row that nothing is left of stays as it was.
+        Not rounded; a row that nothing is left of stays as it was.
 
     Examples
     --------
@@ -52,9 +59,7 @@ def correct(
     """
     weighed = P * (prior / learned)
     total = weighed.sum(axis=1, keepdims=True)
-    corrected = np.where(total > 0, weighed / np.where(total > 0, total, 1.0), P)
-    rounded: NDArray[np.float64] = np.round(corrected, DECIMALS).astype(np.float64)
-    return rounded
+    return np.where(total > 0, weighed / np.where(total > 0, total, 1.0), P)
 
 
 def may_estimate(drawn: str, labeled: Sequence[int]) -> bool:
@@ -98,21 +103,21 @@ def thinned(
     Parameters
     ----------
     codes
-        ndarray of shape (n,): true class indices.
+        ndarray of shape (n,): true class indices; rows of -1, an unknown label, all stay.
     hashes
         ndarray of shape (n,): rows with the lowest hash of their class are kept.
     prior
-        ndarray of shape (n_classes,), sums to 1.
+        ndarray of shape (n_classes,), not all 0; only the ratios count.
 
     Returns
     -------
     ndarray of shape (n,)
         True for the rows that stay; all of the class that is rarest for its share.
     """
-    counts = np.bincount(codes, minlength=len(prior))
+    counts = np.bincount(codes[codes >= 0], minlength=len(prior))
     wanted = prior > 0
     size = (counts[wanted] / prior[wanted]).min()
-    kept = np.zeros(len(codes), dtype=bool)
+    kept = codes < 0
     for code, n in enumerate(np.floor(np.round(size * prior, 6)).astype(int)):
         of_class = np.flatnonzero(codes == code)
         kept[of_class[np.argsort(hashes[of_class], kind="stable")[:n]]] = True

@@ -21,6 +21,8 @@ from spark_pseudolabel.columns import (
     MODEL,
     PROBABILITIES,
     PSEUDO,
+    RAW_CONFIDENCE,
+    RAW_SCORE,
     REASON,
     ROUND,
     SCORE,
@@ -67,6 +69,8 @@ class Published:
             WEIGHT: pa.array(np.where(trained, weight, 0.0)),
             SOURCE: pa.repeat(PSEUDO, rows.num_rows),
         }
+        if RAW_SCORE in rows.column_names:
+            made[RAW_CONFIDENCE] = rows.column(RAW_SCORE)
         if CLASS_SCORES in rows.column_names:
             made[PROBABILITIES] = rows.column(CLASS_SCORES)
         return _filled(self.schema, made, rows)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from spark_pseudolabel.core.adjustment import Adjustment, Calibration
 from spark_pseudolabel.core.committee import members_of, registered_committee
 from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, cross_fit, fold_of, probabilities
 from spark_pseudolabel.core.features import Feature
@@ -80,3 +83,18 @@ def test_mean_model_is_flat_and_means_what_it_says() -> None:
     assert len(members_of(mean)) == 6
     expected = np.mean([model.predict_proba(rows.X) for model in found.models], axis=0)
     assert np.allclose(probabilities(mean, rows.X), expected, atol=1e-6)
+
+
+def test_scores_are_adjusted_by_what_belongs_to_their_fold() -> None:
+    rows = labeled()
+    folds = fold_of(rows.codes, hashes(90), 3)
+    plain = cross_fit(registered_learner("GaussianNB", {}, FEATURES, 0), rows, folds, (0, 1, 2))
+    warm = tuple(Adjustment(Calibration("temperature", ((1.0 + i,),))) for i in range(3))
+    fitted = replace(plain, adjustments=warm)
+    assert plain.adjusted is plain.P
+    for fold in range(3):
+        inside = folds == fold
+        expected = np.round(warm[fold].apply(plain.P[inside]), 6)
+        assert (fitted.adjusted[inside] == expected).all()
+        assert (fitted.score(fold, rows.X[inside]) == expected).all()
+        assert (plain.score(fold, rows.X[inside]) == plain.P[inside]).all()

@@ -58,3 +58,18 @@ def test_student_of_a_fold_knows_nothing_of_its_rows(soft: bool) -> None:
     )
     assert np.allclose(found[held_out], alone.predict_proba(labeled.X[held_out]), atol=1e-6)
     assert np.isfinite(found).all()
+
+
+def test_student_is_corrected_from_the_shares_that_it_has_learned_from() -> None:
+    labeled, pool, classes = drawn(40, 0), drawn(60, 1).X, (0, 1)
+    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
+    folds = fold_of(labeled.codes, np.arange(40, dtype=np.int64), 4)
+    teacher = cross_fit(learner, labeled, folds, classes)
+
+    def scores(prior: np.ndarray | None) -> np.ndarray:
+        return cross_fit_student(
+            learner, teacher, labeled, pool, np.full(60, 1e-9), classes, prior=prior
+        )
+
+    assert np.allclose(scores(np.array([0.5, 0.5])), scores(None), atol=1e-5)
+    assert scores(np.array([1.0, 0.0]))[:, 0].tolist() == [1.0] * 40

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE
+from spark_pseudolabel.core.adjustment import Adjustment, Calibration, PriorCorrection
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer, score, score_batch, score_batches
 
@@ -52,6 +54,31 @@ def rows(*pairs: tuple[Any, Any]) -> pa.RecordBatch:
 def scored(batch: pa.RecordBatch, model: Any, **settings: Any) -> dict[str, list[Any]]:
     scorer = Scorer(model, (A, B), ("id",), **settings)
     return score_batch(batch, scorer).to_pydict()
+
+
+def test_adjusted_scores_stand_beside_the_models_own() -> None:
+    adjustment = Adjustment(
+        Calibration("temperature", ((2.0,),)), PriorCorrection((0.5, 0.5), (0.9, 0.1), "given")
+    )
+    batch = rows((0.2, 0.8), (0.95, 0.05), (NAN, 1.0), (0.5, 0.5))
+    found = scored(batch, Given(), adjustment=adjustment, probabilities=True)
+    assert found[CODE] == [0, 0, None, 0]  # what the model calls 1 is rare in the pool
+    assert found[RAW_SCORE] == [0.2, 0.95, None, 0.5]
+    assert found[SCORE] == [0.818182, 0.975143, None, 0.9]
+    assert [p and p[0] for p in found[CLASS_SCORES]] == found[SCORE]
+    assert list(found) == ["id", CODE, SCORE, INVALID, RAW_SCORE, CLASS_SCORES]
+    assert RAW_SCORE not in scored(batch, Given())
+
+
+def test_adjusted_score_of_a_row_does_not_depend_on_its_batch(fitted: LogisticRegression) -> None:
+    steep = Calibration("isotonic", ((0.0, 0.5, 0.500001, 1.0), (0.0, 0.1, 0.9, 1.0)) * 2)
+    chance = np.random.default_rng(1)
+    batch = rows(*chance.normal(scale=0.01, size=(500, 2)).tolist())
+    scorer = make_scorer(fitted, [A, B], ["id"])
+    scorer = replace(scorer, adjustment=Adjustment(steep))
+    whole = score_batch(batch, scorer)
+    apart = [score_batch(batch.slice(i, 1), scorer) for i in range(batch.num_rows)]
+    assert pa.Table.from_batches(apart).combine_chunks().to_batches()[0].equals(whole)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ import pytest
 
 from spark_pseudolabel.core.priors import correct, estimate_prior, may_estimate, shares, thinned
 
+EVEN = np.full(3, 1 / 3)
+
 
 def balanced_scores(prior: list[float], n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     """Draw rows under a prior with the exact posteriors of a model learned on balanced rows."""
@@ -18,12 +20,12 @@ def balanced_scores(prior: list[float], n: int = 4000) -> tuple[np.ndarray, np.n
 
 def test_em_finds_the_prior_of_the_pool() -> None:
     P, _ = balanced_scores([0.8, 0.15, 0.05])
-    assert estimate_prior(P, shares([1, 1, 1])) == pytest.approx([0.8, 0.15, 0.05], abs=0.03)
+    assert estimate_prior(P, EVEN) == pytest.approx([0.8, 0.15, 0.05], abs=0.03)
 
 
 def test_known_prior_corrects_the_labels() -> None:
     P, codes = balanced_scores([0.9, 0.05, 0.05])
-    corrected = correct(P, shares([1, 1, 1]), np.array([0.9, 0.05, 0.05]))
+    corrected = correct(P, EVEN, np.array([0.9, 0.05, 0.05]))
     right = (P.argmax(axis=1) == codes).mean()
     assert (corrected.argmax(axis=1) == codes).mean() > right + 0.02
 
@@ -31,6 +33,12 @@ def test_known_prior_corrects_the_labels() -> None:
 def test_row_that_the_prior_rules_out_stays_as_it_was() -> None:
     P = np.array([[0.0, 1.0]])
     assert (correct(P, np.array([0.5, 0.5]), np.array([1.0, 0.0])) == P).all()
+
+
+def test_shares_count_each_row_by_its_weight() -> None:
+    codes = np.array([0, 1, 1, 0], dtype=np.int32)
+    assert shares(codes, 3).tolist() == [0.5, 0.5, 0.0]
+    assert shares(codes, 2, np.array([1.0, 3.0, 3.0, 1.0])).tolist() == [0.25, 0.75]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,12 @@ def test_thinned_rows_follow_the_prior() -> None:
     assert np.bincount(codes[kept]).tolist() == [100, 18, 6]
     order = np.random.default_rng(1).permutation(300)
     assert (thinned(codes[order], hashes[order], np.array([0.8, 0.15, 0.05])) == kept[order]).all()
+
+
+def test_thinning_keeps_rows_whose_label_is_unknown() -> None:
+    codes = np.array([0, -1, 1, 0], dtype=np.int32)
+    kept = thinned(codes, np.arange(4, dtype=np.int64), np.array([0.5, 0.5]))
+    assert kept.tolist() == [True, True, True, False]
 
 
 def test_class_that_the_pool_does_not_hold_is_left_out() -> None:

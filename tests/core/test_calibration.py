@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from spark_pseudolabel.core.adjustment import Adjustment, Calibration, Method, PriorCorrection
+from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, reliability
+
+METHODS: tuple[Method, ...] = ("sigmoid", "isotonic", "temperature")
+
+
+def overconfident(
+    n: int = 3000, n_classes: int = 3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw probabilities that are those of the truth at a quarter of its temperature."""
+    chance = np.random.default_rng(seed)
+    logits = chance.normal(size=(n, n_classes))
+    true = softmax(logits, axis=1)
+    codes = (chance.random((n, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(np.int32)
+    return np.round(softmax(4 * logits, axis=1), 6), codes
+
+
+def ece(P: np.ndarray, codes: np.ndarray) -> float:
+    return reliability(P, codes).ece or 0.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_calibration_repairs_over_confidence_on_new_rows(method: Method, n_classes: int) -> None:
+    calibration = fit_calibration(method, *overconfident(n_classes=n_classes))
+    P, codes = overconfident(n_classes=n_classes, seed=1)
+    assert ece(calibration.apply(P), codes) < 0.05 < 0.15 < ece(P, codes)
+
+
+def test_known_temperature_is_recovered() -> None:
+    calibration = fit_calibration("temperature", *overconfident(20_000))
+    assert calibration.params[0][0] == pytest.approx(4, rel=0.05)
+
+
+def test_temperature_changes_no_label() -> None:
+    calibration = fit_calibration("temperature", *overconfident(300))
+    P, _ = overconfident(500, seed=1)
+    assert (calibration.apply(P).argmax(axis=1) == P.argmax(axis=1)).all()
+
+
+def test_rows_that_are_all_right_keep_their_order() -> None:
+    P = np.array([[0.6, 0.4], [0.7, 0.3], [0.8, 0.2]] * 20)
+    confidence = fit_calibration("temperature", P, np.zeros(60, dtype=np.int32)).apply(P)[:3, 0]
+    assert len(np.unique(np.round(confidence, 6))) == 3
+
+
+def test_isotonic_is_that_of_sklearn() -> None:
+    P, codes = overconfident(400, n_classes=2)
+    new, _ = overconfident(200, n_classes=2, seed=1)
+    curves = [
+        IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(P[:, code], codes == code)
+        for code in range(2)
+    ]
+    expected = np.stack([curve.predict(new[:, code]) for code, curve in enumerate(curves)], axis=1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert np.allclose(fit_calibration("isotonic", P, codes).apply(new), expected)
+
+
+def test_sigmoid_is_that_of_sklearn() -> None:
+    chance = np.random.default_rng(0)
+    codes = (np.arange(600) % 2).astype(np.int32)
+    X = chance.normal(size=(600, 1)) + codes[:, np.newaxis]
+    model = LogisticRegression().fit(3 * X[:100], codes[:100])
+    theirs = CalibratedClassifierCV(FrozenEstimator(model), method="sigmoid", ensemble=False)
+    expected = theirs.fit(X[100:], codes[100:]).predict_proba(X)
+    ours = fit_calibration("sigmoid", model.predict_proba(X[100:]), codes[100:])
+    assert np.allclose(ours.apply(model.predict_proba(X)), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_stay_probabilities(method: Method) -> None:
+    edge = np.array([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    P = fit_calibration(method, *overconfident(200)).apply(
+        np.vstack([overconfident(50, seed=1)[0], edge])
+    )
+    assert np.allclose(P.sum(axis=1), 1.0)
+    assert ((P >= 0) & (P <= 1)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_classes_keep_their_order(method: Method) -> None:
+    calibration = fit_calibration(method, *overconfident(300, n_classes=2))
+    p = np.linspace(0, 1, 101)
+    calibrated = calibration.apply(np.column_stack([1 - p, p]))[:, 1]
+    assert (np.diff(calibrated) >= -1e-6).all()
+
+
+def test_scores_that_mean_the_opposite_are_not_turned_round() -> None:
+    P, codes = overconfident(300, n_classes=2)
+    assert all(slope >= 0 for slope, _ in fit_calibration("sigmoid", P, 1 - codes).params)
+
+
+@pytest.mark.parametrize(
+    ("method", "same"),
+    [("sigmoid", ((1.0, 0.0),)), ("isotonic", ((0.0, 1.0), (0.0, 1.0)))],
+)
+def test_class_that_is_in_no_fold_keeps_its_scores(
+    method: Method, same: tuple[tuple[float, ...], ...]
+) -> None:
+    P, codes = overconfident(200)
+    known = codes < 2
+    assert fit_calibration(method, P[known], codes[known]).params[-len(same) :] == same
+
+
+def test_class_that_nothing_supports_falls_back_to_the_raw_scores() -> None:
+    P = np.array([[0.6, 0.4]] * 20)
+    calibration = Calibration("isotonic", ((0.6, 0.7), (0.0, 0.0), (0.3, 0.4), (0.0, 0.0)))
+    assert (calibration.apply(P) == P).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calibration_of_a_fold_has_not_seen_its_rows(method: Method) -> None:
+    P, codes = overconfident(200)
+    folds = (np.arange(200) % 4).astype(np.int32)
+    found = fit_per_fold(method, P, codes, folds)
+    spoiled = np.where(folds == 2, (codes + 1) % 3, codes).astype(np.int32)
+    again = fit_per_fold(method, P, spoiled, folds)
+    assert [a == b for a, b in zip(found, again, strict=True)] == [False, False, True, False]
+    assert found[1] == fit_calibration(method, P[folds != 1], codes[folds != 1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_without_a_score_are_left_out_of_the_fit(method: Method) -> None:
+    P, codes = overconfident(200)
+    holes = P.copy()
+    holes[:20] = np.nan
+    assert fit_calibration(method, holes, codes) == fit_calibration(method, P[20:], codes[20:])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adjustment_survives_the_manifest(method: Method) -> None:
+    calibration = fit_calibration(method, *overconfident(100))
+    adjustment = Adjustment(calibration, PriorCorrection((0.1, 0.2, 0.7), (0.3, 0.3, 0.4), "given"))
+    stored = json.loads(json.dumps(adjustment.to_dict()))
+    assert Adjustment.from_dict(stored) == adjustment
+    assert Adjustment.from_dict(Adjustment(calibration).to_dict()) == Adjustment(calibration)
+    assert Adjustment.from_dict(None) is Adjustment.of(None, None) is None
+
+
+def test_prior_is_corrected_after_calibration() -> None:
+    prior = PriorCorrection((0.5, 0.5), (0.9, 0.1), "given")
+    calibration = Calibration("temperature", ((2.0,),))
+    P = np.array([[0.2, 0.8]])
+    halved = np.sqrt(P) * [0.9, 0.1]
+    expected = halved / halved.sum()
+    assert Adjustment(calibration, prior).apply(P) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_row_that_is_not_finite_stays_without_a_score(method: Method) -> None:
+    adjustment = Adjustment(fit_calibration(method, *overconfident(100, n_classes=2)))
+    found = adjustment.apply(np.array([[0.5, 0.5], [np.inf, 0.0], [np.nan, 1.0]]))
+    assert np.isfinite(found).all(axis=1).tolist() == [True, False, False]
+
+
+def test_reliability_without_rows_says_nothing() -> None:
+    found = reliability(np.zeros((0, 2)), np.zeros(0, dtype=np.int32))
+    assert found.ece is None
+    assert found.confidence == (None,) * 10
+
+
+def test_certain_and_right_is_perfectly_calibrated() -> None:
+    assert reliability(np.array([[0.0, 1.0]] * 5), np.ones(5, dtype=np.int32)).ece == 0.0
