@@ -114,6 +114,35 @@ class TestMetrics(Metrics):
     """The accepted labels against the test table; null when they share no rows."""
 
 
+class Calibration(Document):
+    """A map from a model's probabilities to ones that mean what they say."""
+
+    method: Literal["sigmoid", "isotonic", "temperature"]
+    """How it was fitted."""
+    params: list[list[float]]
+    """One list with the temperature; per class slope and intercept; per class scores and values."""
+
+
+class PriorCorrection(Document):
+    """Class shares that probabilities are corrected from and to, in the order of classes."""
+
+    learned: list[Share]
+    """Of the rows that the model was trained on."""
+    prior: list[Share]
+    """Of the pool."""
+    source: Literal["given", "estimated"]
+    """Where the latter come from."""
+
+
+class Adjustment(Document):
+    """What happens to a model's probabilities, in this order; the stored model does neither."""
+
+    calibration: Calibration | None
+    """Null: none."""
+    prior: PriorCorrection | None
+    """Null: none."""
+
+
 class ModelResult(Document):
     """One model of the run, measured."""
 
@@ -125,6 +154,8 @@ class ModelResult(Document):
     """Out of fold on the labeled rows; null when not cross-fitted."""
     test: TestMetrics | None = None
     """On the test table; null without one."""
+    adjustment: Adjustment | None = None
+    """What happens to its probabilities before they are used; null: nothing."""
 
 
 class Seconds(Document):
@@ -147,6 +178,28 @@ class Histogram(Document):
     """Number of bins of equal width over [0, 1]."""
     counts: Annotated[dict[str, list[Count]], ByClass]
     """Per label: rows in each bin, lowest confidence first."""
+
+
+class ReliabilityTable(Document):
+    """Confidences of rows with true labels against the truth."""
+
+    n: list[Count]
+    """Rows per bin of equal width over [0, 1], the lowest confidence first."""
+    confidence: list[Share | None]
+    """Their mean confidence; null where a bin is empty."""
+    accuracy: list[Share | None]
+    """Their share of right labels; null where a bin is empty."""
+    ece: Share | None
+    """Expected calibration error: the mean distance of the two, weighted by rows."""
+
+
+class Reliability(Document):
+    """Whether a confidence is the share of right labels; out of fold on the labeled rows."""
+
+    raw: ReliabilityTable
+    """As the model says."""
+    adjusted: ReliabilityTable | None
+    """After calibration and correction to the pool's prior; null without either."""
 
 
 class Round(Document):
@@ -178,6 +231,8 @@ class Round(Document):
     """Wall time by stage."""
     histogram: Histogram | None = None
     """Candidates by predicted label and confidence."""
+    reliability: Reliability | None = None
+    """How far the confidences of this round can be trusted; null when not cross-fitted."""
 
 
 class Rows(Document):
@@ -288,6 +343,18 @@ class Certificate(Document):
     """Why nothing may be claimed whatever the numbers say; null otherwise."""
     prior_shift: PredictedPrior | None = None
     """Predicted labels of the calibration rows and of the pool, compared."""
+    prior: list[Share] | None = None
+    """The given class shares of the pool, in the order of classes, by which rows are tested and
+    scores corrected; null without."""
+
+
+class PoolPrior(Document):
+    """Class shares of the pool."""
+
+    shares: Annotated[dict[str, Share], ByClass]
+    """Per label."""
+    source: Literal["given", "estimated"]
+    """Whether they were given, or estimated on a sample of the pool."""
 
 
 class Report(Document):
@@ -313,6 +380,8 @@ class Report(Document):
     """The model in ``model/``."""
     rows: Rows
     """Where the rows went."""
+    prior: PoolPrior | None = None
+    """Class shares of the pool that scores are corrected to; null: they are not corrected."""
     certificate: Certificate | None = None
     """Certified precision of the labels; null: none was asked for, or the pool is empty."""
     warnings: list[Notice] = []
@@ -604,6 +673,8 @@ class ExplainStep(Document):
     """The label the model gave; null when it could not score the row."""
     confidence: float | None
     """Its confidence in [0, 1]."""
+    raw_confidence: float | None = None
+    """The probability that the model itself gave the label; null where the confidence is that."""
     cut: float | None
     """The cut for that label in that round; null where nothing was accepted."""
     rule: str
@@ -629,6 +700,8 @@ class ExplainDocument(Document):
     """The label that the labeled table gives."""
     confidence: float | None = None
     """Confidence of the accepted label, or of the last one considered."""
+    raw_confidence: float | None = None
+    """The probability that the model itself gave it; null where the confidence is that."""
     round: Count | None = None
     """The round that decided it."""
     model: str | None = None

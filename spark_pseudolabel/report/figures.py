@@ -26,8 +26,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from scipy.stats import binomtest
 
 from spark_pseudolabel.report import words
-from spark_pseudolabel.report.document import Histogram, Metrics, Report, Round
-from spark_pseudolabel.report.tally import class_names, confident, first_scored, last_accepting
+from spark_pseudolabel.report.document import (
+    Histogram,
+    Metrics,
+    ReliabilityTable,
+    Report,
+    Round,
+)
+from spark_pseudolabel.report.tally import (
+    class_names,
+    confident,
+    first_scored,
+    last_accepting,
+    last_measured,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
@@ -89,11 +101,13 @@ def draw(report: Report) -> dict[str, str]:
     Returns
     -------
     dict
-        SVG by name: ``rows``, ``metrics``, ``accepted``, ``confidence``; absent without data.
+        SVG by name: ``rows``, ``metrics``, ``reliability``, ``accepted``, ``confidence``; absent
+        without data.
     """
     figures: dict[str, Callable[[Report], Figure | None]] = {
         "rows": draw_rows,
         "metrics": draw_metrics,
+        "reliability": draw_reliability,
         "accepted": draw_accepted,
         "confidence": draw_confidence,
     }
@@ -193,9 +207,46 @@ def _draw_band(ax: Axes, points: list[Point]) -> None:
 
 def _interval(metrics: Metrics) -> tuple[float, float]:
     """Return the 95 % interval of an accuracy (Wilson: in closed form, hence fast)."""
-    right = round((metrics.accuracy or 0) * metrics.n)
-    interval = binomtest(right, metrics.n).proportion_ci(0.95, method="wilson")
+    return _wilson(round((metrics.accuracy or 0) * metrics.n), metrics.n)
+
+
+def _wilson(right: int, n: int) -> tuple[float, float]:
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+# --- confidence against the truth ----------------------------------------------------------
+
+
+def draw_reliability(report: Report) -> Figure | None:
+    """Draw the share of right labels against the confidence: of the model itself, and adjusted."""
+    found = last_measured(report)
+    if found is None or not sum(found.raw.n):
+        return None
+    figure, [[left, right]] = _panels(1, 2, 210, top=28, gap_x=96, right=48)
+    _draw_reliability(left, found.raw)
+    left.set_title("As the model says", pad=12)
+    if found.adjusted is None:
+        right.set_axis_off()
+    else:
+        _draw_reliability(right, found.adjusted)
+        right.set_title("Adjusted", pad=12)
+    return figure
+
+
+def _draw_reliability(ax: Axes, table: ReliabilityTable) -> None:
+    total, edges = sum(table.n), np.linspace(0, 1, len(table.n) + 1)
+    ax.stairs(np.array(table.n) / total, edges, fill=True, color=SOFT, linewidth=0)
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
+    points = [
+        (said, right, *_wilson(round(right * n), n))
+        for n, said, right in zip(table.n, table.confidence, table.accuracy, strict=True)
+        if said is not None and right is not None
+    ]
+    said, right, low, high = (np.array(column) for column in zip(*points, strict=True))
+    ax.vlines(said, low, high, color=ACCENT, linewidth=1.4)
+    ax.plot(said, right, "o", color=ACCENT, ms=6)
+    ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence")
 
 
 # --- accepted per class per round ---------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from spark_pseudolabel.report.document import Report, Round, label_key
+from spark_pseudolabel.report.document import Reliability, Report, Round, label_key
 
 Item = TypeVar("Item")
 
@@ -32,6 +32,12 @@ def last_accepting(report: Report) -> Round | None:
     """Return the last used round that accepted rows."""
     accepting = [r for r in report.rounds if r.used and r.accepted]
     return accepting[-1] if accepting else None
+
+
+def last_measured(report: Report) -> Reliability | None:
+    """Return the reliability of the confidences in the last round where it is known."""
+    measured = [r.reliability for r in report.rounds if r.reliability]
+    return measured[-1] if measured else None
 
 
 def first_scored(report: Report) -> Round | None:

@@ -44,6 +44,7 @@ def render_text(report: Document) -> str:
         _certificate(data),
         _section("Rounds", _rounds(data.rounds)),
         _section("Seed and final model", _models(data)),
+        _section("Confidence against the share of right labels, out of fold", _reliability(data)),
         _section("Labels", _labels(data)),
         _section("Outputs", _outputs(data)),
     )
@@ -147,6 +148,11 @@ def _certificate(report: Report) -> list[str]:
         return []
     lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
     return _section("Certificate", lines + _more(len(found.body) - MOST_CLASSES, "classes"))
+
+
+def _reliability(report: Report) -> list[str]:
+    tables = (words.calibration_errors(report), words.reliability(report))
+    return [line for t in tables if t for line in _table(t.head, t.body, "r" * len(t.head))]
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:

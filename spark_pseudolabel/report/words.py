@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from spark_pseudolabel.report.document import Metrics, ModelResult, Report, label_key
+from spark_pseudolabel.report.document import (
+    Metrics,
+    ModelResult,
+    ReliabilityTable,
+    Report,
+    label_key,
+)
+from spark_pseudolabel.report.tally import last_measured
 
 Level = Literal["good", "check", "bad"]
+
+MOST_SHARES = 5
 
 STOP_REASONS = {
     "all_labeled": "every pool row has a label",
@@ -80,7 +89,7 @@ class Comparison:
 def verdict(report: Report) -> Verdict:
     """Sum a run up in a word and a few sentences."""
     level, word = _judge(report)
-    evidence = [certified] if (certified := certificate(report)) else []
+    evidence = [said for said in (certificate(report), prior(report)) if said]
     evidence += [str(comparison) for comparison in comparisons(report)]
     evidence += [_truth(report)] if _truth(report) else []
     return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
@@ -131,9 +140,19 @@ def certificate(report: Report) -> str:
     return f"Certified: {asked} {of}; {percent(found.coverage)} of the pool covered, {where}."
 
 
+def prior(report: Report) -> str:
+    """Say to which class shares scores are corrected; empty where they are not."""
+    if report.prior is None:
+        return ""
+    shares = sorted(report.prior.shares.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{clean(name)} {percent(share)}" for name, share in shares[:MOST_SHARES])
+    more = f" and {len(shares) - MOST_SHARES:,} more" if len(shares) > MOST_SHARES else ""
+    return f"Scores are corrected to the pool's {report.prior.source} class shares: {named}{more}."
+
+
 @dataclass(frozen=True)
 class Lines:
-    """A table in words: its head, and one line for each claim of a certificate."""
+    """A table in words: its head and its lines."""
 
     head: list[str]
     body: list[list[str]]
@@ -158,6 +177,44 @@ def claims(report: Report) -> Lines | None:
         for claim in found.claims
     ]
     return Lines(head, body)
+
+
+def calibration_errors(report: Report) -> Lines | None:
+    """Tabulate, for each round, how far its confidences are from the share of right labels."""
+    measured = [(r.round, r.reliability) for r in report.rounds if r.reliability]
+    if not measured:
+        return None
+    adjusted = any(found.adjusted for _, found in measured)
+    body = []
+    for number, found in measured:
+        tables = [found.raw, *([found.adjusted] if adjusted else [])]
+        ece = [metric(table.ece) if table else "-" for table in tables]
+        body.append([str(number), count(sum(found.raw.n)), *ece])
+    head = ["round", "rows", "ECE of the model", "ECE adjusted"]
+    return Lines(head[: len(body[0])], body)
+
+
+def reliability(report: Report) -> Lines | None:
+    """Tabulate confidence against the truth, bin by bin, in the last round where it is known."""
+    found = last_measured(report)
+    if found is None:
+        return None
+    tables = [found.raw, *([found.adjusted] if found.adjusted else [])]
+    bins = len(found.raw.n)
+    body = [
+        [f"{i / bins:.2g} to {(i + 1) / bins:.2g}", *(cell for t in tables for cell in _bin(t, i))]
+        for i in range(bins)
+        if any(table.n[i] for table in tables)
+    ]
+    of_each = ["rows", "said", "right"]
+    adjusted = [f"{name}, adjusted" for name in of_each]
+    return Lines(["confidence", *of_each, *adjusted][: len(body[0]) if body else 4], body)
+
+
+def _bin(table: ReliabilityTable, i: int) -> list[str]:
+    said, right = table.confidence[i], table.accuracy[i]
+    shares = ["-" if share is None else percent(share) for share in (said, right)]
+    return [count(table.n[i]), *shares]
 
 
 def _coverage(report: Report) -> str:

@@ -172,7 +172,11 @@ class Manifest(_Model):
 
 
 class ModelManifest(Manifest):
-    """From here on the bits of a model are fixed."""
+    """From here on the bits of a model are fixed, and what happens to its probabilities.
+
+    ``reliability`` holds out-of-fold confidences against the truth, as the model gives them
+    (``raw``) and after its ``adjustment``.
+    """
 
     kind: Literal["model"] = "model"
     artifact: Artifact
@@ -183,6 +187,8 @@ class ModelManifest(Manifest):
     validation: dict[str, Any] | None = None
     oof: dict[str, Any] | None = None
     oof_scores: FileEntry | None = None
+    adjustment: dict[str, Any] | None = None
+    reliability: dict[str, Any] | None = None
     seconds: dict[str, float] = {}
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:

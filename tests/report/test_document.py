@@ -53,6 +53,7 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "seed",
         "final",
         "rows",
+        "prior",
         "certificate",
         "warnings",
         "paths",
@@ -74,6 +75,7 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "validation",
         "seconds",
         "histogram",
+        "reliability",
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spark_pseudolabel.report.html import render_html
-from tests.report.builders import empty_pool, make_report, without_measures
+from tests.report.builders import adjusted, empty_pool, make_report, without_measures
 
 HOSTILE = ["<script>alert(1)</script>", '" onload="x', "$x^2$", "\u202ea\nb", "\u4e2d\u6587"]
 
@@ -23,11 +23,15 @@ REPORTS = {
     "no rounds": make_report(n_rounds=0),
     "empty pool": empty_pool(make_report()),
     "nothing measured": without_measures(make_report()),
+    "adjusted": adjusted(make_report()),
+    "cross-fitted": adjusted(make_report(), calibrated=False),
 }
 FIGURES = {
     "no rounds": 1,
     "empty pool": 0,
     "nothing measured": 3,
+    "adjusted": 5,
+    "cross-fitted": 5,
 }
 
 
@@ -116,6 +120,14 @@ def test_shows_the_numbers_of_the_report(pages: dict[str, str]) -> None:
         assert f"{n:,}" in text
     for path in report["paths"].values():
         assert path in text
+
+
+def test_shows_what_a_confidence_is_worth(pages: dict[str, str]) -> None:
+    text = Page(pages["adjusted"]).text
+    assert "corrected to the pool's estimated class shares: <=50K 50.0%, >50K 50.0%." in text
+    assert "ECE adjusted" in text
+    assert "ECE adjusted" not in Page(pages["cross-fitted"]).text
+    assert "Can I trust the confidence?" not in Page(pages["two classes"]).text
 
 
 def test_draws_twelve_classes_and_lists_all(pages: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from spark_pseudolabel.report.text import (
     render_verify,
 )
 from tests.report.builders import (
+    adjusted,
     empty_pool,
     make_explained,
     make_plan,
@@ -43,6 +44,8 @@ PAGES = {
     "many rounds": render_text(make_report(n_rounds=60)),
     "empty pool": render_text(empty_pool(make_report())),
     "nothing measured": render_text(without_measures(make_report())),
+    "adjusted": render_text(adjusted(make_report([chr(ord("A") + i) for i in range(26)]))),
+    "cross-fitted": render_text(adjusted(make_report(), calibrated=False)),
     "plan": render_plan(make_plan()),
     "status": render_status(make_status()),
     "verify": render_verify(VERIFIED),
@@ -106,6 +109,14 @@ def test_verdict_minds_the_noise(gain: float, word: str) -> None:
 )
 def test_verdict_without_evidence_claims_nothing(report: dict[str, Any], word: str) -> None:
     assert render_text(report).splitlines()[0] == word
+
+
+def test_says_what_a_confidence_is_worth() -> None:
+    text = render_text(adjusted(make_report()))
+    (ece,) = [line.split() for line in text.splitlines() if line.split()[:2] == ["3", "400"]]
+    assert ece[2:] == ["0.1000", "0.0000"]
+    (top,) = [line for line in text.splitlines() if line.strip().startswith("0.9 to 1")]
+    assert top.split()[3:] == ["200", "98.0%", "88.0%", "200", "88.0%", "88.0%"]
 
 
 def test_a_round_that_is_not_used_is_marked() -> None:
