@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.core.certify import Promise
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.evaluate.accuracy import measure
@@ -60,7 +61,7 @@ def _certificate(
 ) -> dict[str, Any]:
     learner = registered_learner(*MODELS[model], data.features, seed)
     task = _draw(options, data, n, seed, per_class=options.per_class)
-    return certify_task(learner, task, PROMISES)
+    return certify_task(learner, task, PROMISES, options.calibration)
 
 
 def _drawn(options: argparse.Namespace, data: DataSet, n: int, seed: int) -> dict[str, Any]:
@@ -104,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pool", type=int, default=4000, help="pool rows at most")
     parser.add_argument("--test", type=int, default=4000, help="test rows at most")
     parser.add_argument("--per-class", action="store_true", help="LABELS are of each class")
+    parser.add_argument(
+        "--calibration", choices=get_args(Method), help="of what is certified; default: none"
+    )
     parser.add_argument("--json", type=Path, help="file for the single runs")
     return parser
 
@@ -112,7 +116,8 @@ def _command(options: argparse.Namespace) -> str:
     cells = " ".join(options.cells or CELLS[options.what])
     flags = f"--seeds {options.seeds} --pool {options.pool} --test {options.test}"
     per_class = " --per-class" if options.per_class else ""
-    return f"scripts/evaluate {options.what} {cells} {flags}{per_class}"
+    calibration = f" --calibration {options.calibration}" if options.calibration else ""
+    return f"scripts/evaluate {options.what} {cells} {flags}{per_class}{calibration}"
 
 
 if __name__ == "__main__":

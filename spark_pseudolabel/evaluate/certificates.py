@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from spark_pseudolabel.core.adjustment import Adjustment, Method
+from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, reliability
 from spark_pseudolabel.core.certify import CalibrationRows, Promise, certify
 from spark_pseudolabel.core.counts import Counts, bin_of
-from spark_pseudolabel.core.crossfit import Fits, cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.crossfit import Fits, cross_fit, fold_of, probabilities, rounded
 from spark_pseudolabel.evaluate.task import Task
 
 FIXED = 0.9
 
 
 def certify_task(
-    learner: Fits, task: Task, promises: Mapping[str, Promise]
+    learner: Fits,
+    task: Task,
+    promises: Mapping[str, Promise],
+    calibration: Method | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Certify the pool of a task by out-of-fold scores, and hold it against the truth."""
-    classes = task.data.classes
-    folds = fold_of(task.labeled.codes, task.hashes)
+    classes, codes = task.data.classes, task.labeled.codes
+    folds = fold_of(codes, task.hashes)
     fitted = cross_fit(learner, task.labeled, folds, classes)
     P = probabilities(fitted.mean_model(classes), task.pool)
+    if calibration is not None:
+        P = rounded(Adjustment(fit_calibration(calibration, fitted.P, codes)).apply(P))
+        of_folds = fit_per_fold(calibration, fitted.P, codes, folds)
+        fitted = replace(fitted, adjustments=tuple(map(Adjustment, of_folds)))
     pool = CalibrationRows.from_scores(P, task.pool_codes)
     known = fitted.held_out
-    rows = CalibrationRows.from_scores(fitted.P[known], task.labeled.codes[known])
+    rows = CalibrationRows.from_scores(fitted.adjusted[known], codes[known])
     counts = counts_of(pool, len(classes))
     found = {
         name: _certified(promise, counts, rows, pool, len(classes))
         for name, promise in promises.items()
     }
-    return found | {"fixed": _realized(pool.confidence > FIXED, pool.right, 0.95)}
+    fixed = _realized(pool.confidence > FIXED, pool.right, 0.95)
+    return found | {"fixed": fixed, "pool": {"ece": reliability(P, task.pool_codes).ece}}
 
 
 def counts_of(rows: CalibrationRows, n_classes: int) -> Counts:

@@ -42,11 +42,16 @@ def accuracy(runs: Sequence[Run]) -> str:
 def certificate(runs: Sequence[Run]) -> str:
     """Return coverage and broken promises by cell."""
     rows = [
-        [cell, len(of), *(text for kind in ("all", "class", "fixed") for text in _kept(of, kind))]
+        [
+            cell,
+            len(of),
+            *(text for kind in ("all", "class", "fixed") for text in _kept(of, kind)),
+            f"{_mean(run['pool']['ece'] for run in of):.3f}",
+        ]
         for cell, of in _by_cell(runs).items()
     ]
     heads = [f"{kind}: {what}" for kind in ("all", "class", "> 0.9") for what in ("cov", "broken")]
-    return _table(["cell", "runs", *heads], rows)
+    return _table(["cell", "runs", *heads, "ECE on the pool"], rows)
 
 
 def drawn(runs: Sequence[Run]) -> str:

@@ -29,6 +29,17 @@ def test_certificate_is_held_against_the_truth() -> None:
     assert "0 of 1" in certificate([{"cell": "clean", **found}])
 
 
+def test_calibration_mends_what_a_confidence_says_of_the_pool() -> None:
+    data = load("noise", None)
+    task = draw(data, 400, 0, n_pool=2000, n_test=1)
+    learner = registered_learner("GaussianNB", {}, data.features, 0)
+    raw, calibrated = (
+        certify_task(learner, task, PROMISES, method)["pool"]["ece"]
+        for method in (None, "temperature")
+    )
+    assert calibrated < raw - 0.02
+
+
 def test_labels_drawn_per_class_are_noticed() -> None:
     data = load("imbalance", None)
     assert not alarm(draw(data, 200, 0, n_pool=1000, n_test=1))["alarm"]
