@@ -28,6 +28,7 @@ from spark_pseudolabel.store.files import join
 Section = Mapping[str, Any]
 
 _FROM_DATAFRAME = {"from": "dataframe"}
+_TABLES = ("histogram", "reliability")
 
 
 class SelfTraining:
@@ -54,6 +55,12 @@ class SelfTraining:
         once, and `estimator` is their student.
     params
         Parameters of an estimator given by name.
+    calibration
+        ``"temperature"``, ``"sigmoid"`` or ``"isotonic"``; takes a teacher or a certificate.
+    prior
+        Share of every label in the pool, where that is known.
+    drawn
+        ``"per_class"`` where labeled rows are not mixed as the pool is.
     features, validation, rounds, training, save
         The sections ``features``, ``validation``, ``rounds``, ``training`` and ``output`` of a
         configuration, the latter without its path.
@@ -80,6 +87,9 @@ class SelfTraining:
         student: Section | None = None,
         teacher: Section | None = None,
         params: Mapping[str, Any] | None = None,
+        calibration: str = "none",
+        prior: Mapping[Any, float] | None = None,
+        drawn: str = "random",
         features: Section | None = None,
         validation: Section | None = None,
         rounds: Section | None = None,
@@ -95,6 +105,8 @@ class SelfTraining:
         self.trusted = tuple(trusted)
         self.random_state = random_state
         self._model = {**_model_section(estimator, params), "student": student}
+        self._labeled = {**_FROM_DATAFRAME, "label": label, "drawn": drawn}
+        self._unlabeled = {**_FROM_DATAFRAME, "prior": prior}
         self._save = dict(save or {})
         self._sections = {
             "selection": {"policy": selection} if isinstance(selection, str) else selection,
@@ -103,6 +115,7 @@ class SelfTraining:
             "rounds": rounds,
             "training": training,
             "teacher": teacher,
+            "calibration": calibration,
         }
 
     def fit(
@@ -172,8 +185,8 @@ class SelfTraining:
         return parse_config(
             {
                 "mode": self.mode,
-                "labeled": {**_FROM_DATAFRAME, "label": self.label},
-                "unlabeled": _FROM_DATAFRAME,
+                "labeled": self._labeled,
+                "unlabeled": self._unlabeled,
                 "id": self.id,
                 "model": self._model,
                 "output": {**self._save, "path": output},
@@ -246,7 +259,7 @@ class SelfTrainingResult:
     def rounds(self) -> pd.DataFrame:
         """One row per round: candidates, accepted, rejected, invalid, whether used, metrics."""
         rows = pd.json_normalize(self.report["rounds"])
-        return rows.drop(columns=[c for c in rows.columns if c.startswith("histogram")])
+        return rows.drop(columns=[c for c in rows.columns if c.startswith(_TABLES)])
 
     @property
     def termination_condition(self) -> str:

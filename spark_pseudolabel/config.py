@@ -126,7 +126,12 @@ class _Table(_Section):
 
 
 class LabeledTable(_Table):
-    """The rows with given labels; ``drawn`` says how they were chosen to be labeled."""
+    """The rows with given labels; ``drawn`` says how they were chosen to be labeled.
+
+    ``per_class``: so many of each label, whatever their share of the pool. That is estimated, where
+    ``unlabeled.prior`` does not say it and each label has 50 rows at least, and scores are
+    corrected to it.
+    """
 
     label: Text
     drawn: Literal["random", "per_class"] = "random"
@@ -135,8 +140,8 @@ class LabeledTable(_Table):
 class UnlabeledTable(_Table):
     """The pool.
 
-    ``prior`` is the share of every label in it, where that is known; ``max_invalid`` the share of
-    rows that the model may be unable to score before the run stops.
+    ``prior`` is the share of every label in it, where that is known: scores are corrected to it.
+    ``max_invalid`` is the share of rows that the model may be unable to score before the run stops.
     """
 
     from_: Literal["labeled", "dataframe"] | None = Field(default=None, alias="from")  # type: ignore[assignment]
@@ -428,6 +433,7 @@ class Config(_Section):
     model: Model = Model()
     teacher: Teacher | None = None
     selection: Selection = Threshold()
+    calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = "none"
     rounds: Rounds = Rounds()
     training: Training = Training()
     output: Output
@@ -722,11 +728,34 @@ def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
         )
 
 
-def _prior_is_used(parts: Parts) -> Iterator[tuple[str, str]]:
-    unlabeled, selection = parts.get("unlabeled"), parts.get("selection")
-    certified = selection is None or isinstance(selection, Certified)
-    if unlabeled and unlabeled.prior is not None and not certified:
-        yield "unlabeled.prior", "is used by policy 'certified' only. Leave it out."
+def _prior_is_of_the_rows(parts: Parts) -> Iterator[tuple[str, str]]:
+    unlabeled, model, teacher = (parts.get(name) for name in ("unlabeled", "model", "teacher"))
+    if not unlabeled or unlabeled.prior is None:
+        return
+    named = {"model": model, "model.student": model and model.student}
+    named |= {
+        f"teacher.committee.{i}": m for i, m in enumerate(teacher.committee if teacher else ())
+    }
+    for key, estimator in named.items():
+        if estimator and estimator.params.get("class_weight") is not None:
+            yield (
+                f"{key}.params.class_weight",
+                "must be left out with unlabeled.prior: scores are corrected from the class shares "
+                "of the rows that a model has learned from, and class_weight pretends others.",
+            )
+
+
+def _calibration_has_scores(parts: Parts) -> Iterator[tuple[str, str]]:
+    method, selection = parts.get("calibration"), parts.get("selection")
+    # A section with a problem of its own is not among the parts; what it means is not known.
+    if method in (None, "none") or selection is None or "teacher" not in parts:
+        return
+    if parts.get("mode") != "sklearn" and not _cross_fitted(selection, parts["teacher"]):
+        yield (
+            "calibration",
+            f"{method!r} is fitted on out-of-fold scores, and there are none. Give a teacher, or "
+            "policy 'certified' with scores: out_of_fold, or say none.",
+        )
 
 
 def _rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -794,6 +823,10 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
                 yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
     if parts.get("teacher") is not None:
         yield "teacher", "conflicts with mode: sklearn. Leave it out."
+    if parts.get("calibration", "none") != "none":
+        yield "calibration", "conflicts with mode: sklearn. Leave it out."
+    if (unlabeled := parts.get("unlabeled")) and unlabeled.prior is not None:
+        yield "unlabeled.prior", "conflicts with mode: sklearn. Leave it out."
     selection = parts.get("selection")
     if selection and selection.policy not in ("threshold", "k_best"):
         yield (
@@ -807,7 +840,8 @@ _CHECKS: tuple[Check, ...] = (
     _one_round_is_one,
     _teacher_has_a_student,
     _certificate_has_rows,
-    _prior_is_used,
+    _prior_is_of_the_rows,
+    _calibration_has_scores,
     _rows_have_ids,
     _dropped_rows_have_ids,
     _relabeling_ends,

@@ -19,6 +19,7 @@ unlabeled:                     # the pool; or {table: db.pool}, or {query: "sele
   path: pseudolabel-demo/data/pool
   # from: labeled              # instead: rows of `labeled` with a null label are the pool
   # drop_labeled: true         # take rows out whose id is also in `labeled`
+  # prior: {"0": 0.9, "1": 0.1}   # shares of the labels, if known: scores are corrected to them
 
 validation:                    # rows no model is trained on, to see when a round does harm
   fraction: 0.2                # 0: none; or a table of its own: {path: ...}
@@ -41,6 +42,8 @@ model:
 selection:                     # which rows are accepted in a round
   policy: threshold            # one_shot | k_best | top_k_per_class | percentile | certified | ...
   threshold: 0.9               # accepted where the confidence is above it
+
+# calibration: temperature     # with a teacher or policy certified: or sigmoid, isotonic
 
 rounds:
   max: 10                      # null: no limit; 0: the seed model only

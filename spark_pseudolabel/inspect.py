@@ -8,7 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_pseudolabel.columns import CODE, FILE, INVALID, LABELED, ROW_INDEX, SCORE
+from spark_pseudolabel.columns import (
+    CODE,
+    FILE,
+    INVALID,
+    LABELED,
+    RAW_SCORE,
+    ROW_INDEX,
+    SCORE,
+)
 from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.given import ROLE, read_given
@@ -243,7 +251,9 @@ def _decision(
         with store.files.open_input(join(store.root, entry.path)) as stream:
             schema = pq.read_schema(stream)
             condition = _matches(schema, key)
-            rows = pq.read_table(stream, filters=condition, columns=[*key, CODE, SCORE, INVALID])
+            raw = [RAW_SCORE] if RAW_SCORE in schema.names else []
+            columns = [*key, CODE, SCORE, INVALID, *raw]
+            rows = pq.read_table(stream, filters=condition, columns=columns)
         if rows.num_rows:
             return _step(store, manifest, rows.to_pylist()[0], tuple(key), entry.path)
     return None
@@ -257,7 +267,7 @@ def _step(
     file: str,
 ) -> dict[str, Any]:
     plan = Plan.from_dict(manifest.plan)
-    code, confidence = row[CODE], row[SCORE]
+    code, confidence, raw = row[CODE], row[SCORE], row.get(RAW_SCORE)
     step = {
         "round": manifest.number,
         "model": model_name(manifest.number),
@@ -279,15 +289,20 @@ def _step(
         **step,
         "label": store.models[0].classes[code],
         "confidence": confidence,
+        "raw_confidence": raw,
         "cut": cut.confidence if cut else None,
         "accepted": accepted,
-        "reason": _reason(confidence, cut, accepted),
+        "reason": _reason(confidence, cut, accepted) + _before(raw),
     }
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
     params = ", ".join(f"{key} {value}" for key, value in rule.items() if key != "policy")
     return f"{rule['policy']} ({params})" if params else str(rule["policy"])
+
+
+def _before(raw: float | None) -> str:
+    return "" if raw is None else f" (the model itself said {raw:g})"
 
 
 def _reason(confidence: float, cut: Cut | None, accepted: bool) -> str:
@@ -332,6 +347,7 @@ def _explain_pool_row(
         "kind": kind,
         "label": last.get("label") if kind == "accepted" else None,
         "confidence": last.get("confidence"),
+        "raw_confidence": last.get("raw_confidence"),
         "round": last.get("round"),
         "model": last.get("model"),
         "history": list(steps),

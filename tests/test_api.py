@@ -135,6 +135,21 @@ def test_wrong_arguments_are_told_like_wrong_keys() -> None:
 
 
 @pytest.mark.parametrize("kind", ["accepted", "rejected", "invalid", "labeled", "validation"])
+def test_scores_can_be_adjusted_from_python() -> None:
+    training = SelfTraining(
+        "LogisticRegression",
+        label="y",
+        id="i",
+        teacher={"committee": [{"estimator": "GaussianNB"}]},
+        calibration="sigmoid",
+        prior={True: 0.25, False: 0.75},
+        drawn="per_class",
+    )
+    config = training.config("out")
+    assert (config.calibration, config.labeled.drawn) == ("sigmoid", "per_class")
+    assert config.unlabeled.prior == {"True": 0.25, "False": 0.75}
+
+
 def test_explain_knows_what_became_of_a_row(
     result: SelfTrainingResult, rows: pd.DataFrame, kind: str
 ) -> None:

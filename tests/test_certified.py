@@ -17,7 +17,7 @@ from sklearn.datasets import make_classification
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.inspect import verify
+from spark_pseudolabel.inspect import explain, verify
 from spark_pseudolabel.job import label, plan, run
 from spark_pseudolabel.progress import SilentEvents
 from spark_pseudolabel.report.html import render_html
@@ -190,7 +190,7 @@ def test_labels_drawn_per_class_need_the_prior(
         report_of(spark, drawn, tmp_path / "out", **declared)
     with pytest.raises(InputError, match="must name every label once: no, yes"):
         report_of(spark, drawn, tmp_path / "out", unlabeled={"prior": {"no": 1.0}})
-    share = float((pd.read_parquet(drawn / "truth.parquet")["y"] == "no").mean())
+    share = share_of_no(drawn)
     prior = {"no": share, "yes": 1 - share}
     report = report_of(spark, drawn, tmp_path / "out", **declared, unlabeled={"prior": prior})
     assert report["certificate"]["claimed"]
@@ -206,7 +206,11 @@ TAUGHT: dict[str, Any] = {"teacher": {"committee": SMALL}, "training": {"rows": 
 UNMEASURED: dict[str, Any] = {"validation": {"fraction": 0.0}}
 CASES: dict[str, dict[str, Any]] = {
     "certified": {"selection": {**CERTIFIED, "per": "class"}},
-    "committee": {**TAUGHT, "training": {"rows": "all", "labels": "soft", "max_rows": 900}},
+    "committee": {
+        **TAUGHT,
+        "training": {"rows": "all", "labels": "soft", "max_rows": 900},
+        "calibration": "isotonic",
+    },
     "crest": {"selection": {"policy": "crest"}, "rounds": {"max": 1}, **UNMEASURED},
     "quotas": {"selection": {"policy": "quotas", "step": 0.3}, "rounds": {"max": 1}, **UNMEASURED},
 }
@@ -225,6 +229,70 @@ def test_both_carriers_give_the_same_labels(
     assert len(labels[0]) > 0
     assert reports["auto"]["certificate"] == reports["spark"]["certificate"]
     assert reports["auto"]["final"] == reports["spark"]["final"]
+
+
+def share_of_no(directory: Path) -> float:
+    return float((pd.read_parquet(directory / "truth.parquet")["y"] == "no").mean())
+
+
+def test_adjusted_scores_are_the_same_wherever_they_are_used(
+    spark: SparkSession, drawn: Path, tmp_path: Path
+) -> None:
+    share = share_of_no(drawn)
+    prior = {"no": share, "yes": 1 - share}
+    sections = {"labeled": {"drawn": "per_class"}, "calibration": "sigmoid"}
+    reports = {
+        scan: report_of(
+            spark, drawn, tmp_path / scan, **sections, unlabeled={"prior": prior, "scan": scan}
+        )
+        for scan in ("auto", "spark")
+    }
+    labels = labels_of(tmp_path / "auto")
+    pd.testing.assert_frame_equal(labels, labels_of(tmp_path / "spark"))
+    report = reports["auto"]
+    assert report["certificate"] == reports["spark"]["certificate"]
+    assert report["certificate"]["claimed"]
+    assert report["certificate"]["prior"] == [share, 1 - share]
+    assert report["prior"] == {"shares": prior, "source": "given"}
+    assert precision(drawn, labels) >= 0.9
+    assert report["final"]["adjustment"] == report["seed"]["adjustment"]
+    assert report["final"]["adjustment"]["prior"]["learned"] == [0.5, 0.5]
+    tables = report["rounds"][0]["reliability"]
+    n_measured = report["seed"]["oof"]["n"]
+    assert sum(tables["raw"]["n"]) == sum(tables["adjusted"]["n"]) == n_measured < 400
+    assert tables["adjusted"]["ece"] < 0.06
+    assert labels["raw_confidence"].ne(labels["confidence"]).any()
+    row = labels.iloc[0]
+    why = explain(str(tmp_path / "auto"), str(row["id"]))
+    assert (why["confidence"], why["raw_confidence"]) == (row["confidence"], row["raw_confidence"])
+    assert f"the model itself said {row['raw_confidence']:g}" in why["text"]
+    pool, new = str(drawn / "pool.parquet"), tmp_path / "new"
+    label(spark, str(tmp_path / "auto"), input=pool, output=str(new))
+    again = pq.read_table(new).to_pandas().sort_values("id", ignore_index=True)
+    columns = ["id", "label", "confidence", "raw_confidence"]
+    accepted = again.loc[again["accepted"], columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(accepted, labels[columns])
+
+
+def test_prior_of_labels_drawn_per_class_is_estimated(
+    spark: SparkSession, drawn: Path, tmp_path: Path
+) -> None:
+    rule = {"selection": {"policy": "one_shot"}, "model": LOGISTIC}
+    report = report_of(spark, drawn, tmp_path / "out", labeled={"drawn": "per_class"}, **rule)
+    found = report["prior"]
+    assert found["source"] == "estimated"
+    assert found["shares"]["no"] == pytest.approx(share_of_no(drawn), abs=0.05)
+    (warning,) = [one for one in report["warnings"] if one["code"] == "prior_estimated"]
+    assert warning["shares"] == found["shares"]
+    uncorrected = report_of(spark, drawn, tmp_path / "plain", **rule)
+    assert uncorrected["prior"] is None
+    labels = [labels_of(tmp_path / name) for name in ("out", "plain")]
+    assert precision(drawn, labels[0]) > precision(drawn, labels[1])
+    assert "raw_confidence" not in labels[1]
+    learned = [m["adjustment"]["prior"]["learned"] for m in (report["seed"], report["final"])]
+    assert learned[0] == [0.5, 0.5]
+    # The last model has learned from rows that are distributed as the pool is.
+    assert learned[1][0] == pytest.approx(found["shares"]["no"], abs=0.05)
 
 
 def test_committee_teaches_a_student(spark: SparkSession, data: Path, tmp_path: Path) -> None:

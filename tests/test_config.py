@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -495,6 +496,56 @@ def test_auto_is_written_out_around_what_is_said() -> None:
     assert kept.student.estimator == "LogisticRegression"
 
 
+TEMPERATURE = {"calibration": "temperature"}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"selection": {"policy": "certified"}},
+        {"selection": {"policy": "auto"}},
+        {"teacher": {}},
+        {"teacher": {}, "selection": {"policy": "certified", "scores": "held_out"}},
+    ],
+)
+def test_calibration_takes_out_of_fold_scores(sections: dict[str, Any]) -> None:
+    assert parse_config(minimal(**TEMPERATURE, **sections)).calibration == "temperature"
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({}, "'temperature' is fitted on out-of-fold scores, and there are none"),
+        ({"selection": {"policy": "certified", "scores": "held_out"}}, "there are none"),
+        ({"mode": "sklearn"}, "calibration: conflicts with mode: sklearn"),
+        ({"calibration": "platt"}, "calibration: must be one of 'none', 'sigmoid'"),
+    ],
+)
+def test_calibration_without_scores_is_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        parse_config(minimal(**{**TEMPERATURE, **sections}))
+    assert len(caught.value.problems) == 1
+
+
+BALANCED = {"estimator": "LogisticRegression", "params": {"class_weight": "balanced"}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"mode": "sklearn"}, "unlabeled.prior"),
+        ({"model": BALANCED}, "model.params.class_weight"),
+        ({"model": {"student": BALANCED}}, "model.student.params.class_weight"),
+        ({"teacher": {"committee": [BALANCED]}}, "teacher.committee.0.params.class_weight"),
+    ],
+)
+def test_prior_needs_models_of_the_rows_as_they_are(sections: dict[str, Any], key: str) -> None:
+    prior = {"path": "pool", "prior": {"a": 0.5, "b": 0.5}}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(unlabeled=prior, **sections))
+    assert [problem.key for problem in caught.value.problems] == [key]
+
+
 def test_one_round_needs_no_saying() -> None:
     data = {
         "labeled": {"path": "a", "label": "y"},
@@ -515,8 +566,8 @@ def test_one_round_needs_no_saying() -> None:
     assert len(taught.teacher.committee) == 3
     with pytest.raises(ConfigError, match=r"shares that sum to 1\. Got 0\.9"):
         parse_config(data | {"unlabeled": {"path": "b", "prior": {"a": 0.9}}})
-    with pytest.raises(ConfigError, match="used by policy 'certified' only"):
-        parse_config(data | {"selection": {"policy": "threshold"}})
+    corrected = parse_config(data | {"selection": {"policy": "threshold"}})
+    assert corrected.unlabeled.prior == config.unlabeled.prior
     with pytest.raises(ConfigError, match=r"teacher\.committee\.0: unknown estimator 'Foo'"):
         parse_config(data | {"teacher": {"committee": [{"estimator": "Foo"}]}})
 

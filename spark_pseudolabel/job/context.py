@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 from sklearn.base import BaseEstimator
 
+from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, Student
+from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.committee import Committee, registered_committee
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.priors import may_estimate
 from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.training import Weighting
 from spark_pseudolabel.done import limits_of
@@ -50,6 +54,7 @@ class Run:
     estimator: BaseEstimator | None = None
     trusted: tuple[str, ...] = ()
     _models: dict[int, BaseEstimator] = field(default_factory=dict)
+    _adjustments: dict[int, Adjustment | None] = field(default_factory=dict)
 
     # --- how the configuration reads here
 
@@ -83,6 +88,21 @@ class Run:
         """Whether the probabilities of all classes are stored for every scored row."""
         return self.weighting.labels == "soft" or self.config.output.probabilities
 
+    @cached_property
+    def estimates_prior(self) -> bool:
+        """Whether the pool's class shares are estimated: declared, not given, and enough rows."""
+        if self.config.unlabeled.prior is not None or self.like_sklearn:
+            return False
+        codes = self.inputs.labeled.column(CODE).to_numpy()
+        n_of_class = np.bincount(codes, minlength=len(self.inputs.classes)).tolist()
+        return self.inputs.pool_rows > 0 and may_estimate(self.config.labeled.drawn, n_of_class)
+
+    @cached_property
+    def adjusted(self) -> bool:
+        """Whether the pool's scores are others than the model gives, so that both are kept."""
+        given = self.config.unlabeled.prior is not None
+        return self.config.calibration != "none" or given or self.estimates_prior
+
     # --- models
 
     @cached_property
@@ -111,20 +131,36 @@ class Run:
     def model(self, number: int) -> BaseEstimator:
         """Return a committed or just fitted model."""
         if number not in self._models:
-            self.keep_model(number, self.store.load_model(number, self.trusted))
+            model = self.store.load_model(number, self.trusted)
+            self.keep_model(number, model, self.adjustment(number))
         return self._models[number]
 
-    def keep_model(self, number: int, model: BaseEstimator) -> None:
+    def adjustment(self, number: int) -> Adjustment | None:
+        """Return what happens to the probabilities of a committed or just fitted model."""
+        if number not in self._adjustments:
+            committed = self.store.models[number - 1].adjustment
+            self._adjustments[number] = Adjustment.from_dict(committed)
+        return self._adjustments[number]
+
+    @property
+    def prior(self) -> PriorCorrection | None:
+        """The class shares of the pool, as the first model is corrected to them."""
+        first = self.adjustment(1)
+        return None if first is None else first.prior
+
+    def keep_model(self, number: int, model: BaseEstimator, adjustment: Adjustment | None) -> None:
         """Remember a model; the latest two are all that is ever asked for again and again."""
         self._models = {**dict(list(self._models.items())[-1:]), number: model}
+        self._adjustments[number] = adjustment
 
     def scorer(
         self, number: int, keys: Sequence[str] = (), *, probabilities: bool = False
     ) -> Scorer:
         """Return a model ready to score."""
-        return self.learner(number).scorer(
+        scorer = self.learner(number).scorer(
             self.model(number), self.inputs.features, keys, probabilities=probabilities
         )
+        return replace(scorer, adjustment=self.adjustment(number))
 
     def _student(self, student: Student) -> Learner:
         if self.config.teacher is not None and self.estimator is not None:
@@ -151,7 +187,9 @@ class Run:
     def stored(self) -> StoredRows:
         """What rounds have written, as DataFrames."""
         keys = T.StructType([self.inputs.pool.schema[key] for key in self.inputs.keys])
-        return StoredRows(self.spark, self.store.root, keys, self.keeps_probabilities)
+        return StoredRows(
+            self.spark, self.store.root, keys, self.keeps_probabilities, self.adjusted
+        )
 
     @cached_property
     def pool(self) -> Pool:

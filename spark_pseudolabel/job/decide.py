@@ -24,9 +24,8 @@ from spark_pseudolabel.core.priors import thinned
 from spark_pseudolabel.core.representative import PriorShift, prior_shift
 from spark_pseudolabel.core.rules import Plan, make_plan
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.adjust import given_prior, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import kept_scores, row_hashes
-from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
 
@@ -34,17 +33,17 @@ DRAWN_PER_CLASS = "drawn_per_class"
 
 
 def require_possible(config: Config, inputs: Inputs) -> None:
-    """Refuse, before anything is fitted, a certificate that no scores could give.
+    """Refuse, before anything is fitted, a prior of other labels, and a hopeless certificate.
 
     Raises
     ------
     InputError
         Saying how many labeled rows it takes, or what has to be declared.
     """
+    prior = given_prior(config, inputs)
     chosen = config.certified
     if chosen is None:
         return
-    prior = _prior(config, inputs)
     if config.labeled.drawn == "per_class" and prior is None:
         raise InputError(
             "policy 'certified' must know how labeled rows relate to the pool. "
@@ -75,7 +74,9 @@ def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] 
         return make_plan(rule_of(run), scored, number), None
     certificate, shift = _certify(run, chosen, scored.counts())
     plan = certificate.plan(rule_of(run), len(run.inputs.classes))
-    return plan, certificate.to_dict() | {"prior_shift": shift.to_dict()}
+    prior = None if run.prior is None else list(run.prior.prior)
+    found = certificate.to_dict() | {"prior_shift": shift.to_dict(), "prior": prior}
+    return plan, found
 
 
 def rule_of(run: Run) -> dict[str, Any]:
@@ -88,36 +89,31 @@ def rule_of(run: Run) -> dict[str, Any]:
 
 
 def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:
-    codes, hashes, P = _calibration_scores(run, chosen)
-    n_classes, prior = len(run.inputs.classes), _prior(run.config, run.inputs)
-    if prior is not None:
-        kept = thinned(codes, hashes, prior)
-        codes, P = codes[kept], P[kept]
-    rows = CalibrationRows.from_scores(P, codes)
+    codes, P = _calibration_scores(run, chosen)
+    rows, n_classes = CalibrationRows.from_scores(P, codes), len(run.inputs.classes)
     shift = prior_shift(
         np.bincount(codes[codes >= 0], minlength=n_classes),
         np.bincount(rows.codes, minlength=n_classes),
         pool.by_class,
     )
-    refused = DRAWN_PER_CLASS if shift.drawn_per_class and prior is None else None
+    refused = DRAWN_PER_CLASS if shift.drawn_per_class and run.prior is None else None
     return certify(promise_of(chosen), pool, rows, chosen.scores, refused), shift
 
 
 def _calibration_scores(
     run: Run, chosen: Certified
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-    """Return true codes, hashes and probabilities of rows that no model in question has seen."""
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return true codes and probabilities of rows that no model in question has seen."""
     if chosen.scores == "out_of_fold":
-        codes, folds, P = kept_scores(run)
-        known = folds >= 0
-        hashes = row_hashes(run, run.inputs.labeled)
+        codes, fitted = kept_cross_fit(run)
+        P, known = fitted.adjusted, fitted.held_out
+        kept = like_pool(run, run.inputs.labeled, known)
     else:
         held_out = run.inputs.validation
         scores = score(held_out, run.scorer(1, probabilities=True))
         codes, P = held_out.column(CODE).to_numpy().astype(np.int32), scores.probabilities
-        known = scores.code >= 0
-        hashes = row_hashes(run, held_out)
-    return codes[known], hashes[known], P[known]
+        kept = like_pool(run, held_out, scores.code >= 0)
+    return codes[kept], P[kept]
 
 
 def _calibration(
@@ -131,20 +127,3 @@ def _calibration(
     if chosen.scores == "out_of_fold":
         known = fold_of(codes, hashes) >= 0
     return codes[known], hashes[known]
-
-
-def _prior(config: Config, inputs: Inputs) -> NDArray[np.float64] | None:
-    given = config.unlabeled.prior
-    if given is None:
-        return None
-    names = [label_key(label) for label in inputs.classes]
-    if isinstance(inputs.classes[0], bool):
-        given = {name.lower(): share for name, share in given.items()}
-    if set(given) != set(names):
-        raise InputError(
-            f"unlabeled.prior must name every label once: {', '.join(names)}. It names "
-            f"{', '.join(given)}.",
-            code="bad_prior",
-            where="unlabeled.prior",
-        )
-    return np.array([given[name] for name in names])

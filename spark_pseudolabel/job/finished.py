@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
+from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
 from spark_pseudolabel.errors import InputError
@@ -42,13 +43,14 @@ class Finished:
             If the model is not the one that was committed.
         """
         like_sklearn = self.store.identity["mode"] == "sklearn"
-        return make_scorer(
+        scorer = make_scorer(
             self.store.load_model(self.model.number, trusted),
             [Feature(**feature) for feature in self.model.features],
             keys,
             named=not like_sklearn,
             decimals=None if like_sklearn else DECIMALS,
         )
+        return replace(scorer, adjustment=Adjustment.from_dict(self.model.adjustment))
 
 
 def open_finished(spark: SparkSession, out: str) -> Finished:

@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH
+from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.calibration import reliability
 from spark_pseudolabel.core.committee import Committee
+from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.estimators import weights_supported
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import compare
-from spark_pseudolabel.core.kernel import Scores, score
+from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.learner import Learner
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
@@ -24,6 +28,7 @@ from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
 from spark_pseudolabel.core.training import TrainingRows, training_rows
 from spark_pseudolabel.done import model_facts
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.adjust import adjusted, adjustment_of, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import (
     cross_fit_labeled,
@@ -112,7 +117,7 @@ def _nothing_new(run: Run, number: int) -> bool:
 def _repeat(run: Run, number: int) -> dict[str, Any]:
     before = run.store.models[number - 2]
     kept = ("artifact", "classes", "label_type", "features", "training", "validation")
-    return {name: getattr(before, name) for name in kept}
+    return {name: getattr(before, name) for name in (*kept, "adjustment", "reliability")}
 
 
 def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
@@ -123,11 +128,25 @@ def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
     with _fit_errors(run.teacher):
         fitted = cross_fit_labeled(run, rows)
     failpoint("model.fitted")
-    fields = _committed(run, 1, attempt, fitted.mean_model(run.inputs.classes), rows, None)
+    model = fitted.mean_model(run.inputs.classes)
+    adjustment = adjustment_of(run, 1, model, rows, fitted)
+    fields = _committed(run, 1, attempt, model, rows, None, adjustment)
     fields["training"]["shift"] = shift
     return fields | {
-        "oof": oof_metrics(rows.codes, fitted.P).to_dict(),
+        **_measure_out_of_fold(run, adjusted(run, fitted, rows.codes), rows.codes),
         "oof_scores": keep_scores(run, attempt, fitted),
+    }
+
+
+def _measure_out_of_fold(run: Run, fitted: CrossFit, codes: NDArray[np.int32]) -> dict[str, Any]:
+    """Measure model 1 on labeled rows, each by models and adjustments that have not seen it."""
+    kept = like_pool(run, run.inputs.labeled, fitted.held_out)
+    P, codes = fitted.adjusted[kept], codes[kept]
+    after = reliability(P, codes).to_dict() if fitted.adjustments else None
+    before = reliability(fitted.P[kept], codes).to_dict()
+    return {
+        "oof": oof_metrics(codes, P).to_dict(),
+        "reliability": {"raw": before, "adjusted": after},
     }
 
 
@@ -145,7 +164,7 @@ def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, An
 def _teacher_again(run: Run, number: int, against: dict[str, Any] | None) -> dict[str, Any]:
     """Keep the model that gave the labels as the final one; it has learned from none of them."""
     before = run.store.models[number - 2]
-    run.keep_model(number, run.model(number - 1))
+    run.keep_model(number, run.model(number - 1), run.adjustment(number - 1))
     no_row: Limits = [None] * len(run.inputs.classes)
     training = {**before.training, "hash_limits": no_row, "against_best": against}
     return _repeat(run, number) | {
@@ -165,10 +184,13 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         else:
             model = learner.fit(rows, inputs.classes)
     failpoint("model.fitted")
-    fields = _committed(run, number, attempt, model, rows, limits)
+    adjustment = adjustment_of(run, number, model, rows)
+    fields = _committed(run, number, attempt, model, rows, limits, adjustment)
     if number == 1 or not run.config.cross_fitted or inputs.validation.num_rows:
         return fields
-    metrics, losses = measure_student(run, pseudo)
+    _, teacher = kept_cross_fit(run)
+    measured = like_pool(run, inputs.labeled, teacher.held_out)
+    metrics, losses = measure_student(run, pseudo, teacher, measured)
     against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
     fields["training"]["against_best"] = against
     return fields | {"oof": metrics.to_dict()}
@@ -196,10 +218,11 @@ def _committed(
     model: BaseEstimator,
     rows: TrainingRows,
     limits: Limits,
+    adjustment: Adjustment | None,
 ) -> dict[str, Any]:
     """Store and measure a fitted model; return what its manifest says of it."""
     artifact = run.store.write_model(attempt, model, run.trusted)
-    run.keep_model(number, model)
+    run.keep_model(number, model, adjustment)
     validation, against_best = _measure(run, number)
     return {
         "artifact": artifact,
@@ -214,6 +237,7 @@ def _committed(
             "against_best": against_best,
         },
         "validation": validation.to_dict() if validation.n else None,
+        "adjustment": None if adjustment is None else adjustment.to_dict(),
     }
 
 
@@ -249,16 +273,20 @@ def _too_few(rows: pa.Table, shares: Sequence[int]) -> bool:
 
 def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:
     """Measure a new model on the validation rows, and against the best one before it."""
-    codes = run.inputs.validation.column(CODE).to_numpy()
-    scores = _validation_scores(run, number)
-    p_true = p_of_true(codes, scores.probabilities)
-    metrics = metrics_of(codes, scores.code, p_true, len(run.inputs.classes))
+    kept = like_pool(run, run.inputs.validation)
+    codes = run.inputs.validation.column(CODE).to_numpy()[kept]
+    predicted, P = _validation_scores(run, number, kept)
+    metrics = metrics_of(codes, predicted, p_of_true(codes, P), len(run.inputs.classes))
     if number == 1 or metrics.n == 0:
         return metrics, None
     best = best_model(model_facts(run.store)).number
-    best_right = _validation_scores(run, best).code == codes
-    return metrics, compare(best, best_right, scores.code == codes).to_dict()
+    best_right = _validation_scores(run, best, kept)[0] == codes
+    return metrics, compare(best, best_right, predicted == codes).to_dict()
 
 
-def _validation_scores(run: Run, number: int) -> Scores:
-    return score(run.inputs.validation, run.scorer(number, probabilities=True))
+def _validation_scores(
+    run: Run, number: int, kept: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return predicted codes and probabilities of some validation rows."""
+    scores = score(run.inputs.validation, run.scorer(number, probabilities=True))
+    return scores.code[kept], scores.probabilities[kept]

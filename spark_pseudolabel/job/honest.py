@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, SCORE
-from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of
+from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, rounded
 from spark_pseudolabel.core.distill import cross_fit_student
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
+from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
@@ -87,31 +89,43 @@ def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:
     return metrics_of(codes, predicted, p_of_true(codes, P), P.shape[1])
 
 
-def measure_student(run: Run, pseudo: pa.Table | None) -> tuple[Metrics, LossComparison]:
+def measure_student(
+    run: Run, pseudo: pa.Table | None, teacher: CrossFit, measured: NDArray[np.bool_]
+) -> tuple[Metrics, LossComparison]:
     """Score labeled rows with students that have not seen them, and compare with the teacher.
 
     Parameters
     ----------
+    run
+        The run.
     pseudo
         The pool rows that the student learns from; None for no row.
+    teacher
+        The teacher's out-of-fold scores and what happens to them.
+    measured
+        ndarray of shape (n_labeled,): which labeled rows to compare on, all with a fold.
     """
-    codes, folds, P = kept_scores(run)
     rows, classes = labeled_rows(run), run.inputs.classes
+    prior = None if run.prior is None else np.array(run.prior.prior)
     if pseudo is None or not pseudo.num_rows:
-        found = cross_fit(run.student, rows, folds, classes).P
+        found = cross_fit(run.student, rows, teacher.folds, classes).P
+        if prior is not None:
+            found = rounded(correct(found, shares(rows.codes, len(classes)), prior))
     else:
+        of_folds = CrossFit.of_mean_model(run.model(1), teacher.folds, teacher.P, classes)
         found = cross_fit_student(
             run.student,
-            CrossFit.of_mean_model(run.model(1), folds, P, classes),
+            replace(of_folds, adjustments=teacher.adjustments),
             rows,
             to_frame(pseudo, run.inputs.features),
             _weights(run, pseudo),
             classes,
             soft=run.weighting.labels == "soft",
+            prior=prior,
         )
-    known = folds >= 0
-    losses = [log_losses(scores[known], codes[known]) for scores in (P, found)]
-    return oof_metrics(codes, found), compare_losses(*losses)
+    codes = rows.codes[measured]
+    losses = [log_losses(scores[measured], codes) for scores in (teacher.adjusted, found)]
+    return oof_metrics(codes, found[measured]), compare_losses(*losses)
 
 
 def _weights(run: Run, pseudo: pa.Table) -> NDArray[np.float64]:

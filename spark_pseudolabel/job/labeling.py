@@ -9,7 +9,16 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_pseudolabel.columns import CONFIDENCE, FILE, LABEL, MODEL, ROW_INDEX, SCORE
+from spark_pseudolabel.columns import (
+    CONFIDENCE,
+    FILE,
+    LABEL,
+    MODEL,
+    RAW_CONFIDENCE,
+    RAW_SCORE,
+    ROW_INDEX,
+    SCORE,
+)
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.rules import Plan, plan_for_new_rows
@@ -64,8 +73,9 @@ def label(
     -------
     dict
         The document of ``label``. The written columns: id, ``label`` (null only where the row
-        could not be scored), ``confidence``, ``accepted`` (by the rule's cut; null for rules
-        with quotas, and where a certificate is about another model's scores) and ``model``.
+        could not be scored), ``confidence``, ``raw_confidence`` (only where the confidence is
+        another one than the model gives), ``accepted`` (by the rule's cut; null for rules with
+        quotas, and where a certificate is about another model's scores) and ``model``.
     """
     events = events or SilentEvents()
     finished = open_finished(spark, out)
@@ -112,10 +122,12 @@ def _open(
 def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> DataFrame:
     model = finished.model
     plan = _last_plan(finished)
+    raw = [F.col(RAW_SCORE).alias(RAW_CONFIDENCE)] if RAW_SCORE in scored.columns else []
     return scored.select(
         *keys,
         label_of(model.classes, model.label_type).alias(LABEL),
         F.col(SCORE).alias(CONFIDENCE),
+        *raw,
         _accepted(plan, keys).alias(ACCEPTED),
         F.lit(model_name(model.number)).alias(MODEL),
     )

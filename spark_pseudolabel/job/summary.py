@@ -37,6 +37,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "seed": _model(run, models[0], end),
         "final": _model(run, models[end.best_round], end),
         "rows": _rows(run, end),
+        "prior": _prior(run),
         "certificate": _certificate(run),
         "warnings": _warnings(run, end),
         "paths": _paths(run.config.output.path),
@@ -45,6 +46,12 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "elapsed_s": round(elapsed_s, 3),
     }
     return document(Report, report)
+
+
+def _prior(run: Run) -> dict[str, Any] | None:
+    if run.prior is None:
+        return None
+    return {"shares": _by_class(run, list(run.prior.prior)), "source": run.prior.source}
 
 
 def _certificate(run: Run) -> dict[str, Any] | None:
@@ -82,6 +89,7 @@ def _round(run: Run, manifest: RoundManifest, end: Finish) -> dict[str, Any]:
                 run, Counts.from_dict(manifest.histogram).coarse(HISTOGRAM_BINS).tolist()
             ),
         },
+        "reliability": decided_by.reliability,
     }
 
 
@@ -96,6 +104,7 @@ def _model(run: Run, manifest: ModelManifest, end: Finish) -> dict[str, Any]:
         "validation": manifest.validation,
         "oof": manifest.oof,
         "test": _test(run, manifest.number, end),
+        "adjustment": manifest.adjustment,
     }
 
 

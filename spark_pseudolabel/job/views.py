@@ -11,6 +11,7 @@ from spark_pseudolabel.columns import (
     LABEL,
     MODEL,
     PROBABILITIES,
+    RAW_CONFIDENCE,
     REASON,
     ROUND,
     SOURCE,
@@ -22,6 +23,7 @@ from spark_pseudolabel.job.context import Run
 
 _TYPES = {
     CONFIDENCE: pa.float64(),
+    RAW_CONFIDENCE: pa.float64(),
     ROUND: pa.int32(),
     MODEL: pa.string(),
     WEIGHT: pa.float64(),
@@ -55,8 +57,9 @@ def build_views(run: Run, end: Finish) -> None:
 
 def _write_labels(run: Run, end: Finish, target: str) -> None:
     """Write every accepted row once, as it is published."""
+    raw = [RAW_CONFIDENCE] if run.adjusted else []
     extra = [PROBABILITIES] if run.config.output.probabilities else []
-    columns = [LABEL, CONFIDENCE, ROUND, MODEL, WEIGHT, *extra, *_features(run)]
+    columns = [LABEL, CONFIDENCE, *raw, ROUND, MODEL, WEIGHT, *extra, *_features(run)]
     rows = _published(run, end, columns)
     run.pool.publish(
         "accepted",

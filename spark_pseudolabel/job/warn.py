@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spark_pseudolabel.core.adjustment import PriorCorrection
+from spark_pseudolabel.core.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import DRAWN_PER_CLASS
 from spark_pseudolabel.job.shift import shift_warning
+from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.layout import model_name
+
+_NAMED = 5
 
 
 def trust_warnings(
@@ -22,15 +27,33 @@ def trust_warnings(
         found.append(shift_warning(shift))
     if certificate is not None and not certificate["claimed"]:
         found.append(_not_certified(certificate))
-    if run.config.labeled.drawn == "per_class" and run.config.unlabeled.prior is None:
+    if run.prior is not None and run.prior.source == "estimated":
+        found.append(_estimated(run, run.prior))
+    elif run.config.labeled.drawn == "per_class" and run.prior is None:
         found.append(
             {
                 "code": DRAWN_PER_CLASS,
                 "message": "The labeled rows were drawn per class. Figures on validation rows "
-                "weigh classes as these rows do, not as the pool does.",
+                "weigh classes as these rows do, not as the pool does, and so do confidences: "
+                f"estimating the pool's class shares takes {MIN_ROWS_PER_CLASS} labeled rows of "
+                "each label. Give unlabeled.prior, or label more rows.",
             }
         )
     return found + _unused_student(run, end)
+
+
+def _estimated(run: Run, prior: PriorCorrection) -> dict[str, Any]:
+    shares = dict(zip(map(label_key, run.inputs.classes), prior.prior, strict=True))
+    largest = sorted(shares.items(), key=lambda item: -item[1])[:_NAMED]
+    others = f", and {len(shares) - _NAMED} others" if len(shares) > _NAMED else ""
+    return {
+        "code": "prior_estimated",
+        "message": "The labeled rows were drawn per class; the pool's class shares are estimated: "
+        + ", ".join(f"{name} {share:.1%}" for name, share in largest)
+        + f"{others}. Scores are corrected to them. If they are far from what you know of the "
+        "pool, give unlabeled.prior.",
+        "shares": shares,
+    }
 
 
 def _not_certified(certificate: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, PACKED, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, PACKED, RAW_SCORE, SCORE
 from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
 from spark_pseudolabel.spark.settling import settle
@@ -49,7 +49,8 @@ def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
     -------
     DataFrame
         One row per input row: the scorer's keys, ``spl_code``, ``spl_confidence``,
-        ``spl_reason`` and, if the scorer gives them, ``spl_probabilities``.
+        ``spl_reason`` and, if the scorer gives them, ``spl_raw_confidence`` and
+        ``spl_probabilities``.
     """
     value = scorer.value
     pack = _pack(rows, value.features)
@@ -85,6 +86,8 @@ def scored_schema(rows: DataFrame, scorer: Scorer) -> T.StructType:
         T.StructField(SCORE, T.DoubleType()),
         T.StructField(INVALID, T.StringType()),
     ]
+    if scorer.adjustment is not None:
+        fields.append(T.StructField(RAW_SCORE, T.DoubleType()))
     if scorer.probabilities:
         fields.append(T.StructField(CLASS_SCORES, T.ArrayType(T.DoubleType())))
     return T.StructType(fields)

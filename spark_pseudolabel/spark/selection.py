@@ -11,7 +11,15 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    HASH,
+    IN_ROUND,
+    INVALID,
+    RAW_SCORE,
+    SCORE,
+)
 from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.spark.pool import Accepted, content_of
@@ -92,7 +100,7 @@ class SparkCandidates:
         chosen = with_hash(
             self.scored.filter(accepted_by(plan, self.keys)), self.keys, self.random_state
         )
-        scores = [CLASS_SCORES] if CLASS_SCORES in self.scored.columns else []
+        scores = [name for name in (RAW_SCORE, CLASS_SCORES) if name in self.scored.columns]
         accepted = chosen.select(*self.keys, CODE, SCORE, HASH, IN_ROUND, *scores)
         files = max(1, -(-self.counts().total // ROWS_PER_FILE))
         accepted.coalesce(files).write.mode("errorifexists").parquet(target)

@@ -9,7 +9,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, INVALID, SCORE
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    HASH,
+    IN_ROUND,
+    INVALID,
+    RAW_SCORE,
+    SCORE,
+)
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
@@ -28,12 +36,15 @@ class StoredRows:
         Key columns with their types.
     probabilities
         Whether the probabilities of all classes are stored.
+    raw
+        Whether the model's own confidence is stored beside the adjusted one.
     """
 
     spark: SparkSession
     root: str
     keys: T.StructType
     probabilities: bool
+    raw: bool
 
     def accepted(self, rounds: Sequence[RoundManifest]) -> DataFrame:
         """Return the accepted rows of rounds."""
@@ -58,6 +69,8 @@ class StoredRows:
         # With a schema Spark opens no file to plan.
         schema = T.StructType([*self.keys.fields, T.StructField(CODE, T.IntegerType())])
         schema = schema.add(SCORE, T.DoubleType()).add(IN_ROUND, T.IntegerType()).add(column)
+        if self.raw:
+            schema = schema.add(RAW_SCORE, T.DoubleType())
         if self.probabilities:
             schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
         if not entries:
