@@ -16,7 +16,7 @@ from benchmarks import rounds, runs, scoring, tables, timing
 from benchmarks.draw import draw_all
 
 Figures = dict[str, Any]
-WARMING_ROWS = 20_000
+WARMING_ROWS, WARMING_TASKS = 20_000, 8
 
 
 def main() -> None:
@@ -33,8 +33,9 @@ def score(options: argparse.Namespace) -> Figures:
     made = tables.make(options.data, options.rows, options.layout)
     model = model_of.make(options.model).fit(*made.matrix("labeled"))
     with runs.session() as spark:
-        small = scoring.ways(spark, tables.make(options.data, WARMING_ROWS, options.layout), model)
-        ways = scoring.ways(spark, made, model)
+        few = tables.make(options.data, WARMING_ROWS, options.layout)
+        small = scoring.ways(spark, few, model, ours=options.ours, tasks=WARMING_TASKS)
+        ways = scoring.ways(spark, made, model, ours=options.ours)
         seconds = timing.alternate(ways, options.repeats, small)
     rates = {name: options.rows / s / 1e6 for name, s in timing.medians(seconds).items()}
     limit, direct = rates["two plain processes"], rates["direct scan"]
@@ -148,6 +149,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--groups", type=int, default=100_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
+    parser.add_argument("--ours", action="store_true", help="score: only the limit and our ways")
     parser.add_argument("--data", type=Path, default=Path("../bench-data"))
     parser.add_argument("--json")
     options = parser.parse_args()

@@ -83,19 +83,35 @@ def _score_kept(part: Part) -> int:
     return score_parts([part], _kept["source"], _kept["scorer"])
 
 
-def ways(spark: SparkSession, tables: Tables, model: Any) -> dict[str, Callable[[], object]]:
-    """Return the ways by name; each scores the whole pool once."""
+def ways(
+    spark: SparkSession, tables: Tables, model: Any, *, ours: bool, tasks: int | None = None
+) -> dict[str, Callable[[], object]]:
+    """Return the ways by name; each scores the whole pool once.
+
+    Parameters
+    ----------
+    ours
+        Leave out what others would use.
+    tasks
+        Score a small pool in so many tasks, so that each core has its worker.
+    """
     table, scorer = plain(spark, tables), scorer_of(tables, model)
+    parts = table.parts * (tasks or 1)
     source = Source(table.root, ("id",), tuple(tables.columns))
     shared = spark.sparkContext.broadcast(scorer)
     frame = spark.read.parquet(str(tables.pool))
+    frame = frame if tasks is None else frame.repartition(tasks)
     bare = spark.sparkContext.broadcast(model)
     found: dict[str, Callable[[], object]] = {
-        "two plain processes": TwoProcesses(table.parts, source, scorer),
+        "two plain processes": TwoProcesses(parts, source, scorer),
         "direct scan": lambda: sum(
-            run_tasks(spark, lambda part: score_parts([part], source, shared.value), table.parts)
+            run_tasks(spark, lambda part: score_parts([part], source, shared.value), parts)
         ),
         "DataFrame (mapInArrow)": lambda: _drain(score_rows(frame, shared)),
+    }
+    if ours:
+        return found
+    found |= {
         "scalar pandas UDF": lambda: _drain(_scalar(frame, tables, bare)),
         "predict_batch_udf": lambda: _drain(_batch(frame, tables, bare)),
         "mapInPandas": lambda: _drain(_pandas(frame, tables, bare)),

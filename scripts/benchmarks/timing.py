@@ -20,7 +20,7 @@ def alternate(ways: Ways, repeats: int, before: Ways | None = None) -> Seconds:
     """Time every way once per repeat, in turns, so that a slow minute hits all alike.
 
     Spark ends Python workers that were idle for a minute: `before` holds small runs of the same
-    ways, done right before each timed one, so that none of them is timed with cold workers.
+    ways on all cores, done right before each timed one, so that no way has cold workers.
     """
     seconds: Seconds = {name: [] for name in ways}
     for way in ways.values():  # warm
