@@ -14,7 +14,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     TypeAdapter,
     model_validator,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "Selection",
     "SparkSettings",
     "Student",
+    "TaughtRows",
     "Teacher",
     "TestTable",
     "Threshold",
@@ -391,18 +394,45 @@ class Rounds(_Section):
     relabel: Flag = False
 
 
+class TaughtRows(_Section):
+    """The most confident ``top`` share of the pool, or the rows above ``threshold`` (strictly)."""
+
+    top: Annotated[Number, Field(gt=0, le=1)] | None = None
+    threshold: Fraction | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> TaughtRows:
+        if (self.top is None) == (self.threshold is None):
+            raise _said("must have exactly one of top, threshold.")
+        return self
+
+
+def _rows_by_name_or_rule(value: Any) -> str:
+    return "rule" if isinstance(value, (Mapping, TaughtRows)) else "name"
+
+
 class Training(_Section):
-    """What the next model learns from; ``rows``: accepted ones, or all, whatever is accepted."""
+    """What the next model learns from.
+
+    ``rows``: accepted ones, or others, whatever is accepted. ``pseudo_weight``: of an accepted row
+    beside a labeled one's 1.0. ``max_pseudo_weight``: the most that all of them weigh together, as
+    a multiple of the labeled rows' weight.
+    """
 
     max_rows: Count | None = 200_000
-    rows: Literal["accepted", "all"] = "accepted"
+    rows: Annotated[
+        Annotated[Literal["accepted", "all"], Tag("name")] | Annotated[TaughtRows, Tag("rule")],
+        Discriminator(_rows_by_name_or_rule),
+    ] = "accepted"
     labels: Literal["hard", "soft"] = "hard"
-    pseudo_weight: Annotated[Number, Field(gt=0)] | Literal["confidence"] = 1.0
+    pseudo_weight: Annotated[Number, Field(gt=0)] | Literal["confidence", "softmatch"] = 1.0
+    max_pseudo_weight: Annotated[Number, Field(gt=0)] | None = None
 
     @property
     def weighted(self) -> bool:
         """Whether a fit needs ``sample_weight``."""
-        return self.labels == "soft" or self.pseudo_weight != 1.0
+        rows_weigh = self.pseudo_weight != 1.0 or self.max_pseudo_weight is not None
+        return self.labels == "soft" or rows_weigh
 
 
 class Output(_Section):
@@ -700,11 +730,11 @@ def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
             "must be left out with a teacher: model is the student. Name the student there.",
         )
     has_student = parts.get("teacher") is not None or (model and model.student is not None)
-    if training and training.rows == "all" and not (_one_round(parts) and has_student):
+    if training and training.rows != "accepted" and not (_one_round(parts) and has_student):
         yield (
             "training.rows",
-            "'all' needs a teacher, or policy 'certified' with model.student: a student that "
-            "learns from what another model says of every row.",
+            "other rows than accepted ones need a teacher, or policy 'certified' with "
+            "model.student: a student that learns from what another model says of every row.",
         )
 
 
@@ -809,7 +839,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
         return
     implied: dict[str, dict[str, Any]] = {
         "validation": {"fraction": 0.0},
-        "training": {"max_rows": None, "rows": "accepted", "labels": "hard", "pseudo_weight": 1.0},
+        "training": Training(max_rows=None).model_dump(),
         "model": {"student": None},
         "rounds": {"relabel": False},
         "features": {"text": ()},
@@ -916,4 +946,9 @@ def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:
                 f"must be 1.0 with {learner.estimator}, which takes no weights. "
                 f"Got {training.pseudo_weight!r}."
             ),
+        )
+    if training.max_pseudo_weight is not None:
+        yield (
+            "training.max_pseudo_weight",
+            f"must be null with {learner.estimator}, which takes no weights. Leave it out.",
         )

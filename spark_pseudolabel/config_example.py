@@ -51,7 +51,8 @@ rounds:
 # training:
 #   max_rows: 200000           # at most so many rows per fit
 #   labels: hard               # or soft: a row enters once per class, weighted
-#   pseudo_weight: 1.0         # of an accepted row; or confidence
+#   pseudo_weight: 1.0         # of an accepted row; or confidence, softmatch
+#   max_pseudo_weight: 1       # together they weigh at most so many times what labeled rows do
 
 output:
   path: out/digits

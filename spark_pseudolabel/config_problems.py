@@ -153,7 +153,10 @@ def _follow(
 def _object(node: JsonSchema, schema: JsonSchema) -> JsonSchema:
     """Return the member of a union that has keys or items; the node itself elsewhere."""
     node = _deref(node, schema)
-    members = [_deref(member, schema) for member in node.get("anyOf", [])]
+    members = node.get("anyOf", [])
+    if "discriminator" not in node:  # of selection, whose policy chooses among its members
+        members = members or node.get("oneOf", [])
+    members = [_deref(member, schema) for member in members]
     return next((m for m in members if m.get("type") in ("object", "array")), node)
 
 

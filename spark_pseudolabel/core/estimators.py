@@ -132,13 +132,21 @@ def takes_sample_weight(name: str, params: Mapping[str, Any] | None = None) -> b
 
 
 def weights_supported(estimator: BaseEstimator) -> bool:
-    """Whether the estimator, or the last step of a pipeline, takes ``sample_weight``."""
-    return bool(has_fit_parameter(final_step(estimator), "sample_weight"))
+    """Whether the estimator, or the last step of a pipeline, takes ``sample_weight``.
+
+    An estimator that is made of others hands the weights on, so that these must take them, too.
+    """
+    last = final_step(estimator)
+    members = [member for _, member in getattr(last, "estimators", None) or ()]
+    parts = [last, getattr(last, "estimator", None), *members]
+    return all(has_fit_parameter(one, "sample_weight") for one in parts if hasattr(one, "fit"))
 
 
 def final_step(estimator: BaseEstimator) -> BaseEstimator:
-    """Return the estimator itself, or the last step of a pipeline."""
-    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    """Return the estimator itself, or the last step of a pipeline, be it inside another one."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
 
 
 def allows_nan(estimator: BaseEstimator) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import (
     CLASS_SCORES,
@@ -29,7 +30,10 @@ from spark_pseudolabel.columns import (
     SOURCE,
     WEIGHT,
 )
+from spark_pseudolabel.core.decide import accepted_mask
+from spark_pseudolabel.core.plan import Plan
 from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.weights import RowWeights
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.training import Label
@@ -45,28 +49,32 @@ class Published:
         Of the published table; its columns are filled by their names.
     classes
         Labels by class index.
-    weight
-        Weight of a row that the final model was trained on, or ``"confidence"``.
+    keys
+        Key columns.
+    weights
+        Of the rows that the final model was trained on.
     hash_limits
         Which rows that were, see :func:`spark_pseudolabel.core.sampling.within`.
+    taught
+        By round, the plan that they had to pass besides, where it is not the round's own.
     """
 
     schema: pa.Schema
     classes: tuple[Label, ...]
-    weight: float | Literal["confidence"]
+    keys: tuple[str, ...]
+    weights: RowWeights
     hash_limits: Sequence[int | None] | None
+    taught: Mapping[int, Plan] = field(default_factory=dict)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn accepted rows into rows of the schema."""
-        codes, confidence = rows.column(CODE).to_numpy(), rows.column(SCORE).to_numpy()
-        trained = within(codes, rows.column(HASH).to_numpy(), self.hash_limits)
-        weight = confidence if self.weight == "confidence" else self.weight
+        rounds = rows.column(IN_ROUND).to_numpy()
         made = {
-            LABEL: self._labels(codes),
+            LABEL: self._labels(rows.column(CODE).to_numpy()),
             CONFIDENCE: rows.column(SCORE),
             ROUND: rows.column(IN_ROUND),
-            MODEL: self._models(rows.column(IN_ROUND).to_numpy()),
-            WEIGHT: pa.array(np.where(trained, weight, 0.0)),
+            MODEL: self._models(rounds),
+            WEIGHT: pa.array(self._weights(rows, rounds)),
             SOURCE: pa.repeat(PSEUDO, rows.num_rows),
         }
         if RAW_SCORE in rows.column_names:
@@ -85,6 +93,19 @@ class Published:
             ROUND: pa.repeat(0, n_rows),
         }
         return _filled(self.schema, made, labeled)
+
+    def _weights(
+        self, rows: pa.Table, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]
+    ) -> NDArray[np.float64]:
+        trained = within(
+            rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), self.hash_limits
+        )
+        for number, plan in self.taught.items():
+            trained &= (rounds != number) | accepted_mask(plan, rows, self.keys)
+        weights = np.zeros(rows.num_rows)
+        confidence = rows.column(SCORE).to_numpy()
+        weights[trained] = self.weights.of(confidence[trained], rounds[trained])
+        return weights
 
     def _labels(self, codes: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
         return pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(codes))

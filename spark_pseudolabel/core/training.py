@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +17,9 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.weights import PseudoWeights
 
 Label = str | int | bool
 
@@ -61,17 +62,17 @@ class Weighting:
     labels
         ``"hard"``: once, with the predicted class. ``"soft"``: once per class, weighted by its
         probability.
-    pseudo_weight
-        Weight of an accepted row beside a labeled one's 1.0, or ``"confidence"``.
+    pseudo
+        What an accepted row weighs beside a labeled one's 1.0.
     """
 
     labels: Literal["hard", "soft"] = "hard"
-    pseudo_weight: float | Literal["confidence"] = 1.0
+    pseudo: PseudoWeights = field(default_factory=PseudoWeights)
 
     @property
     def needed(self) -> bool:
         """Whether the estimator has to take ``sample_weight``."""
-        return self.labels == "soft" or self.pseudo_weight != 1.0
+        return self.labels == "soft" or self.pseudo.needed
 
 
 def training_rows(
@@ -80,6 +81,7 @@ def training_rows(
     features: Sequence[Feature],
     keys: Sequence[str],
     weighting: Weighting,
+    weights: NDArray[np.float64] | None = None,
 ) -> TrainingRows:
     """Join labeled and accepted rows into one frame, ordered by key.
 
@@ -88,18 +90,26 @@ def training_rows(
     labeled
         Columns `keys`, the features, ``spl_code``.
     pseudo
-        The same and ``spl_confidence``; ``spl_probabilities`` with soft labels. None for the seed
-        model.
+        The same; ``spl_probabilities`` with soft labels. None for the seed model.
+    keys
+        Key columns.
+    weighting
+        How accepted rows enter.
+    weights
+        ndarray of shape (n_pseudo,): of the accepted rows, in their order; None: 1 each.
     """
     parts = [_Part.hard(labeled, features, keys, np.ones(labeled.num_rows))]
-    if pseudo is not None and pseudo.num_rows:
-        parts.append(_pseudo_part(pseudo, features, keys, weighting))
+    has_pseudo = pseudo is not None and pseudo.num_rows > 0
+    if pseudo is not None and has_pseudo:
+        each = np.ones(pseudo.num_rows) if weights is None else weights
+        parts.append(_pseudo_part(pseudo, features, keys, weighting, each))
     order = _key_order([part.keys for part in parts])
-    weights = np.concatenate([part.weights for part in parts])[order]
+    all_weights = np.concatenate([part.weights for part in parts])[order]
     return TrainingRows(
         X=pd.concat([part.X for part in parts], ignore_index=True, copy=False).iloc[order],
         codes=np.concatenate([part.codes for part in parts])[order],
-        weights=weights if weighting.needed else None,
+        # A teacher that takes no weights may have a student that does.
+        weights=all_weights if weighting.needed and has_pseudo else None,
         n_pseudo=pseudo.num_rows if pseudo is not None else 0,
     )
 
@@ -118,7 +128,7 @@ def fit(
     Parameters
     ----------
     estimator
-        Unfitted; a pipeline gets the weights at its last step.
+        Unfitted; a pipeline, be it inside another one, gets the weights at its last step.
     rows
         The training frame.
     classes
@@ -166,9 +176,10 @@ def _ignores_jobs(owner: Any) -> bool:
 
 
 def _weight_name(model: BaseEstimator) -> str:
-    return (
-        f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
-    )
+    if not isinstance(model, Pipeline):
+        return "sample_weight"
+    name, last = model.steps[-1]
+    return f"{name}__{_weight_name(last)}"
 
 
 @dataclass(frozen=True)
@@ -203,12 +214,13 @@ class _Part:
 
 
 def _pseudo_part(
-    table: pa.Table, features: Sequence[Feature], keys: Sequence[str], weighting: Weighting
+    table: pa.Table,
+    features: Sequence[Feature],
+    keys: Sequence[str],
+    weighting: Weighting,
+    weights: NDArray[np.float64],
 ) -> _Part:
-    confidence = table.column(SCORE).to_numpy()
-    by_confidence = weighting.pseudo_weight == "confidence"
-    weights = confidence if by_confidence else np.full(len(confidence), weighting.pseudo_weight)
-    part = _Part.hard(table, features, keys, np.asarray(weights, dtype=np.float64))
+    part = _Part.hard(table, features, keys, weights)
     if weighting.labels == "hard":
         return part
     lists = table.column(CLASS_SCORES).combine_chunks()

@@ -1,17 +1,81 @@
-"""How much a pseudo-labeled row weighs beside a labeled one's 1.0."""
+"""How much a pseudo-labeled row weighs beside a labeled one's 1.0.
+
+:class:`PseudoWeights` is what is asked for; :class:`RowWeights` is what came of it for the rows of
+one fit: a function of a row's round and confidence, so that any row's weight can be told later.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.counts import BINS, Counts
 
+Each = float | Literal["confidence", "softmatch"]
+
 _SOFTMATCH_WIDTH = 2.0
 """Standard deviations below the mean are counted in these (n_sigma of the paper)."""
+
+_DECIMALS = 6
+"""The exponential function's last bits differ between processors."""
+
+
+@dataclass(frozen=True)
+class RowWeights:
+    """The weights of the pseudo-labeled rows of one fit.
+
+    Parameters
+    ----------
+    each
+        Before scaling; see :class:`PseudoWeights`.
+    scale
+        What all weights are multiplied by to keep within their bound.
+    moments
+        By round, mean and standard deviation of the pool's confidences; for SoftMatch only.
+    """
+
+    each: Each = 1.0
+    scale: float = 1.0
+    moments: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def of(self, confidence: NDArray[np.float64], rounds: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Weigh rows.
+
+        Parameters
+        ----------
+        confidence, rounds
+            ndarrays of shape (n,): what a row was labeled with, and in which round.
+        """
+        return self._each(confidence, rounds) * self.scale
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in a model's manifest."""
+        moments = [[number, *found] for number, found in sorted(self.moments.items())]
+        return {"each": self.each, "scale": self.scale, "moments": moments}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RowWeights:
+        """Read what :meth:`to_dict` wrote."""
+        moments = {number: (mean, std) for number, mean, std in data["moments"]}
+        return cls(data["each"], data["scale"], moments)
+
+    def _each(
+        self, confidence: NDArray[np.float64], rounds: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        if self.each == "confidence":
+            return confidence.astype(np.float64)
+        if self.each != "softmatch":
+            return np.full(len(confidence), float(self.each))
+        weights = np.empty(len(confidence))
+        for number in np.unique(rounds):
+            mine = rounds == number
+            weights[mine] = softmatch(confidence[mine], *self.moments[int(number)])
+        return weights
 
 
 @dataclass(frozen=True)
@@ -28,34 +92,48 @@ class PseudoWeights:
         no bound.
     """
 
-    each: float | Literal["confidence", "softmatch"] = 1.0
+    each: Each = 1.0
     ratio: float | None = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether rows may weigh something else than 1."""
+        return self.each != 1.0 or self.ratio is not None
+
+    def settled(
+        self,
+        confidence: NDArray[np.float64],
+        rounds: NDArray[np.int32],
+        pools: Mapping[int, Counts],
+        n_labeled: int,
+    ) -> RowWeights:
+        """Find the weights for the rows of one fit.
+
+        Parameters
+        ----------
+        confidence, rounds
+            ndarrays of shape (n,): of the rows to train on, in any order.
+        pools
+            By round, all scored rows; they give the mean and the spread of SoftMatch.
+        n_labeled
+            Labeled rows, each of weight 1.
+        """
+        found = {}
+        if self.each == "softmatch":
+            found = {int(number): moments(pools[int(number)]) for number in np.unique(rounds)}
+        weights = RowWeights(self.each, moments=found)
+        if self.ratio is None:
+            return weights
+        # fsum is exact: rows come in another order from every cluster.
+        total, most = math.fsum(weights.of(confidence, rounds)), self.ratio * n_labeled
+        return replace(weights, scale=most / total) if total > most else weights
 
     def of(
         self, confidence: NDArray[np.float64], pool: Counts, n_labeled: int
     ) -> NDArray[np.float64]:
-        """Weigh rows.
-
-        Parameters
-        ----------
-        confidence
-            ndarray of shape (n,): of the rows to train on.
-        pool
-            All scored rows; gives the mean and the spread of SoftMatch.
-        n_labeled
-            Labeled rows, each of weight 1.
-        """
-        weights = self._each(confidence, pool)
-        limit = np.inf if self.ratio is None else self.ratio * n_labeled
-        total = float(weights.sum())
-        return weights * (limit / total) if total > limit else weights
-
-    def _each(self, confidence: NDArray[np.float64], pool: Counts) -> NDArray[np.float64]:
-        if self.each == "confidence":
-            return confidence.astype(np.float64)
-        if self.each == "softmatch":
-            return softmatch(confidence, *moments(pool))
-        return np.full(len(confidence), float(self.each))
+        """Weigh rows that were all labeled in one round; see :meth:`settled`."""
+        rounds = np.ones(len(confidence), dtype=np.int32)
+        return self.settled(confidence, rounds, {1: pool}, n_labeled).of(confidence, rounds)
 
 
 def softmatch(confidence: NDArray[np.float64], mean: float, std: float) -> NDArray[np.float64]:
@@ -69,7 +147,7 @@ def softmatch(confidence: NDArray[np.float64], mean: float, std: float) -> NDArr
     below = np.minimum(confidence - mean, 0.0)
     spread = max(std, 1e-9) * _SOFTMATCH_WIDTH
     weights: NDArray[np.float64] = np.exp(-(below**2) / (2 * spread**2))
-    return weights
+    return weights.round(_DECIMALS)
 
 
 def moments(pool: Counts) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.priors import may_estimate
 from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.training import Weighting
+from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.done import limits_of
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.direct.pool import DirectPool
@@ -76,12 +77,14 @@ class Run:
     @cached_property
     def weighting(self) -> Weighting:
         """How accepted rows enter the training frame."""
-        return Weighting(self.config.training.labels, self.config.training.pseudo_weight)
+        training = self.config.training
+        weights = PseudoWeights(training.pseudo_weight, training.max_pseudo_weight)
+        return Weighting(training.labels, weights)
 
     @cached_property
     def learned_rows(self) -> Literal["accepted", "taught"]:
         """Which stored rows the next model learns from."""
-        return "taught" if self.config.training.rows == "all" else "accepted"
+        return "accepted" if self.config.training.rows == "accepted" else "taught"
 
     @cached_property
     def keeps_probabilities(self) -> bool:

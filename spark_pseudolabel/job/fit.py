@@ -12,10 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.columns import CODE, HASH
+from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.calibration import reliability
 from spark_pseudolabel.core.committee import Committee
+from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.estimators import weights_supported
 from spark_pseudolabel.core.features import to_frame
@@ -26,6 +27,7 @@ from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
 from spark_pseudolabel.core.training import TrainingRows, training_rows
+from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.done import model_facts
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.adjust import adjusted, adjustment_of, kept_cross_fit, like_pool
@@ -66,7 +68,8 @@ def check_learners(run: Run) -> None:
     if run.weighting.needed and not weights_supported(run.student.estimator):
         raise InputError(
             f"{type(run.student.estimator).__name__} takes no sample_weight, which "
-            "training.pseudo_weight and soft labels need. Choose another estimator.",
+            "training.pseudo_weight, training.max_pseudo_weight and soft labels need. Choose "
+            "another estimator.",
             code="no_sample_weight",
         )
 
@@ -176,7 +179,10 @@ def _teacher_again(run: Run, number: int, against: dict[str, Any] | None) -> dic
 def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
     inputs, learner = run.inputs, run.learner(number)
     limits, pseudo = _rows_of_rounds(run)
-    rows = training_rows(inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting)
+    row_weights, weights = _weights(run, pseudo)
+    rows = training_rows(
+        inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting, weights
+    )
     failpoint("train.collected")
     with _fit_errors(learner):
         if isinstance(learner, Learner) and number > 1 and learner.warm:
@@ -185,12 +191,12 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
             model = learner.fit(rows, inputs.classes)
     failpoint("model.fitted")
     adjustment = adjustment_of(run, number, model, rows)
-    fields = _committed(run, number, attempt, model, rows, limits, adjustment)
+    fields = _committed(run, number, attempt, model, rows, limits, adjustment, row_weights)
     if number == 1 or not run.config.cross_fitted or inputs.validation.num_rows:
         return fields
     _, teacher = kept_cross_fit(run)
     measured = like_pool(run, inputs.labeled, teacher.held_out)
-    metrics, losses = measure_student(run, pseudo, teacher, measured)
+    metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
     against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
     fields["training"]["against_best"] = against
     return fields | {"oof": metrics.to_dict()}
@@ -219,6 +225,7 @@ def _committed(
     rows: TrainingRows,
     limits: Limits,
     adjustment: Adjustment | None,
+    weights: RowWeights | None = None,
 ) -> dict[str, Any]:
     """Store and measure a fitted model; return what its manifest says of it."""
     artifact = run.store.write_model(attempt, model, run.trusted)
@@ -233,6 +240,7 @@ def _committed(
             "rows": run.inputs.labeled.num_rows + rows.n_pseudo,
             "rows_pseudo": rows.n_pseudo,
             "hash_limits": limits,
+            "weights": (weights or RowWeights()).to_dict(),
             "sha256": rows.sha256(),
             "against_best": against_best,
         },
@@ -264,6 +272,16 @@ def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.
         slack *= 2  # hashes are even: once is nearly always enough
     limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
     return limits, run.pool.fetch(rounds, limits, kind)
+
+
+def _weights(run: Run, pseudo: pa.Table | None) -> tuple[RowWeights, NDArray[np.float64]]:
+    """Settle what pool rows weigh in a fit; also return the weight of each."""
+    if pseudo is None:
+        return RowWeights(), np.zeros(0)
+    confidence, rounds = (pseudo.column(name).to_numpy() for name in (SCORE, IN_ROUND))
+    pools = {one.number: Counts.from_dict(one.histogram) for one in run.store.rounds}
+    found = run.weighting.pseudo.settled(confidence, rounds, pools, run.inputs.labeled.num_rows)
+    return found, found.of(confidence, rounds)
 
 
 def _too_few(rows: pa.Table, shares: Sequence[int]) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, rounded
 from spark_pseudolabel.core.distill import cross_fit_student
 from spark_pseudolabel.core.features import to_frame
@@ -90,7 +89,11 @@ def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:
 
 
 def measure_student(
-    run: Run, pseudo: pa.Table | None, teacher: CrossFit, measured: NDArray[np.bool_]
+    run: Run,
+    pseudo: pa.Table | None,
+    weights: NDArray[np.float64],
+    teacher: CrossFit,
+    measured: NDArray[np.bool_],
 ) -> tuple[Metrics, LossComparison]:
     """Score labeled rows with students that have not seen them, and compare with the teacher.
 
@@ -100,6 +103,8 @@ def measure_student(
         The run.
     pseudo
         The pool rows that the student learns from; None for no row.
+    weights
+        ndarray of shape (n_pseudo,): what they weighed in its fit.
     teacher
         The teacher's out-of-fold scores and what happens to them.
     measured
@@ -118,7 +123,7 @@ def measure_student(
             replace(of_folds, adjustments=teacher.adjustments),
             rows,
             to_frame(pseudo, run.inputs.features),
-            _weights(run, pseudo),
+            weights,
             classes,
             soft=run.weighting.labels == "soft",
             prior=prior,
@@ -126,9 +131,3 @@ def measure_student(
     codes = rows.codes[measured]
     losses = [log_losses(scores[measured], codes) for scores in (teacher.adjusted, found)]
     return oof_metrics(codes, found[measured]), compare_losses(*losses)
-
-
-def _weights(run: Run, pseudo: pa.Table) -> NDArray[np.float64]:
-    each: Any = run.weighting.pseudo_weight
-    confidence: NDArray[np.float64] = pseudo.column(SCORE).to_numpy()
-    return confidence if each == "confidence" else np.full(len(confidence), float(each))

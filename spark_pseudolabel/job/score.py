@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from spark_pseudolabel.core.rules import make_plan
+from spark_pseudolabel.config import TaughtRows
+from spark_pseudolabel.core.rules import Plan, make_plan
 from spark_pseudolabel.errors import InputError, RunFailedError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import decide
-from spark_pseudolabel.spark.pool import Accepted, Scored
+from spark_pseudolabel.spark.pool import Accepted, Overlap, Scored
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import join
@@ -34,8 +35,8 @@ def score_round(run: Run, number: int) -> None:
         _require_all(number, scored, expected)
         _require_valid(run, number, scored)
         plan, certificate = decide(run, number, scored)
-        accepted = scored.accept(plan, join(attempt.path, ACCEPTED))
-        taught = _taught(run, scored, join(attempt.path, TAUGHT))
+        accepted = scored.accept(plan, join(attempt.path, ACCEPTED), _compared_with(run, number))
+        taught_plan, taught = _taught(run, scored, join(attempt.path, TAUGHT))
     failpoint("verify.done")
     clock.lap("select")
     files = {
@@ -51,6 +52,7 @@ def score_round(run: Run, number: int) -> None:
     manifest = run.store.commit_round(
         attempt,
         plan=plan.to_dict(),
+        taught_plan=taught_plan and taught_plan.to_dict(),
         **files,
         certificate=certificate,
         counts=counts,
@@ -75,11 +77,27 @@ def _score(run: Run, number: int, target: str) -> Scored:
     return scored
 
 
-def _taught(run: Run, scored: Scored, target: str) -> Accepted | None:
-    """Take all valid rows for the student, where it learns from more than is accepted."""
-    if run.learned_rows == "accepted":
-        return None
-    return scored.accept(make_plan({"policy": "one_shot"}, scored, 1), target)
+def _compared_with(run: Run, number: int) -> RoundManifest | None:
+    """Return the round whose labels a round that relabels may change."""
+    return run.store.rounds[number - 2] if run.relabel and number > 1 else None
+
+
+def _taught(run: Run, scored: Scored, target: str) -> tuple[Plan | None, Accepted | None]:
+    """Take the rows for the student, where it learns from others than are accepted."""
+    rule = _taught_rule(run.config.training.rows)
+    if rule is None:
+        return None, None
+    plan = make_plan(rule, scored, 1)
+    return plan, scored.accept(plan, target)
+
+
+def _taught_rule(rows: str | TaughtRows) -> dict[str, Any] | None:
+    """Return the selection rule that says the same as ``training.rows``."""
+    if isinstance(rows, str):
+        return {"policy": "one_shot"} if rows == "all" else None
+    if rows.top is not None:
+        return {"policy": "percentile", "step": rows.top}
+    return {"policy": "threshold", "threshold": rows.threshold}
 
 
 def _require_all(number: int, scored: Scored, expected: int) -> None:
@@ -120,6 +138,21 @@ def _counts(run: Run, number: int, scored: Scored, accepted: Accepted) -> dict[s
         "invalid": scored.invalid,
         "accepted_by_code": accepted.by_code,
         "changed": changed,
+        "flips": _flips(run, number, n_accepted, accepted.overlap),
+    }
+
+
+def _flips(
+    run: Run, number: int, n_accepted: int, overlap: Overlap | None
+) -> dict[str, int] | None:
+    """Return what became of the labels of the round before; None where they only grow."""
+    if overlap is None:
+        return None
+    return {
+        "kept": overlap.rows - overlap.changed,
+        "changed": overlap.changed,
+        "added": n_accepted - overlap.rows,
+        "dropped": int(run.store.rounds[number - 2].counts["accepted"]) - overlap.rows,
     }
 
 

@@ -79,6 +79,7 @@ def _round(run: Run, manifest: RoundManifest, end: Finish) -> dict[str, Any]:
         **{key: counts[key] for key in ("candidates", "accepted", "rejected", "invalid")},
         "trained_on": following.training["rows_pseudo"],
         "accepted_by_class": _by_class(run, counts["accepted_by_code"]),
+        "flips": counts["flips"],
         "threshold_by_class": _by_class(run, [cut and cut["confidence"] for cut in cuts]),
         "used": manifest.number <= end.best_round,
         "validation": following.validation,

@@ -17,8 +17,10 @@ from spark_pseudolabel.columns import (
     SOURCE,
     WEIGHT,
 )
+from spark_pseudolabel.core.plan import Plan
 from spark_pseudolabel.core.published import Published, Unscored
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.job.context import Run
 
 _TYPES = {
@@ -93,12 +95,19 @@ def _write_invalid(run: Run, end: Finish, target: str) -> None:
 
 
 def _published(run: Run, end: Finish, columns: list[str]) -> Published:
-    final = run.store.models[end.best_round]
+    training = run.store.models[end.best_round].training
+    rounds = run.published_rounds(end.best_round)
     return Published(
         schema=_schema(run, columns),
         classes=run.inputs.classes,
-        weight=run.weighting.pseudo_weight,
-        hash_limits=final.training["hash_limits"],
+        keys=run.inputs.keys,
+        weights=RowWeights.from_dict(training["weights"]),
+        hash_limits=training["hash_limits"],
+        taught={
+            one.number: Plan.from_dict(one.taught_plan)
+            for one in rounds
+            if one.taught_plan is not None
+        },
     )
 
 

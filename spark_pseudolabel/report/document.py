@@ -202,6 +202,19 @@ class Reliability(Document):
     """After calibration and correction to the pool's prior; null without either."""
 
 
+class Flips(Document):
+    """The labels of a round that decides every row anew, against those of the round before."""
+
+    kept: Count
+    """Rows accepted in both, with the same label."""
+    changed: Count
+    """Rows accepted in both, with another label."""
+    added: Count
+    """Rows accepted in this round only."""
+    dropped: Count
+    """Rows accepted in the round before only."""
+
+
 class Round(Document):
     """One round. Candidates = accepted + rejected + invalid."""
 
@@ -223,6 +236,8 @@ class Round(Document):
     """Accepted rows per label."""
     threshold_by_class: Annotated[dict[str, float | None], ByClass]
     """Cut per label; null or absent where no row of that label was accepted."""
+    flips: Flips | None = None
+    """Labels against the round before; null in round 1 and where rounds do not relabel."""
     used: bool
     """False when the guard discarded the round: its rows are in none of the tables."""
     validation: Metrics | None = None

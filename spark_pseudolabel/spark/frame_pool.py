@@ -64,7 +64,7 @@ class FramePool:
             scored = scored.withColumn(IN_ROUND, F.lit(number))
             scored.write.mode("errorifexists").parquet(target)
         written = self.spark.read.schema(scored.schema).parquet(target)
-        return SparkCandidates(written, self.keys, self.n_classes, self.random_state)
+        return SparkCandidates(written, self.keys, self.n_classes, self.random_state, self.stored)
 
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"

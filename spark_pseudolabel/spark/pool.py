@@ -27,6 +27,22 @@ Transform = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Rows accepted in a round and in the one before.
+
+    Parameters
+    ----------
+    rows
+        All of them.
+    changed
+        Those with another label than before.
+    """
+
+    rows: int
+    changed: int
+
+
+@dataclass(frozen=True)
 class Accepted:
     """The accepted rows of a round, counted from what was written.
 
@@ -38,11 +54,14 @@ class Accepted:
         ``rows``, ``xor64_a`` and ``xor64_b``: the same for the same labels in any order.
     files
         What was written; None: all that lies there.
+    overlap
+        With the round that was asked about; None: with none.
     """
 
     by_code: list[int]
     content: dict[str, int]
     files: Files | None
+    overlap: Overlap | None = None
 
 
 class Scored(Candidates, Protocol):
@@ -62,8 +81,18 @@ class Scored(Candidates, Protocol):
         """What was written; None: all that lies there."""
         ...
 
-    def accept(self, plan: Plan, target: str) -> Accepted:
-        """Write the rows that a plan accepts below `target`, and count what was written."""
+    def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
+        """Write the rows that a plan accepts below `target`, and count what was written.
+
+        Parameters
+        ----------
+        plan
+            The decision.
+        target
+            Directory to be made.
+        before
+            The round whose accepted rows are to be compared, by key.
+        """
         ...
 
 

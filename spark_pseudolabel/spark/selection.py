@@ -22,10 +22,13 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.rules import Cut, Plan
-from spark_pseudolabel.spark.pool import Accepted, content_of
+from spark_pseudolabel.spark.pool import Accepted, Overlap, content_of
+from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.spark.tables import with_hash
+from spark_pseudolabel.store.manifest import RoundManifest
 
 BIN = "spl_bin"
+_EARLIER = "spl_earlier"
 ROWS_PER_FILE = 2_000_000
 
 
@@ -41,12 +44,15 @@ class SparkCandidates:
         Their key columns.
     n_classes, random_state
         Of the run: number of classes, seed of the row hash.
+    stored
+        Committed rows.
     """
 
     scored: DataFrame
     keys: tuple[str, ...]
     n_classes: int
     random_state: int
+    stored: StoredRows
 
     @cached_property
     def _bins(self) -> list[tuple[int | None, int | None, int]]:
@@ -95,8 +101,8 @@ class SparkCandidates:
         last = lowest.orderBy(*[F.col(key).desc() for key in self.keys]).limit(1).collect()[0]
         return tuple(last)
 
-    def accept(self, plan: Plan, target: str) -> Accepted:
-        """Write the rows that a plan accepts below `target`, and count what was written."""
+    def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
+        """Write what a plan accepts; see :class:`spark_pseudolabel.spark.pool.Scored`."""
         chosen = with_hash(
             self.scored.filter(accepted_by(plan, self.keys)), self.keys, self.random_state
         )
@@ -106,7 +112,10 @@ class SparkCandidates:
         accepted.coalesce(files).write.mode("errorifexists").parquet(target)
         written = accepted.sparkSession.read.schema(accepted.schema).parquet(target)
         by_code, xor_a, xor_b = count_accepted(written, self.keys, self.n_classes)
-        return Accepted(by_code, content_of(by_code, xor_a, xor_b), None)
+        overlap = None
+        if before is not None:
+            overlap = overlap_of(written, self.stored.accepted([before]), self.keys)
+        return Accepted(by_code, content_of(by_code, xor_a, xor_b), None, overlap)
 
 
 def confidence_bin() -> Column:
@@ -179,3 +188,12 @@ def count_accepted(
         xor_a ^= row["a"]
         xor_b ^= row["b"]
     return by_code, xor_a, xor_b
+
+
+def overlap_of(accepted: DataFrame, before: DataFrame, keys: Sequence[str]) -> Overlap:
+    """Count rows that were accepted before, too, and those with another label; an action."""
+    earlier = before.select(*keys, F.col(CODE).alias(_EARLIER))
+    both = accepted.select(*keys, CODE).join(earlier, on=list(keys), how="inner")
+    changed = F.count(F.when(F.col(CODE) != F.col(_EARLIER), 1))
+    row = both.agg(F.count(F.lit(1)).alias("n"), changed.alias("changed")).collect()[0]
+    return Overlap(row["n"], row["changed"])

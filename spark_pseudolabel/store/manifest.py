@@ -199,11 +199,13 @@ class ModelManifest(Manifest):
 class RoundManifest(Manifest):
     """From here on a round exists: its plan, and the files it accepted.
 
-    ``taught`` are the rows that a student may learn from, where these are others.
+    ``taught`` are the rows that a student may learn from, by ``taught_plan``, where these are
+    others.
     """
 
     kind: Literal["round"] = "round"
     plan: dict[str, Any]
+    taught_plan: dict[str, Any] | None = None
     scored: tuple[FileEntry, ...] = ()
     accepted: tuple[FileEntry, ...] = ()
     invalid: tuple[FileEntry, ...] = ()

@@ -23,7 +23,15 @@ from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
 from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
 from spark_pseudolabel.spark.direct.source import Source
-from spark_pseudolabel.spark.pool import Accepted, Files, Kind, Limits, Transform, content_of
+from spark_pseudolabel.spark.pool import (
+    Accepted,
+    Files,
+    Kind,
+    Limits,
+    Overlap,
+    Transform,
+    content_of,
+)
 from spark_pseudolabel.spark.scoring import broadcast
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import join
@@ -214,23 +222,28 @@ class ScoredPieces:
             for tie, of_tie in zip(ties, zip(*found, strict=True), strict=True)
         ]
 
-    def accept(self, plan: Plan, target: str) -> Accepted:
-        """Write the rows that a plan accepts below `target`, and count what was written."""
+    def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
+        """Write what a plan accepts; see :class:`spark_pseudolabel.spark.pool.Scored`."""
         pool = self.pool
-        accept = partial(
-            tasks.accept_piece,
-            plan=plan,
-            keys=pool.source.keys,
-            n_classes=pool.n_classes,
-            random_state=pool.random_state,
-            folder=target,
-        )
-        done = run_tasks(pool.spark, accept, self.paths)
+        keys, n_classes, random_state = pool.source.keys, pool.n_classes, pool.random_state
+
+        def accept(task: tuple[str, list[str]]) -> tasks.AcceptedPiece:
+            return tasks.accept_piece(*task, plan, keys, n_classes, random_state, target)
+
+        # By parts, not by pieces: a run that goes on with other cores cuts parts otherwise.
+        earlier: dict[int, list[str]] = defaultdict(list)
+        for entry in before.accepted if before is not None else ():
+            earlier[part_number(entry.path)].append(join(pool.root, entry.path))
+        work = [(path, earlier[part_number(path)]) for path in self.paths]
+        done = run_tasks(pool.spark, accept, work)
         by_code = np.sum([part.by_code for part in done], axis=0, initial=0)
         by_code = np.broadcast_to(by_code, pool.n_classes).tolist()
         xor_a = xor_all(part.xor_a for part in done)
         xor_b = xor_all(part.xor_b for part in done)
-        return Accepted(by_code, content_of(by_code, xor_a, xor_b), files_of(done))
+        overlap = None
+        if before is not None:
+            overlap = Overlap(sum(one.again for one in done), sum(one.changed for one in done))
+        return Accepted(by_code, content_of(by_code, xor_a, xor_b), files_of(done), overlap)
 
 
 @dataclass

@@ -81,12 +81,26 @@ class ScoredPiece:
 
 @dataclass(frozen=True)
 class AcceptedPiece:
-    """A piece after the decision: the file, rows by class, and two hashes over all of them."""
+    """A piece after the decision.
+
+    Parameters
+    ----------
+    file
+        Its accepted rows; None if there are none.
+    by_code
+        Rows per class.
+    xor_a, xor_b
+        Two hashes over all of them.
+    again, changed
+        Rows that were accepted in the round before, too, and those with another label then.
+    """
 
     file: Written | None
     by_code: NDArray[np.int64]
     xor_a: int
     xor_b: int
+    again: int
+    changed: int
 
 
 def score_piece(
@@ -134,9 +148,31 @@ def rows_left(earlier: Earlier, keys: Sequence[str]) -> Mask:
 
 
 def accept_piece(
-    path: str, plan: Plan, keys: Sequence[str], n_classes: int, random_state: int, folder: str
+    path: str,
+    before: Sequence[str],
+    plan: Plan,
+    keys: Sequence[str],
+    n_classes: int,
+    random_state: int,
+    folder: str,
 ) -> AcceptedPiece:
-    """Take the accepted rows out of a file of scored ones."""
+    """Take the accepted rows out of a file of scored ones.
+
+    Parameters
+    ----------
+    path
+        The scored rows.
+    before
+        Files of the rows that an earlier round accepted in this part of the pool.
+    plan
+        The decision.
+    keys
+        Key columns.
+    n_classes, random_state
+        Number of classes, seed of the row hash.
+    folder
+        Where the accepted rows go.
+    """
     scored = read_narrow(path)
     accepted = scored.filter(pa.array(accepted_mask(plan, scored, keys))).drop_columns([INVALID])
     codes = accepted.column(CODE)
@@ -151,7 +187,22 @@ def accept_piece(
         np.bincount(codes.to_numpy(), minlength=n_classes),
         xor_all(labeled),
         xor_all(xxhash64([pa.array(labeled)])),
+        *_compared(accepted, before),
     )
+
+
+def _compared(accepted: pa.Table, before: Sequence[str]) -> tuple[int, int]:
+    """Count rows that earlier files of the same part hold, and those with another label there."""
+    if not before:
+        return 0, 0
+    earlier = pa.concat_tables([read_narrow(path, [POSITION, CODE]) for path in before])
+    (place, codes), (old_place, old_codes) = (
+        [rows.column(name).to_numpy() for name in (POSITION, CODE)] for rows in (accepted, earlier)
+    )
+    found = np.full(max(place.max(initial=0), old_place.max(initial=0)) + 1, -1, dtype=np.int32)
+    found[old_place] = old_codes
+    again = found[place] >= 0
+    return int(again.sum()), int((again & (found[place] != codes)).sum())
 
 
 def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
