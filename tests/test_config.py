@@ -115,7 +115,30 @@ threshold: 0.5
         ),
         (
             "training: {pseudo_weight: 0}",
-            "training.pseudo_weight: must be a number above 0 or 'confidence'. Got 0.",
+            "training.pseudo_weight: must be a number above 0 or one of 'confidence', 'softmatch'. "
+            "Got 0.",
+        ),
+        (
+            "training: {max_pseudo_weight: 0}",
+            "training.max_pseudo_weight: must be a number above 0 or null. Got 0.",
+        ),
+        (
+            "training: {rows: some}",
+            "training.rows: must be one of 'accepted', 'all' or a mapping with keys such as top, "
+            "threshold. Got 'some'.",
+        ),
+        ("training: {rows: {top: 2}}", "training.rows.top: must be in (0, 1] or null. Got 2."),
+        (
+            "training: {rows: {tpo: 0.5}}",
+            "training.rows.tpo: unknown key, did you mean 'top'?",
+        ),
+        (
+            "training: {rows: {top: 0.5, threshold: 0.5}}",
+            "training.rows: must have exactly one of top, threshold.",
+        ),
+        (
+            "training: {rows: {top: 0.5}}",
+            "training.rows: other rows than accepted ones need a teacher",
         ),
         (
             "training: {labels: softt}",
@@ -214,6 +237,10 @@ threshold: 0.5
             "{model: {student: {estimator: KNeighborsClassifier}}, "
             "training: {pseudo_weight: confidence}}",
             "training.pseudo_weight: must be 1.0 with KNeighborsClassifier",
+        ),
+        (
+            "{model: {estimator: KNeighborsClassifier}, training: {max_pseudo_weight: 2}}",
+            "training.max_pseudo_weight: must be null with KNeighborsClassifier",
         ),
         ("spark: {conf: {spark.x: [1]}}", "spark.conf.spark.x: must be text. Got [1]."),
         ("validation:", "validation: must be a mapping with keys such as path, table"),
@@ -418,7 +445,12 @@ def test_mode_sklearn_conflicts_are_told_by_key() -> None:
             minimal(
                 mode="sklearn",
                 validation={"path": "v"},
-                training={"max_rows": 10, "pseudo_weight": "confidence"},
+                training={
+                    "max_rows": 10,
+                    "rows": {"top": 0.5},
+                    "pseudo_weight": "confidence",
+                    "max_pseudo_weight": 1,
+                },
                 model={"student": {"estimator": "RandomForestClassifier"}},
                 rounds={"relabel": True},
                 features={"text": ["a"]},
@@ -430,8 +462,11 @@ def test_mode_sklearn_conflicts_are_told_by_key() -> None:
         "model.student",
         "rounds.relabel",
         "selection.policy",
+        "training.max_pseudo_weight",
         "training.max_rows",
         "training.pseudo_weight",
+        "training.rows",
+        "training.rows",
         "validation.path",
     ]
 

@@ -39,6 +39,7 @@ from spark_pseudolabel.job.honest import (
     measure_student,
     oof_metrics,
 )
+from spark_pseudolabel.job.hygiene import check_given_labels
 from spark_pseudolabel.job.shift import measure_shift
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.artifact import check_storable
@@ -135,8 +136,10 @@ def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
     adjustment = adjustment_of(run, 1, model, rows, fitted)
     fields = _committed(run, 1, attempt, model, rows, None, adjustment)
     fields["training"]["shift"] = shift
+    fields["training"]["hygiene"], files = check_given_labels(run, attempt, rows.codes, fitted.P)
     return fields | {
         **_measure_out_of_fold(run, adjusted(run, fitted, rows.codes), rows.codes),
+        **files,
         "oof_scores": keep_scores(run, attempt, fitted),
     }
 

@@ -11,6 +11,7 @@ from spark_pseudolabel.config import public
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.hygiene import given_labels
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import SCHEMA_VERSION, Report, document, label_key
 from spark_pseudolabel.spark.direct.pool import DirectPool
@@ -39,6 +40,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "rows": _rows(run, end),
         "prior": _prior(run),
         "certificate": _certificate(run),
+        "given_labels": given_labels(run),
         "warnings": _warnings(run, end),
         "paths": _paths(run.config.output.path),
         "config": public(run.config),

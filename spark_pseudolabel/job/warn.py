@@ -10,6 +10,7 @@ from spark_pseudolabel.core.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import DRAWN_PER_CLASS
+from spark_pseudolabel.job.hygiene import given_labels, suspicious_labels
 from spark_pseudolabel.job.shift import shift_warning
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.layout import model_name
@@ -25,6 +26,9 @@ def trust_warnings(
     shift = run.store.models[0].training.get("shift")
     if shift is not None and shift["shifted"]:
         found.append(shift_warning(shift))
+    labels = given_labels(run)
+    if labels is not None and not labels["explained"]:
+        found.append(suspicious_labels(labels))
     if certificate is not None and not certificate["claimed"]:
         found.append(_not_certified(certificate))
     if run.prior is not None and run.prior.source == "estimated":

@@ -372,6 +372,38 @@ class PoolPrior(Document):
     """Whether they were given, or estimated on a sample of the pool."""
 
 
+class SuspiciousLabel(Document):
+    """A labeled row whose given label is probably wrong."""
+
+    id: str | int
+    """The row's id; file:row_index where there is no id column."""
+    given: Label
+    """Its label."""
+    suggested: Label
+    """What models that have not seen the row say."""
+    p_given: Share
+    """Their probability of the given label."""
+    p_suggested: Share
+    """Their probability of the suggested one."""
+
+
+class GivenLabels(Document):
+    """The given labels, looked at by models that have not seen them; none is ever changed."""
+
+    n: Count
+    """Labeled rows with an out-of-fold score."""
+    suspicious: Count
+    """Those whose label is probably wrong."""
+    p_value: Share
+    """Probability of so many sure contradictions where classes merely overlap."""
+    explained: bool
+    """Whether overlapping classes may be all there is to it."""
+    first: list[SuspiciousLabel]
+    """The clearest ones."""
+    file: str | None
+    """All of them, Parquet, below the output; null where there are none."""
+
+
 class Report(Document):
     """Everything a finished run has to say: ``report.json``."""
 
@@ -399,6 +431,8 @@ class Report(Document):
     """Class shares of the pool that scores are corrected to; null: they are not corrected."""
     certificate: Certificate | None = None
     """Certified precision of the labels; null: none was asked for, or the pool is empty."""
+    given_labels: GivenLabels | None = None
+    """Given labels that are probably wrong; null without out-of-fold scores."""
     warnings: list[Notice] = []
     """What deserves a look."""
     paths: Paths

@@ -40,6 +40,8 @@ def render_html(report: Mapping[str, Any]) -> str:
         prior=words.prior(data),
         calibration_errors=words.calibration_errors(data),
         reliability=words.reliability(data),
+        flips=words.flips(data),
+        given_labels=words.given_labels(data),
         comparisons=words.comparisons(data),
         measured=words.measured(data),
         classes=_classes(data),

@@ -43,8 +43,10 @@ def render_text(report: Document) -> str:
         _warnings(data.warnings),
         _certificate(data),
         _section("Rounds", _rounds(data.rounds)),
+        _section("Labels against the round before", _flips(data)),
         _section("Seed and final model", _models(data)),
         _section("Confidence against the share of right labels, out of fold", _reliability(data)),
+        _section("Given labels", _given_labels(data)),
         _section("Labels", _labels(data)),
         _section("Outputs", _outputs(data)),
     )
@@ -202,6 +204,30 @@ def _round_cells(r: Any, number: Any, trained: bool, measured: bool) -> list[str
         )
     cells += [f"{sum(value for _, value in r.seconds):,.1f}"] if trained else []
     return cells
+
+
+def _flips(report: Report) -> list[str]:
+    found = words.flips(report)
+    if found is None:
+        return []
+    head, missing, tail = left_out(found.body, MOST_ROUNDS)
+    lines = _table(found.head, [*head, *tail], "r" * len(found.head))
+    if missing:
+        lines.insert(1 + len(head), f"  ... {words.rounds_word(missing)} left out here")
+    return lines
+
+
+def _given_labels(report: Report) -> list[str]:
+    sentence, found = words.given_labels(report), report.given_labels
+    if not sentence or found is None:
+        return []
+    body = [
+        [clean(one.id), clean(label_key(one.given)), clean(label_key(one.suggested))]
+        + [f"{p:.4f}" for p in (one.p_given, one.p_suggested)]
+        for one in found.first
+    ]
+    head = ["id", "given", "suggested", "p of given", "p of suggested"]
+    return [*_wrap(sentence, indent=2, hang=2), *_table(head, body, "lllrr")]
 
 
 def _models(report: Report) -> list[str]:

@@ -217,6 +217,33 @@ def _bin(table: ReliabilityTable, i: int) -> list[str]:
     return [count(table.n[i]), *shares]
 
 
+def flips(report: Report) -> Lines | None:
+    """Tabulate what rounds that decide every row anew made of earlier labels."""
+    body = [
+        [str(r.round), *map(count, (r.flips.kept, r.flips.changed, r.flips.added, r.flips.dropped))]
+        for r in report.rounds
+        if r.flips is not None
+    ]
+    head = ["round", "kept", "changed", "added", "dropped"]
+    return Lines(head, body) if body else None
+
+
+def given_labels(report: Report) -> str:
+    """Say how many given labels look wrong; empty where nobody looked or none does."""
+    found = report.given_labels
+    if found is None or not found.suspicious:
+        return ""
+    why = (
+        "Classes that merely overlap may be the reason"
+        if found.explained
+        else "Classes that merely overlap would not look so"
+    )
+    return (
+        f"Models that have not seen the row are sure of another label for {count(found.suspicious)}"
+        f" of {rows(found.n, 'labeled')}. {why}. All of them: {clean(found.file)}."
+    )
+
+
 def _coverage(report: Report) -> str:
     pool, accepted = report.rows.pool, report.rows.accepted
     if pool == 0:

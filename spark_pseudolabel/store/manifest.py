@@ -187,13 +187,18 @@ class ModelManifest(Manifest):
     validation: dict[str, Any] | None = None
     oof: dict[str, Any] | None = None
     oof_scores: FileEntry | None = None
+    suspects: FileEntry | None = None
     adjustment: dict[str, Any] | None = None
     reliability: dict[str, Any] | None = None
     seconds: dict[str, float] = {}
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:
-        scores = () if self.oof_scores is None else (self.oof_scores,)
-        return tuple((file.path, file.bytes) for file in (self.artifact, *scores))
+        tables = tuple((table.path, table.bytes) for table in self.tables())
+        return ((self.artifact.path, self.artifact.bytes), *tables)
+
+    def tables(self) -> tuple[FileEntry, ...]:
+        """Return the small tables beside the model."""
+        return tuple(one for one in (self.oof_scores, self.suspects) if one is not None)
 
 
 class RoundManifest(Manifest):

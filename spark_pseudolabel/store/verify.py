@@ -105,9 +105,9 @@ def _model_problems(
     if isinstance(manifest, ModelManifest) and manifest.artifact.path not in broken:
         artifact = manifest.artifact
         yield from _hash_problems(store, artifact.path, artifact.sha256)
-    scores = manifest.oof_scores if isinstance(manifest, ModelManifest) else None
-    if scores is not None and scores.path not in broken:
-        yield from _entry_problems(store, scores)
+    for table in manifest.tables() if isinstance(manifest, ModelManifest) else ():
+        if table.path not in broken:
+            yield from _entry_problems(store, table)
 
 
 def _round_problems(

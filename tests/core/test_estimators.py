@@ -3,9 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from spark_pseudolabel.core.estimators import (
     REGISTRY,
@@ -126,6 +130,22 @@ def test_pipeline_is_asked_at_its_last_step() -> None:
     pipeline = make_pipeline(StandardScaler(), LogisticRegression())
     assert weights_supported(pipeline)
     assert isinstance(final_step(pipeline), LogisticRegression)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "takes"),
+    [
+        (make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), SVC())), True),
+        (make_pipeline(StandardScaler(), KNeighborsClassifier()), False),
+        (BaggingClassifier(SVC()), True),
+        (BaggingClassifier(KNeighborsClassifier()), False),
+        (StackingClassifier([("svc", SVC()), ("near", KNeighborsClassifier())]), False),
+    ],
+)
+def test_weights_are_taken_where_every_part_takes_them(
+    estimator: BaseEstimator, takes: bool
+) -> None:
+    assert weights_supported(estimator) is takes
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
+from spark_pseudolabel.core.committee import Committee
+from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.learner import Learner
 from spark_pseudolabel.core.training import (
     TrainingRows,
     Weighting,
@@ -22,6 +25,7 @@ from spark_pseudolabel.core.training import (
     fit,
     training_rows,
 )
+from spark_pseudolabel.core.weights import PseudoWeights
 
 X_FEATURE = Feature("x", "numeric", "double")
 FEATURES = (X_FEATURE,)
@@ -52,8 +56,17 @@ LABELED = labeled((5, 0.5, 1), (1, 0.1, 0), (10, 1.0, 0))
 ACCEPTED = accepted((7, 0.7, [0.2, 0.8]), (2, 0.2, [0.9, 0.1]), (30, 3.0, [1.0, 0.0]))
 
 
+def weighted(each: Any, labels: Any = "hard") -> Weighting:
+    return Weighting(labels, PseudoWeights(each))
+
+
 def frame(weighting: Weighting, pseudo: pa.Table | None = ACCEPTED) -> TrainingRows:
-    return training_rows(LABELED, pseudo, FEATURES, KEYS, weighting)
+    weights = None
+    if pseudo is not None:
+        confidence, rounds = pseudo.column(SCORE).to_numpy(), np.ones(pseudo.num_rows, np.int32)
+        weights = weighting.pseudo.settled(confidence, rounds, {}, LABELED.num_rows)
+        weights = weights.of(confidence, rounds)
+    return training_rows(LABELED, pseudo, FEATURES, KEYS, weighting, weights)
 
 
 def test_seed_is_fitted_on_labeled_rows_in_the_order_of_their_ids() -> None:
@@ -96,8 +109,9 @@ def test_text_ids_are_ordered_as_text_and_pairs_by_file_first() -> None:
     ("weighting", "weights"),
     [
         (Weighting(), None),
-        (Weighting(pseudo_weight=0.25), [1, 0.25, 1, 0.25, 1, 0.25]),
-        (Weighting(pseudo_weight="confidence"), [1, 0.9, 1, 0.8, 1, 1]),
+        (weighted(0.25), [1, 0.25, 1, 0.25, 1, 0.25]),
+        (weighted("confidence"), [1, 0.9, 1, 0.8, 1, 1]),
+        (Weighting(pseudo=PseudoWeights(ratio=0.5)), [1, 0.5, 1, 0.5, 1, 0.5]),
     ],
 )
 def test_accepted_rows_are_weighted_and_labeled_ones_are_not(
@@ -109,7 +123,7 @@ def test_accepted_rows_are_weighted_and_labeled_ones_are_not(
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_soft_labels_enter_once_per_class(share: float) -> None:
-    rows = frame(Weighting("soft", share))
+    rows = frame(weighted(share, "soft"))
     assert rows.weights is not None
     lines = list(zip(rows.X["x"].tolist(), rows.codes.tolist(), rows.weights.tolist(), strict=True))
     assert lines == [
@@ -126,7 +140,7 @@ def test_soft_labels_enter_once_per_class(share: float) -> None:
 
 
 def test_soft_labels_by_confidence_weigh_both() -> None:
-    weights = frame(Weighting("soft", "confidence")).weights
+    weights = frame(weighted("confidence", "soft")).weights
     assert weights is not None
     assert weights[1:3].tolist() == pytest.approx([0.81, 0.09])
 
@@ -168,14 +182,36 @@ def test_model_is_fitted_on_labels_or_their_numbers(
     assert model.seen_[2] is None
 
 
-def test_weights_reach_the_last_step_of_a_pipeline() -> None:
-    weighting = Weighting(pseudo_weight=0.25)
-    model = fit(make_pipeline(StandardScaler(), Recorder()), frame(weighting), (0, 1))
-    assert model[-1].seen_[2].tolist() == [1, 0.25, 1, 0.25, 1, 0.25]
+@pytest.mark.parametrize("each", [0.25, "confidence"])
+def test_seed_model_is_the_same_whatever_pseudo_rows_will_weigh(each: Any) -> None:
+    assert frame(weighted(each), None).weights is None
+
+
+WEIGHTS = [1, 0.25, 1, 0.25, 1, 0.25]
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        make_pipeline(StandardScaler(), Recorder()),
+        make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), Recorder())),
+    ],
+)
+def test_weights_reach_the_last_step_of_a_pipeline(pipeline: Pipeline) -> None:
+    model = fit(pipeline, frame(weighted(0.25)), (0, 1))
+    assert final_step(model).seen_[2].tolist() == WEIGHTS
+
+
+def test_weights_reach_every_member_of_a_committee() -> None:
+    pipeline = make_pipeline(StandardScaler(), Recorder())
+    committee = Committee({"a": Learner(Recorder()), "b": Learner(pipeline)})
+    model = committee.fit(frame(weighted(0.25)), (0, 1))
+    for member in model.estimators_:
+        assert final_step(member).seen_[2].tolist() == WEIGHTS
 
 
 def test_weighted_rows_count_as_often_as_they_weigh() -> None:
-    twice = fit(LogisticRegression(), frame(Weighting(pseudo_weight=2.0)), (0, 1))
+    twice = fit(LogisticRegression(), frame(weighted(2.0)), (0, 1))
     doubled = training_rows(
         LABELED, pa.concat_tables([ACCEPTED, ACCEPTED]), FEATURES, KEYS, Weighting()
     )

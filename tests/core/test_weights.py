@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.weights import PseudoWeights, moments, softmatch
+from spark_pseudolabel.core.weights import PseudoWeights, RowWeights, moments, softmatch
 
 POOL = Counts.from_rows(2, [(0, 500, 50), (1, 900, 50)])
 CONFIDENCE = np.array([0.9, 0.5])
@@ -35,3 +37,21 @@ def test_softmatch_takes_mean_and_spread_from_the_pool() -> None:
 def test_no_rows_weigh_nothing() -> None:
     nothing = Counts.from_rows(2, [])
     assert PseudoWeights("softmatch", ratio=1.0).of(np.array([]), nothing, 10).size == 0
+
+
+def test_bound_does_not_depend_on_the_order_of_rows() -> None:
+    chance = np.random.default_rng(0)
+    confidence = chance.random(1000).round(6)
+    rounds = chance.integers(1, 3, 1000).astype(np.int32)
+    asked = PseudoWeights("softmatch", ratio=0.3)
+    found = asked.settled(confidence, rounds, {1: POOL, 2: POOL + POOL}, 10)
+    for _ in range(20):
+        order = chance.permutation(1000)
+        again = asked.settled(confidence[order], rounds[order], {1: POOL, 2: POOL + POOL}, 10)
+        assert again == found
+    assert found.of(confidence, rounds).sum() == pytest.approx(3.0)
+
+
+def test_settled_weights_survive_a_manifest() -> None:
+    found = RowWeights("softmatch", 0.5, {1: (0.7, 0.2), 3: (0.6, 0.1)})
+    assert RowWeights.from_dict(json.loads(json.dumps(found.to_dict()))) == found
