@@ -733,8 +733,8 @@ def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
     if training and training.rows != "accepted" and not (_one_round(parts) and has_student):
         yield (
             "training.rows",
-            "other rows than accepted ones need a teacher, or policy 'certified' with "
-            "model.student: a student that learns from what another model says of every row.",
+            "'all', top and threshold need a teacher, or policy 'certified' with model.student: a "
+            "student that learns from what another model says of every row.",
         )
 
 

@@ -135,6 +135,9 @@ def _follow(
     path: list[str] = []
     for step in loc:
         inner = _object(node, schema)
+        if "oneOf" in node and "discriminator" not in node:  # this step says which member
+            node = node if step == loc[-1] else inner
+            continue
         if step in inner.get("properties", {}):
             node = inner["properties"][step]
         elif isinstance(inner.get("additionalProperties"), dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from sklearn.datasets import make_classification
 
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.core.distill import cross_fit_student
+from spark_pseudolabel.core.training import training_rows
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.inspect import explain, verify
-from spark_pseudolabel.job import label, plan, run
+from spark_pseudolabel.job import fit, honest, label, plan, run
 from spark_pseudolabel.progress import SilentEvents
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
@@ -369,3 +372,115 @@ def read_model_manifest(out: Path, number: int) -> dict[str, Any]:
     (path,) = out.rglob(f"model-{number:04d}.json")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
+
+
+TAUGHT: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"top": 0.4}, {"policy": "percentile", "step": 0.4}),
+    ({"threshold": 0.8}, {"policy": "threshold", "threshold": 0.8}),
+]
+
+
+@pytest.mark.parametrize(("rows", "rule"), TAUGHT)
+def test_labels_show_what_they_weighed_in_the_final_fit(
+    spark: SparkSession,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: dict[str, Any],
+    rule: dict[str, Any],
+) -> None:
+    fitted: dict[int, float] = {}
+
+    def remember(labeled: Any, pseudo: Any, *rest: Any) -> Any:
+        if pseudo is not None:
+            fitted.update(zip(pseudo.column("id").to_pylist(), rest[-1].tolist(), strict=True))
+        return training_rows(labeled, pseudo, *rest)
+
+    monkeypatch.setattr(fit, "training_rows", remember)
+    sections = {
+        "teacher": {"committee": [LOGISTIC]},
+        "selection": {"policy": "threshold", "threshold": 0.7},
+        "validation": {"fraction": 0.2},
+        "training": {
+            "rows": rows,
+            "pseudo_weight": "softmatch",
+            "max_pseudo_weight": 2,
+            "max_rows": 800,
+        },
+    }
+    report = report_of(spark, data, tmp_path / "out", **sections)
+    assert report["best_round"] == 1
+    assert math.fsum(fitted.values()) <= 2 * report["rows"]["labeled"] * (1 + 1e-9)
+    labels = labels_of(tmp_path / "out")
+    assert labels["weight"].tolist() == [fitted.get(one, 0.0) for one in labels["id"]]
+    assert labels["weight"].gt(0).any()
+    training = pd.read_parquet(tmp_path / "out" / "training").query("source == 'pseudo'")
+    merged = training.merge(labels, on="id")
+    assert (merged["weight_x"] == merged["weight_y"]).all()
+    (manifest,) = (tmp_path / "out").rglob("round-0001.json")
+    kept = json.loads(manifest.read_text())
+    assert kept["taught_plan"]["rule"] == rule
+    taught = pd.concat(pd.read_parquet(tmp_path / "out" / one["path"]) for one in kept["taught"])
+    scored = pd.concat(pd.read_parquet(tmp_path / "out" / one["path"]) for one in kept["scored"])
+    if "top" in rows:
+        best = scored.sort_values(["spl_confidence", "id"], ascending=[False, True])
+        expected = best["id"][: 4 * len(scored) // 10]
+    else:
+        expected = scored.loc[scored["spl_confidence"] > 0.8, "id"]
+    assert set(taught["id"]) == set(expected)
+
+
+def test_student_is_measured_with_the_weights_it_is_fitted_with(
+    spark: SparkSession, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def at_fit(*given: Any) -> Any:
+        seen["fit"] = given[-1]
+        return training_rows(*given)
+
+    def at_guard(*given: Any, **named: Any) -> Any:
+        seen["guard"] = given[4]
+        return cross_fit_student(*given, **named)
+
+    monkeypatch.setattr(fit, "training_rows", at_fit)
+    monkeypatch.setattr(honest, "cross_fit_student", at_guard)
+    training = {"rows": "all", "pseudo_weight": "softmatch", "max_pseudo_weight": 1}
+    training |= {"labels": "soft", "max_rows": 600}
+    sections = {"teacher": {"committee": [LOGISTIC]}, "training": training}
+    report_of(spark, data, tmp_path / "out", **sections)
+    np.testing.assert_array_equal(seen["guard"], seen["fit"])
+    assert 0 < seen["fit"].min() < seen["fit"].max()
+    assert seen["fit"].sum() == pytest.approx(N_LABELED)
+
+
+def test_wrong_given_labels_are_listed_and_left_alone(spark: SparkSession, tmp_path: Path) -> None:
+    X, y = make_classification(
+        1500, 8, n_informative=8, n_redundant=0, class_sep=4, flip_y=0, random_state=0
+    )
+    rows = pd.DataFrame(X, columns=[f"x{i}" for i in range(8)])
+    rows["y"], rows["id"] = np.where(y, "yes", "no"), np.arange(len(rows))
+    labeled = rows[:N_LABELED].copy()
+    wrong = labeled.index[::12]
+    labeled.loc[wrong, "y"] = labeled.loc[wrong, "y"].map({"yes": "no", "no": "yes"})
+    write(tmp_path, labeled, rows[N_LABELED:])
+    report = report_of(spark, tmp_path, tmp_path / "out", selection={**CERTIFIED, "precision": 0.8})
+    found = report["given_labels"]
+    (file,) = (tmp_path / "out").rglob("suspects.parquet")
+    assert str(file).endswith(found["file"])
+    listed = pd.read_parquet(file)
+    assert len(listed) == found["suspicious"] >= 0.8 * len(wrong)
+    assert listed["id"].isin(wrong).mean() >= 0.9
+    assert [one["id"] for one in found["first"]] == listed["id"].head(10).tolist()
+    assert [one["given"] for one in found["first"]] == listed["spl_given"].head(10).tolist()
+    assert "suspicious_labels" in [warning["code"] for warning in report["warnings"]]
+    assert f"another label for {found['suspicious']} of 300" in render_text(report)
+    given = pd.read_parquet(tmp_path / "out" / "training").query("source == 'labeled'")
+    assert (
+        given.set_index("id")["label"]
+        .sort_index()
+        .equals(labeled.set_index("id")["y"].rename("label"))
+    )
+    assert verify(str(tmp_path / "out"), deep=True)["ok"]
+    file.write_bytes(file.read_bytes()[:-1])
+    assert not verify(str(tmp_path / "out"))["ok"]

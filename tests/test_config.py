@@ -138,7 +138,7 @@ threshold: 0.5
         ),
         (
             "training: {rows: {top: 0.5}}",
-            "training.rows: other rows than accepted ones need a teacher",
+            "training.rows: 'all', top and threshold need a teacher",
         ),
         (
             "training: {labels: softt}",
@@ -197,8 +197,8 @@ threshold: 0.5
         ),
         (
             "training: {rows: all}",
-            "training.rows: 'all' needs a teacher, or policy 'certified' with model.student: a "
-            "student that learns from what another model says of every row.",
+            "training.rows: 'all', top and threshold need a teacher, or policy 'certified' with "
+            "model.student: a student that learns from what another model says of every row.",
         ),
         (
             "selection: {policy: quotas}\nrounds: {relabel: false}",

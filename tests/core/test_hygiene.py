@@ -66,7 +66,7 @@ def test_planted_errors_are_found_and_hardly_anything_else(estimator: str, rate:
     found = checked(X, codes, estimator)
     listed = np.array([suspect.row for suspect in found.suspects])
     assert wrong[listed].mean() >= 0.95
-    assert wrong[listed].sum() / wrong.sum() >= 0.8
+    assert wrong[listed].sum() / wrong.sum() >= 0.7
     assert all(true[suspect.row] == suspect.suggested for suspect in found.suspects[:10])
     assert not found.explained
 

@@ -177,3 +177,22 @@ def test_a_path_is_quoted_for_the_tool_that_reads_it() -> None:
     text = Page(render_html(make_report() | {"paths": paths})).text
     assert 'spark.read.parquet("out/it\'s/labels")' in text
     assert "read_parquet('out/it''s/labels/*.parquet')" in text
+
+
+def test_shows_flips_and_how_many_given_labels_look_wrong_but_no_row() -> None:
+    report = make_report()
+    report["rounds"][1]["flips"] = {"kept": 1234, "changed": 5, "added": 67, "dropped": 0}
+    names = report["classes"]
+    suspect = {"given": names[0], "suggested": names[1], "p_given": 0.01, "p_suggested": 0.97}
+    report["given_labels"] = {
+        "n": 400,
+        "suspicious": 1,
+        "p_value": 0.5,
+        "explained": True,
+        "first": [{"id": "customer-77", **suspect}],
+        "file": "_attempts/a/suspects.parquet",
+    }
+    page = render_html(report)
+    assert "<td>2</td><td>1,234</td><td>5</td><td>67</td><td>0</td>" in page
+    assert "another label for 1 of 400 labeled rows" in page
+    assert "customer-77" not in page

@@ -140,6 +140,41 @@ def test_counts_of_billions_still_fit() -> None:
     assert max(map(len, page.splitlines())) <= 100
 
 
+def test_labels_that_rounds_changed_are_counted() -> None:
+    report = make_report(rounds=2)
+    assert "Labels against the round before" not in render_text(report)
+    report["rounds"][1]["flips"] = {"kept": 1234, "changed": 5, "added": 67, "dropped": 0}
+    assert "round   kept  changed  added  dropped\n      2  1,234        5     67        0" in (
+        render_text(report)
+    )
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_given_labels_that_look_wrong_are_named(explained: bool) -> None:
+    report = make_report()
+    names = report["classes"]
+    report["given_labels"] = {
+        "n": 400,
+        "suspicious": 12,
+        "p_value": 0.5 if explained else 1e-6,
+        "explained": explained,
+        "first": [
+            {
+                "id": "row\x1b7",
+                "given": names[0],
+                "suggested": names[1],
+                "p_given": 0.01,
+                "p_suggested": 0.97,
+            }
+        ],
+        "file": "_attempts/a/suspects.parquet",
+    }
+    page = render_text(report)
+    assert "another label for 12 of 400 labeled rows" in page
+    assert ("may be the reason" in page) is explained
+    assert "row\\x1b7" in page
+
+
 def test_letters_of_any_script_stay_and_columns_still_align() -> None:
     page = render_text(make_report(["\u4e2d\u6587", "caf\u00e9"]))
     assert "  \u4e2d\u6587      9,689" in page

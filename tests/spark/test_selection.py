@@ -6,10 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import LongType, StructField, StructType
 
 from spark_pseudolabel.columns import CODE, SCORE
 from spark_pseudolabel.core.rules import make_plan
-from spark_pseudolabel.spark.selection import SparkCandidates, accepted_by, count_accepted
+from spark_pseudolabel.spark.pool import Overlap
+from spark_pseudolabel.spark.selection import (
+    SparkCandidates,
+    accepted_by,
+    count_accepted,
+    overlap_of,
+)
+from spark_pseudolabel.spark.stored_rows import StoredRows
 from tests.core.candidates import Rows
 
 RULES = [
@@ -43,11 +51,17 @@ def scored(spark: SparkSession, rows: Rows) -> DataFrame:
     return spark.createDataFrame(together).repartition(7).cache()
 
 
+@pytest.fixture(scope="module")
+def candidates(spark: SparkSession, rows: Rows, scored: DataFrame) -> SparkCandidates:
+    keys = StructType([StructField("id", LongType())])
+    nothing = StoredRows(spark, "", keys, probabilities=False)
+    return SparkCandidates(scored, ("id",), rows.n_classes, 0, nothing)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["policy"]))
 def test_spark_and_memory_make_the_same_plan_and_accept_the_same_rows(
-    rows: Rows, scored: DataFrame, rule: dict[str, object]
+    rows: Rows, scored: DataFrame, candidates: SparkCandidates, rule: dict[str, object]
 ) -> None:
-    candidates = SparkCandidates(scored, ("id",), rows.n_classes, 0)
     plan = make_plan(rule, candidates, 1)
     assert plan == make_plan(rule, rows, 1)
     accepted = scored.filter(accepted_by(plan, ("id",)))
@@ -61,8 +75,7 @@ def test_spark_and_memory_make_the_same_plan_and_accept_the_same_rows(
     assert sum(by_code) == len(expected)
 
 
-def test_invalid_rows_are_counted_apart(rows: Rows, scored: DataFrame) -> None:
-    candidates = SparkCandidates(scored, ("id",), rows.n_classes, 0)
+def test_invalid_rows_are_counted_apart(rows: Rows, candidates: SparkCandidates) -> None:
     assert candidates.invalid == 2
     assert candidates.counts().total == len(rows.codes)
 
@@ -71,3 +84,10 @@ def test_the_fingerprint_does_not_depend_on_the_order(scored: DataFrame) -> None
     one = count_accepted(scored.filter(f"{CODE} is not null"), ("id",), 3)
     other = count_accepted(scored.filter(f"{CODE} is not null").orderBy("id"), ("id",), 3)
     assert one == other
+
+
+def test_labels_of_two_rounds_are_compared_by_id(spark: SparkSession) -> None:
+    before = spark.createDataFrame([(1, 0), (2, 1), (3, 1)], f"id long, {CODE} int")
+    after = spark.createDataFrame([(2, 1), (3, 0), (4, 0), (5, 0)], f"id long, {CODE} int")
+    assert overlap_of(after, before, ["id"]) == Overlap(rows=2, changed=1)
+    assert overlap_of(after, before.limit(0), ["id"]) == Overlap(rows=0, changed=0)
