@@ -446,7 +446,7 @@ def test_student_is_measured_with_the_weights_it_is_fitted_with(
     monkeypatch.setattr(fit, "training_rows", at_fit)
     monkeypatch.setattr(honest, "cross_fit_student", at_guard)
     training = {"rows": "all", "pseudo_weight": "softmatch", "max_pseudo_weight": 1}
-    training |= {"labels": "soft", "max_rows": 600}
+    training |= {"labels": "soft", "max_rows": 1200}
     sections = {"teacher": {"committee": [LOGISTIC]}, "training": training}
     report_of(spark, data, tmp_path / "out", **sections)
     np.testing.assert_array_equal(seen["guard"], seen["fit"])
@@ -456,7 +456,14 @@ def test_student_is_measured_with_the_weights_it_is_fitted_with(
 
 def test_wrong_given_labels_are_listed_and_left_alone(spark: SparkSession, tmp_path: Path) -> None:
     X, y = make_classification(
-        1500, 8, n_informative=8, n_redundant=0, class_sep=4, flip_y=0, random_state=0
+        1500,
+        8,
+        n_informative=8,
+        n_redundant=0,
+        n_clusters_per_class=1,
+        class_sep=3,
+        flip_y=0,
+        random_state=0,
     )
     rows = pd.DataFrame(X, columns=[f"x{i}" for i in range(8)])
     rows["y"], rows["id"] = np.where(y, "yes", "no"), np.arange(len(rows))

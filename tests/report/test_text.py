@@ -141,7 +141,7 @@ def test_counts_of_billions_still_fit() -> None:
 
 
 def test_labels_that_rounds_changed_are_counted() -> None:
-    report = make_report(rounds=2)
+    report = make_report(n_rounds=2)
     assert "Labels against the round before" not in render_text(report)
     report["rounds"][1]["flips"] = {"kept": 1234, "changed": 5, "added": 67, "dropped": 0}
     assert "round   kept  changed  added  dropped\n      2  1,234        5     67        0" in (
