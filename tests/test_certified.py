@@ -374,13 +374,13 @@ def read_model_manifest(out: Path, number: int) -> dict[str, Any]:
     return found
 
 
-TAUGHT: list[tuple[dict[str, Any], dict[str, Any]]] = [
+TAUGHT_ROWS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"top": 0.4}, {"policy": "percentile", "step": 0.4}),
     ({"threshold": 0.8}, {"policy": "threshold", "threshold": 0.8}),
 ]
 
 
-@pytest.mark.parametrize(("rows", "rule"), TAUGHT)
+@pytest.mark.parametrize(("rows", "rule"), TAUGHT_ROWS)
 def test_labels_show_what_they_weighed_in_the_final_fit(
     spark: SparkSession,
     data: Path,

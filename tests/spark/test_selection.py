@@ -54,7 +54,7 @@ def scored(spark: SparkSession, rows: Rows) -> DataFrame:
 @pytest.fixture(scope="module")
 def candidates(spark: SparkSession, rows: Rows, scored: DataFrame) -> SparkCandidates:
     keys = StructType([StructField("id", LongType())])
-    nothing = StoredRows(spark, "", keys, probabilities=False)
+    nothing = StoredRows(spark, "", keys, probabilities=False, raw=False)
     return SparkCandidates(scored, ("id",), rows.n_classes, 0, nothing)
 
 
