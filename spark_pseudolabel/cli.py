@@ -242,13 +242,25 @@ def report(
 def explain(
     out: Out,
     row: Annotated[str, typer.Option("--id", metavar="ID", help="The row.")],
+    why: Annotated[
+        bool, typer.Option("--why", help="Say what each feature does to the confidence.")
+    ] = False,
+    row_file: Annotated[
+        str | None,
+        typer.Option(
+            "--row", metavar="FILE", help="With --why: the row's features, as a JSON object."
+        ),
+    ] = None,
     output_format: Format = OutputFormat.TEXT,
     result: ResultFile = None,
     debug: Debug = False,
     quiet: Quiet = False,
 ) -> Task:
     """Tell why a row has, or has not, its label."""
-    return Task(partial(_explain, out, row), Face(output_format, result, debug, quiet))
+    if row_file is not None and not why:
+        raise _usage("--row goes with --why. Add it, or leave --row out.")
+    work = partial(_explain, out, row, why, row_file)
+    return Task(work, Face(output_format, result, debug, quiet))
 
 
 @app.command()
@@ -462,11 +474,11 @@ def _report(out: str, html: str | None, face: Face) -> Answer:
     return Answer(document, render_text(document))
 
 
-def _explain(out: str, row: str, face: Face) -> Answer:
+def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) -> Answer:
     from spark_pseudolabel import inspect
     from spark_pseudolabel.report.text import render_explain
 
-    document = inspect.explain(out, row)
+    document = inspect.explain(out, row, why=why, row_file=row_file)
     return Answer(document, render_explain(document))
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "Quotas",
     "Rounds",
     "Selection",
+    "Shift",
     "SparkSettings",
     "Student",
     "TaughtRows",
@@ -435,6 +436,20 @@ class Training(_Section):
         return self.labels == "soft" or rows_weigh
 
 
+class Shift(_Section):
+    """What follows where the pool is unlike the labeled rows.
+
+    ``warn`` tells. ``stop`` labels nothing where they do not stand for the pool. ``withhold``
+    publishes no row that is far from every labeled one. ``off`` does not look. Without this
+    section runs that are cross-fitted warn, and others do not look.
+    """
+
+    action: Annotated[
+        Literal["warn", "stop", "withhold", "off"],
+        BeforeValidator(lambda value: "off" if value is False else value),  # YAML reads off so
+    ] = "warn"
+
+
 class Output(_Section):
     """Where the results go, and which columns ``labels`` and ``training`` carry besides."""
 
@@ -466,6 +481,7 @@ class Config(_Section):
     calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = "none"
     rounds: Rounds = Rounds()
     training: Training = Training()
+    shift: Shift | None = None
     output: Output
     random_state: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
     spark: SparkSettings = SparkSettings()
@@ -479,6 +495,16 @@ class Config(_Section):
     def cross_fitted(self) -> bool:
         """Whether model 1 is a mean over folds, so that labeled rows have honest scores."""
         return _cross_fitted(self.selection, self.teacher)
+
+    @property
+    def measures_shift(self) -> bool:
+        """Whether labeled rows are compared with a sample of the pool."""
+        return self.cross_fitted if self.shift is None else self.shift.action != "off"
+
+    @property
+    def withholds(self) -> bool:
+        """Whether pool rows far from every labeled one are not published."""
+        return self.shift is not None and self.shift.action == "withhold"
 
     @property
     def student(self) -> Student | None:
@@ -857,6 +883,9 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
         yield "calibration", "conflicts with mode: sklearn. Leave it out."
     if (unlabeled := parts.get("unlabeled")) and unlabeled.prior is not None:
         yield "unlabeled.prior", "conflicts with mode: sklearn. Leave it out."
+    shift = parts.get("shift")
+    if shift and shift.action in ("stop", "withhold"):
+        yield "shift.action", "must be 'warn' or 'off' with mode: sklearn, which labels anyway."
     selection = parts.get("selection")
     if selection and selection.policy not in ("threshold", "k_best"):
         yield (

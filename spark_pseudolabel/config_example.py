@@ -54,6 +54,8 @@ rounds:
 #   pseudo_weight: 1.0         # of an accepted row; or confidence, softmatch
 #   max_pseudo_weight: 1       # together they weigh at most so many times what labeled rows do
 
+# shift: {action: withhold}    # or warn, stop: what follows where the pool is unlike labeled rows
+
 output:
   path: out/digits
   features: false              # true: the feature columns stand beside the labels

@@ -52,6 +52,7 @@ def limits_of(config: Config, pool_rows: int) -> Limits:
         pool=pool_rows,
         keep_best=config.selection.policy in GROWING,
         like_sklearn=config.mode == "sklearn",
+        stop_on_shift=config.shift is not None and config.shift.action == "stop",
     )
 
 
@@ -63,6 +64,7 @@ def model_facts(store: RoundStore) -> list[ModelFacts]:
             accuracy=(manifest.validation or {}).get("accuracy"),
             log_loss=(manifest.validation or {}).get("log_loss"),
             dropped=bool((manifest.training["against_best"] or {}).get("dropped")),
+            shifted=bool((manifest.training.get("shift") or {}).get("shifted")),
         )
         for manifest in store.models
     ]

@@ -19,7 +19,7 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.given import ROLE, read_given
+from spark_pseudolabel.given import ROLE, VALIDATION, read_given
 from spark_pseudolabel.report.document import (
     ExplainDocument,
     GcDocument,
@@ -142,7 +142,9 @@ def report(out: str) -> dict[str, Any]:
     return dict(store.final.report)
 
 
-def explain(out: str, row_id: str) -> dict[str, Any]:
+def explain(
+    out: str, row_id: str, *, why: bool = False, row_file: str | None = None
+) -> dict[str, Any]:
     """Return the document of ``explain``: why a row has, or has not, its label.
 
     Parameters
@@ -151,17 +153,56 @@ def explain(out: str, row_id: str) -> dict[str, Any]:
         The output.
     row_id
         The row's id as text; ``file:row_index`` where the run has no id column.
+    why
+        Also look the row's features up, and say what each does to the model's confidence.
+    row_file
+        JSON object with these features, where they can't be looked up without Spark.
+
+    Raises
+    ------
+    InputError
+        If the id is of the wrong kind, or the row's features are asked for and can't be had.
     """
     files, root = open_files(out)
     store = RoundStore.open(files, root)
     key = _key(store, row_id)
     given = _given(store, key)
     if given is not None:
-        return document(ExplainDocument, _explain_given(store, row_id, given))
-    steps = [
-        step for manifest in store.rounds if (step := _decision(store, manifest, key)) is not None
-    ]
-    return document(ExplainDocument, _explain_pool_row(store, row_id, steps))
+        told = _explain_given(store, row_id, given)
+    else:
+        steps = [
+            step
+            for manifest in store.rounds
+            if (step := _decision(store, manifest, key)) is not None
+        ]
+        told = _explain_pool_row(store, row_id, steps)
+    if store.final is not None:
+        told["final_model"] = model_name(store.final.final_model)
+    if why:
+        told["why"] = _why(store, key, told, row_file)
+    return document(ExplainDocument, told)
+
+
+def _why(
+    store: RoundStore, key: Mapping[str, str], told: Mapping[str, Any], row_file: str | None
+) -> dict[str, Any] | None:
+    """Explain the label that the deciding round gave; of a given row, its label by the last model.
+
+    None where no model has given one.
+    """
+    from spark_pseudolabel.why import why
+
+    in_pool = told["kind"] not in (LABELED, VALIDATION)
+    last = told["history"][-1] if in_pool and told["history"] else {}
+    decisive = next((s for s in told.get("history", ()) if s["round"] == told["round"]), last)
+    label = decisive.get("label") if in_pool else told["given_label"]
+    if label is None or not store.models:
+        return None
+    final = store.final.final_model if store.final is not None else len(store.models)
+    number = decisive["round"] if in_pool else final
+    code = store.models[0].classes.index(label)
+    found = why(store, key, number, code, in_pool=in_pool, row_file=row_file)
+    return {**found, "stored_confidence": decisive.get("confidence")}
 
 
 def _state(store: RoundStore, lease: Mapping[str, Any] | None) -> str:
@@ -271,6 +312,7 @@ def _step(
     step = {
         "round": manifest.number,
         "model": model_name(manifest.number),
+        "used": manifest.number <= (store.final.best_round or 0) if store.final else None,
         "rule": _rule(plan.rule),
         "file": file,
     }
@@ -283,7 +325,10 @@ def _step(
             "accepted": False,
             "reason": row[INVALID],
         }
-    accepted = plan.accepts(code, confidence, tuple(row[key] for key in keys))
+    # A reason beside a score: the row was withheld, whatever the plan says.
+    accepted = row[INVALID] is None and plan.accepts(
+        code, confidence, tuple(row[key] for key in keys)
+    )
     cut = plan.cuts[code]
     return {
         **step,
@@ -292,7 +337,7 @@ def _step(
         "raw_confidence": raw,
         "cut": cut.confidence if cut else None,
         "accepted": accepted,
-        "reason": _reason(confidence, cut, accepted) + _before(raw),
+        "reason": row[INVALID] or _reason(confidence, cut, accepted) + _before(raw),
     }
 
 

@@ -31,6 +31,7 @@ ROWS: list[set[str]] = [
 PAGES = {
     "demo": "cli",
     "signals": "cli",
+    "why": "inspect",
     "config_example": "config",
     "config_file": "config",
     "config_problems": "config",

@@ -612,3 +612,22 @@ def test_default_committee_is_the_one_that_was_evaluated() -> None:
 
     members = tuple((member.estimator, member.params) for member in Teacher().committee)
     assert members == DEFAULT_MEMBERS
+
+
+def test_shift_is_looked_at_where_it_is_asked_for_or_labels_are_cross_fitted(
+    tmp_path: Path,
+) -> None:
+    assert not parse_config(minimal()).measures_shift
+    assert parse_config(minimal(selection={"policy": "certified"})).measures_shift
+    assert parse_config(minimal(shift={})).measures_shift
+    for word in ("off", "'off'"):  # YAML reads the one as false
+        config = loaded(
+            f"{MINIMAL}shift: {{action: {word}}}\n", tmp_path, ("selection.policy=auto",)
+        )
+        assert not config.measures_shift
+    assert parse_config(minimal(shift={"action": "withhold"})).withholds
+    assert not parse_config(minimal(shift={"action": "stop"})).withholds
+    (problem,) = told(f"{MINIMAL}shift: {{action: witthold}}\n", tmp_path)
+    assert "did you mean 'withhold'?" in problem
+    (problem,) = told(f"mode: sklearn\nid: i\n{MINIMAL}shift: {{action: stop}}\n", tmp_path)
+    assert "shift.action: must be 'warn' or 'off' with mode: sklearn" in problem

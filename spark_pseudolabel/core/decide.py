@@ -9,9 +9,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CODE, SCORE
+from spark_pseudolabel.columns import CODE, INVALID, SCORE
 from spark_pseudolabel.core.counts import Key
 from spark_pseudolabel.core.rules import Cut, Plan
+
+
+def candidate_codes(scored: pa.Table) -> NDArray[np.int32]:
+    """Return the class of every row that a plan may accept, -1 for others.
+
+    Others are invalid rows, which have no class, and withheld ones, which have a reason
+    (``spl_reason``) beside it.
+    """
+    codes: NDArray[np.int32] = scored.column(CODE).fill_null(-1).to_numpy()
+    held_back = scored.column(INVALID)
+    if held_back.null_count == len(held_back):
+        return codes
+    return np.where(held_back.is_null().to_numpy(), codes, np.int32(-1))
 
 
 def accepted_mask(plan: Plan, scored: pa.Table, keys: Sequence[str]) -> NDArray[np.bool_]:
@@ -22,16 +35,16 @@ def accepted_mask(plan: Plan, scored: pa.Table, keys: Sequence[str]) -> NDArray[
     plan
         The decision of the round.
     scored
-        Columns `keys`, ``spl_code`` and ``spl_confidence``, null where a row is invalid.
+        Columns `keys`, ``spl_code``, ``spl_confidence`` and ``spl_reason``.
     keys
         Key columns, compared in this order where rows tie.
 
     Returns
     -------
     ndarray of shape (n_rows,)
-        True for accepted rows; invalid rows are not accepted.
+        True for accepted rows; invalid and withheld rows are not accepted.
     """
-    codes = scored.column(CODE).fill_null(-1).to_numpy()
+    codes = candidate_codes(scored)
     confidences = scored.column(SCORE).fill_null(np.nan).to_numpy()
     mask = np.zeros(len(codes), dtype=bool)
     for cut in {cut for cut in plan.cuts if cut is not None}:

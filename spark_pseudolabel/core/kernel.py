@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,12 @@ from spark_pseudolabel.core.features import (
     without_vectors,
 )
 from spark_pseudolabel.core.threads import hold_threads
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.core.support import Support
+
+OUTSIDE = "withheld: no labeled row is near it"
+"""The reason of a row with a score that may not be accepted."""
 
 DECIMALS = 6
 """Confidences are rounded to this many decimals, so that the last bits of a matrix product,
@@ -56,6 +62,8 @@ class Scorer:
         can't take is invalid.
     adjustment
         What happens to the rounded probabilities before they are used; needs `decimals`.
+    support
+        Where labeled rows are; a row outside of it gets a reason beside its score.
     """
 
     model: Any
@@ -67,6 +75,7 @@ class Scorer:
     takes_nan: bool = False
     takes_inf: bool = False
     adjustment: Adjustment | None = None
+    support: Support | None = None
 
 
 @dataclass(frozen=True)
@@ -119,16 +128,17 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     -------
     RecordBatch
         One row per input row, in order: the keys, ``spl_code`` (int32, null where invalid),
-        ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string, null where
-        valid), with an adjustment ``spl_raw_confidence`` and, if asked for,
-        ``spl_probabilities`` (list of float64).
+        ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string; why the row is
+        invalid, or :data:`OUTSIDE` beside a score), with an adjustment ``spl_raw_confidence`` and,
+        if asked for, ``spl_probabilities`` (list of float64).
     """
     scores = score_any(batch, scorer)
     invalid = scores.code < 0
     columns = {key: batch.column(key) for key in scorer.keys}
     columns[CODE] = pa.array(scores.code, mask=invalid)
     columns[SCORE] = pa.array(scores.confidence, mask=invalid)
-    columns[INVALID] = _reason_column(scores.reasons, batch.num_rows)
+    reasons = scores.reasons | _outside(batch, scorer, ~invalid)
+    columns[INVALID] = _reason_column(reasons, batch.num_rows)
     if scores.raw is not None:
         columns[RAW_SCORE] = pa.array(scores.raw, mask=invalid)
     if scorer.probabilities:
@@ -221,6 +231,15 @@ def without_odd_vectors(
         for row, length in odd.items():
             reasons[row] = f"vector {feature.name!r} has {length} numbers, not {feature.width}"
     return batch, reasons
+
+
+def _outside(batch: pa.RecordBatch, scorer: Scorer, valid: NDArray[np.bool_]) -> dict[int, str]:
+    """Find the valid rows that lie outside of the support, if there is one."""
+    if scorer.support is None:
+        return {}
+    rows, _ = without_odd_vectors(batch, scorer.features)
+    inside = scorer.support.holds(to_frame(rows, scorer.features))
+    return dict.fromkeys(np.flatnonzero(valid & ~inside).tolist(), OUTSIDE)
 
 
 def _refused_values(X: pd.DataFrame | NDArray[np.float64], scorer: Scorer) -> dict[int, str]:

@@ -15,20 +15,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2
-from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
 
 from spark_pseudolabel.core.crossfit import cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.support import find_support, finite
 from spark_pseudolabel.core.training import TrainingRows
 
 SAMPLE = 2000
 """Pool rows that are enough for every measure here."""
-
-SUPPORT_QUANTILE = 0.99
-"""One in a hundred rows of the labeled rows' own kind counts as outside their support."""
 
 _AUC_MARGIN, _AUC_Z = 0.05, 3.0
 _OUTSIDE = 0.1
@@ -96,8 +92,10 @@ def representativeness(
     random_state
         Seed of the model.
     """
+    labeled, pool = finite(labeled), finite(pool)
     auc = separability(labeled, pool, features, hashes, random_state)
     n, m = len(labeled), len(pool)
+    support, _ = find_support(labeled, features, hashes[:n], random_state)
     chance = math.sqrt((n + m + 1) / (12 * n * m))
     return Representativeness(
         n_labeled=n,
@@ -106,7 +104,7 @@ def representativeness(
         auc_limit=0.5 + _AUC_MARGIN + _AUC_Z * chance,
         psi={str(name): psi(labeled[name], pool[name]) for name in _comparable(labeled, features)},
         unseen={f.name: unseen(labeled[f.name], pool[f.name]) for f in _of(features, "category")},
-        outside=float((~Support.of(labeled, features, random_state).holds(pool)).mean()),
+        outside=float((~support.holds(pool)).mean()),
     )
 
 
@@ -117,7 +115,12 @@ def separability(
     hashes: NDArray[np.int64],
     random_state: int,
 ) -> float:
-    """Return the out-of-fold AUC of a model that tells labeled rows from pool rows."""
+    """Return the out-of-fold AUC of a model that tells labeled rows from pool rows.
+
+    0.5 where there are too few rows of one kind to tell.
+    """
+    if min(len(labeled), len(pool)) < 2:
+        return 0.5
     rows = TrainingRows(
         X=pd.concat([labeled, pool], ignore_index=True),
         codes=np.repeat([0, 1], [len(labeled), len(pool)]).astype(np.int32),
@@ -142,42 +145,6 @@ def psi(labeled: pd.Series, pool: pd.Series) -> float:
 def unseen(labeled: pd.Series, pool: pd.Series) -> float:
     """Return the share of pool rows with a category that no labeled row has."""
     return float((pool.notna() & ~pool.isin(labeled.dropna().unique())).mean())
-
-
-@dataclass(frozen=True)
-class Support:
-    """Where labeled rows are: a row is inside when it is as near to one as they are to each other.
-
-    Parameters
-    ----------
-    columns
-        Fitted preprocessing.
-    neighbors
-        Fitted on the labeled rows.
-    radius
-        The largest distance that counts as inside.
-    """
-
-    columns: BaseEstimator
-    neighbors: NearestNeighbors
-    radius: float
-
-    @classmethod
-    def of(cls, labeled: pd.DataFrame, features: Sequence[Feature], random_state: int) -> Support:
-        """Measure the distances of labeled rows, at least two, to their nearest one."""
-        linear = registered_learner("LinearDiscriminantAnalysis", {}, features, random_state)
-        columns = linear.estimator.steps[0][1].fit(labeled)
-        X = columns.transform(labeled)
-        neighbors = NearestNeighbors(n_neighbors=1).fit(X)
-        distances, _ = neighbors.kneighbors()  # a row is not its own neighbor here
-        # A row that was left out has one neighbor less to be near to, hence a tie is inside.
-        return cls(columns, neighbors, float(np.quantile(distances, SUPPORT_QUANTILE)))
-
-    def holds(self, X: pd.DataFrame) -> NDArray[np.bool_]:
-        """Say which rows are inside."""
-        distances, _ = self.neighbors.kneighbors(self.columns.transform(X))
-        inside: NDArray[np.bool_] = distances[:, 0] <= self.radius
-        return inside
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 StopReason = Literal[
-    "all_labeled", "no_change", "max_iter", "validation_drop", "oof_drop", "not_certified"
+    "all_labeled", "no_change", "max_iter", "validation_drop", "oof_drop", "not_certified", "shift"
 ]
 
 
@@ -27,12 +27,15 @@ class ModelFacts:
         On the validation rows; None without validation rows.
     dropped
         Whether it is worse than the best model before it, beyond noise.
+    shifted
+        Whether the labeled rows, which made it, do not stand for the pool.
     """
 
     number: int
     accuracy: float | None = None
     log_loss: float | None = None
     dropped: bool = False
+    shifted: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,15 @@ class Limits:
         Go through all rounds and keep the best, instead of stopping at the first drop.
     like_sklearn
         Name the reason as scikit-learn does: reaching the maximum hides "no change".
+    stop_on_shift
+        Label nothing where the labeled rows do not stand for the pool.
     """
 
     max_rounds: int | None
     pool: int
     keep_best: bool = False
     like_sklearn: bool = False
+    stop_on_shift: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ def stop_reason(
     model: ModelFacts, rounds: Sequence[RoundFacts], limits: Limits
 ) -> StopReason | None:
     """Say why no further round is run, or None when there is to be one."""
+    if limits.stop_on_shift and model.shifted and not rounds:
+        return "shift"
     at_limit = limits.max_rounds is not None and len(rounds) >= limits.max_rounds
     if model.dropped and not (limits.keep_best and model.accuracy is not None):
         return "validation_drop" if model.accuracy is not None else "oof_drop"

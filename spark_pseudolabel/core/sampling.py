@@ -1,7 +1,8 @@
-"""Which accepted rows the next model is trained on when there are more than it may see."""
+"""Which rows are drawn where there are more than are wanted: those with the lowest hashes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 _SLACK = 1.2
 _SPARE_ROWS = 1000
+_SPARE_SDS = 6
 _HASHES = 2**64
 
 
@@ -99,6 +101,15 @@ def low_limits(counts: Sequence[int], limit: int, slack: float = 1.0) -> list[in
     """
     shares = quotas(counts, limit)
     return [_low_limit(share, n, slack) for share, n in zip(shares, counts, strict=True)]
+
+
+def sample_limit(n: int, n_rows: int) -> int | None:
+    """Return a hash below which the `n` lowest of `n_rows` even hashes lie, None for all rows.
+
+    They do but for one time in a billion.
+    """
+    share = (n + _SPARE_SDS * math.sqrt(n)) / n_rows
+    return int(-(_HASHES // 2) + int(share * _HASHES)) if share < 1 else None
 
 
 def _low_limit(share: int, n: int, slack: float) -> int | None:

@@ -22,7 +22,6 @@ from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import cross_fit_labeled, kept_scores, labeled_rows, row_hashes
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
-from spark_pseudolabel.spark.sample import sample_rows
 
 PRIOR_SAMPLE = 10_000
 """Pool rows that a prior is estimated from: a share of 1 % is found to 0.1 points."""
@@ -159,9 +158,7 @@ def _estimated(run: Run, model: BaseEstimator, fitted: CrossFit | None) -> NDArr
 def _sample_scores(run: Run, model: BaseEstimator) -> NDArray[np.float64]:
     """Score a sample of the pool on the driver; rows that can't be scored are left out."""
     inputs = run.inputs
-    sample = sample_rows(
-        inputs.pool.rows, inputs.keys, inputs.pool_rows, PRIOR_SAMPLE, run.config.random_state
-    )
+    sample = run.pool.sample(PRIOR_SAMPLE)
     scorer = run.teacher.scorer(model, inputs.features, probabilities=True)
     scores = score_any(sample.combine_chunks().to_batches()[0], scorer)
     return scores.probabilities[scores.code >= 0]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 from sklearn.base import BaseEstimator
@@ -16,10 +17,13 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, Student
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.committee import Committee, registered_committee
+from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.priors import may_estimate
 from spark_pseudolabel.core.rounds import Limits
+from spark_pseudolabel.core.support import Support, find_support
 from spark_pseudolabel.core.training import Weighting
 from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.done import limits_of
@@ -179,6 +183,16 @@ class Run:
             like_sklearn=self.like_sklearn,
         )
 
+    @cached_property
+    def support(self) -> tuple[Support, NDArray[np.bool_]] | None:
+        """Where labeled rows are, and which of them are inside; None if no row is withheld."""
+        if not self.config.withholds:
+            return None
+        labeled, features = self.inputs.labeled, self.inputs.features
+        keys = [labeled.column(key) for key in self.inputs.keys]
+        hashes = xxhash64([*keys, self.config.random_state])
+        return find_support(to_frame(labeled, features), features, hashes, self.config.random_state)
+
     # --- what is committed
 
     def published_rounds(self, best_round: int) -> tuple[RoundManifest, ...]:
@@ -212,6 +226,7 @@ class Run:
             spark=self.spark,
             source=inputs.scan.source,
             parts=inputs.scan.parts,
+            n_rows=inputs.pool_rows,
             root=self.store.root,
             n_classes=n_classes,
             random_state=self.config.random_state,

@@ -18,6 +18,7 @@ from spark_pseudolabel.core.certify import (
 )
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.crossfit import fold_of
+from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.priors import thinned
@@ -30,6 +31,7 @@ from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
 
 DRAWN_PER_CLASS = "drawn_per_class"
+_MEASURED = ("auc", "auc_limit", "outside", "shifted")
 
 
 def require_possible(config: Config, inputs: Inputs) -> None:
@@ -72,11 +74,18 @@ def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] 
     chosen = run.config.certified
     if chosen is None:
         return make_plan(rule_of(run), scored, number), None
-    certificate, shift = _certify(run, chosen, scored.counts())
+    certificate, prior_shift = _certify(run, chosen, scored.counts())
     plan = certificate.plan(rule_of(run), len(run.inputs.classes))
     prior = None if run.prior is None else list(run.prior.prior)
-    found = certificate.to_dict() | {"prior_shift": shift.to_dict(), "prior": prior}
-    return plan, found
+    shift = run.store.models[0].training.get("shift")
+    measured = {key: shift[key] for key in _MEASURED} if shift is not None else None
+    return plan, certificate.to_dict() | {
+        "prior_shift": prior_shift.to_dict(),
+        "prior": prior,
+        "shift": measured,
+        "inside_only": run.config.withholds,
+        "withheld": scored.withheld,
+    }
 
 
 def rule_of(run: Run) -> dict[str, Any]:
@@ -103,16 +112,24 @@ def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, Pr
 def _calibration_scores(
     run: Run, chosen: Certified
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return true codes and probabilities of rows that no model in question has seen."""
+    """Return true codes and probabilities of rows that no model in question has seen.
+
+    Without those that would be withheld in the pool: a certificate is about published rows.
+    """
     if chosen.scores == "out_of_fold":
         codes, fitted = kept_cross_fit(run)
         P, known = fitted.adjusted, fitted.held_out
+        if run.support is not None:
+            known = known & run.support[1]
         kept = like_pool(run, run.inputs.labeled, known)
     else:
         held_out = run.inputs.validation
         scores = score(held_out, run.scorer(1, probabilities=True))
         codes, P = held_out.column(CODE).to_numpy().astype(np.int32), scores.probabilities
-        kept = like_pool(run, held_out, scores.code >= 0)
+        known = scores.code >= 0
+        if run.support is not None:
+            known &= run.support[0].holds(to_frame(held_out, run.inputs.features))
+        kept = like_pool(run, held_out, known)
     return codes[kept], P[kept]
 
 

@@ -104,8 +104,8 @@ def fit_model(run: Run, number: int) -> None:
 
 def _fields(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
     """Make a model; return what its manifest says of it."""
-    if number == 1 and run.config.cross_fitted:
-        return _cross_fit(run, attempt)
+    if number == 1:
+        return _seed(run, attempt)
     if number > 1 and run.config.one_round:
         return _learn_from_teacher(run, number, attempt)
     return _repeat(run, number) if _nothing_new(run, number) else _train(run, number, attempt)
@@ -124,10 +124,17 @@ def _repeat(run: Run, number: int) -> dict[str, Any]:
     return {name: getattr(before, name) for name in (*kept, "adjustment", "reliability")}
 
 
+def _seed(run: Run, attempt: Attempt) -> dict[str, Any]:
+    """Make model 1, after a look whether the rows it learns from stand for the pool."""
+    shift = measure_shift(run)
+    fields = _cross_fit(run, attempt) if run.config.cross_fitted else _train(run, 1, attempt)
+    fields["training"]["shift"] = shift
+    return fields
+
+
 def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
     """Make model 1 as the mean of models that have each not seen one fold of the labeled rows."""
     rows = labeled_rows(run)
-    shift = measure_shift(run, rows)
     failpoint("train.collected")
     with _fit_errors(run.teacher):
         fitted = cross_fit_labeled(run, rows)
@@ -135,7 +142,6 @@ def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
     model = fitted.mean_model(run.inputs.classes)
     adjustment = adjustment_of(run, 1, model, rows, fitted)
     fields = _committed(run, 1, attempt, model, rows, None, adjustment)
-    fields["training"]["shift"] = shift
     fields["training"]["hygiene"], files = check_given_labels(run, attempt, rows.codes, fitted.P)
     return fields | {
         **_measure_out_of_fold(run, adjusted(run, fitted, rows.codes), rows.codes),

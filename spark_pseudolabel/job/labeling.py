@@ -75,7 +75,8 @@ def label(
         The document of ``label``. The written columns: id, ``label`` (null only where the row
         could not be scored), ``confidence``, ``raw_confidence`` (only where the confidence is
         another one than the model gives), ``accepted`` (by the rule's cut; null for rules with
-        quotas, and where a certificate is about another model's scores) and ``model``.
+        quotas, where a certificate is about another model's scores, and where the run withheld
+        rows far from the labeled ones, which it has not kept) and ``model``.
     """
     events = events or SilentEvents()
     finished = open_finished(spark, out)
@@ -136,6 +137,8 @@ def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> Data
 def _last_plan(finished: Finished) -> Plan | None:
     """Return the plan that new rows are decided by; None where a cut means nothing for them."""
     store, n_classes = finished.store, len(finished.model.classes)
+    if (store.identity.get("shift") or {}).get("action") == "withhold":
+        return None
     policy = store.identity["selection"]["policy"]
     if policy not in STORED_CUTS:
         return plan_for_new_rows(store.identity["selection"], n_classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from spark_pseudolabel.config import TaughtRows
@@ -71,6 +72,8 @@ def _n_left(run: Run, number: int) -> int:
 
 def _score(run: Run, number: int, target: str) -> Scored:
     scorer = run.scorer(number, run.inputs.keys, probabilities=run.keeps_probabilities)
+    if run.support is not None:
+        scorer = replace(scorer, support=run.support[0])
     failpoint("score.started")
     scored = run.pool.score(scorer, number, () if run.relabel else run.store.rounds, target)
     failpoint("broadcast.destroyed")
@@ -101,7 +104,7 @@ def _taught_rule(rows: str | TaughtRows) -> dict[str, Any] | None:
 
 
 def _require_all(number: int, scored: Scored, expected: int) -> None:
-    found = scored.counts().total + scored.invalid
+    found = scored.counts().total + scored.withheld + scored.invalid
     if found != expected:
         raise RunFailedError(
             f"Round {number} must score {expected:,} rows. It scored {found:,}: the pool changed "
@@ -127,7 +130,7 @@ def _require_valid(run: Run, number: int, scored: Scored) -> None:
 
 
 def _counts(run: Run, number: int, scored: Scored, accepted: Accepted) -> dict[str, Any]:
-    valid, n_accepted = scored.counts().total, sum(accepted.by_code)
+    valid, n_accepted = scored.counts().total + scored.withheld, sum(accepted.by_code)
     changed = n_accepted > 0
     if run.relabel and number > 1:
         changed = run.store.rounds[number - 2].content != accepted.content
@@ -136,6 +139,7 @@ def _counts(run: Run, number: int, scored: Scored, accepted: Accepted) -> dict[s
         "accepted": n_accepted,
         "rejected": valid - n_accepted,
         "invalid": scored.invalid,
+        "withheld": scored.withheld,
         "accepted_by_code": accepted.by_code,
         "changed": changed,
         "flips": _flips(run, number, n_accepted, accepted.overlap),

@@ -5,47 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from spark_pseudolabel.columns import HASH
+from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import without_odd_vectors
-from spark_pseudolabel.core.representative import SAMPLE, representativeness
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
+from spark_pseudolabel.job.adjust import kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import row_hashes
-from spark_pseudolabel.spark.sample import sample_rows
+from spark_pseudolabel.spark.progress import described
 
 _NAMED = 3
+_CONSEQUENCES = {
+    "warn": "",
+    "stop": " Nothing is labeled (shift.action: stop).",
+    "withhold": " Rows outside are not published (shift.action: withhold).",
+}
 
 
-def measure_shift(run: Run, labeled: TrainingRows) -> dict[str, Any] | None:
+def measure_shift(run: Run) -> dict[str, Any] | None:
     """Compare labeled rows with a sample of the pool, and warn where they differ.
 
     Returns
     -------
     dict or None
-        What was measured; None where the pool is empty.
+        What was measured; None where the pool is empty, or nobody wants to know.
     """
     inputs = run.inputs
-    if not inputs.pool_rows:
+    if not run.config.measures_shift or not inputs.pool_rows:
         return None
-    sample = sample_rows(
-        inputs.pool.rows, inputs.keys, inputs.pool_rows, SAMPLE, run.config.random_state
-    )
+    with described(run.spark, "pool sample"):
+        sample = run.pool.sample(SAMPLE)
     hashes = np.concatenate([row_hashes(run, inputs.labeled), sample.column(HASH).to_numpy()])
     features = inputs.features
     whole = without_odd_vectors(sample.combine_chunks().to_batches()[0], features)[0]
-    pool = to_frame(whole, features)
-    seed = run.config.random_state
-    found = representativeness(_finite(labeled.X), _finite(pool), features, hashes, seed)
+    labeled, pool = to_frame(inputs.labeled, features), to_frame(whole, features)
+    found = representativeness(labeled, pool, features, hashes, run.config.random_state)
     measured = found.to_dict()
     if found.shifted:
-        run.events.event("warning", **shift_warning(measured))
+        run.events.event("warning", **shift_warning(run, measured))
     return measured
 
 
-def shift_warning(measured: dict[str, Any]) -> dict[str, Any]:
+def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
     """Say how the pool differs, in a sentence that names the columns that differ most."""
     largest = sorted(measured["psi"].items(), key=lambda item: -item[1])[:_NAMED]
     columns = ", ".join(f"{name} (PSI {value:.2f})" for name, value in largest)
@@ -55,12 +58,38 @@ def shift_warning(measured: dict[str, Any]) -> dict[str, Any]:
         f"{measured['auc']:.2f} (up to {measured['auc_limit']:.2f} is chance), and "
         f"{measured['outside']:.0%} of the pool lies outside of what is labeled. Most different: "
         f"{columns}. Figures on labeled rows, a certificate too, hold for rows like them; label "
-        "rows drawn at random from the pool.",
+        f"rows drawn at random from the pool.{_CONSEQUENCES[shift_action(run)]}",
         "auc": measured["auc"],
         "outside": measured["outside"],
     }
 
 
-def _finite(X: pd.DataFrame) -> pd.DataFrame:
-    """Let an infinite number be a missing one: it would spoil every distance."""
-    return X.replace([np.inf, -np.inf], np.nan)
+def predicted_prior(run: Run) -> dict[str, Any] | None:
+    """Compare predicted classes of labeled rows and pool.
+
+    Returns
+    -------
+    dict or None
+        As the certificate has it, where there is one; None where labeled rows have no honest
+        scores, or nothing was scored.
+    """
+    if not run.store.rounds:
+        return None
+    first = run.store.rounds[0]
+    if first.certificate is not None:
+        found: dict[str, Any] = first.certificate["prior_shift"]
+        return found
+    if not run.config.cross_fitted:
+        return None
+    codes, fitted = kept_cross_fit(run)
+    kept, n_classes = like_pool(run, run.inputs.labeled, fitted.held_out), len(run.inputs.classes)
+    return prior_shift(
+        np.bincount(codes[kept], minlength=n_classes),
+        np.bincount(fitted.adjusted[kept].argmax(axis=1), minlength=n_classes),
+        Counts.from_dict(first.histogram).by_class,
+    ).to_dict()
+
+
+def shift_action(run: Run) -> str:
+    """Return what follows from a shift."""
+    return run.config.shift.action if run.config.shift is not None else "warn"

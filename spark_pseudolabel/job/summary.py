@@ -12,6 +12,7 @@ from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.hygiene import given_labels
+from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import SCHEMA_VERSION, Report, document, label_key
 from spark_pseudolabel.spark.direct.pool import DirectPool
@@ -40,6 +41,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "rows": _rows(run, end),
         "prior": _prior(run),
         "certificate": _certificate(run),
+        "shift": _shift(run),
         "given_labels": given_labels(run),
         "warnings": _warnings(run, end),
         "paths": _paths(run.config.output.path),
@@ -65,6 +67,14 @@ def _certificate(run: Run) -> dict[str, Any] | None:
     return {**found, "claims": claims}
 
 
+def _shift(run: Run) -> dict[str, Any] | None:
+    """Return what was measured before anything was scored, and what the first scores add."""
+    found = run.store.models[0].training.get("shift")
+    if found is None:
+        return None
+    return {**found, "action": shift_action(run), "prior_shift": predicted_prior(run)}
+
+
 def _claim(run: Run, claim: Mapping[str, Any]) -> dict[str, Any]:
     labels = [run.inputs.classes[code] for code in claim["codes"]]
     return {"labels": labels, **{key: value for key, value in claim.items() if key != "codes"}}
@@ -79,6 +89,7 @@ def _round(run: Run, manifest: RoundManifest, end: Finish) -> dict[str, Any]:
         "round": manifest.number,
         "model": model_name(manifest.number),
         **{key: counts[key] for key in ("candidates", "accepted", "rejected", "invalid")},
+        "withheld": counts.get("withheld", 0),
         "trained_on": following.training["rows_pseudo"],
         "accepted_by_class": _by_class(run, counts["accepted_by_code"]),
         "flips": counts["flips"],
@@ -149,6 +160,8 @@ def _rows(run: Run, end: Finish) -> dict[str, int]:
         "accepted": accepted,
         "rejected": run.inputs.pool_rows - accepted - invalid,
         "invalid": invalid,
+        # What was withheld once is a candidate again, and withheld again.
+        "withheld": used[-1].counts.get("withheld", 0) if used else 0,
     }
 
 

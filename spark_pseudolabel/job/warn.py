@@ -25,7 +25,7 @@ def trust_warnings(
     found = []
     shift = run.store.models[0].training.get("shift")
     if shift is not None and shift["shifted"]:
-        found.append(shift_warning(shift))
+        found.append(shift_warning(run, shift))
     labels = given_labels(run)
     if labels is not None and not labels["explained"]:
         found.append(suspicious_labels(labels))

@@ -230,6 +230,8 @@ class Round(Document):
     """Rows scored and not accepted."""
     invalid: Count
     """Rows that could not be scored."""
+    withheld: Count = 0
+    """Rejected rows that were far from any labeled one (``shift.action: withhold``)."""
     trained_on: Count
     """Pool rows that the next model was trained on."""
     accepted_by_class: CountByClass
@@ -265,6 +267,8 @@ class Rows(Document):
     """Pool rows left without a label."""
     invalid: Count
     """Pool rows that could not be scored."""
+    withheld: Count = 0
+    """Rejected rows that were far from any labeled one."""
 
 
 class Paths(Document):
@@ -333,6 +337,36 @@ class PredictedPrior(Document):
     """Whether the labels look drawn per class while the pool is not so balanced."""
 
 
+class MeasuredShift(Document):
+    """What was measured of how labeled rows and pool differ, in short."""
+
+    auc: Share
+    """How well a model tells labeled rows from pool rows, out of fold; 0.5 is not at all."""
+    auc_limit: float
+    """What chance and a harmless difference explain."""
+    outside: Share
+    """Share of sampled pool rows farther from any labeled row than these are from each other."""
+    shifted: bool
+    """Whether the labeled rows do not stand for the pool."""
+
+
+class Shift(MeasuredShift):
+    """How the labeled rows differ from a sample of the pool."""
+
+    action: Literal["warn", "stop", "withhold"]
+    """What follows from a shift."""
+    n_labeled: Count
+    """Labeled rows compared."""
+    n_pool: Count
+    """Pool rows compared."""
+    psi: dict[str, float]
+    """Population stability index by column; above 0.25 is usually called a large shift."""
+    unseen: dict[str, Share]
+    """Share of pool rows whose category no labeled row has, by column."""
+    prior_shift: PredictedPrior | None = None
+    """Predicted labels of labeled rows, out of fold, and of the pool; null: not cross-fitted."""
+
+
 class Certificate(Document):
     """Certified precision of the published labels."""
 
@@ -349,9 +383,9 @@ class Certificate(Document):
     n_calibration: Count
     """Rows with true labels."""
     n_pool: Count
-    """Valid pool rows."""
+    """Valid pool rows that it is about: all, or with ``inside_only`` those not withheld."""
     coverage: Share
-    """Share of the valid pool rows that is published."""
+    """Share of these pool rows that is published."""
     claims: list[CertifiedClaim]
     """One for all labels, or one for each."""
     refused: str | None
@@ -361,6 +395,12 @@ class Certificate(Document):
     prior: list[Share] | None = None
     """The given class shares of the pool, in the order of classes, by which rows are tested and
     scores corrected; null without."""
+    shift: MeasuredShift | None = None
+    """How far the labeled rows stand for the pool; null: not measured."""
+    inside_only: bool = False
+    """Whether it is about rows near a labeled one only, calibration rows included."""
+    withheld: Count = 0
+    """Valid pool rows that it leaves out."""
 
 
 class PoolPrior(Document):
@@ -412,7 +452,7 @@ class Report(Document):
     run_id: str
     """The run, one per output."""
     termination_condition: Annotated[str, Field(min_length=1)]
-    """Why the run stopped: all_labeled, no_change, max_iter, validation_drop, ..."""
+    """Why the run stopped: all_labeled, no_change, max_iter, validation_drop, shift, ..."""
     n_iter: Count
     """Number of rounds, an empty last one included."""
     best_round: Count
@@ -430,7 +470,9 @@ class Report(Document):
     prior: PoolPrior | None = None
     """Class shares of the pool that scores are corrected to; null: they are not corrected."""
     certificate: Certificate | None = None
-    """Certified precision of the labels; null: none was asked for, or the pool is empty."""
+    """Certified precision of the labels; null: none was asked for, or nothing was scored."""
+    shift: Shift | None = None
+    """Labeled rows against the pool; null: not measured, or the pool is empty."""
     given_labels: GivenLabels | None = None
     """Given labels that are probably wrong; null without out-of-fold scores."""
     warnings: list[Notice] = []
@@ -730,10 +772,49 @@ class ExplainStep(Document):
     """The selection rule in words."""
     accepted: bool
     """Whether the label was accepted."""
+    used: bool | None = None
+    """False when the guard discarded the round; null while the run has no end."""
     reason: str
     """Why, in a few words."""
     file: str | None = None
     """The stored file that says so, below the output."""
+
+
+class FeatureEffect(Document):
+    """What one feature of the row does to the confidence."""
+
+    feature: str
+    """The column."""
+    value: StrictBool | StrictInt | float | str | None
+    """Its value in this row; null where it is missing or a vector."""
+    effect: float
+    """Confidence minus its mean with values of labeled rows in this column instead."""
+
+
+class ModelSays(Document):
+    """What a model says of the row."""
+
+    model: str
+    """The model."""
+    label: Label | None
+    """The label it gives; null when it can't score the row."""
+    confidence: float | None
+    """Its confidence in it."""
+
+
+class Why(ModelSays):
+    """Why a model is as sure as it is: ``explain --why``."""
+
+    stored_confidence: float | None
+    """What the round stored; another number where the row has changed since."""
+    base: float
+    """Mean confidence in this label over the rows compared with."""
+    background: Annotated[int, Field(ge=1)]
+    """Number of labeled rows compared with."""
+    features: list[FeatureEffect]
+    """All features, the largest effect first."""
+    final: ModelSays | None = None
+    """What the final model says of the row; null while the run has no end."""
 
 
 class ExplainDocument(Document):
@@ -757,6 +838,10 @@ class ExplainDocument(Document):
     """The model that decided it."""
     history: list[ExplainStep] = []
     """What each round decided, in order."""
+    final_model: str | None = None
+    """The model in ``model/``; null while the run has no end."""
+    why: Why | None = None
+    """The features' effects; null where nobody asked, or no model has given a label."""
     text: str
     """The answer in words."""
 

@@ -42,6 +42,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         reliability=words.reliability(data),
         flips=words.flips(data),
         given_labels=words.given_labels(data),
+        shift=words.shift(data),
         comparisons=words.comparisons(data),
         measured=words.measured(data),
         classes=_classes(data),

@@ -21,6 +21,7 @@ from spark_pseudolabel.report.document import (
     StatusDocument,
     StatusRound,
     VerifyDocument,
+    Why,
     label_key,
 )
 from spark_pseudolabel.report.tally import accepted_by_class, left_out
@@ -31,6 +32,8 @@ MOST_ROUNDS = 20
 MOST_CLASSES = 12
 MOST_FEATURES = 40
 MOST_PROBLEMS = 50
+MOST_EFFECTS = 10
+_SAME = 1e-5
 
 Document = Mapping[str, Any]
 
@@ -42,6 +45,7 @@ def render_text(report: Document) -> str:
         _verdict(data),
         _warnings(data.warnings),
         _certificate(data),
+        _shift(data),
         _section("Rounds", _rounds(data.rounds)),
         _section("Labels against the round before", _flips(data)),
         _section("Seed and final model", _models(data)),
@@ -109,11 +113,12 @@ def render_gc(collected: Document) -> str:
 
 
 def render_explain(explained: Document) -> str:
-    """Render the document of ``explain`` as text, in at most 20 lines."""
+    """Render the document of ``explain`` as text, in at most 20 lines; 20 more with ``--why``."""
     data = ExplainDocument.model_validate(explained)
     return _page(
         _most(_wrap(data.text), 6),
         _section("Round by round", _history(data)) if data.history else [],
+        _section("Why", _effects(data.why)) if data.why else [],
     )
 
 
@@ -155,6 +160,16 @@ def _certificate(report: Report) -> list[str]:
 def _reliability(report: Report) -> list[str]:
     tables = (words.calibration_errors(report), words.reliability(report))
     return [line for t in tables if t for line in _table(t.head, t.body, "r" * len(t.head))]
+
+
+def _shift(report: Report) -> list[str]:
+    found = words.shift(report)
+    if found is None:
+        return []
+    title = "Labeled rows and pool are alike"
+    if report.shift is not None and report.shift.shifted:
+        title = "Labeled rows do not stand for the pool"
+    return _section(title, _table(found.head, found.body, "lrl"))
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:
@@ -387,13 +402,38 @@ def _history(explained: ExplainDocument) -> list[str]:
     return earlier + lines + ([f"  stored in {clean(files[-1])}"] if files else [])
 
 
+def _effects(why: Why) -> list[str]:
+    label = clean(label_key(why.label)) if why.label is not None else "-"
+    text = (
+        f"{why.model} gives {label!r} {metric(why.confidence)}; labeled rows get "
+        f"{metric(why.base)} on average ({count(why.background)} of them). Without knowing a "
+        "feature, the confidence would be lower by:"
+    )
+    shown = why.features[:MOST_EFFECTS]
+    body = [
+        [clean(one.feature), "-" if one.value is None else clean(one.value), f"{one.effect:+.4f}"]
+        for one in shown
+    ]
+    lines = _wrap(text, indent=2) + _table(["feature", "value", "effect"], body, "llr")
+    lines += _more(len(why.features) - len(shown), "features")
+    stored = why.stored_confidence
+    if stored is not None and abs(stored - (why.confidence or 0.0)) > _SAME:
+        changed = f"The round stored {metric(stored)}: these are not the values that it scored."
+        lines += _wrap(changed, indent=2)
+    if why.final is not None and why.final.model != why.model:
+        said = "nothing" if why.final.label is None else repr(clean(label_key(why.final.label)))
+        final = f"The final model, {why.final.model}, says {said} ({metric(why.final.confidence)})."
+        lines += _wrap(final, indent=2)
+    return lines
+
+
 def _step_cells(step: ExplainStep) -> list[str]:
     return [
         str(step.round),
         "-" if step.label is None else clean(label_key(step.label)),
         "-" if step.confidence is None else f"{step.confidence:.6f}",
         "-" if step.cut is None else f"{step.cut:.6f}",
-        "yes" if step.accepted else "no",
+        ("yes" if step.used is not False else "yes, unused") if step.accepted else "no",
         clean(step.reason),
     ]
 

@@ -137,7 +137,8 @@ def certificate(report: Report) -> str:
     where = f"tested on {rows(found.n_calibration, 'labeled')}"
     if not found.claimed:
         return f"Not certified: {asked} ({of}; {where}). No label is published."
-    return f"Certified: {asked} {of}; {percent(found.coverage)} of the pool covered, {where}."
+    pool = "the pool's rows near a labeled one" if found.inside_only else "the pool"
+    return f"Certified: {asked} {of}; {percent(found.coverage)} of {pool} covered, {where}."
 
 
 def prior(report: Report) -> str:
@@ -244,11 +245,36 @@ def given_labels(report: Report) -> str:
     )
 
 
+MOST_COLUMNS = 5
+
+
+def shift(report: Report) -> Lines | None:
+    """Tabulate how the labeled rows and the pool differ, the columns that differ most first."""
+    found = report.shift
+    if found is None:
+        return None
+    body = [
+        ["told apart (AUC)", f"{found.auc:.3f}", f"up to {found.auc_limit:.3f} is chance"],
+        ["pool far from labeled rows", percent(found.outside), "about 1% is usual, 10% too much"],
+    ]
+    for name, value in sorted(found.psi.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
+        body.append([f"PSI of {clean(name)}", f"{value:.2f}", "0.25 and more is a large shift"])
+    for name, share in sorted(found.unseen.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
+        if share:
+            body.append([f"new categories of {clean(name)}", percent(share), "of the pool's rows"])
+    if found.prior_shift is not None:
+        p = found.prior_shift.p_value
+        body.append(["predicted labels differ", f"p = {p:.2g}", "small: in other shares"])
+    return Lines(["measure", "found", "how to read it"], body)
+
+
 def _coverage(report: Report) -> str:
     pool, accepted = report.rows.pool, report.rows.accepted
     if pool == 0:
         return "The pool holds no rows: only the seed model was trained."
     rest = f"{count(report.rows.rejected)} were not accepted"
+    if report.rows.withheld:
+        rest += f" ({count(report.rows.withheld)} withheld, far from any labeled row)"
     if report.rows.invalid:
         rest += f", {count(report.rows.invalid)} could not be scored"
     return (

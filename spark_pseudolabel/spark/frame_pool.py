@@ -10,14 +10,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from spark_pseudolabel.columns import CODE, IN_ROUND
+from spark_pseudolabel.columns import CODE, HASH, IN_ROUND
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
-from spark_pseudolabel.spark.pool import Kind, Limits, Transform
+from spark_pseudolabel.core.sampling import sample_limit
+from spark_pseudolabel.spark.pool import Kind, Limits, Transform, lowest
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
-from spark_pseudolabel.spark.tables import to_arrow
+from spark_pseudolabel.spark.tables import to_arrow, with_hash
 from spark_pseudolabel.store.manifest import RoundManifest
 
 BROADCAST_ROWS = 5_000_000
@@ -65,6 +66,13 @@ class FramePool:
             scored.write.mode("errorifexists").parquet(target)
         written = self.spark.read.schema(scored.schema).parquet(target)
         return SparkCandidates(written, self.keys, self.n_classes, self.random_state, self.stored)
+
+    def sample(self, n: int) -> pa.Table:
+        """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        hashed = with_hash(self.rows, self.keys, self.random_state)
+        if (limit := sample_limit(n, self.n_rows)) is not None:
+            hashed = hashed.filter(F.col(HASH) <= F.lit(limit))
+        return lowest(to_arrow(hashed), n, self.keys)
 
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"

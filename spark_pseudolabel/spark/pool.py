@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.counts import Candidates
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
@@ -72,6 +73,11 @@ class Scored(Candidates, Protocol):
         """Rows without a score."""
         ...
 
+    @property
+    def withheld(self) -> int:
+        """Rows with a score that may not be accepted, and are in no count."""
+        ...
+
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster."""
         ...
@@ -114,6 +120,13 @@ class Pool(Protocol):
             The committed rounds whose accepted rows are not scored again; none of them: all rows.
         target
             Directory to be made.
+        """
+        ...
+
+    def sample(self, n: int) -> pa.Table:
+        """Collect the `n` rows with the lowest hash of their key, with features and hash.
+
+        All rows of a smaller pool; of one with rows, that is. In the order of the hash.
         """
         ...
 
@@ -162,6 +175,12 @@ class Pool(Protocol):
             Further rows of the schema, from the driver.
         """
         ...
+
+
+def lowest(hashed: pa.Table, n: int, keys: Sequence[str]) -> pa.Table:
+    """Return the `n` rows with the lowest hash, in its order; ties by key."""
+    order = [(column, "ascending") for column in (HASH, *keys)]
+    return hashed.sort_by(order).slice(0, n)
 
 
 def content_of(by_code: Sequence[int], xor_a: int, xor_b: int) -> dict[str, int]:

@@ -29,6 +29,7 @@ from spark_pseudolabel.store.manifest import RoundManifest
 
 BIN = "spl_bin"
 _EARLIER = "spl_earlier"
+HELD_BACK = "spl_held_back"
 ROWS_PER_FILE = 2_000_000
 
 
@@ -55,9 +56,15 @@ class SparkCandidates:
     stored: StoredRows
 
     @cached_property
-    def _bins(self) -> list[tuple[int | None, int | None, int]]:
-        rows = self.scored.groupBy(CODE, confidence_bin().alias(BIN)).count().collect()
-        return [(row[CODE], row[BIN], row["count"]) for row in rows]
+    def _cells(self) -> list[tuple[int | None, int | None, bool, int]]:
+        held_back = F.col(INVALID).isNotNull().alias(HELD_BACK)
+        grouped = self.scored.groupBy(CODE, confidence_bin().alias(BIN), held_back)
+        rows = grouped.count().collect()
+        return [(row[CODE], row[BIN], row[HELD_BACK], row["count"]) for row in rows]
+
+    @property
+    def _candidates(self) -> DataFrame:
+        return self.scored.filter(F.col(INVALID).isNull())
 
     @property
     def files(self) -> None:
@@ -66,16 +73,21 @@ class SparkCandidates:
     @property
     def invalid(self) -> int:
         """Rows without a score."""
-        return sum(count for code, _, count in self._bins if code is None)
+        return sum(n for code, _, _, n in self._cells if code is None)
+
+    @property
+    def withheld(self) -> int:
+        """Rows with a score that may not be accepted."""
+        return sum(n for code, _, held_back, n in self._cells if code is not None and held_back)
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster; an action."""
-        reasons = self.scored.filter(F.col(INVALID).isNotNull()).select(*self.keys, INVALID)
+        reasons = self.scored.filter(F.col(CODE).isNull()).select(*self.keys, INVALID)
         return str(reasons.orderBy(*self.keys).first()[INVALID])  # type: ignore[index]
 
     def counts(self) -> Counts:
         """Count valid candidates by class and bin; an action, once."""
-        valid = [(code, bin_, n) for code, bin_, n in self._bins if code is not None]
+        valid = [(code, bin_, n) for code, bin_, held_back, n in self._cells if not held_back]
         return Counts.from_rows(self.n_classes, valid)  # type: ignore[arg-type]
 
     def values(self, bins: Sequence[Bin]) -> list[Values]:
@@ -83,7 +95,7 @@ class SparkCandidates:
         inside = [_of_classes(one.codes) & (confidence_bin() == one.bin) for one in bins]
         # A class is in one quota only, so that a row is in one of the bins at most.
         number = F.coalesce(*[F.when(one, F.lit(i)) for i, one in enumerate(inside)])
-        grouped = self.scored.groupBy(number.alias(BIN), SCORE).count()
+        grouped = self._candidates.groupBy(number.alias(BIN), SCORE).count()
         rows = grouped.filter(F.col(BIN).isNotNull()).collect()
         found = [[row for row in rows if row[BIN] == i] for i in range(len(bins))]
         return [
@@ -96,7 +108,9 @@ class SparkCandidates:
         return [self._nth_key(tie) for tie in ties]
 
     def _nth_key(self, tie: Tie) -> Key:
-        tied = self.scored.filter(_of_classes(tie.codes) & (F.col(SCORE) == F.lit(tie.confidence)))
+        tied = self._candidates.filter(
+            _of_classes(tie.codes) & (F.col(SCORE) == F.lit(tie.confidence))
+        )
         lowest = tied.select(*self.keys).orderBy(*self.keys).limit(tie.n)
         last = lowest.orderBy(*[F.col(key).desc() for key in self.keys]).limit(1).collect()[0]
         return tuple(last)
@@ -124,13 +138,17 @@ def confidence_bin() -> Column:
 
 
 def accepted_by(plan: Plan, keys: Sequence[str]) -> Column:
-    """Return the plan's decision as a condition on scored rows; invalid rows are not accepted."""
+    """Return the plan's decision as a condition on scored rows.
+
+    Rows with a reason, invalid and withheld ones, are not accepted.
+    """
     codes_by_cut: dict[Cut, list[int]] = defaultdict(list)
     for code, cut in enumerate(plan.cuts):
         if cut is not None:
             codes_by_cut[cut].append(code)
     parts = [_of_classes(codes) & _above(cut, keys) for cut, codes in codes_by_cut.items()]
-    return F.coalesce(reduce(Column.__or__, parts, F.lit(False)), F.lit(False))
+    chosen = F.coalesce(reduce(Column.__or__, parts, F.lit(False)), F.lit(False))
+    return F.col(INVALID).isNull() & chosen
 
 
 def _of_classes(codes: Sequence[int]) -> Column:

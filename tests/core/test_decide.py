@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_pseudolabel.columns import CODE, SCORE
-from spark_pseudolabel.core.decide import accepted_mask
+from spark_pseudolabel.columns import CODE, INVALID, SCORE
+from spark_pseudolabel.core.decide import accepted_mask, candidate_codes
 from spark_pseudolabel.core.rules import Cut, Plan
 
 PLANS = {
@@ -27,6 +27,7 @@ def test_decides_as_the_plan_does_row_by_row(cuts: tuple[Cut | None, ...]) -> No
             "row": chance.integers(0, 6, n),
             CODE: pa.array(chance.integers(0, 3, n).astype(np.int32)),
             SCORE: np.round(chance.uniform(0.5, 1.0, n), 1),
+            INVALID: pa.nulls(n, pa.string()),
         }
     )
     plan = Plan({}, cuts)
@@ -36,9 +37,15 @@ def test_decides_as_the_plan_does_row_by_row(cuts: tuple[Cut | None, ...]) -> No
     assert accepted_mask(plan, scored, ("file", "row")).tolist() == expected
 
 
-def test_an_invalid_row_is_never_accepted() -> None:
+def test_a_row_with_a_reason_is_never_accepted() -> None:
     scored = pa.table(
-        {"id": [1], CODE: pa.array([None], pa.int32()), SCORE: pa.array([None], pa.float64())}
+        {
+            "id": [1, 2, 3],
+            CODE: pa.array([None, 0, 1], pa.int32()),
+            SCORE: pa.array([None, 1.0, 1.0], pa.float64()),
+            INVALID: ["invalid", "withheld", None],
+        }
     )
     plan = Plan({}, (Cut(0.0, "all"), Cut(0.0, "all")))
-    assert accepted_mask(plan, scored, ("id",)).tolist() == [False]
+    assert accepted_mask(plan, scored, ("id",)).tolist() == [False, False, True]
+    assert candidate_codes(scored).tolist() == [-1, -1, 1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,14 @@ from sklearn.naive_bayes import GaussianNB
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration, PriorCorrection
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import Scorer, make_scorer, score, score_batch, score_batches
+from spark_pseudolabel.core.kernel import (
+    OUTSIDE,
+    Scorer,
+    make_scorer,
+    score,
+    score_batch,
+    score_batches,
+)
 
 A, B = Feature("a", "numeric", "double"), Feature("b", "numeric", "double")
 VECTOR = Feature("v", "vector", "array<double>", 2)
@@ -255,3 +262,17 @@ def test_what_a_model_takes_is_found_out_by_trying(model: Any, takes_nan: bool) 
     found = score_batch(rows((NAN, 0.1), (0.3, 0.1)), scorer).to_pydict()
     assert (found[INVALID][0] is None) is takes_nan
     assert found[INVALID][1] is None
+
+
+def test_a_row_outside_of_the_support_keeps_its_score_and_gets_a_reason() -> None:
+    class Left:
+        def holds(self, X: pd.DataFrame) -> Any:
+            return X["a"].to_numpy() > 0.5
+
+    batch = rows((0.9, 0.1), (0.2, 0.8), (NAN, 0.5))
+    scorer = replace(make_scorer(Picky(), (A, B), ("id",)), support=cast(Any, Left()))
+    found = score_batch(batch, scorer).to_pydict()
+    assert found[CODE] == [0, 1, None]
+    assert found[SCORE] == [0.9, 0.8, None]
+    assert found[INVALID][:2] == [None, OUTSIDE]
+    assert found[INVALID][2] != OUTSIDE  # it has no score, which says more

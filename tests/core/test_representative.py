@@ -8,7 +8,6 @@ import pytest
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.representative import (
-    Support,
     prior_shift,
     psi,
     representativeness,
@@ -45,10 +44,9 @@ def test_gate_fires_where_the_pool_lies_elsewhere(shift: float, shifted: bool) -
     assert json.loads(json.dumps(found.to_dict()))["unseen"] == {"job": 0.0}
 
 
-def test_rows_far_from_any_labeled_row_are_outside() -> None:
-    support = Support.of(frame(300, 0), FEATURES, 0)
-    assert support.holds(frame(300, 1)).mean() > 0.95
-    assert not support.holds(frame(50, 1, shift=10.0)).any()
+def test_two_rows_tell_nothing() -> None:
+    found = representativeness(frame(2, 0), frame(1, 1, 9.0), FEATURES, hashes(3), 0)
+    assert found.auc == 0.5
 
 
 def test_unseen_categories_are_counted_and_missing_ones_are_none() -> None:

@@ -108,3 +108,11 @@ def test_best_model_by_accuracy_then_log_loss_then_first(
     facts: list[ModelFacts], best: int
 ) -> None:
     assert best_model(facts).number == best
+
+
+def test_a_shift_stops_before_anything_is_scored_where_it_is_to() -> None:
+    stops = Limits(max_rounds=3, pool=5, stop_on_shift=True)
+    shifted = ModelFacts(1, shifted=True)
+    assert next_step([shifted], [], stops) == Finish("shift", n_iter=0, best_round=0)
+    assert next_step([ModelFacts(1)], [], stops) == ScoreRound(1)
+    assert next_step([shifted], [], Limits(max_rounds=3, pool=5)) == ScoreRound(1)

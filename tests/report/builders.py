@@ -192,6 +192,38 @@ def empty_pool(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_shift(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a run whose pool differs, and that withheld rows."""
+    shift = {
+        "action": "withhold",
+        "n_labeled": 400,
+        "n_pool": 2_000,
+        "auc": 0.871,
+        "auc_limit": 0.585,
+        "psi": {"age": 1.25, "hours": 0.02},
+        "unseen": {"job": 0.31, "country": 0.0},
+        "outside": 0.274,
+        "shifted": True,
+        "prior_shift": None,
+    }
+    return report | {"shift": shift, "rows": report["rows"] | {"withheld": 512}}
+
+
+def make_why() -> dict[str, Any]:
+    """Build what ``explain --why`` adds."""
+    values = [("job", "clerk", 0.31), ("age", 39, -0.12), ("v", None, 0.0)]
+    return {
+        "model": "model-0003",
+        "label": ">50K",
+        "confidence": 0.95,
+        "stored_confidence": 0.95,
+        "base": 0.24,
+        "background": 100,
+        "features": [{"feature": f, "value": v, "effect": e} for f, v, e in values],
+        "final": {"model": "model-0004", "label": "<=50K", "confidence": 0.61},
+    }
+
+
 def make_plan() -> dict[str, Any]:
     """Build the document of ``plan``."""
     return {

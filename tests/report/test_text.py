@@ -21,6 +21,8 @@ from tests.report.builders import (
     make_plan,
     make_report,
     make_status,
+    make_why,
+    with_shift,
     without_measures,
 )
 
@@ -50,6 +52,8 @@ PAGES = {
     "status": render_status(make_status()),
     "verify": render_verify(VERIFIED),
     "explain": render_explain(make_explained()),
+    "why": render_explain(make_explained() | {"why": make_why()}),
+    "shift": render_text(with_shift(make_report())),
     "label": render_label(LABELED),
 }
 
@@ -229,6 +233,22 @@ def test_explain_takes_at_most_twenty_lines(n_rounds: int) -> None:
     assert len(page.splitlines()) <= 20
     assert page.startswith("Row 17 was labeled")
     assert "above the cut" in page
+
+
+def test_why_names_the_features_and_what_the_final_model_says() -> None:
+    assert "  job      clerk  +0.3100" in PAGES["why"]
+    assert "  v        -      +0.0000" in PAGES["why"]
+    assert "The final model, model-0004, says '<=50K' (0.6100)." in PAGES["why"]
+    assert "not the values" not in PAGES["why"]
+
+
+def test_a_shift_is_told_by_what_differs_most() -> None:
+    page = PAGES["shift"]
+    assert "Labeled rows do not stand for the pool" in page
+    assert "(512 withheld, far from any labeled row)" in " ".join(page.split())
+    assert page.index("PSI of age") < page.index("PSI of hours")
+    assert "new categories of job" in page
+    assert "new categories of country" not in page  # it has none
 
 
 def test_label_says_how_many_and_where() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType, StructField, StructType
 
-from spark_pseudolabel.columns import CODE, SCORE
+from spark_pseudolabel.columns import CODE, INVALID, SCORE
 from spark_pseudolabel.core.rules import make_plan
 from spark_pseudolabel.spark.pool import Overlap
 from spark_pseudolabel.spark.selection import (
@@ -46,9 +46,15 @@ def scored(spark: SparkSession, rows: Rows) -> DataFrame:
     frame = pd.DataFrame(
         {"id": [key[0] for key in rows.keys], CODE: rows.codes, SCORE: rows.confidences}
     ).astype({CODE: "Int32"})
-    invalid = pd.DataFrame({"id": [900, 901], CODE: [None, None], SCORE: [None, None]})
-    together = pd.concat([frame, invalid.astype({CODE: "Int32", SCORE: "float64"})])
-    return spark.createDataFrame(together).repartition(7).cache()
+    frame[INVALID] = None
+    invalid = pd.DataFrame(
+        {"id": [900, 901], CODE: [None, None], SCORE: [None, None], INVALID: ["no score"] * 2}
+    )
+    withheld = frame[:3].assign(id=[902, 903, 904], **{SCORE: 1.0, INVALID: "far away"})
+    together = [frame, invalid.astype({CODE: "Int32", SCORE: "float64"}), withheld]
+    schema = f"id bigint, {CODE} int, {SCORE} double, {INVALID} string"
+    cells = pd.concat(together).replace({float("nan"): None}).to_numpy().tolist()
+    return spark.createDataFrame(cells, schema).repartition(7).cache()
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +81,11 @@ def test_spark_and_memory_make_the_same_plan_and_accept_the_same_rows(
     assert sum(by_code) == len(expected)
 
 
-def test_invalid_rows_are_counted_apart(rows: Rows, candidates: SparkCandidates) -> None:
-    assert candidates.invalid == 2
+def test_invalid_and_withheld_rows_are_counted_apart(
+    rows: Rows, candidates: SparkCandidates
+) -> None:
+    assert (candidates.invalid, candidates.withheld) == (2, 3)
+    assert candidates.why_invalid() == "no score"
     assert candidates.counts().total == len(rows.codes)
 
 

@@ -17,7 +17,7 @@ from spark_pseudolabel.core.counts import BINS, Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
-from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.sampling import sample_limit, within
 from spark_pseudolabel.core.splits import Part, Piece, pieces_of
 from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
@@ -31,6 +31,7 @@ from spark_pseudolabel.spark.pool import (
     Overlap,
     Transform,
     content_of,
+    lowest,
 )
 from spark_pseudolabel.spark.scoring import broadcast
 from spark_pseudolabel.spark.tasking import run_tasks
@@ -52,6 +53,8 @@ class DirectPool:
         The session, whose scheduler is used and whose reader is not.
     source, parts
         What is read.
+    n_rows
+        How many rows there are.
     root
         Full path of the output, which the workers reach too.
     n_classes, random_state, probabilities
@@ -62,6 +65,7 @@ class DirectPool:
     spark: SparkSession
     source: Source
     parts: Sequence[Part]
+    n_rows: int
     root: str
     n_classes: int
     random_state: int
@@ -81,6 +85,21 @@ class DirectPool:
 
             done = run_tasks(self.spark, score, left)
         return ScoredPieces(self, target, done)
+
+    def sample(self, n: int) -> pa.Table:
+        """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        draw = partial(
+            tasks.sample_part,
+            source=self.source,
+            limit=sample_limit(n, self.n_rows),
+            random_state=self.random_state,
+        )
+        drawn = run_tasks(self.spark, draw, self.parts)
+        return lowest(
+            pa.concat_tables([tasks.from_stream(one) for one in drawn if one]),
+            n,
+            self.source.keys,
+        )
 
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
@@ -193,6 +212,11 @@ class ScoredPieces:
     def invalid(self) -> int:
         """Rows without a score."""
         return sum(part.invalid for part in self.done)
+
+    @property
+    def withheld(self) -> int:
+        """Rows with a score that may not be accepted."""
+        return sum(part.withheld for part in self.done)
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster."""

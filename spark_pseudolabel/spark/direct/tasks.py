@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
 from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values, bin_of
-from spark_pseudolabel.core.decide import accepted_mask
+from spark_pseudolabel.core.decide import accepted_mask, candidate_codes
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
 from spark_pseudolabel.core.metrics import confusion, p_of_true
@@ -70,6 +70,8 @@ class ScoredPiece:
         Rows without a score.
     why_invalid
         The reason of the first of them.
+    withheld
+        Rows with a score that may not be accepted.
     """
 
     file: Written | None
@@ -77,6 +79,7 @@ class ScoredPiece:
     n: NDArray[np.int32]
     invalid: int
     why_invalid: str | None = None
+    withheld: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def score_piece(
         nothing = np.zeros(0, dtype=np.int32)
         return ScoredPiece(None, nothing, nothing, 0)
     rows = pa.Table.from_batches(scored)
-    codes = rows.column(CODE).fill_null(-1).to_numpy()
+    codes, valid = candidate_codes(rows), rows.column(CODE).is_valid()
     confidence = rows.column(SCORE).fill_null(np.nan).to_numpy()
     n = Counts.of(len(scorer.model.classes_), codes, confidence).n.ravel()
     cells = np.flatnonzero(n)
@@ -131,14 +134,15 @@ def score_piece(
         write_narrow(folder, name, rows),
         cells.astype(np.int32),
         n[cells].astype(np.int32),
-        int((codes < 0).sum()),
-        next(iter(rows.column(INVALID).drop_null().slice(0, 1).to_pylist()), None),
+        rows.column(CODE).null_count,
+        next(iter(rows.column(INVALID).filter(pc.invert(valid)).slice(0, 1).to_pylist()), None),
+        int((valid.to_numpy() & (codes < 0)).sum()),
     )
 
 
 def rows_left(earlier: Earlier, keys: Sequence[str]) -> Mask:
     """Return which rows of a part were scored in a piece of it and rejected."""
-    scored = read_narrow(earlier.path, [*keys, CODE, SCORE, POSITION])
+    scored = read_narrow(earlier.path, [*keys, CODE, SCORE, INVALID, POSITION])
     rejected = scored.column(CODE).is_valid().to_numpy() & ~accepted_mask(
         earlier.plan, scored, keys
     )
@@ -207,7 +211,7 @@ def _compared(accepted: pa.Table, before: Sequence[str]) -> tuple[int, int]:
 
 def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
     """Return the distinct confidences inside each of some bins, and their counts."""
-    rows = read_narrow(path, [CODE, SCORE])
+    rows = read_narrow(path, [CODE, SCORE, INVALID])
     codes, confidence = _scores(rows)
     in_bin = bin_of(confidence)
     return [
@@ -218,7 +222,7 @@ def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
 
 def lowest_keys(path: str, ties: Sequence[Tie], keys: Sequence[str]) -> list[list[Key]]:
     """Return up to `n` of the lowest keys of each tie, ascending."""
-    rows = read_narrow(path, [*keys, CODE, SCORE])
+    rows = read_narrow(path, [*keys, CODE, SCORE, INVALID])
     codes, confidence = _scores(rows)
     found = []
     for tie in ties:
@@ -227,6 +231,38 @@ def lowest_keys(path: str, ties: Sequence[Tie], keys: Sequence[str]) -> list[lis
         lowest = there.sort_by([(key, "ascending") for key in keys]).slice(0, tie.n)
         found.append([tuple(row.values()) for row in lowest.to_pylist()])
     return found
+
+
+def sample_part(part: Part, source: Source, limit: int | None, random_state: int) -> bytes:
+    """Read the rows of a part whose hash is at most the limit, with the hash.
+
+    Parameters
+    ----------
+    part, source
+        The part.
+    limit
+        The highest hash of a row's key that is taken; None for all rows.
+    random_state
+        Seed of the hash.
+
+    Returns
+    -------
+    bytes
+        An Arrow stream; empty if there are no such rows.
+    """
+
+    def hashes(rows: pa.RecordBatch) -> NDArray[np.int64]:
+        return xxhash64([*[rows.column(key) for key in source.keys], random_state])
+
+    keep = np.zeros(part.rows, dtype=bool)
+    for rows in read_part(source, part, features=()):
+        drawn = slice(None) if limit is None else hashes(rows.batch) <= limit
+        keep[rows.positions[drawn]] = True
+    found = [
+        rows.batch.append_column(HASH, pa.array(hashes(rows.batch)))
+        for rows in read_part(source.unconditional, part, keep=keep)
+    ]
+    return to_stream(pa.Table.from_batches(found)) if found else b""
 
 
 def fetch_part(
@@ -343,5 +379,5 @@ def _with_place(
 
 
 def _scores(rows: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return class indices and confidences, -1 for a row without a score."""
-    return tuple(rows.column(name).fill_null(-1).to_numpy() for name in (CODE, SCORE))
+    """Return class indices, -1 for a row that may not be accepted, and confidences."""
+    return candidate_codes(rows), rows.column(SCORE).fill_null(-1).to_numpy()
