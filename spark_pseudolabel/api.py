@@ -39,7 +39,8 @@ class SelfTraining:
     estimator
         Name of an estimator in the registry, which gets the default preprocessing; or any
         scikit-learn estimator or pipeline with ``predict_proba`` that skops can store, which is
-        fitted as it is on a DataFrame with the feature columns.
+        fitted as it is on a DataFrame with the feature columns. Default: gradient boosting; with
+        policy ``auto`` none, the committee is the final model.
     label
         Label column of the labeled rows.
     id
@@ -78,7 +79,7 @@ class SelfTraining:
 
     def __init__(
         self,
-        estimator: str | BaseEstimator = "HistGradientBoostingClassifier",
+        estimator: str | BaseEstimator | None = None,
         *,
         label: str,
         id: str,
@@ -157,13 +158,12 @@ class SelfTraining:
         frames |= {name: rows for name, rows in optional.items() if rows is not None}
         spark = prepare(labeled.sparkSession)
         config = self.config(output, [name for name in optional if name in frames])
-        named = isinstance(self.estimator, str)
         result = run(
             spark,
             config,
             events=events,
             frames=frames,
-            estimator=None if named else self.estimator,
+            estimator=None if isinstance(self.estimator, str) else self.estimator,
             trusted=self.trusted,
         )
         return SelfTrainingResult.load(spark, output, self.trusted, report=result.report)
@@ -193,7 +193,7 @@ class SelfTraining:
                 "random_state": self.random_state,
                 **sections,
             },
-            check_estimators=isinstance(self.estimator, str),
+            check_estimators=self.estimator is None or isinstance(self.estimator, str),
         )
 
 
@@ -342,8 +342,10 @@ def predict_function(
 
 
 def _model_section(
-    estimator: str | BaseEstimator, params: Mapping[str, Any] | None
+    estimator: str | BaseEstimator | None, params: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    if estimator is None:
+        return {} if params is None else {"params": dict(params)}
     if isinstance(estimator, str):
         return {"estimator": estimator, "params": dict(params or {})}
     # Part of the run's identity: another estimator must not go on with this one's rounds.

@@ -242,7 +242,9 @@ class Model(_Section):
 class Teacher(_Section):
     """Who makes model 1 instead of ``model``, which is the student then.
 
-    ``committee``: the mean of these estimators' probabilities, cross-fitted.
+    ``committee``: these estimators vote, cross-fitted, each with the weight that its out-of-fold
+    scores earn. ``student``: false where nobody learns from the committee, which is the final
+    model then.
     """
 
     committee: Annotated[tuple[Student, ...], Field(min_length=1)] = (
@@ -255,7 +257,13 @@ class Teacher(_Section):
             estimator="HistGradientBoostingClassifier",
             params={"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
         ),
+        # So many steps and no more: the penalty and the vote's weights take care of what is left.
+        Student(
+            estimator="MLPClassifier",
+            params={"hidden_layer_sizes": [64], "solver": "lbfgs", "max_iter": 100, "alpha": 1.0},
+        ),
     )
+    student: Flag = True
 
 
 class OneShot(_Section):
@@ -334,6 +342,8 @@ class Certified(_Section):
 
     ``per``: the labels together, or those of every class. ``scores``: what is tested against are
     the labeled rows, each scored by models that have not seen it, or the validation rows.
+    ``required``: a promise that the number of labeled rows rules out is refused before anything is
+    fitted; false: the run goes on and publishes nothing.
     """
 
     policy: Literal["certified"]
@@ -341,13 +351,14 @@ class Certified(_Section):
     certainty: Annotated[Number, Field(gt=0, lt=1)] = 0.95
     per: Literal["all", "class"] = "all"
     scores: Literal["out_of_fold", "held_out"] = "out_of_fold"
+    required: Flag = True
 
 
 class Auto(_Section):
-    """Short for a teacher, policy ``certified``, and a training that takes all rows softly.
+    """Short for a teacher and policy ``certified``, whatever the number of labeled rows.
 
-    A committee labels the pool, certified rows are published, and ``model`` learns from the
-    committee's probabilities for rows of the whole pool.
+    A committee labels the pool, certified rows are published. It is the final model, unless
+    ``model`` is given: that learns from the committee's probabilities for rows of the whole pool.
     """
 
     policy: Literal["auto"]
@@ -509,6 +520,8 @@ class Config(_Section):
     @property
     def student(self) -> Student | None:
         """The estimator that learns from pseudo-labels; None: the one that gives them."""
+        if self.teacher is not None and not self.teacher.student:
+            return None
         if self.teacher is not None:
             return Student(estimator=self.model.estimator, params=self.model.params)
         return self.model.student
@@ -518,7 +531,8 @@ class Config(_Section):
         """The names of all estimators that are fitted."""
         members = self.teacher.committee if self.teacher is not None else ()
         student = [self.student.estimator] if self.student is not None else []
-        return [self.model.estimator, *(member.estimator for member in members), *student]
+        own = [self.model.estimator] if self.teacher is None else []
+        return [*own, *(member.estimator for member in members), *student]
 
     @property
     def one_round(self) -> bool:
@@ -678,15 +692,26 @@ def _recommended(parts: Parts) -> Parts:
     if not isinstance(selection, Auto) or parts.get("mode") == "sklearn":
         return parts
     certified = Certified(
-        policy="certified", precision=selection.precision, certainty=selection.certainty
+        policy="certified",
+        precision=selection.precision,
+        certainty=selection.certainty,
+        required=False,
     )
     parts = parts | {"selection": certified}
+    has_student = "model" in parts and _names_estimator(parts["model"])
     if "teacher" in parts:
-        parts = parts | {"teacher": parts["teacher"] or Teacher()}
-    if "training" in parts:
+        teacher = parts["teacher"] or Teacher()
+        if "student" not in teacher.model_fields_set:
+            teacher = teacher.model_copy(update={"student": has_student})
+        parts, has_student = parts | {"teacher": teacher}, teacher.student
+    if "training" in parts and has_student:
         said = parts["training"].model_dump(include=parts["training"].model_fields_set)
         parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **said})}
     return parts
+
+
+def _names_estimator(model: Model) -> bool:
+    return bool(model.model_fields_set & {"estimator", "params"})
 
 
 def _resolve(parts: Parts) -> Parts:
@@ -750,12 +775,18 @@ def _one_round_is_one(parts: Parts) -> Iterator[tuple[str, str]]:
 
 def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
     model, training = parts.get("model"), parts.get("training")
+    if (alone := parts.get("teacher")) and not alone.student and model and _names_estimator(model):
+        yield (
+            "teacher.student",
+            "must not be false with a model, which is the student. Leave one of them out.",
+        )
     if parts.get("teacher") is not None and model and model.student is not None:
         yield (
             "model.student",
             "must be left out with a teacher: model is the student. Name the student there.",
         )
-    has_student = parts.get("teacher") is not None or (model and model.student is not None)
+    teacher = parts.get("teacher")
+    has_student = model and model.student is not None if teacher is None else teacher.student
     if training and training.rows != "accepted" and not (_one_round(parts) and has_student):
         yield (
             "training.rows",

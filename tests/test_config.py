@@ -513,11 +513,12 @@ def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
 def test_auto_is_written_out_around_what_is_said() -> None:
     auto = parse_config(minimal(selection={"policy": "auto", "precision": 0.9}))
     written_out = {
-        "teacher": {},
-        "selection": {"policy": "certified", "precision": 0.9},
-        "training": {"rows": "all", "labels": "soft", "max_rows": 5000},
+        "teacher": {"student": False},
+        "selection": {"policy": "certified", "precision": 0.9, "required": False},
     }
     assert auto == parse_config(minimal(**written_out))
+    assert auto.student is None
+    assert "HistGradientBoostingClassifier" in auto.estimators
     own = {
         "teacher": {"committee": [{"estimator": "GaussianNB"}]},
         "training": {"max_rows": 300},
@@ -527,6 +528,7 @@ def test_auto_is_written_out_around_what_is_said() -> None:
     assert kept.teacher is not None
     assert [member.estimator for member in kept.teacher.committee] == ["GaussianNB"]
     assert (kept.training.rows, kept.training.max_rows) == ("all", 300)
+    assert kept.training.labels == "soft"
     assert kept.student is not None
     assert kept.student.estimator == "LogisticRegression"
 
@@ -581,6 +583,16 @@ def test_prior_needs_models_of_the_rows_as_they_are(sections: dict[str, Any], ke
     assert [problem.key for problem in caught.value.problems] == [key]
 
 
+def test_committee_of_ones_own_needs_no_student_with_auto() -> None:
+    members = [{"estimator": "GaussianNB"}]
+    alone = parse_config(minimal(selection={"policy": "auto"}, teacher={"committee": members}))
+    assert alone.student is None
+    assert alone.estimators == ["GaussianNB"]
+    taught = parse_config(minimal(selection={"policy": "auto"}, teacher={"student": True}))
+    assert taught.student is not None
+    assert taught.training.rows == "all"
+
+
 def test_one_round_needs_no_saying() -> None:
     data = {
         "labeled": {"path": "a", "label": "y"},
@@ -598,7 +610,7 @@ def test_one_round_needs_no_saying() -> None:
     taught = parse_config(data | {"teacher": {}})
     assert taught.student is not None
     assert taught.teacher is not None
-    assert len(taught.teacher.committee) == 3
+    assert len(taught.teacher.committee) == 4
     with pytest.raises(ConfigError, match=r"shares that sum to 1\. Got 0\.9"):
         parse_config(data | {"unlabeled": {"path": "b", "prior": {"a": 0.9}}})
     corrected = parse_config(data | {"selection": {"policy": "threshold"}})

@@ -1,4 +1,4 @@
-"""A committee: models of different kinds whose probabilities are averaged.
+"""A committee: models of different kinds whose probabilities are averaged, the better ones more.
 
 A fitted committee is scikit-learn's own ``VotingClassifier``, so that a stored one loads where
 this package is not installed. It is put together here from members that were fitted one by one:
@@ -7,6 +7,7 @@ this package is not installed. It is put together here from members that were fi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelEncoder
 
 from spark_pseudolabel.core.estimators import weights_supported
@@ -32,6 +34,11 @@ DEFAULT_MEMBERS: tuple[Member, ...] = (
     (
         "HistGradientBoostingClassifier",
         {"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+    ),
+    # So many steps and no more: the penalty and the vote's weights take care of what is left.
+    (
+        "MLPClassifier",
+        {"hidden_layer_sizes": [64], "solver": "lbfgs", "max_iter": 100, "alpha": 1.0},
     ),
 )
 """What ``teacher: {}`` means; a test holds that the configuration says the same."""
@@ -56,7 +63,10 @@ class Committee:
 
     def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> VotingClassifier:
         """Fit every member on the same training frame, weights included."""
-        fitted = {name: learner.fit(rows, classes) for name, learner in self.members.items()}
+        with warnings.catch_warnings():
+            # Members are bounded, and weighed by what they came to.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = {name: learner.fit(rows, classes) for name, learner in self.members.items()}
         return soft_vote(fitted, classes)
 
     def scorer(
@@ -93,7 +103,11 @@ def registered_committee(
     )
 
 
-def soft_vote(models: Mapping[str, BaseEstimator], classes: Sequence[Label]) -> VotingClassifier:
+def soft_vote(
+    models: Mapping[str, BaseEstimator],
+    classes: Sequence[Label],
+    weights: Sequence[float] | None = None,
+) -> VotingClassifier:
     """Put fitted models together as one that predicts their mean probabilities.
 
     Parameters
@@ -102,14 +116,25 @@ def soft_vote(models: Mapping[str, BaseEstimator], classes: Sequence[Label]) -> 
         Fitted classifiers by name; all know the same classes, in the same order, be it by index.
     classes
         The labels, ascending.
+    weights
+        Of the models, in their order; None for equal ones.
     """
     # The fitted members stand in one place only: trees are stored as often as they are named.
     unfitted = [(name, clone(model)) for name, model in models.items()]
-    vote = VotingClassifier(unfitted, voting="soft")
+    vote = VotingClassifier(
+        unfitted, voting="soft", weights=None if weights is None else [float(w) for w in weights]
+    )
     vote.estimators_ = list(models.values())
     vote.le_ = LabelEncoder().fit(np.asarray(classes))
     vote.classes_ = vote.le_.classes_
     return vote
+
+
+def weights_of(model: BaseEstimator) -> list[float]:
+    """Return the weights of a committee's members, which sum to 1; a single model has them all."""
+    given = model.weights if isinstance(model, VotingClassifier) else None
+    weights = np.ones(len(members_of(model))) if given is None else np.asarray(given)
+    return [float(weight) for weight in weights / weights.sum()]
 
 
 def members_of(model: BaseEstimator) -> list[BaseEstimator]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment
-from spark_pseudolabel.core.committee import members_of, soft_vote
+from spark_pseudolabel.core.committee import members_of, soft_vote, weights_of
 from spark_pseudolabel.core.kernel import DECIMALS
 from spark_pseudolabel.core.training import Label, TrainingRows
+from spark_pseudolabel.core.vote import vote_weights
 
 FOLDS = 5
 NEVER_HELD_OUT = -1
@@ -75,15 +76,17 @@ class CrossFit:
     ) -> CrossFit:
         """Take a stored mean model apart again; the reverse of :meth:`mean_model`."""
         parts = members_of(model)
+        weights = weights_of(model)
         size = len(parts) // (int(folds.max(initial=0)) + 1)
-        groups = (parts[start : start + size] for start in range(0, len(parts), size))
-        models = [_as_one(group, classes) for group in groups]
+        starts = range(0, len(parts), size)
+        models = [_as_one(parts[at : at + size], classes, weights[at : at + size]) for at in starts]
         return cls(tuple(models), folds, P)
 
     def mean_model(self, classes: Sequence[Label]) -> BaseEstimator:
         """Return the mean of the fold models' probabilities as one model."""
         parts = [model for fold in self.models for model in members_of(fold)]
-        return soft_vote({f"m{i}": model for i, model in enumerate(parts)}, classes)
+        weights = [weight for fold in self.models for weight in weights_of(fold)]
+        return _vote(parts, classes, weights)
 
 
 def fold_of(
@@ -133,12 +136,13 @@ def cross_fit(
     folds
         From :func:`fold_of`.
     """
+    n_folds = int(folds.max(initial=0)) + 1
+    fitted = [learner.fit(subset(rows, folds != fold), classes) for fold in range(n_folds)]
+    models = _weighted(fitted, rows, folds, classes)
     P = np.full((len(folds), len(classes)), np.nan)
-    models = []
-    for fold in range(int(folds.max(initial=0)) + 1):
+    for fold, model in enumerate(models):
         held_out = folds == fold
-        models.append(learner.fit(subset(rows, ~held_out), classes))
-        P[held_out] = probabilities(models[-1], rows.X[held_out])
+        P[held_out] = probabilities(model, rows.X[held_out])
     return CrossFit(tuple(models), folds, P)
 
 
@@ -162,9 +166,42 @@ def adjusted_by_fold(
     return adjusted
 
 
-def _as_one(parts: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
-    named = {f"m{i}": part for i, part in enumerate(parts)}
-    return parts[0] if len(parts) == 1 else soft_vote(named, classes)
+def _weighted(
+    models: Sequence[BaseEstimator],
+    rows: TrainingRows,
+    folds: NDArray[np.int32],
+    classes: Sequence[Label],
+) -> list[BaseEstimator]:
+    """Weigh the members of each fold's committee by the out-of-fold scores of the other folds.
+
+    A row has then no say in the weights that it is scored with.
+    """
+    n_members = len(members_of(models[0]))
+    if n_members == 1:
+        return list(models)
+    P = np.full((n_members, len(folds), len(classes)), np.nan)
+    for fold, model in enumerate(models):
+        held_out = folds == fold
+        for number, member in enumerate(members_of(model)):
+            P[number, held_out] = probabilities(member, rows.X[held_out])
+    weighted = []
+    for fold, model in enumerate(models):
+        others = (folds != fold) & (folds != NEVER_HELD_OUT)
+        weights = vote_weights(P[:, others], rows.codes[others])
+        weighted.append(_vote(members_of(model), classes, weights.tolist()))
+    return weighted
+
+
+def _vote(
+    parts: Sequence[BaseEstimator], classes: Sequence[Label], weights: Sequence[float]
+) -> BaseEstimator:
+    return soft_vote({f"m{i}": part for i, part in enumerate(parts)}, classes, weights)
+
+
+def _as_one(
+    parts: Sequence[BaseEstimator], classes: Sequence[Label], weights: Sequence[float]
+) -> BaseEstimator:
+    return parts[0] if len(parts) == 1 else _vote(parts, classes, weights)
 
 
 def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:

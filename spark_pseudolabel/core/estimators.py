@@ -26,6 +26,8 @@ class EstimatorInfo:
     scaled
         True where distances or penalties make the features' scale matter: numbers are
         standardized, categories one-hot encoded. False for trees: categories become ordinals.
+    condensed
+        True where the number of columns is what fitting costs: texts become few components.
     encoded_labels
         True where ``fit`` wants classes numbered 0..K-1 instead of the labels themselves.
     extra
@@ -34,6 +36,7 @@ class EstimatorInfo:
 
     path: str
     scaled: bool = True
+    condensed: bool = False
     encoded_labels: bool = False
     extra: str | None = None
 
@@ -56,7 +59,7 @@ REGISTRY: Mapping[str, EstimatorInfo] = {
     ),
     "GaussianNB": EstimatorInfo("sklearn.naive_bayes.GaussianNB"),
     "KNeighborsClassifier": EstimatorInfo("sklearn.neighbors.KNeighborsClassifier"),
-    "MLPClassifier": EstimatorInfo("sklearn.neural_network.MLPClassifier"),
+    "MLPClassifier": EstimatorInfo("sklearn.neural_network.MLPClassifier", condensed=True),
     "SVC": EstimatorInfo("sklearn.svm.SVC"),
     **{name: EstimatorInfo(f"sklearn.tree.{name}", scaled=False) for name in _TREES},
     **{name: EstimatorInfo(f"sklearn.ensemble.{name}", scaled=False) for name in _TREE_ENSEMBLES},

@@ -29,8 +29,8 @@ def with_preprocessing(
     Numbers are median-imputed and standardized where scale matters and imputed for trees that
     take no missing values; categories are one-hot encoded (scale matters) or become ordinals
     (trees), unknown ones allowed; texts become hashed TF-IDF, condensed to 100 components for
-    trees and for estimators that take no sparse matrix. An estimator that takes the raw numbers
-    gets them without a pipeline.
+    trees, for neural networks and for estimators that take no sparse matrix. An estimator that
+    takes the raw numbers gets them without a pipeline.
 
     Returns
     -------
@@ -39,11 +39,12 @@ def with_preprocessing(
         or `estimator` itself.
     """
     dense = not get_tags(estimator).input_tags.sparse
+    condensed = dense or info.condensed or not info.scaled
     parts = [
         ("numbers", _numbers(estimator, info), _columns(features, numeric=True)),
         ("categories", _categories(estimator, info), _columns(features, kind="category")),
         *(
-            (f"text_{feature.name}", _text(dense or not info.scaled, random_state), feature.name)
+            (f"text_{feature.name}", _text(condensed, random_state), feature.name)
             for feature in features
             if feature.kind == "text"
         ),

@@ -6,22 +6,26 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.core.certify import Promise
+from spark_pseudolabel.core.committee import DEFAULT_MEMBERS, Member, registered_committee
+from spark_pseudolabel.core.crossfit import Fits
 from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.evaluate.accuracy import measure
+from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
 from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw
 
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "lr": ("LogisticRegression", {"max_iter": 1000}),
-    "et": ("ExtraTreesClassifier", {"n_estimators": 50}),
+MODELS: dict[str, tuple[Member, ...]] = {
+    "lr": (("LogisticRegression", {"max_iter": 1000}),),
+    "et": (("ExtraTreesClassifier", {"n_estimators": 50}),),
+    "auto": DEFAULT_MEMBERS,
 }
 PROMISES = {"all": Promise(), "class": Promise(per="class")}
 CELLS = {
@@ -35,45 +39,65 @@ CELLS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a markdown table, write the single runs as JSON."""
     options = _parser().parse_args(arguments)
-    measured = list(_runs(options))
-    document = {"what": options.what, "command": _command(options), "runs": measured}
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    measured: list[dict[str, Any]] = []
+    for run in _stored(options.read) if options.read else _runs(options):
+        measured.append(run)
+        if options.json:
+            document = {"what": options.what, "command": _command(options), "runs": measured}
+            options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(TABLES[options.what](measured) + "\n")
+
+
+def _stored(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        yield from json.loads(file.read_text(encoding="utf-8"))["runs"]
 
 
 def _runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for cell in options.cells or CELLS[options.what]:
-        name, n, *model = cell.split(":")
+        name, labels, *model = cell.split(":")
+        n, _, kind = labels.partition("/")
         data = load(name, options.data)
-        for seed in range(options.seeds):
-            sys.stderr.write(f"{cell} {seed + 1}/{options.seeds}\n")
+        task = partial(_draw, options, data, int(n), per_class=kind == "class")
+        for seed in range(options.first, options.first + options.seeds):
+            sys.stderr.write(f"{cell} {seed}\n")
             kept = {"cell": cell, "seed": seed}
-            yield kept | _RUNS[options.what](options, data, int(n), seed, *model)
+            yield kept | _RUNS[options.what](options, task(seed), *model)
 
 
-def _accuracy(options: argparse.Namespace, data: DataSet, n: int, seed: int) -> dict[str, Any]:
-    return measure(_draw(options, data, n, seed, per_class=options.per_class))
+def _draw(
+    options: argparse.Namespace, data: DataSet, n: int, seed: int, *, per_class: bool
+) -> Task:
+    return draw(data, n, seed, per_class=per_class, n_pool=options.pool, n_test=options.test)
 
 
-def _certificate(
-    options: argparse.Namespace, data: DataSet, n: int, seed: int, model: str = "lr"
-) -> dict[str, Any]:
-    learner = registered_learner(*MODELS[model], data.features, seed)
-    task = _draw(options, data, n, seed, per_class=options.per_class)
+def _accuracy(options: argparse.Namespace, task: Task) -> dict[str, Any]:
+    return measure(task, options.methods)
+
+
+def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+    members = MODELS[model]
+    if len(members) == 1:
+        learner: Fits = registered_learner(*members[0], task.data.features, task.seed)
+    else:
+        learner = registered_committee(members, task.data.features, task.seed)
     return certify_task(learner, task, PROMISES, options.calibration)
 
 
-def _drawn(options: argparse.Namespace, data: DataSet, n: int, seed: int) -> dict[str, Any]:
-    per_class = n // len(data.classes)
-    return {
-        "random": alarm(_draw(options, data, n, seed, per_class=False)),
-        "per_class": alarm(_draw(options, data, per_class, seed, per_class=True)),
-    }
+def _drawn(options: argparse.Namespace, task: Task) -> dict[str, Any]:
+    per_class = len(task.labeled.codes) // len(task.data.classes)
+    as_many = draw(
+        task.data,
+        per_class,
+        task.seed,
+        per_class=True,
+        n_pool=options.pool,
+        n_test=options.test,
+    )
+    return {"random": alarm(task), "per_class": alarm(as_many)}
 
 
-def _shift(options: argparse.Namespace, data: DataSet, n: int, seed: int) -> dict[str, Any]:
-    task = _draw(options, data, n, seed, per_class=False)
+def _shift(options: argparse.Namespace, task: Task) -> dict[str, Any]:
     return {"none": gate(task)} | {name: gate(change(task)) for name, change in SHIFTS.items()}
 
 
@@ -85,28 +109,29 @@ _RUNS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _draw(
-    options: argparse.Namespace, data: DataSet, n: int, seed: int, *, per_class: bool
-) -> Task:
-    return draw(data, n, seed, per_class=per_class, n_pool=options.pool, n_test=options.test)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/evaluate",
         description="Measure methods on rows whose labels are known, in memory.",
-        epilog=f"Cells are SET:LABELS, for certificates SET:LABELS:MODEL with {list(MODELS)}. "
+        epilog=f"Cells are SET:LABELS, or SET:LABELS/class for so many of each class; "
+        f"for certificates SET:LABELS:MODEL with {list(MODELS)}. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_RUNS))
     parser.add_argument("cells", nargs="*", help="default: a few on sets that need no files")
     parser.add_argument("--data", type=Path, help="folder with the original files of other sets")
     parser.add_argument("--seeds", type=int, default=3, help="draws per cell")
+    parser.add_argument(
+        "--methods", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="of accuracy"
+    )
+    parser.add_argument("--first", type=int, default=0, help="seed of the first draw")
     parser.add_argument("--pool", type=int, default=4000, help="pool rows at most")
     parser.add_argument("--test", type=int, default=4000, help="test rows at most")
-    parser.add_argument("--per-class", action="store_true", help="LABELS are of each class")
     parser.add_argument(
         "--calibration", choices=get_args(Method), help="of what is certified; default: none"
+    )
+    parser.add_argument(
+        "--read", nargs="+", type=Path, help="files of runs to print instead of measuring"
     )
     parser.add_argument("--json", type=Path, help="file for the single runs")
     return parser
@@ -114,10 +139,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(options: argparse.Namespace) -> str:
     cells = " ".join(options.cells or CELLS[options.what])
-    flags = f"--seeds {options.seeds} --pool {options.pool} --test {options.test}"
-    per_class = " --per-class" if options.per_class else ""
-    calibration = f" --calibration {options.calibration}" if options.calibration else ""
-    return f"scripts/evaluate {options.what} {cells} {flags}{per_class}{calibration}"
+    given = {name: getattr(options, name) for name in ("first", "seeds", "pool", "test")}
+    given |= {"calibration": options.calibration} if options.calibration else {}
+    flags = " ".join(f"--{name} {value}" for name, value in given.items())
+    return f"scripts/evaluate {options.what} {cells} {flags}"
 
 
 if __name__ == "__main__":

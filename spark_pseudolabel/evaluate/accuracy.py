@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.guard import log_losses
-from spark_pseudolabel.evaluate.methods import Ours, one_shot, ours, self_training, supervised
+from spark_pseudolabel.evaluate.methods import (
+    Ours,
+    agreement,
+    distilled,
+    one_shot,
+    self_training,
+    supervised,
+    three_learners,
+)
 from spark_pseudolabel.evaluate.task import Task
 
+Scored = dict[str, NDArray[np.float64]]
 
-def measure(task: Task) -> dict[str, Any]:
-    """Return accuracy (in percent) and log loss of every method, and what ours measured."""
+GROUPS: Mapping[str, Callable[[Ours], Scored]] = {
+    "supervised": supervised,
+    "student": distilled,
+    "sklearn": lambda steps: {f"sklearn_{t:g}": self_training(steps, t) for t in (0.75, 0.9)},
+    "one_shot": lambda steps: {"one_shot": one_shot(steps)},
+    "agreement": lambda steps: {"agreement": agreement(steps)},
+    "tri_training": lambda steps: {"tri_training": three_learners(steps)},
+}
+"""Methods by what they share, each scoring the test rows."""
+
+
+def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> dict[str, Any]:
+    """Return accuracy (in percent) and log loss of methods, and what ours measured.
+
+    Parameters
+    ----------
+    task
+        The rows.
+    groups
+        Names in :data:`GROUPS`.
+    """
     steps = Ours(task)
-    scored = supervised(steps) | ours(steps) | {"one_shot": one_shot(steps)}
-    for threshold in (0.75, 0.9):
-        scored[f"sklearn_{threshold:g}"] = self_training(steps, threshold)
+    scored: Scored = {}
+    for group in groups:
+        scored |= GROUPS[group](steps)
+    guards = steps.guards if "student" in groups else {}
     return {
         "picked": steps.picked,
+        "n_test": len(task.test_codes),
         "accuracy": {k: accuracy(P, task.test_codes) for k, P in scored.items()},
         "log_loss": {k: loss(P, task.test_codes) for k, P in scored.items()},
-        "guards": {name: guard.to_dict() for name, guard in steps.guards.items()},
-        "gate": steps.gate.to_dict(),
+        "guards": {name: guard.to_dict() for name, guard in guards.items()},
+        "weights": steps.weights_by_fold,
     }
 
 

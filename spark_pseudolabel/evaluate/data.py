@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_wine,
+    make_classification,
+    make_friedman1,
+    make_gaussian_quantiles,
+)
 
 from spark_pseudolabel.core.features import Feature
 
 SEED = 0
+_ROWS = 12_000
 _FEWEST_ROWS = 150
 # As in each data set's own description.
 _ADULT = (
@@ -96,7 +104,7 @@ def _numbers(X: Any) -> pd.DataFrame:
 def _generated(**settings: Any) -> Callable[[], Loaded]:
     """Return a maker of 16 columns, 8 of them informative."""
     defaults = {
-        "n_samples": 12_000,
+        "n_samples": _ROWS,
         "n_features": 16,
         "n_informative": 8,
         "n_redundant": 4,
@@ -118,19 +126,100 @@ def _of(bunch: Callable[..., Any]) -> Callable[[], Loaded]:
     return make
 
 
-def _adult(directory: Path) -> Loaded:
+def _waveform() -> Loaded:
+    """Make mixtures of two of three waves, 21 points each (Breiman et al. 1984)."""
+    chance = np.random.default_rng(SEED)
+    waves = np.maximum(6 - abs(np.arange(1, 22) - np.array([[7], [15], [11]])), 0)
+    codes = chance.integers(3, size=_ROWS)
+    share = chance.random((_ROWS, 1))
+    first, second = waves[np.array([0, 0, 1])[codes]], waves[np.array([1, 2, 2])[codes]]
+    return _numbers(share * first + (1 - share) * second + chance.normal(size=(_ROWS, 21))), codes
+
+
+def _ringnorm() -> Loaded:
+    """Make two normal classes in 20 columns, one around and inside the other (Breiman 1996)."""
+    chance = np.random.default_rng(SEED)
+    codes = chance.integers(2, size=_ROWS)
+    X = chance.normal(size=(_ROWS, 20))
+    X = np.where(codes[:, None] == 0, 2 * X, X + 2 / np.sqrt(20))
+    return _numbers(X), codes
+
+
+def _friedman() -> Loaded:
+    """Make a smooth function of five of ten columns, above or below its median."""
+    X, y = make_friedman1(_ROWS, n_features=10, noise=2.0, random_state=SEED)
+    return _numbers(X), y > np.median(y)
+
+
+def _quantiles() -> Loaded:
+    """Make four classes that are shells around each other."""
+    X, y = make_gaussian_quantiles(n_samples=_ROWS, n_features=6, n_classes=4, random_state=SEED)
+    return _numbers(X), y
+
+
+def _mixed() -> Loaded:
+    """Make four classes of numbers, missing numbers and categories that interact."""
+    chance = np.random.default_rng(SEED)
+    numbers = pd.DataFrame(chance.normal(size=(_ROWS, 6)), columns=[f"x{i}" for i in range(6)])
+    numbers["x5"] = np.exp(2 * numbers["x5"])
+    sizes = {"region": 4, "branch": 12, "kind": 3, "code": 40}
+    drawn = {name: chance.zipf(1.5, _ROWS) % size for name, size in sizes.items()}
+    effect = {name: chance.normal(size=(size, 4)) for name, size in sizes.items()}
+    linear = numbers[["x0", "x1", "x2"]].to_numpy() @ chance.normal(size=(3, 4))
+    bent = np.abs(numbers["x3"].to_numpy())[:, None] * effect["region"][drawn["region"]]
+    logits = linear + 1.5 * bent + sum(effect[name][drawn[name]] for name in sizes)
+    codes = (1.5 * logits + chance.gumbel(size=logits.shape)).argmax(axis=1)
+    X = numbers.mask(pd.DataFrame(chance.random(numbers.shape) < 0.05, columns=numbers.columns))
+    for name, values in drawn.items():
+        X[name] = pd.Series([f"{name[0]}{value}" for value in values], dtype=object)
+    return X, codes
+
+
+def _topics() -> Loaded:
+    """Make texts of six topics that share most of their words."""
+    chance = np.random.default_rng(SEED)
+    n_words, n_topics, n_rows = 3000, 6, 5000
+    common = 1 / np.arange(1, n_words + 1)
+    topics = common * chance.gamma(0.3, size=(n_topics, n_words))
+    codes = chance.integers(n_topics, size=n_rows)
+    texts = []
+    for code in codes:
+        p = common / common.sum() + 0.25 * topics[code] / topics[code].sum()
+        words = chance.choice(n_words, size=chance.integers(8, 30), p=p / p.sum())
+        texts.append(" ".join(f"w{word}" for word in words))
+    return pd.DataFrame({"text": pd.Series(texts, dtype=object)}), codes
+
+
+def _adult_rows(directory: Path) -> pd.DataFrame:
     rows = pd.read_csv(
         directory / "adult/adult.data", names=_ADULT.split(), skipinitialspace=True, na_values="?"
     )
-    X = rows.drop(columns="income")
-    return X.astype(object).where(X.notna(), None).astype(
-        {name: float for name in X if X[name].dtype != object}
-    ), rows["income"]
+    return (
+        rows.astype(object)
+        .where(rows.notna(), None)
+        .astype({name: float for name in rows if rows[name].dtype != object})
+    )
+
+
+def _adult(directory: Path) -> Loaded:
+    rows = _adult_rows(directory)
+    return rows.drop(columns="income"), rows["income"]
+
+
+def _marital(directory: Path) -> Loaded:
+    """Read Adult with another column to predict; ``relationship`` would give it away."""
+    rows = _adult_rows(directory)
+    return rows.drop(columns=["marital_status", "relationship"]), rows["marital_status"]
 
 
 def _bank(directory: Path) -> Loaded:
     rows = pd.read_csv(directory / "bank_marketing/bank-full.csv", sep=";")
     return rows.drop(columns=["y", "duration"]), rows["y"]
+
+
+def _housing(directory: Path) -> Loaded:
+    rows = pd.read_csv(directory / "bank_marketing/bank-full.csv", sep=";")
+    return rows.drop(columns=["housing", "duration"]), rows["housing"]
 
 
 def _letter(directory: Path) -> Loaded:
@@ -142,6 +231,23 @@ def _covertype(directory: Path) -> Loaded:
     file = next((directory / "covertype").glob("*.csv.gz"))
     rows = pd.read_csv(file, low_memory=False)
     return _numbers(rows.iloc[:, :-1].to_numpy(float)), rows.iloc[:, -1].astype(int)
+
+
+def _letter_half(directory: Path) -> Loaded:
+    X, letters = _letter(directory)
+    return X, letters <= "M"
+
+
+def _covertype_2(directory: Path) -> Loaded:
+    X, kinds = _covertype(directory)
+    return X, kinds == 2
+
+
+def _kdd(directory: Path) -> Loaded:
+    rows = pd.read_csv(directory / "kddcup99/kddcup.data_10_percent.gz", header=None)
+    rows = rows.drop_duplicates()
+    X = rows.iloc[:, :-1]
+    return X.set_axis([f"x{i}" for i in X], axis=1), rows.iloc[:, -1]
 
 
 def _sms(directory: Path) -> Loaded:
@@ -158,11 +264,23 @@ BUILT_IN: Mapping[str, Callable[[], Loaded]] = {
     "noise": _generated(flip_y=0.2),
     "imbalance": _generated(weights=[0.9], class_sep=0.8),
     "overlap": _generated(n_classes=3, class_sep=0.6, n_clusters_per_class=1),
+    "sparse": _generated(n_features=40, n_informative=5, n_classes=3, random_state=7),
+    "waveform": _waveform,
+    "ringnorm": _ringnorm,
+    "friedman": _friedman,
+    "quantiles": _quantiles,
+    "mixed": _mixed,
+    "topics": _topics,
 }
 FILES: Mapping[str, Callable[[Path], Loaded]] = {
     "adult": _adult,
+    "marital": _marital,
     "bank": _bank,
+    "housing": _housing,
     "letter": _letter,
+    "letter_half": _letter_half,
     "covertype": _covertype,
+    "covertype_2": _covertype_2,
+    "kdd": _kdd,
     "sms": _sms,
 }

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse, vstack
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -21,28 +22,27 @@ from spark_pseudolabel.core.committee import (
     Committee,
     members_of,
     registered_committee,
+    weights_of,
 )
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
 from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
 from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.representative import Representativeness, representativeness
 from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.evaluate.task import Task
+from spark_pseudolabel.evaluate.tri_training import tri_training
 
 Matrix = NDArray[np.float64]
 STUDENT = ("HistGradientBoostingClassifier", DEFAULT_MEMBERS[2][1])
 STUDENT_ROWS = 1500
 """Pool rows that a student learns from."""
 
-GATE_ROWS = 1000
-
 
 @dataclass(frozen=True)
 class Ours:
-    """Everything the default policy makes of a task, step by step and each step once.
+    """Everything that methods make of a task, step by step and each step once.
 
     Parameters
     ----------
@@ -66,10 +66,8 @@ class Ours:
 
     @cached_property
     def bases(self) -> Mapping[str, BaseEstimator]:
-        return {
-            name: learner.fit(self.task.labeled, self.task.data.classes)
-            for name, learner in self.learners.items()
-        }
+        fitted = self.committee.fit(self.task.labeled, self.task.data.classes)
+        return dict(zip(self.learners, members_of(fitted), strict=True))
 
     @cached_property
     def picked(self) -> str:
@@ -136,34 +134,40 @@ class Ours:
             "mean": compare_losses(log_losses(seed, codes), log_losses((seed + new) / 2, codes)),
         }
 
-    @cached_property
-    def gate(self) -> Representativeness:
-        pool = self.task.pool.head(GATE_ROWS)
-        n = len(self.task.labeled.codes) + len(pool)
-        hashes = np.random.default_rng(self.task.seed).permutation(n).astype(np.int64)
-        features = self.task.data.features
-        return representativeness(self.task.labeled.X, pool, features, hashes, self.task.seed)
+    @property
+    def weights_by_fold(self) -> list[list[float]]:
+        """What each member weighs in the committee of each fold."""
+        return [weights_of(model) for model in self.teacher.models]
 
 
-def ours(steps: Ours) -> dict[str, Matrix]:
-    """Score the test rows with the steps of the default policy."""
+def distilled(steps: Ours) -> dict[str, Matrix]:
+    """Score the test rows with the student, with its mean with the teacher, and as guarded."""
     test = steps.task.test
-    seed = probabilities(steps.mean_model, test)
-    student = probabilities(steps.student_model, test)
-    mean = (seed + student) / 2
-    improved = steps.guards["mean"].improved and not steps.gate.shifted
-    return {"seed": seed, "student": student, "mean": mean, "auto": mean if improved else seed}
+    seed, student = (probabilities(m, test) for m in (steps.mean_model, steps.student_model))
+    scored = {"student": student, "mean": (seed + student) / 2}
+    guarded = {
+        f"guarded_{name}": P if steps.guards[name].improved else seed for name, P in scored.items()
+    }
+    return scored | guarded
 
 
 def supervised(steps: Ours) -> dict[str, Matrix]:
-    """Score the test rows with every base, their soft vote, and the base that does best in folds.
+    """Score the test rows with every base, the one that does best in folds, and committees of them.
 
     The members of the teacher's fold models are the bases, fitted on the same folds.
     """
-    bases = {name: probabilities(model, steps.task.test) for name, model in steps.bases.items()}
+    test = steps.task.test
+    bases = {name: probabilities(model, test) for name, model in steps.bases.items()}
+    of_folds = [
+        probabilities(member, test)
+        for committee in steps.teacher.models
+        for member in members_of(committee)
+    ]
     return bases | {
         "cv_pick": bases[steps.picked],
         "committee": np.mean(list(bases.values()), axis=0),
+        "equal": np.mean(of_folds, axis=0),
+        "auto": probabilities(steps.mean_model, test),
     }
 
 
@@ -176,7 +180,8 @@ def self_training(steps: Ours, threshold: float) -> Matrix:
     columns = base.steps[0][1] if isinstance(base, Pipeline) else FunctionTransformer(np.asarray)
     estimator = final_step(base)
     labeled = columns.fit(task.labeled.X).transform(task.labeled.X)
-    X = np.concatenate([labeled, columns.transform(task.pool)])
+    pool = columns.transform(task.pool)
+    X = vstack([labeled, pool]) if issparse(labeled) else np.concatenate([labeled, pool])
     y = np.concatenate([task.labeled.codes, np.full(len(task.pool), -1)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -190,3 +195,25 @@ def one_shot(steps: Ours) -> Matrix:
     P = probabilities(steps.bases[steps.picked], task.pool)
     rows = distilled_rows(task.labeled, task.pool, P, np.ones(len(P)), soft=False)
     return probabilities(learner.fit(rows, task.data.classes), task.test)
+
+
+def agreement(steps: Ours) -> Matrix:
+    """Score the test rows with a committee that also learned the rows its members agree on."""
+    task = steps.task
+    each = [probabilities(model, task.pool).argmax(axis=1) for model in steps.bases.values()]
+    agreed = np.all([codes == each[0] for codes in each], axis=0)
+    P = np.eye(len(task.data.classes))[each[0][agreed]]
+    X = task.pool[agreed]
+    rows = distilled_rows(task.labeled, X, P, np.ones(len(X)), soft=False)
+    return probabilities(steps.committee.fit(rows, task.data.classes), task.test)
+
+
+def three_learners(steps: Ours) -> Matrix:
+    """Score the test rows with the committee's first three kinds of model, tri-trained."""
+    task = steps.task
+    models = tri_training(
+        list(steps.learners.values())[:3], task.labeled, task.pool, task.data.classes, task.seed
+    )
+    each = [probabilities(model, task.test) for model in models]
+    mean: Matrix = np.mean(each, axis=0)
+    return mean

@@ -12,31 +12,44 @@ Run = Mapping[str, Any]
 # Each method against what it has to beat: points of accuracy on the same rows.
 PAIRS = (
     ("committee", "cv_pick"),
+    ("equal", "cv_pick"),
     ("auto", "cv_pick"),
-    ("auto", "seed"),
+    ("auto", "equal"),
     ("auto", "sklearn_0.75"),
     ("auto", "sklearn_0.9"),
+    ("auto", "tri_training"),
     ("sklearn_0.75", "cv_pick"),
     ("sklearn_0.9", "cv_pick"),
     ("one_shot", "cv_pick"),
+    ("agreement", "committee"),
+    ("tri_training", "committee"),
     ("student", "HistGradientBoostingClassifier"),
-    ("mean", "seed"),
+    ("student", "auto"),
+    ("mean", "auto"),
+    ("guarded_student", "auto"),
+    ("guarded_mean", "auto"),
 )
 _HARM = -0.5
 
 
 def accuracy(runs: Sequence[Run]) -> str:
     """Return mean accuracies by cell, and below them each method against another."""
-    methods = list(runs[0]["accuracy"])
+    methods = list(dict.fromkeys(m for run in runs for m in run["accuracy"]))
     cells = _by_cell(runs)
-    means = [
-        [cell, len(of), *(f"{_mean(r['accuracy'][m] for r in of):.1f}" for m in methods)]
-        for cell, of in cells.items()
+    means = [[cell, len(of), *(_accuracy(of, m) for m in methods)] for cell, of in cells.items()]
+    pairs = [
+        [f"{new} - {old}", *_lift(_by_cell(both), new, old)]
+        for new, old in PAIRS
+        if (both := [run for run in runs if {new, old} <= run["accuracy"].keys()])
     ]
-    pairs = [[f"{new} - {old}", *_lift(cells, new, old)] for new, old in PAIRS]
-    heads = ["difference", "mean of cells", "standard error", "cells better / worse by 0.3"]
+    heads = ["difference", "runs", "mean of cells", "standard error", "cells better / worse by 0.3"]
     tail = ["worst cell", "worst run", "runs below -0.5"]
     return _table(["cell", "runs", *methods], means) + "\n\n" + _table([*heads, *tail], pairs)
+
+
+def _accuracy(runs: Sequence[Run], method: str) -> str:
+    known = [run["accuracy"][method] for run in runs if method in run["accuracy"]]
+    return f"{_mean(known):.1f}" if known else ""
 
 
 def certificate(runs: Sequence[Run]) -> str:
@@ -88,6 +101,7 @@ def _lift(cells: Mapping[str, Sequence[Run]], new: str, old: str) -> list[str]:
     single = np.concatenate([np.asarray(of) for of in runs.values()])
     error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else float("nan")
     return [
+        str(len(single)),
         f"{means.mean():+.2f}",
         f"{error:.2f}",
         f"{(means > 0.3).sum()} / {(means < -0.3).sum()} of {len(means)}",

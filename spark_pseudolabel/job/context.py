@@ -123,13 +123,10 @@ class Run:
         return self._registered(self.config.model.estimator, self.config.model.params)
 
     @cached_property
-    def student(self) -> Learner:
+    def student(self) -> Learner | Committee:
         """Who makes the models after it; the teacher, if nobody else is named."""
         student = self.config.student
-        if student is not None:
-            return self._student(student)
-        assert isinstance(self.teacher, Learner)  # a committee has a student
-        return self.teacher
+        return self.teacher if student is None else self._student(student)
 
     def learner(self, number: int) -> Learner | Committee:
         """Return who makes a model."""

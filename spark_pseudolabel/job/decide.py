@@ -56,7 +56,7 @@ def require_possible(config: Config, inputs: Inputs) -> None:
         )
     codes, hashes = _calibration(config, inputs, chosen)
     n_rows = len(codes) if prior is None else int(thinned(codes, hashes, prior).sum())
-    if (why := why_impossible(promise_of(chosen), n_rows)) is not None:
+    if chosen.required and (why := why_impossible(promise_of(chosen), n_rows)) is not None:
         raise InputError(
             f"The certificate can't be given: {why} Label more rows, or ask for less.",
             code="certificate_impossible",

@@ -59,16 +59,20 @@ def check_learners(run: Run) -> None:
     InputError
         Naming the type that is not trusted, or the estimator without ``sample_weight``.
     """
-    teacher = run.teacher
-    members = teacher.members.values() if isinstance(teacher, Committee) else (teacher,)
-    for learner in (*members, run.student):
+    teacher, student = run.teacher, run.student
+    learners = [*teacher.members.values()] if isinstance(teacher, Committee) else [teacher]
+    if isinstance(student, Learner):
+        learners.append(student)
+    for learner in learners:
         # An estimator of the user's own may hold types that show only once it is fitted.
         check_storable(
             learner.estimator, run.trusted, _sample(run) if run.estimator is not None else None
         )
-    if run.weighting.needed and not weights_supported(run.student.estimator):
+    if not isinstance(student, Learner):
+        return
+    if run.weighting.needed and not weights_supported(student.estimator):
         raise InputError(
-            f"{type(run.student.estimator).__name__} takes no sample_weight, which "
+            f"{type(student.estimator).__name__} takes no sample_weight, which "
             "training.pseudo_weight, training.max_pseudo_weight and soft labels need. Choose "
             "another estimator.",
             code="no_sample_weight",
@@ -113,9 +117,11 @@ def _fields(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
 
 def _nothing_new(run: Run, number: int) -> bool:
     """Whether a model would see the very rows that the one before it was fitted on."""
-    if number == 1 or run.learner(number) is not run.learner(number - 1):
+    learner = run.learner(number)
+    if number == 1 or learner is not run.learner(number - 1):
         return False
-    return not run.store.rounds[-1].counts["changed"] and not run.student.warm
+    warm = isinstance(learner, Learner) and learner.warm
+    return not run.store.rounds[-1].counts["changed"] and not warm
 
 
 def _repeat(run: Run, number: int) -> dict[str, Any]:

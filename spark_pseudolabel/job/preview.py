@@ -77,6 +77,7 @@ def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
     return {
         **config.model.model_dump(mode="json"),
         "committee": [member.model_dump(mode="json") for member in members],
+        "committee_is_final": config.teacher is not None and config.student is None,
         "preprocessing": describe(learner.estimator),
     }
 

@@ -534,6 +534,8 @@ class PlanModel(Document):
     """Null: the same estimator in every round."""
     committee: list[PlanStudent] = []
     """The teacher's members; where there are any, the estimator is their student."""
+    committee_is_final: bool = False
+    """Whether nobody learns from the teacher: the estimator is not used then."""
     preprocessing: list[str] = []
     """The steps before the estimator, in words."""
 

@@ -325,12 +325,13 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
     again = ", each deciding the whole pool anew" if plan.rounds.relabel else ""
     student = plan.model.student
     taught = "student" if plan.model.committee else "model"
+    alone = plan.model.committee_is_final
     members = [_estimator(one.estimator, one.params) for one in plan.model.committee]
     body = [
         ["teacher", "; ".join(members)],
-        [taught, _estimator(plan.model.estimator, plan.model.params)],
+        [taught, "" if alone else _estimator(plan.model.estimator, plan.model.params)],
         ["student", _estimator(student.estimator, student.params) if student else ""],
-        ["before it", ", ".join(plan.model.preprocessing) or "nothing"],
+        ["before it", "" if alone else ", ".join(plan.model.preprocessing) or "nothing"],
         ["selection", _selection(plan.selection)],
         [
             "rounds",

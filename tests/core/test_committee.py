@@ -12,6 +12,7 @@ from spark_pseudolabel.core.committee import (
     members_of,
     registered_committee,
     soft_vote,
+    weights_of,
 )
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.training import TrainingRows
@@ -108,7 +109,7 @@ def test_committee_scores_through_the_kernel() -> None:
 
 def test_default_members_fit_every_kind_of_column() -> None:
     model = registered_committee(DEFAULT_MEMBERS, (*FEATURES, NOTE), 0).fit(rows(), ("no", "yes"))
-    assert len(members_of(model)) == 3
+    assert len(members_of(model)) == len(DEFAULT_MEMBERS)
 
 
 def test_single_model_is_its_own_member() -> None:
@@ -116,3 +117,16 @@ def test_single_model_is_its_own_member() -> None:
     only = members_of(model)[0]
     assert members_of(only) == [only]
     assert members_of(soft_vote({"one": only}, (0, 1))) == [only]
+
+
+def test_weighted_vote_predicts_the_weighted_mean() -> None:
+    model = registered_committee(SMALL[:2], FEATURES, 0).fit(rows(), (0, 1))
+    first, second = members_of(model)
+    X = frame(seed=1)
+    vote = soft_vote({"a": first, "b": second}, (0, 1), [3.0, 1.0])
+    expected = 0.75 * first.predict_proba(X) + 0.25 * second.predict_proba(X)
+    assert np.allclose(vote.predict_proba(X), expected)
+    assert weights_of(vote) == [0.75, 0.25]
+    stored = dump_model(vote)
+    loaded = load_model(stored.data, stored.sha256, stored.trusted_types)
+    assert (loaded.predict_proba(X) == vote.predict_proba(X)).all()

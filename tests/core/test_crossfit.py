@@ -5,10 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration
-from spark_pseudolabel.core.committee import members_of, registered_committee
-from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.committee import (
+    members_of,
+    registered_committee,
+    soft_vote,
+    weights_of,
+)
+from spark_pseudolabel.core.crossfit import (
+    NEVER_HELD_OUT,
+    CrossFit,
+    cross_fit,
+    fold_of,
+    probabilities,
+)
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.training import TrainingRows
@@ -98,3 +110,49 @@ def test_scores_are_adjusted_by_what_belongs_to_their_fold() -> None:
         assert (fitted.adjusted[inside] == expected).all()
         assert (fitted.score(fold, rows.X[inside]) == expected).all()
         assert (plain.score(fold, rows.X[inside]) == plain.P[inside]).all()
+
+
+def weighted_fit() -> tuple[TrainingRows, np.ndarray, CrossFit]:
+    rows = labeled(120)
+    members = (("GaussianNB", {}), ("DecisionTreeClassifier", {"max_depth": 1}))
+    folds = fold_of(rows.codes, hashes(120), 3)
+    committee = registered_committee(members, FEATURES, 0)
+    return rows, folds, cross_fit(committee, rows, folds, (0, 1, 2))
+
+
+def test_better_member_weighs_more_in_every_fold() -> None:
+    _, _, found = weighted_fit()
+    for model in found.models:
+        bayes, stump = weights_of(model)
+        assert bayes > 0.6 > 0.4 > stump
+
+
+def test_row_has_no_say_in_the_weights_it_is_scored_with() -> None:
+    rows, folds, before = weighted_fit()
+    codes = rows.codes.copy()
+    # Only labels that the two members of the other folds never see may change.
+    chosen = np.flatnonzero(folds == 0)
+    codes[chosen] = (codes[chosen] + 1) % 3
+    models = [members_of(model) for model in before.models]
+
+    class Same:
+        def __init__(self) -> None:
+            self.left = [soft_vote(dict(zip("ab", of, strict=True)), (0, 1, 2)) for of in models]
+
+        def fit(self, rows: TrainingRows, classes: object) -> BaseEstimator:
+            return self.left.pop(0)
+
+    after = cross_fit(Same(), TrainingRows(rows.X, codes, None, 0), folds, (0, 1, 2))
+    assert weights_of(after.models[0]) == weights_of(before.models[0])
+    assert weights_of(after.models[1]) != weights_of(before.models[1])
+
+
+def test_mean_model_of_weighted_committees_comes_apart_again() -> None:
+    rows, folds, found = weighted_fit()
+    mean = found.mean_model((0, 1, 2))
+    again = CrossFit.of_mean_model(mean, folds, found.P, (0, 1, 2))
+    for before, after in zip(found.models, again.models, strict=True):
+        assert weights_of(before) == pytest.approx(weights_of(after))
+        assert np.allclose(before.predict_proba(rows.X), after.predict_proba(rows.X))
+    expected = np.mean([model.predict_proba(rows.X) for model in found.models], axis=0)
+    assert np.allclose(mean.predict_proba(rows.X), expected)

@@ -1,0 +1,120 @@
+"""Policy auto on what newcomers bring: mixed columns, text, few labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
+
+from spark_pseudolabel import SelfTraining, SelfTrainingResult
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.inspect import verify
+from spark_pseudolabel.job import plan, run
+from spark_pseudolabel.report.text import render_plan, render_text
+
+WORDS = {"cat": "purr meow whiskers", "dog": "bark fetch leash", "owl": "hoot night feather"}
+
+
+def table(n: int, seed: int = 0) -> pd.DataFrame:
+    """Return rows with numbers, categories and a text, all with gaps."""
+    chance = np.random.default_rng(seed)
+    y = chance.choice(list(WORDS), n, p=[0.5, 0.4, 0.1])
+    text = [
+        f"{chance.choice(WORDS[kind].split())} and {chance.choice(['more', 'less'])}" for kind in y
+    ]
+    rows = pd.DataFrame(
+        {
+            "id": np.arange(n) + 1000 * seed,
+            "size": np.where(chance.random(n) < 0.1, np.nan, chance.normal(size=n) + (y == "dog")),
+            "place": np.where(chance.random(n) < 0.7, y, "unknown"),
+            "note": pd.Series(text).where(chance.random(n) > 0.05),
+        }
+    )
+    return rows.assign(y=y)
+
+
+def written(directory: Path, labeled: pd.DataFrame, **sections: Any) -> dict[str, Any]:
+    pool = table(400, seed=7)
+    labeled.to_parquet(directory / "labeled.parquet", index=False)
+    pool.drop(columns="y").to_parquet(directory / "pool.parquet", index=False)
+    pool.to_parquet(directory / "test.parquet", index=False)
+    return {
+        "labeled": {"path": str(directory / "labeled.parquet"), "label": "y"},
+        "unlabeled": {"path": str(directory / "pool.parquet")},
+        "test": {"path": str(directory / "test.parquet")},
+        "id": "id",
+        "features": {"text": ["note"]},
+        "selection": {"policy": "auto"},
+        "output": {"path": str(directory / "out")},
+        **sections,
+    }
+
+
+def twenty_with_a_lonely_owl() -> pd.DataFrame:
+    rows = table(100)
+    owl, others = rows[rows["y"] == "owl"], rows[rows["y"] != "owl"]
+    return pd.concat([owl[:1], others[:19]], ignore_index=True)
+
+
+def test_twenty_labels_give_a_model_and_no_promise(spark: SparkSession, tmp_path: Path) -> None:
+    config = parse_config(written(tmp_path, twenty_with_a_lonely_owl()))
+    told = render_plan(plan(spark, config))
+    assert "LogisticRegression" in told
+    assert "student" not in told
+    report = run(spark, config).report
+    assert report["termination_condition"] == "not_certified"
+    assert not report["certificate"]["claimed"]
+    assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
+    assert report["final"]["test"]["accuracy"] > 0.7
+    assert report["final"]["oof"]["n"] == 19
+    assert "rows" in render_text(report)
+    assert verify(str(tmp_path / "out"), deep=True)["ok"]
+
+
+def test_labels_are_certified_and_the_committee_is_kept(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    selection = {"policy": "auto", "precision": 0.8, "certainty": 0.9}
+    report = run(spark, parse_config(written(tmp_path, table(250), selection=selection))).report
+    assert report["certificate"]["claimed"]
+    labels = pq.read_table(tmp_path / "out" / "labels").to_pandas()
+    truth = table(400, seed=7).set_index("id")["y"]
+    assert len(labels) > 200
+    assert (labels["label"] == labels["id"].map(truth)).mean() >= 0.8
+    model = SelfTrainingResult.load(spark, str(tmp_path / "out")).model
+    assert isinstance(model, VotingClassifier)
+    assert len(model.estimators_) == len(model.weights) == 20
+
+
+def test_model_that_is_named_is_the_student() -> None:
+    trained = SelfTraining(
+        "HistGradientBoostingClassifier",
+        params={"max_iter": 5},
+        label="y",
+        id="id",
+        selection="auto",
+        training={"max_rows": 250},
+    )
+    assert trained.config("out").student is not None
+    alone = SelfTraining(label="y", id="id", selection="auto").config("out")
+    assert alone.student is None
+    usual = SelfTraining(label="y", id="id").config("out")
+    assert usual.model.estimator == HistGradientBoostingClassifier.__name__
+
+
+@pytest.mark.parametrize("student", [True, False])
+def test_teacher_without_student_in_any_policy(
+    spark: SparkSession, tmp_path: Path, student: bool
+) -> None:
+    teacher = {"committee": [{"estimator": "GaussianNB"}], "student": student}
+    sections = {"teacher": teacher, "selection": {"policy": "threshold"}, "features": {}}
+    report = run(spark, parse_config(written(tmp_path, table(60), **sections))).report
+    last = report["rounds"][-1]
+    assert last["accepted"] > 0
+    assert (report["final"]["oof"] == report["seed"]["oof"]) is not student
