@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spark_pseudolabel import signals
-from spark_pseudolabel.errors import ConfigError, PseudoLabelError
+from spark_pseudolabel.errors import ConfigError, InputError, PseudoLabelError
 from spark_pseudolabel.progress import Events, choose_events, encodable
 from spark_pseudolabel.redaction import redacted_text
 from spark_pseudolabel.version import VERSION
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from spark_pseudolabel.config import Config, SparkSettings
-    from spark_pseudolabel.store.files import Files
+    from spark_pseudolabel.inspect import Opened
 
 PROGRAM = "spark-pseudolabel"
 
@@ -409,7 +409,8 @@ def _status(out: str, face: Face) -> Answer:
     from spark_pseudolabel import inspect
     from spark_pseudolabel.report.text import render_status
 
-    document = inspect.status(out)
+    with _opened(out) as opened:
+        document = inspect.status(out, opened=opened)
     return Answer(document, render_status(document))
 
 
@@ -418,7 +419,8 @@ def _verify(out: str, deep: bool, face: Face) -> Answer:
     from spark_pseudolabel.errors import StoredStateError
     from spark_pseudolabel.report.text import render_verify
 
-    document = inspect.verify(out, deep)
+    with _opened(out) as opened:
+        document = inspect.verify(out, deep, opened=opened)
     error = None
     if not document["ok"]:
         n = len(document["problems"])
@@ -433,7 +435,7 @@ def _gc(out: str, delete: bool, older_than: str, face: Face) -> Answer:
     from spark_pseudolabel import inspect
     from spark_pseudolabel.report.text import render_gc
 
-    with _opened_to_delete(out) if delete else contextlib.nullcontext() as opened:
+    with _opened(out, to_delete=delete) as opened:
         document = inspect.gc(out, delete=delete, older_than_s=older_than_s, opened=opened)
     return Answer(document, render_gc(document))
 
@@ -448,12 +450,11 @@ def _age(text: str) -> float:
 
 
 @contextlib.contextmanager
-def _opened_to_delete(out: str) -> Iterator[tuple[Files, str]]:
-    """Open an output for deleting; only Spark's file systems can where it is not local."""
-    from spark_pseudolabel.store.files import open_files, scheme_of
-
-    if scheme_of(out) in ("", "file"):
-        yield open_files(out)
+def _opened(out: str, *, to_delete: bool = False) -> Iterator[Opened]:
+    """Open an output without a JVM where that can be; elsewhere through Spark."""
+    opened = _opened_without_spark(out, to_delete)
+    if opened is not None:
+        yield opened
         return
     from spark_pseudolabel.config import SparkSettings
     from spark_pseudolabel.spark.hadoop_files import files_for
@@ -462,11 +463,27 @@ def _opened_to_delete(out: str) -> Iterator[tuple[Files, str]]:
         yield files_for(spark, out)
 
 
+def _opened_without_spark(out: str, to_delete: bool) -> Opened | None:
+    from spark_pseudolabel.store.files import HDFS_SCHEMES, open_files, scheme_of
+
+    # Nothing else deletes where it is not local.
+    if to_delete and scheme_of(out) not in ("", "file"):
+        return None
+    try:
+        return open_files(out)
+    except InputError:
+        # It takes Hadoop's native library, which most machines lack.
+        if scheme_of(out) in HDFS_SCHEMES:
+            return None
+        raise
+
+
 def _report(out: str, html: str | None, face: Face) -> Answer:
     from spark_pseudolabel import inspect
     from spark_pseudolabel.report.text import render_text
 
-    document = inspect.report(out)
+    with _opened(out) as opened:
+        document = inspect.report(out, opened=opened)
     if html is not None:
         from spark_pseudolabel.report.html import render_html
 
@@ -478,7 +495,8 @@ def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) ->
     from spark_pseudolabel import inspect
     from spark_pseudolabel.report.text import render_explain
 
-    document = inspect.explain(out, row, why=why, row_file=row_file)
+    with _opened(out) as opened:
+        document = inspect.explain(out, row, why=why, row_file=row_file, opened=opened)
     return Answer(document, render_explain(document))
 
 

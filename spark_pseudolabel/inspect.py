@@ -36,10 +36,13 @@ from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import verify_output
 
+Opened = tuple[Files, str]
+"""File system and full path of an output, where the caller knows better than `open_files`."""
 
-def status(out: str) -> dict[str, Any]:
+
+def status(out: str, *, opened: Opened | None = None) -> dict[str, Any]:
     """Return the document of ``status``: rounds, counters, why it stopped, who holds it."""
-    files, root = open_files(out)
+    files, root = opened or open_files(out)
     store = RoundStore.open(files, root)
     final = store.final
     given = read_given(store)
@@ -73,9 +76,9 @@ def status(out: str) -> dict[str, Any]:
     )
 
 
-def verify(out: str, deep: bool = False) -> dict[str, Any]:
+def verify(out: str, deep: bool = False, *, opened: Opened | None = None) -> dict[str, Any]:
     """Return the document of ``verify``: is everything there, whole and unchanged."""
-    files, root = open_files(out)
+    files, root = opened or open_files(out)
     result = verify_output(files, root, deep)
     found = {
         "output": out,
@@ -92,7 +95,7 @@ def gc(
     *,
     delete: bool = False,
     older_than_s: float = OLDER_THAN_S,
-    opened: tuple[Files, str] | None = None,
+    opened: Opened | None = None,
 ) -> dict[str, Any]:
     """Return the document of ``gc``: what crashes left behind, deleted if asked to.
 
@@ -105,8 +108,7 @@ def gc(
     older_than_s
         Leave alone what was changed in the last so many seconds.
     opened
-        File system and full path of the output where the caller knows better than `open_files`,
-        which cannot delete from an object store.
+        What `open_files` gives cannot delete from an object store.
     """
     files, root = opened or open_files(out)
     found = collect(files, root, delete=delete, older_than_s=older_than_s)
@@ -128,9 +130,9 @@ def gc(
     )
 
 
-def report(out: str) -> dict[str, Any]:
+def report(out: str, *, opened: Opened | None = None) -> dict[str, Any]:
     """Return the report of a finished run, from its manifest."""
-    files, root = open_files(out)
+    files, root = opened or open_files(out)
     store = RoundStore.open(files, root)
     if store.final is None:
         raise InputError(
@@ -143,7 +145,12 @@ def report(out: str) -> dict[str, Any]:
 
 
 def explain(
-    out: str, row_id: str, *, why: bool = False, row_file: str | None = None
+    out: str,
+    row_id: str,
+    *,
+    why: bool = False,
+    row_file: str | None = None,
+    opened: Opened | None = None,
 ) -> dict[str, Any]:
     """Return the document of ``explain``: why a row has, or has not, its label.
 
@@ -157,13 +164,15 @@ def explain(
         Also look the row's features up, and say what each does to the model's confidence.
     row_file
         JSON object with these features, where they can't be looked up without Spark.
+    opened
+        The output, if the caller has opened it.
 
     Raises
     ------
     InputError
         If the id is of the wrong kind, or the row's features are asked for and can't be had.
     """
-    files, root = open_files(out)
+    files, root = opened or open_files(out)
     store = RoundStore.open(files, root)
     key = _key(store, row_id)
     given = _given(store, key)

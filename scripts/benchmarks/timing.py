@@ -73,7 +73,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._end.wait(0.5):
-            self.peak_mb = max(self.peak_mb, sum(map(_pss, _tree(self._pid))))
+            self.peak_mb = max(self.peak_mb, sum(map(_pss, tree(self._pid))))
 
 
 def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
@@ -90,7 +90,8 @@ def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
     return elapsed, watch.peak_mb, output
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """Return a process and all below it, each after the one that started it."""
     found = [pid]
     for parent in found:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):

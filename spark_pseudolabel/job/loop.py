@@ -25,10 +25,11 @@ from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
 from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.spark.progress import task_counter
-from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.files import LocalFiles, join
 from spark_pseudolabel.store.identity import require_place
 from spark_pseudolabel.store.layout import LEASE_FILE
 from spark_pseudolabel.store.lease import hold
+from spark_pseudolabel.store.publish import require_slots
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
 
@@ -90,6 +91,8 @@ def run(
     events = events or SilentEvents()
     files, root = files_for(spark, config.output.path)
     require_place(files, root)
+    if not isinstance(files, LocalFiles):
+        require_slots(files, root)
     _announce(spark, events)
     require_same_libraries(spark, extras_of(config.estimators))
     with hold(files, root, owner=spark.sparkContext.applicationId):

@@ -11,11 +11,12 @@ from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 from py4j.protocol import Py4JError, Py4JJavaError
-from pyspark.errors import PySparkException
+from pyspark.errors import IllegalArgumentException, PySparkException
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import (
+    HDFS_SCHEMES,
     FileInfo,
     Files,
     Listing,
@@ -26,8 +27,12 @@ from spark_pseudolabel.store.files import (
 
 Statuses = list[tuple[str, bool, int, int]]
 
-# Here a rename that must not overwrite is one atomic step of the name node.
-_RENAME_SCHEMES = frozenset({"hdfs", "viewfs", "webhdfs", "swebhdfs"})
+# Here a rename that must not overwrite is one atomic step.
+_RENAME_SCHEMES = HDFS_SCHEMES
+# Here `create` without "overwrite" looks first and writes later, and a second writer who looked in
+# between replaces the first one's file; only this option makes the store itself refuse.
+_CONDITIONAL_SCHEMES = frozenset({"s3a"})
+_CONDITIONAL = "fs.option.create.conditional.overwrite"
 _CHUNK = 8 * 2**20
 # How Hadoop's FileStatus writes itself; a directory has no length.
 _STATUS = re.compile(
@@ -38,6 +43,8 @@ _MISSING = ("java.io.FileNotFoundException", "java.nio.file.NoSuchFileException"
 _EXISTING = (
     "org.apache.hadoop.fs.FileAlreadyExistsException",
     "java.nio.file.FileAlreadyExistsException",
+    # What an object store's "precondition failed" becomes.
+    "org.apache.hadoop.fs.s3a.RemoteFileChangedException",
 )
 
 
@@ -208,7 +215,10 @@ class HadoopFiles:
             local.write(data)
             local.flush()
             filesystem, hadoop_path = self._open(path)
-            target = filesystem.create(hadoop_path, overwrite)
+            if overwrite or scheme_of(path) not in _CONDITIONAL_SCHEMES:
+                target = filesystem.create(hadoop_path, overwrite)
+            else:
+                target = _created_on_condition(filesystem, hadoop_path, path)
             self._copy(self._jvm.java.io.FileInputStream(local.name), target)
 
     def _copy(self, source: Any, target: Any) -> None:
@@ -290,6 +300,19 @@ class _HadoopInput(io.RawIOBase):
             with contextlib.suppress(OSError), _python_errors(self._where):
                 self._stream.close()
         super().close()
+
+
+def _created_on_condition(filesystem: Any, hadoop_path: Any, path: str) -> Any:
+    builder = filesystem.createFile(hadoop_path).recursive().overwrite(False)
+    try:
+        return builder.must(_CONDITIONAL, "true").build()
+    except IllegalArgumentException as error:
+        raise InputError(
+            f"Spark's client for {path!r} must be able to put a file only if it is absent. It does "
+            f"not know {_CONDITIONAL}: use one of Hadoop 3.4.2 or later (Spark 4.1).",
+            code="no_put_if_absent",
+            where=path,
+        ) from error
 
 
 def _parsed(text: str) -> Iterator[tuple[str, bool, int, int]]:

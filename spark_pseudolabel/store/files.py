@@ -20,6 +20,9 @@ from uuid import uuid4
 
 from spark_pseudolabel.errors import InputError
 
+HDFS_SCHEMES = frozenset({"hdfs", "viewfs", "webhdfs", "swebhdfs"})
+"""Where a name node decides: a rename is one step there."""
+
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 
 # FUSE mounts and some network file systems refuse hard links with one of these (delta-rs #1868).

@@ -7,6 +7,7 @@ import errno
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 from spark_pseudolabel.errors import (
     InputError,
@@ -14,7 +15,7 @@ from spark_pseudolabel.errors import (
     PublishUnknownError,
     RunFailedError,
 )
-from spark_pseudolabel.store.files import Files
+from spark_pseudolabel.store.files import Files, join
 
 
 def publish(files: Files, path: str, data: bytes, commit_id: str) -> None:
@@ -51,6 +52,40 @@ def publish(files: Files, path: str, data: bytes, commit_id: str) -> None:
     except Exception as error:  # noqa: BLE001 - a file system may raise anything
         cause = error
     _settle(files, path, data, commit_id, cause)
+
+
+def require_slots(files: Files, root: str) -> None:
+    """Refuse a place where what is put second replaces what was put first.
+
+    Some object stores take no notice of the condition, or their client does not know it.
+
+    Parameters
+    ----------
+    files, root
+        The output directory; two small files are put there under one name, and deleted.
+
+    Raises
+    ------
+    InputError
+        If the second one is not refused.
+    """
+    # A name that is collected as garbage if nobody gets to delete it.
+    path = join(root, f".slot.{uuid4().hex}.tmp")
+    try:
+        with writing(path):
+            held = files.put_if_absent(path, b"first") and not files.put_if_absent(path, b"second")
+            held = held and files.read(path) == b"first"
+    finally:
+        with contextlib.suppress(OSError):
+            files.delete_tree(path)
+    if not held:
+        raise InputError(
+            f"output.path must be where a file can be put only if it is absent. At {root} the "
+            "second of two writers replaced the first one's file: two runs could spoil each other. "
+            "Write to another file system, or to a store that honors If-None-Match.",
+            code="no_put_if_absent",
+            where=root,
+        )
 
 
 @contextlib.contextmanager

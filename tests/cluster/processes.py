@@ -56,3 +56,11 @@ def submit_command(
     conf = [word for key, value in APPLICATION.items() for word in ("--conf", f"{key}={value}")]
     submit = [f"{home}/bin/spark-submit", "--master", master, *conf, *options]
     return [*submit, str(job), *arguments]
+
+
+def command_line(pid: int) -> list[bytes]:
+    """Return the words that a process was started with; one empty word if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]

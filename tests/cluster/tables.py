@@ -19,19 +19,21 @@ LABELED = 150
 COLORS = np.array(["blue", "green", "red"])
 
 
-def write_tables(directory: Path) -> None:
+def write_tables(
+    directory: Path, rows_per_file: int = ROWS_PER_FILE, rows_per_group: int = ROWS_PER_GROUP
+) -> None:
     """Write ``labeled.parquet`` and ``pool``: numbers, an integer, a category, nulls in all.
 
     The pool lies in several files of several row groups, so that small partitions split it.
     """
-    rows = _rows(LABELED + POOL_FILES * ROWS_PER_FILE)
+    rows = _rows(LABELED + POOL_FILES * rows_per_file)
     directory.mkdir()
-    _write(rows[:LABELED], directory / "labeled.parquet")
+    _write(rows[:LABELED], directory / "labeled.parquet", rows_per_group)
     pool = rows[LABELED:].drop(columns="kind")
     (directory / "pool").mkdir()
     for number in range(POOL_FILES):
-        part = pool[number * ROWS_PER_FILE : (number + 1) * ROWS_PER_FILE]
-        _write(part, directory / "pool" / f"part-{number}.parquet")
+        part = pool[number * rows_per_file : (number + 1) * rows_per_file]
+        _write(part, directory / "pool" / f"part-{number}.parquet", rows_per_group)
 
 
 def configuration(tables: Path, output: Path, **sections: Any) -> dict[str, Any]:
@@ -66,9 +68,14 @@ def read_labels(output: Path, *keys: str) -> pd.DataFrame:
 
 def labels_sha256(output: Path, *keys: str) -> str:
     """Fold the published (id, label, round, rounded confidence), sorted by id, into one hash."""
-    labels = read_labels(output, *(keys or ("row_id",)))
+    keys = keys or ("row_id",)
+    return sha256_of(read_labels(output, *keys), *keys)
+
+
+def sha256_of(labels: pd.DataFrame, *keys: str) -> str:
+    """Do the same with labels that have been read, sorted by their ids."""
     rows = zip(
-        *[labels[key].tolist() for key in (keys or ("row_id",))],
+        *[labels[key].tolist() for key in keys],
         labels["label"].tolist(),
         labels["round"].tolist(),
         [f"{confidence:.6f}" for confidence in labels["confidence"]],
@@ -112,9 +119,9 @@ def _rows(n_rows: int) -> pd.DataFrame:
     return rows
 
 
-def _write(rows: pd.DataFrame, file: Path) -> None:
+def _write(rows: pd.DataFrame, file: Path, rows_per_group: int) -> None:
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    pq.write_table(table, file, row_group_size=ROWS_PER_GROUP)
+    pq.write_table(table, file, row_group_size=rows_per_group)
 
 
 if __name__ == "__main__":  # for scripts/check, where there is no pytest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmarks.timing import tree
 from tests.cluster.driver import Driver
-from tests.cluster.processes import ended, run_command, running
+from tests.cluster.processes import command_line, ended, run_command, running
 from tests.cluster.tables import (
     committed,
     configuration,
@@ -43,6 +45,28 @@ def test_a_killed_run_is_resumed(
     before = committed(output)
     assert sorted(before) == MOMENTS[moment]
     assert not (output / "report.json").exists()
+    outcome = driver_of("local[2]").command("run", conf, result=tmp_path / "result.json")
+    assert outcome.exit_code == 0, outcome.document
+    _require_finished_once(output, before, undisturbed)
+
+
+def test_a_run_whose_jvm_is_killed_says_that_another_try_may_help(
+    machine: dict[str, str],
+    driver_of: Callable[[str], Driver],
+    tables: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "out"
+    conf = write_configuration(tmp_path / "conf.yaml", configuration(tables, output))
+    slow = machine | {"SPL_FAILPOINT": "score.started:sleep", "SPL_FAILPOINT_SECONDS": "5"}
+    with running(run_command(conf), slow, tmp_path) as first:
+        _wait_until(lambda: bool(committed(output)), lambda: first.poll() is None)
+        os.kill(
+            next(pid for pid in tree(first.pid) if b"/java" in command_line(pid)[0]), signal.SIGKILL
+        )
+        assert first.wait(LONG_S) == 10
+    before = committed(output)
     outcome = driver_of("local[2]").command("run", conf, result=tmp_path / "result.json")
     assert outcome.exit_code == 0, outcome.document
     _require_finished_once(output, before, undisturbed)

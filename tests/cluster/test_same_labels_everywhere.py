@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +10,8 @@ import pytest
 
 from tests.cluster.conftest import LOCAL_CLUSTER
 from tests.cluster.driver import Driver
-from tests.cluster.tables import (
-    POOL_FILES,
-    configuration,
-    labels_sha256,
-    read_labels,
-    write_configuration,
-)
-
-MB = 1 << 20
-# A row group has some 8 kB: partitions of this size split every file.
-TINY = 8192
-
-
-@dataclass(frozen=True)
-class Shape:
-    master: str
-    partition_bytes: int
-    batch_rows: int
-    adaptive: bool
-    scan: str = "spark"
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {
-            "spark.sql.files.maxPartitionBytes": str(self.partition_bytes),
-            "spark.sql.execution.arrow.maxRecordsPerBatch": str(self.batch_rows),
-            "spark.sql.adaptive.enabled": str(self.adaptive).lower(),
-        }
-
-    def __str__(self) -> str:
-        adaptive = "adaptive" if self.adaptive else "fixed"
-        return f"{self.master}-{self.partition_bytes}B-{self.batch_rows}rows-{adaptive}-{self.scan}"
-
+from tests.cluster.shapes import MB, TINY, Shape
+from tests.cluster.tables import POOL_FILES, labels_sha256, read_labels
 
 USUAL = Shape("local[2]", 128 * MB, 10_000, True, "auto")
 SHAPES = [
@@ -79,15 +47,7 @@ def run(
 
     def on(shape: Shape, **sections: Any) -> Path:
         directory = tmp_path_factory.mktemp("shape")
-        output = directory / "out"
-        sections["spark"] = {"conf": shape.settings}
-        sections["unlabeled"] = {"path": str(tables / "pool"), "scan": shape.scan}
-        conf = write_configuration(
-            directory / "conf.yaml", configuration(tables, output, **sections)
-        )
-        outcome = driver_of(shape.master).command("run", conf, result=directory / "result.json")
-        assert outcome.exit_code == 0, outcome.document
-        return output
+        return shape.run(driver_of(shape.master), tables, directory, **sections)
 
     return on
 

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from spark_pseudolabel.errors import OutputBusyError, PublishUnknownError, RunFailedError
+from spark_pseudolabel.errors import (
+    InputError,
+    OutputBusyError,
+    PublishUnknownError,
+    RunFailedError,
+)
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.manifest import canonical_json
-from spark_pseudolabel.store.publish import publish
+from spark_pseudolabel.store.publish import publish, require_slots
 from tests.store.builders import FlakyFiles, tree
 
 OURS = canonical_json({"commit_id": "ours", "writer": {"host": "here", "pid": 1}})
@@ -112,3 +117,21 @@ def test_ctrl_c_is_not_taken_for_a_failed_write(files: FlakyFiles, tmp_path: Pat
     files.on_put = interrupted
     with pytest.raises(KeyboardInterrupt):
         publish(files, str(tmp_path / "slot"), OURS, "ours")
+
+
+def test_a_place_that_refuses_the_second_file_serves(files: FlakyFiles, tmp_path: Path) -> None:
+    require_slots(files, str(tmp_path))
+    assert tree(tmp_path) == {}
+
+
+def _replace(path: str, data: bytes) -> bool:
+    LocalFiles().replace(path, data)
+    return True
+
+
+def test_a_place_that_replaces_the_first_file_is_refused(files: FlakyFiles, tmp_path: Path) -> None:
+    files.on_put = _replace
+    with pytest.raises(InputError, match="only if it is absent") as caught:
+        require_slots(files, str(tmp_path))
+    assert (caught.value.exit_code, caught.value.code) == (3, "no_put_if_absent")
+    assert tree(tmp_path) == {}

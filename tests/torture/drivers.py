@@ -1,55 +1,106 @@
 """Kills of whole runs: the Python driver at every failpoint and at random times, and its JVM.
 
-Prints one JSON document and ends with 1 if anything was violated; see scripts/torture.
+A sweep kills one run at each step in turn, every start at the step after the one before. The other
+runs are killed by chance. Half of all are started by plain Python, which starts its JVM, half by
+spark-submit, a JVM which starts Python. Prints one JSON document and ends with 1 if anything was
+violated; see scripts/torture.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import random
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from tests.cluster.processes import ROOT, ended, run_command, running, submit_command
-from tests.cluster.standalone import environment, python_of_workers, spark_home
-from tests.cluster.tables import (
-    committed,
-    configuration,
-    labels_sha256,
-    scored_attempts,
-    write_configuration,
-    write_tables,
+from spark_pseudolabel.store.layout import VIEWS
+from tests.cluster.processes import ENDS_WITHIN_S
+from tests.cluster.tables import committed
+from tests.torture.driver_races import race_drivers
+from tests.torture.onlooker import Onlooker
+from tests.torture.whole_runs import KILLED, Machine, Start, Undisturbed
+
+How = Literal["point", "driver", "jvm", "none"]
+
+_STEPS = ("publish.tmp", "publish.done")
+_MODEL = ("train.collected", "model.fitted", "model.written", *(f"model.{s}" for s in _STEPS))
+_SCORE = ("score.started", "broadcast.destroyed", "score.written", "verify.done")
+_ROUND = (*_SCORE, *(f"round.{step}" for step in _STEPS))
+_FINAL = tuple(f"final.{step}" for step in _STEPS)
+_SWAP = ("view.swap.tmp", "view.swap.done")
+_SWAP_AGAIN = ("view.swap.tmp", "view.swap.aside", "view.swap.done")
+# Until the run has ended after one round; then its continuation, which replaces the tables.
+SWEEP = (
+    ("lease.taken", *_MODEL, *_ROUND, *_MODEL, *_FINAL, *_SWAP * len(VIEWS)),
+    (*_ROUND, *_MODEL, *_FINAL, *_SWAP_AGAIN * len(VIEWS)),
 )
+_POINTS = tuple(dict.fromkeys(point for part in SWEEP for point in part))
+# Then no kills any more, so that what the run comes to can be compared.
+_LET_GO_AFTER = 20
+_TRIES_UNDISTURBED = 3
+_BUSY, _MOST_BUSY = 4, 100
+# A driver whose JVM is gone says that another try may help; before there was one, that Spark did
+# not start.
+_AFTER_JVM = (10, 3, *KILLED)
+_PATIENCE_S = 1.0
 
-JOB = ROOT / "jobs" / "pseudolabel.py"
-_STEPS = ("tmp", "done")
-POINTS = [
-    "lease.taken",
-    *[f"train.collected:{n}" for n in (1, 2, 3)],
-    *[f"model.fitted:{n}" for n in (1, 2, 3)],
-    *[f"model.written:{n}" for n in (1, 2, 3)],
-    *[f"model.publish.{step}:{n}" for step in _STEPS for n in (1, 2, 3)],
-    *[f"{name}:{n}" for name in ("score.started", "score.written") for n in (1, 2)],
-    *[f"{name}:{n}" for name in ("broadcast.destroyed", "verify.done") for n in (1, 2)],
-    *[f"round.publish.{step}:{n}" for step in _STEPS for n in (1, 2)],
-    *[f"final.publish.{step}" for step in _STEPS],
-    *[f"view.swap.{step}:{n}" for step in ("tmp", "done") for n in (1, 2, 3)],
-]
-"""Steps of a run of two rounds, each with the times it is reached."""
-_RANDOM_S = (3.0, 30.0)
-_MOST_STARTS = 30
+
+class Kill(NamedTuple):
+    """What is done to a start: armed at a point, or killed after some seconds."""
+
+    how: How
+    point: str = ""
+    after_s: float = 0.0
+    must_hit: bool = False
+
+
+Phases = Iterable[tuple[Sequence[str], Iterable[Kill]]]
+"""Further arguments, and the kills until the run with those has come to its end."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What an output holds: manifests by name, tries of steps, those of rounds in vain."""
+
+    manifests: Mapping[str, bytes]
+    tries: Counter[str]
+    in_vain: frozenset[str]
+
+    @classmethod
+    def of(cls, output: Path) -> Committed:
+        """Look at an output."""
+        manifests = committed(output)
+        named = {json.loads(data)["attempt_id"] for data in manifests.values()}
+        tries = [
+            path
+            for path in output.glob("_attempts/*/*/*")
+            if path.parent.name.startswith(("model-", "round-"))
+        ]
+        return cls(
+            manifests,
+            Counter(path.parent.name for path in tries),
+            frozenset(path.name for path in tries if path.name not in named),
+        )
+
+    def problems_since(self, before: Committed) -> Iterator[str]:
+        """Say what a start did to committed work, and whether it did more than one step in vain."""
+        for name, data in before.manifests.items():
+            step = Path(name).stem
+            if self.manifests.get(name) != data:
+                yield f"{name} was committed and is changed"
+            if self.tries[step] > before.tries[step]:
+                yield f"{step} was committed and is done again"
+        if len(self.in_vain - before.in_vain) > 1:
+            yield "more than the step in flight was lost"
 
 
 @dataclass
@@ -57,165 +108,161 @@ class Found:
     """What the kills came to."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    runs: int = 0
+    points: Counter[str] = field(default_factory=Counter)
     jvm_exit_codes: Counter[int] = field(default_factory=Counter)
+    runs: int = 0
+    starts: int = 0
+    busy: int = 0
+    reads: int = 0
+    steps_lost: int = 0
     violations: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
             "kills": sum(self.kills.values()),
+            "by_kind": dict(self.kills),
+            "at_points": sum(self.points.values()),
+            "points": dict(sorted(self.points.items())),
             "runs": self.runs,
-            "by_kind": dict(Counter(name.split(" ")[0] for name in self.kills.elements())),
-            "points_hit": len({name for name in self.kills if "." in name}),
+            "starts": self.starts,
+            "found_another_alive": self.busy,
+            "steps_in_flight_lost": self.steps_lost,
             "jvm_exit_codes": {str(code): n for code, n in self.jvm_exit_codes.items()},
+            "reads": self.reads,
             "violations": self.violations,
         }
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where runs take place: a Spark, the environment of its processes, the tables."""
+@dataclass
+class Torture:
+    """Kills run after run on one machine."""
 
-    home: Path
-    environment: Mapping[str, str]
-    tables: Path
+    machine: Machine
+    base: Path
+    chance: random.Random
+    found: Found = field(default_factory=Found)
 
-    @classmethod
-    def make(cls, base: Path) -> Machine:
-        """Make all of it below `base`."""
-        home = spark_home(base / "spark")
-        write_tables(base / "tables")
-        variables = environment(home, python_of_workers(base / "python"))
-        return cls(home, variables | {"PYSPARK_DRIVER_PYTHON": sys.executable}, base / "tables")
-
-    def command(self, conf: str, *, submitted: bool) -> list[str]:
-        """Return the command that runs a configuration, by itself or through spark-submit."""
-        if submitted:
-            return submit_command(str(self.home), "local[2]", JOB, "run", conf)
-        return run_command(conf)
-
-
-def kill_until(machine: Machine, base: Path, kills: int, seed: int) -> Found:
-    """Kill run after run, each resumed until it ends, `kills` times in all."""
-    chance, found, points = random.Random(seed), Found(), cycle(POINTS)
-    control = base / "control"
-    control.mkdir()
-    conf = write_configuration(
-        control / "conf.yaml", configuration(machine.tables, control / "out")
-    )
-    code = ended(machine.command(conf, submitted=False), machine.environment, control)
-    if code:
-        found.violations.append(f"null control ended with {code}")
+    def kill_until(self, kills: int, *, sweep: bool) -> Found:
+        """Sweep both shapes if asked to, then kill by chance until there were so many kills."""
+        undisturbed = Undisturbed.run(self.machine, self.base / "control")
+        found = self.found
+        with Onlooker(undisturbed.rounds) as onlooker:
+            for submitted in (False, True) if sweep else ():
+                self._run(_sweep(), undisturbed, onlooker, submitted)
+            while sum(found.kills.values()) < kills:
+                by_chance = [((), _chances(self.chance, undisturbed.seconds))]
+                self._run(by_chance, undisturbed, onlooker, submitted=found.runs % 2 == 1)
+        found.reads = onlooker.reads
+        found.violations += onlooker.violations
         return found
-    expected = labels_sha256(control / "out")
-    while sum(found.kills.values()) < kills:
-        found.runs += 1
-        directory = base / f"run-{found.runs}"
+
+    def _run(
+        self, phases: Phases, undisturbed: Undisturbed, onlooker: Onlooker, submitted: bool
+    ) -> None:
+        self.found.runs += 1
+        directory = self.base / f"run-{self.found.runs}"
         directory.mkdir()
-        submitted = found.runs % 2 == 0
-        _one_run(machine, directory, submitted, chance, points, found, expected)
-    return found
+        output = directory / "out"
+        onlooker.look_at(output)
+        with ExitStack() as left:
+            for arguments, kills in phases:
+                self._to_the_end(directory, arguments, kills, submitted, left)
+        self._violated(directory, undisturbed.problems_of(output))
+        onlooker.look_at(None)
+        shutil.rmtree(directory)
+
+    def _to_the_end(
+        self,
+        directory: Path,
+        arguments: Sequence[str],
+        kills: Iterable[Kill],
+        submitted: bool,
+        left: ExitStack,
+    ) -> None:
+        """Start a run again and again, each time with the next kill, until it comes to its end."""
+        command = self.machine.command(directory, *arguments, submitted=submitted)
+        for kill in kills:
+            before = Committed.of(directory / "out")
+            code = self._start(command, directory, kill, left)
+            while code == _BUSY and self.found.busy < _MOST_BUSY:
+                # A driver outlives its JVM by some seconds, and holds the output for so long.
+                self.found.busy += 1
+                time.sleep(_PATIENCE_S)
+                code = self._start(command, directory, kill, left)
+            after = Committed.of(directory / "out")
+            self.found.steps_lost += len(after.in_vain - before.in_vain)
+            self._violated(directory, after.problems_since(before))
+            if code == 0:
+                if kill.must_hit:
+                    self._violated(directory, [f"{kill.point} was not reached"])
+                return
+        self._violated(directory, ["did not come to its end"])
+
+    def _start(self, command: list[str], directory: Path, kill: Kill, left: ExitStack) -> int:
+        """Start a run and kill it; return the code it ended with."""
+        armed = {"SPL_FAILPOINT": kill.point} if kill.point else {}
+        start = Start(command, {**self.machine.environment, **armed}, directory)
+        self.found.starts += 1
+        # What the start before left behind, such as its JVM, lives on until this one has ended.
+        with left.pop_all():
+            left.callback(start.end)
+            code = start.wait(kill.after_s or ENDS_WITHIN_S)
+            if code is None and kill.how != "point":
+                start.kill(kill.how)
+                code = start.wait()
+        if code is None:
+            raise TimeoutError(f"{command} must end within {ENDS_WITHIN_S:g} s.")
+        if code not in (0, _BUSY):
+            self._count(kill, code)
+            if code not in (_AFTER_JVM if kill.how == "jvm" else KILLED):
+                self._violated(directory, [f"{kill} ended with {code}: {start.last_words()}"])
+        return code
+
+    def _count(self, kill: Kill, code: int) -> None:
+        self.found.kills[kill.how] += 1
+        if kill.point:
+            self.found.points[kill.point.split(":")[0]] += 1
+        if kill.how == "jvm":
+            self.found.jvm_exit_codes[code] += 1
+
+    def _violated(self, directory: Path, problems: Iterable[str]) -> None:
+        self.found.violations += [f"{directory.name}: {problem}" for problem in problems]
 
 
-def _one_run(
-    machine: Machine,
-    directory: Path,
-    submitted: bool,
-    chance: random.Random,
-    points: Iterator[str],
-    found: Found,
-    expected: str,
-) -> None:
-    output = directory / "out"
-    conf = write_configuration(directory / "conf.yaml", configuration(machine.tables, output))
-    command = machine.command(conf, submitted=submitted)
-    before: dict[str, bytes] = {}
-    attempts: dict[str, list[str]] = {}
-    for start in range(_MOST_STARTS):
-        how = chance.choice(("point", "point", "point", "time", "jvm"))
-        # Towards the end a run is let go, so that its labels can be compared.
-        how = "none" if start > _MOST_STARTS // 2 else how
-        point = next(points) if how == "point" else ""
-        code = _start(machine, command, directory, how, point, chance)
-        killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
-        if killed or how == "jvm":
-            found.kills[f"{how} {point}".strip()] += 1
-        if how == "jvm":
-            found.jvm_exit_codes[code] += 1
-        found.violations += _changed(directory.name, before, attempts, output)
-        before, attempts = committed(output), scored_attempts(output)
-        if code == 0:
-            break
-        if not killed and how != "jvm":
-            found.violations.append(f"{directory.name}: {how} {point} ended with {code}")
-            return
-    if not output.exists() or labels_sha256(output) != expected:
-        found.violations.append(f"{directory.name}: other labels than the undisturbed run's")
+def _sweep() -> Phases:
+    for part, arguments in zip(SWEEP, (("--set", "rounds.max=1"), ()), strict=True):
+        points = [Kill("point", point, must_hit=True) for point in part]
+        yield arguments, [*points, Kill("none")]
 
 
-def _changed(
-    name: str, before: dict[str, bytes], attempts: dict[str, list[str]], output: Path
-) -> Iterator[str]:
-    """Say which committed work was changed, or done again."""
-    after, again = committed(output), scored_attempts(output)
-    for manifest, data in before.items():
-        if after.get(manifest) != data:
-            yield f"{name}: {manifest} was committed and is changed"
-        round_ = Path(manifest).stem
-        if len(again.get(round_, ())) > len(attempts.get(round_, ())):
-            yield f"{name}: {round_} was committed and was scored again"
-
-
-def _start(
-    machine: Machine,
-    command: list[str],
-    directory: Path,
-    how: str,
-    point: str,
-    chance: random.Random,
-) -> int:
-    """Start a run and kill it; return the code it ended with."""
-    variables = dict(machine.environment) | ({"SPL_FAILPOINT": point} if point else {})
-    if how not in ("time", "jvm"):
-        return ended(command, variables, directory)
-    with running(command, variables, directory) as process:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(chance.uniform(*_RANDOM_S))
-        victim = process.pid if how == "time" else _jvm_below(process.pid)
-        if victim is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
-        return process.wait(300)
-
-
-def _jvm_below(pid: int) -> int | None:
-    """Return the JVM among a process and all below it, None before it has started."""
-    found = [pid]
-    for parent in found:
-        for file in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += [int(child) for child in file.read_text().split()]
-    return next((one for one in found if _name(one) == "java"), None)
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
+def _chances(chance: random.Random, most_s: float) -> Iterator[Kill]:
+    for _ in range(_LET_GO_AFTER):
+        how: How = chance.choice(("point", "driver", "driver", "jvm"))
+        if how == "point":
+            yield Kill(how, f"{chance.choice(_POINTS)}:{chance.choice((1, 1, 2))}")
+        else:
+            yield Kill(how, after_s=chance.uniform(0.2, most_s))
+    yield from [Kill("none")] * _TRIES_UNDISTURBED
 
 
 def main() -> int:
-    """Kill as often as asked for."""
+    """Kill, or race, as often as asked for."""
     parser = argparse.ArgumentParser(prog="torture drivers", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--races", type=int, default=0, help="two whole runs at once, so often")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-sweep", action="store_true", help="kill by chance only")
     arguments = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="torture-") as name:
         base = Path(name)
-        found = kill_until(Machine.make(base), base, arguments.kills, arguments.seed).to_dict()
+        machine = Machine.make(base)
+        if arguments.races:
+            found = race_drivers(machine, base, arguments.races)
+        else:
+            torture = Torture(machine, base, random.Random(arguments.seed))
+            found = torture.kill_until(arguments.kills, sweep=not arguments.no_sweep).to_dict()
     found["seconds"] = round(time.monotonic() - started, 1)
     json.dump(found, sys.stdout, indent=2)
     sys.stdout.write("\n")

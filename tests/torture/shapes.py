@@ -1,0 +1,83 @@
+"""One configuration on many shapes of a cluster: one hash of the labels.
+
+Prints one JSON document and ends with 1 if there is more than one; see scripts/torture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.driver import running_driver
+from tests.cluster.shapes import MB, TINY, Shape
+from tests.cluster.standalone import APPLICATION, environment, python_of_workers, spark_home
+from tests.cluster.tables import labels_sha256, write_tables
+
+# Every task that is slower than the fastest is run twice.
+_SPECULATION = {
+    "spark.speculation": "true",
+    "spark.speculation.interval": "10ms",
+    "spark.speculation.multiplier": "1.01",
+    "spark.speculation.quantile": "0.1",
+    "spark.speculation.minTaskRuntime": "1ms",
+}
+_TWO, _ONE = "local-cluster[2,1,1024]", "local-cluster[1,2,1024]"
+MASTERS: dict[str, tuple[str, dict[str, str]]] = {
+    **{f"local[{cores}]": (f"local[{cores}]", {}) for cores in (1, 2, 3, 4)},
+    _TWO: (_TWO, {}),
+    _ONE: (_ONE, {}),
+    f"{_TWO} speculation": (_TWO, _SPECULATION),
+}
+# Bytes of a partition, rows of a batch, AQE, carrier.
+WITHIN = [
+    (128 * MB, 10_000, True, "auto"),
+    (128 * MB, 10_000, False, "spark"),
+    (TINY, 10_000, True, "spark"),
+    (MB, 7, True, "spark"),
+    (TINY, 100, False, "spark"),
+]
+
+
+def hashes_everywhere(base: Path) -> dict[str, str]:
+    """Run on every shape; return the hash of the labels by shape."""
+    write_tables(base / "tables")
+    machine = environment(spark_home(base / "spark"), python_of_workers(base / "python"))
+    return dict(_hashes(base, machine))
+
+
+def _hashes(base: Path, machine: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for name, (master, more) in MASTERS.items():
+        settings = APPLICATION | {"spark.master": master} | more
+        with running_driver(machine, settings, base / name.replace(" ", "-")) as driver:
+            for number, within in enumerate(WITHIN):
+                directory = base / f"{name.replace(' ', '-')}-{number}"
+                directory.mkdir()
+                output = Shape(name, *within).run(driver, base / "tables", directory)
+                yield str(Shape(name, *within)), labels_sha256(output)
+
+
+def main() -> int:
+    """Run on all shapes."""
+    argparse.ArgumentParser(prog="torture shapes", description=__doc__).parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="torture-") as name:
+        hashes = hashes_everywhere(Path(name))
+    found: dict[str, Any] = {
+        "shapes": list(hashes),
+        "hashes": sorted(set(hashes.values())),
+        "violations": [] if len(set(hashes.values())) == 1 else hashes,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    json.dump(found, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return int(bool(found["violations"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
