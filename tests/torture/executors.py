@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -41,6 +39,7 @@ from tests.cluster.tables import (
     write_tables,
 )
 from tests.torture.onlooker import accepted_by_round
+from tests.torture.told import tell
 
 LOCAL_CLUSTER = "local-cluster[2,1,1024]"
 ROUNDS = 8
@@ -187,13 +186,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="torture-") as name:
-        found = kill_while_scoring(Path(name), arguments.kills, arguments.seed)
-    found["seconds"] = round(time.monotonic() - started, 1)
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    return int(bool(found["violations"]))
+    return tell(lambda base: kill_while_scoring(base, arguments.kills, arguments.seed))
 
 
 if __name__ == "__main__":

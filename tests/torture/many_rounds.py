@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from functools import wraps
@@ -30,6 +28,7 @@ from spark_pseudolabel.store.store import RoundStore
 from tests.cluster.driver import running_driver
 from tests.cluster.standalone import APPLICATION, environment, python_of_workers, spark_home
 from tests.cluster.tables import configuration, write_configuration, write_tables
+from tests.torture.told import tell
 
 MB = 1 << 20
 # Before them caches fill.
@@ -180,11 +179,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="torture rounds", description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="torture-") as name:
-        found = many_rounds(Path(name), arguments.rounds)
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    return int(bool(found["violations"]))
+    return tell(lambda base: many_rounds(base, arguments.rounds))
 
 
 if __name__ == "__main__":

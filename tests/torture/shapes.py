@@ -6,10 +6,7 @@ Prints one JSON document and ends with 1 if there is more than one; see scripts/
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from tests.cluster.driver import running_driver
 from tests.cluster.shapes import MB, TINY, Shape
 from tests.cluster.standalone import APPLICATION, environment, python_of_workers, spark_home
 from tests.cluster.tables import labels_sha256, write_tables
+from tests.torture.told import tell
 
 # Every task that is slower than the fastest is run twice.
 _SPECULATION = {
@@ -44,11 +42,14 @@ WITHIN = [
 ]
 
 
-def hashes_everywhere(base: Path) -> dict[str, str]:
-    """Run on every shape; return the hash of the labels by shape."""
+def run_everywhere(base: Path) -> dict[str, Any]:
+    """Run on every shape; return the findings as JSON has them."""
     write_tables(base / "tables")
     machine = environment(spark_home(base / "spark"), python_of_workers(base / "python"))
-    return dict(_hashes(base, machine))
+    by_shape = dict(_hashes(base, machine))
+    hashes = sorted(set(by_shape.values()))
+    wrong = [f"{shape}: {found}" for shape, found in by_shape.items()] if len(hashes) > 1 else []
+    return {"shapes": list(by_shape), "hashes": hashes, "violations": wrong}
 
 
 def _hashes(base: Path, machine: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -65,18 +66,7 @@ def _hashes(base: Path, machine: dict[str, str]) -> Iterator[tuple[str, str]]:
 def main() -> int:
     """Run on all shapes."""
     argparse.ArgumentParser(prog="torture shapes", description=__doc__).parse_args()
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="torture-") as name:
-        hashes = hashes_everywhere(Path(name))
-    found: dict[str, Any] = {
-        "shapes": list(hashes),
-        "hashes": sorted(set(hashes.values())),
-        "violations": [] if len(set(hashes.values())) == 1 else hashes,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    return int(bool(found["violations"]))
+    return tell(run_everywhere)
 
 
 if __name__ == "__main__":

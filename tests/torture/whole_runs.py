@@ -162,6 +162,7 @@ def _told(what: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _is(pid: int, what: str) -> bool:
     words = command_line(pid)
     if what == "jvm":
-        return words[0].endswith(b"/java")
+        # Not the one before it, which only says how to start it.
+        return words[0].endswith(b"/java") and b"org.apache.spark.launcher.Main" not in words
     # Its workers run modules of pyspark; spark-submit hands the job's file to the driver.
     return b"python" in words[0] and b"run" in words
