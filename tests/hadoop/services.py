@@ -56,8 +56,8 @@ def hdfs(directory: Path, jars: Path) -> Iterator[Store]:
         *("-format", "-datanodes", "1", "-nnport", "0", "-httpport", "0"),
         *("-writeDetails", str(details)),
     ]
-    with _running(command, directory):
-        port = _wait_for_port(details)
+    with _running(command, directory) as process:
+        port = _wait_for_port(details, process)
         yield Store(f"hdfs://127.0.0.1:{port}/outputs", _jars(jars))
 
 
@@ -93,7 +93,7 @@ def _jars(jars: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], directory: Path) -> Iterator[None]:
+def _running(command: list[str], directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -104,18 +104,18 @@ def _running(command: list[str], directory: Path) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        yield
+        yield process
     finally:
         end_group(process)
 
 
-def _wait_for_port(details: Path) -> int:
+def _wait_for_port(details: Path, process: subprocess.Popen[bytes]) -> int:
     deadline = time.monotonic() + STARTED_S
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
             return int(json.loads(details.read_text())["namenode_port"])
         time.sleep(0.2)
-    raise TimeoutError((details.parent / "log").read_text()[-3000:])
+    raise RuntimeError((details.parent / "log").read_text()[-3000:])
 
 
 def _make_bucket(endpoint: str) -> None:
