@@ -169,7 +169,7 @@ threshold: 0.5
             "features: {include: [a], exclude: [b]}",
             "features: must have include or exclude, not both. Leave one of them out.",
         ),
-        ("teacher: {graph: {}}", "teacher.graph: unknown key. Known here: committee."),
+        ("teacher: {graph: {}}", "teacher.graph: unknown key. Known here: committee, student."),
         (
             "teacher: {}\nrounds: {max: 3}",
             "rounds.max: must be 1 with a teacher: model 1 labels the pool, once. Got 3. Leave it "

@@ -18,9 +18,11 @@ def candidate_codes(scored: pa.Table) -> NDArray[np.int32]:
     """Return the class of every row that a plan may accept, -1 for others.
 
     Others are invalid rows, which have no class, and withheld ones, which have a reason
-    (``spl_reason``) beside it.
+    (``spl_reason``) beside it. Rows that were accepted once have no such column any more.
     """
     codes: NDArray[np.int32] = scored.column(CODE).fill_null(-1).to_numpy()
+    if INVALID not in scored.column_names:
+        return codes
     held_back = scored.column(INVALID)
     if held_back.null_count == len(held_back):
         return codes
@@ -35,7 +37,7 @@ def accepted_mask(plan: Plan, scored: pa.Table, keys: Sequence[str]) -> NDArray[
     plan
         The decision of the round.
     scored
-        Columns `keys`, ``spl_code``, ``spl_confidence`` and ``spl_reason``.
+        Columns `keys`, ``spl_code``, ``spl_confidence`` and, unless accepted, ``spl_reason``.
     keys
         Key columns, compared in this order where rows tie.
 
