@@ -134,7 +134,6 @@ def test_wrong_arguments_are_told_like_wrong_keys() -> None:
     assert "threshold" in refused.value.message
 
 
-@pytest.mark.parametrize("kind", ["accepted", "rejected", "invalid", "labeled", "validation"])
 def test_scores_can_be_adjusted_from_python() -> None:
     training = SelfTraining(
         "LogisticRegression",
@@ -150,6 +149,7 @@ def test_scores_can_be_adjusted_from_python() -> None:
     assert config.unlabeled.prior == {"True": 0.25, "False": 0.75}
 
 
+@pytest.mark.parametrize("kind", ["accepted", "rejected", "invalid", "labeled", "validation"])
 def test_explain_knows_what_became_of_a_row(
     result: SelfTrainingResult, rows: pd.DataFrame, kind: str
 ) -> None:
