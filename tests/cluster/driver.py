@@ -117,7 +117,9 @@ def _end_with_parent() -> None:
 def _command(arguments: list[str]) -> int:
     from spark_pseudolabel.cli import main
 
-    return main(arguments)
+    # Standard output is that of the tests; what is asked for stands in the result.
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        return main(arguments)
 
 
 def _sklearn_case(case: Case, directory: Path) -> sklearn_cases.Outcome:

@@ -22,12 +22,16 @@ _TOGETHER_S = 2.0
 
 @pytest.fixture(scope="session")
 def undisturbed(place: Place, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The hash of the labels of a run on the local disk."""
-    directory = tmp_path_factory.mktemp("undisturbed")
-    conf = _configured(tables, directory, str(directory / "out"))
-    outcome = place.drivers[0].command("run", conf, result=directory / "result.json")
-    assert outcome.exit_code == 0, outcome.document
-    return place.drivers[0].call(in_driver.labels_sha256, str(directory / "out"))
+    """The hash of the labels of a run on the local disk; both drivers are warm afterwards."""
+    hashes = set()
+    for driver in place.drivers:
+        directory = tmp_path_factory.mktemp("undisturbed")
+        conf = _configured(tables, directory, str(directory / "out"))
+        outcome = driver.command("run", conf, result=directory / "result.json")
+        assert outcome.exit_code == 0, outcome.document
+        hashes.add(driver.call(in_driver.labels_sha256, str(directory / "out")))
+    (found,) = hashes
+    return found
 
 
 def test_a_file_that_was_put_meanwhile_stays(place: Place) -> None:
@@ -52,12 +56,13 @@ def test_of_two_publishers_one_wins_each_slot(races: int, place: Place) -> None:
     assert place.drivers[0].call(in_driver.contents, root) == winners
 
 
-@pytest.mark.parametrize("races", [2, 20], ids=["short", "long"])
+@pytest.mark.parametrize("races", [1, 10], ids=["short", "long"])
 @pytest.mark.parametrize("leases", [True, False], ids=["leases", "no-leases"])
 def test_of_two_runs_one_ends_and_the_other_gives_way(
     races: int, leases: bool, place: Place, tables: Path, undisturbed: str, tmp_path: Path
 ) -> None:
-    for number in range(races // 2):
+    lost = 0
+    for number in range(races):
         directory = tmp_path / str(number)
         directory.mkdir()
         output = f"{place.store.root}/races-{races}-{leases}-{number}"
@@ -71,10 +76,13 @@ def test_of_two_runs_one_ends_and_the_other_gives_way(
                 ["run", conf, "--quiet"],
             ),
         )
-        assert sorted(codes) == [0, 4]
+        # Who comes late finds the run finished, which is no race.
+        assert sorted(codes) in ([0, 4], [0, 0])
+        lost += 4 in codes
         manifests = place.drivers[0].call(in_driver.committed, output)
         assert len({json.loads(data)["writer"]["pid"] for data in manifests.values()}) == 1
         assert place.drivers[0].call(in_driver.labels_sha256, output) == undisturbed
+    assert lost >= races / 2
 
 
 @pytest.mark.parametrize("moment", ["score.written", "round.publish.done:2"])
@@ -86,7 +94,7 @@ def test_a_killed_run_is_resumed_and_what_it_left_is_collected(
     spark = {"conf": place.store.settings}
     conf = write_configuration(
         tmp_path / "killed.yaml",
-        configuration(tables, tmp_path, output={"path": output}, spark=spark),
+        configuration(tables, tmp_path, spark=spark) | {"output": {"path": output}},
     )
     armed = place.environment | {"SPL_FAILPOINT": moment}
     assert ended(run_command(conf), armed, tmp_path) == -signal.SIGKILL
@@ -122,7 +130,7 @@ def _commands(place: Place, output: str, directory: Path) -> Callable[..., dict[
 
 
 def _configured(tables: Path, directory: Path, output: str) -> str:
-    asked = configuration(tables, directory, output={"path": output})
+    asked = configuration(tables, directory) | {"output": {"path": output}}
     return write_configuration(directory / "conf.yaml", asked)
 
 

@@ -53,11 +53,11 @@ def run_everywhere(base: Path) -> dict[str, Any]:
 
 
 def _hashes(base: Path, machine: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for name, (master, more) in MASTERS.items():
+    for place, (name, (master, more)) in enumerate(MASTERS.items()):
         settings = APPLICATION | {"spark.master": master} | more
-        with running_driver(machine, settings, base / name.replace(" ", "-")) as driver:
+        with running_driver(machine, settings, base / f"master-{place}") as driver:
             for number, within in enumerate(WITHIN):
-                directory = base / f"{name.replace(' ', '-')}-{number}"
+                directory = base / f"shape-{place}-{number}"
                 directory.mkdir()
                 output = Shape(name, *within).run(driver, base / "tables", directory)
                 yield str(Shape(name, *within)), labels_sha256(output)
