@@ -23,7 +23,7 @@ from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.session import prepare
-from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.files import join, unglobbed
 
 Section = Mapping[str, Any]
 
@@ -253,7 +253,7 @@ class SelfTrainingResult:
     @property
     def labels(self) -> DataFrame:
         """The accepted rows: id, ``label``, ``confidence``, ``round``, ``model``, ``weight``."""
-        return self.spark.read.parquet(join(self.output.rstrip("/"), "labels"))
+        return self.spark.read.parquet(unglobbed(join(self.output.rstrip("/"), "labels")))
 
     @property
     def rounds(self) -> pd.DataFrame:

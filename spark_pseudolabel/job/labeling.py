@@ -32,6 +32,7 @@ from spark_pseudolabel.spark.schema import require_kinds, select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
 from spark_pseudolabel.spark.tables import open_table, require_columns
+from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.layout import model_name
 
 ACCEPTED = "accepted"
@@ -157,7 +158,7 @@ def _accepted(plan: Plan | None, keys: Sequence[str]) -> Column:
 
 
 def _document(spark: SparkSession, input: str, output: str, model: str) -> dict[str, Any]:
-    written = spark.read.parquet(output)
+    written = spark.read.parquet(unglobbed(output))
     row = written.agg(
         F.count(F.lit(1)).alias("rows"),
         F.count(F.when(F.col(ACCEPTED), 1)).alias("accepted"),

@@ -19,6 +19,7 @@ from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.spark.tables import to_arrow, with_hash
+from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.manifest import RoundManifest
 
 BROADCAST_ROWS = 5_000_000
@@ -64,7 +65,7 @@ class FramePool:
                 scored = scored.join(after, on=list(self.keys), how="left_semi")
             scored = scored.withColumn(IN_ROUND, F.lit(number))
             scored.write.mode("errorifexists").parquet(target)
-        written = self.spark.read.schema(scored.schema).parquet(target)
+        written = self.spark.read.schema(scored.schema).parquet(unglobbed(target))
         return SparkCandidates(written, self.keys, self.n_classes, self.random_state, self.stored)
 
     def sample(self, n: int) -> pa.Table:

@@ -25,6 +25,7 @@ from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.spark.pool import Accepted, Overlap, content_of
 from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.spark.tables import with_hash
+from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.manifest import RoundManifest
 
 BIN = "spl_bin"
@@ -124,7 +125,7 @@ class SparkCandidates:
         accepted = chosen.select(*self.keys, CODE, SCORE, HASH, IN_ROUND, *scores)
         files = max(1, -(-self.counts().total // ROWS_PER_FILE))
         accepted.coalesce(files).write.mode("errorifexists").parquet(target)
-        written = accepted.sparkSession.read.schema(accepted.schema).parquet(target)
+        written = accepted.sparkSession.read.schema(accepted.schema).parquet(unglobbed(target))
         by_code, xor_a, xor_b = count_accepted(written, self.keys, self.n_classes)
         overlap = None
         if before is not None:

@@ -18,7 +18,7 @@ from spark_pseudolabel.columns import (
     RAW_SCORE,
     SCORE,
 )
-from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.files import join, unglobbed
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
 
@@ -75,4 +75,6 @@ class StoredRows:
             schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
         if not entries:
             return self.spark.createDataFrame([], schema)
-        return self.spark.read.schema(schema).parquet(*[join(self.root, e.path) for e in entries])
+        return self.spark.read.schema(schema).parquet(
+            *[unglobbed(join(self.root, e.path)) for e in entries]
+        )

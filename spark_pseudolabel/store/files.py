@@ -118,6 +118,11 @@ def join(root: str, relative: str) -> str:
     return f"{root.rstrip('/')}/{relative}" if relative else root
 
 
+def unglobbed(path: str) -> str:
+    """Return a path as Spark's readers take it, which find patterns in brackets and stars."""
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
+
+
 def open_files(uri: str) -> tuple[Files, str]:
     """Choose the file system of a path or URI without starting a JVM.
 

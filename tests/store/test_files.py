@@ -15,7 +15,7 @@ from pyarrow import fs
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store import files as files_module
 from spark_pseudolabel.store.arrow_files import ArrowFiles, _arrow_path
-from spark_pseudolabel.store.files import FileInfo, LocalFiles, join, open_files
+from spark_pseudolabel.store.files import FileInfo, LocalFiles, join, open_files, unglobbed
 
 RACERS = 16
 
@@ -303,3 +303,12 @@ def test_arrow_files_read_list_and_refuse_to_publish(tmp_path: Path) -> None:
 
 def test_file_infos_sort_by_path() -> None:
     assert sorted([FileInfo("b", 1, 5), FileInfo("a", 9, None)])[0].path == "a"
+
+
+@pytest.mark.parametrize("path", ["/a/b", "s3a://bucket/a b%20", "hdfs://h:1/x"])
+def test_a_plain_path_is_no_pattern(path: str) -> None:
+    assert unglobbed(path) == path
+
+
+def test_what_spark_would_take_for_a_pattern_is_escaped() -> None:
+    assert unglobbed("/run[1]/{a,b}*?") == r"/run\[1\]/\{a,b\}\*\?"
