@@ -309,7 +309,7 @@ def _created_on_condition(filesystem: Any, hadoop_path: Any, path: str) -> Any:
     except IllegalArgumentException as error:
         raise InputError(
             f"Spark's client for {path!r} must be able to put a file only if it is absent. It does "
-            f"not know {_CONDITIONAL}: use one of Hadoop 3.4.2 or later (Spark 4.1).",
+            f"not know {_CONDITIONAL}: use a newer one; that of Hadoop 3.5.0 (Spark 4.3) does.",
             code="no_put_if_absent",
             where=path,
         ) from error
