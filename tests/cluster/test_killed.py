@@ -45,8 +45,7 @@ def test_a_killed_run_is_resumed(
     before = committed(output)
     assert sorted(before) == MOMENTS[moment]
     assert not (output / "report.json").exists()
-    outcome = driver_of("local[2]").command("run", conf, result=tmp_path / "result.json")
-    assert outcome.exit_code == 0, outcome.document
+    _resume(driver_of("local[2]"), conf, tmp_path / "result.json")
     _require_finished_once(output, before, undisturbed)
 
 
@@ -67,8 +66,7 @@ def test_a_run_whose_jvm_is_killed_says_that_another_try_may_help(
         )
         assert first.wait(LONG_S) == 10
     before = committed(output)
-    outcome = driver_of("local[2]").command("run", conf, result=tmp_path / "result.json")
-    assert outcome.exit_code == 0, outcome.document
+    _resume(driver_of("local[2]"), conf, tmp_path / "result.json")
     _require_finished_once(output, before, undisturbed)
 
 
@@ -95,6 +93,11 @@ def test_a_second_run_waits_outside_and_takes_over_from_a_dead_one(
     resumed = second.command("run", conf, result=result)
     assert resumed.exit_code == 0, resumed.document
     _require_finished_once(output, before, undisturbed)
+
+
+def _resume(driver: Driver, conf: str, result: Path) -> None:
+    outcome = driver.command("run", conf, result=result)
+    assert outcome.exit_code == 0, outcome.document
 
 
 def _require_finished_once(output: Path, before: dict[str, bytes], undisturbed: Path) -> None:

@@ -6,30 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.representative import (
     prior_shift,
     psi,
     representativeness,
     unseen,
 )
-
-FEATURES = (
-    Feature("a", "numeric", "double"),
-    Feature("b", "numeric", "double"),
-    Feature("job", "category", "string"),
-)
-
-
-def frame(n: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
-    chance = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "a": chance.normal(size=n) + shift,
-            "b": np.where(chance.random(n) < 0.1, np.nan, chance.normal(size=n)),
-            "job": chance.choice(["cook", "clerk"], n),
-        }
-    )
+from tests.core.mixed_rows import FEATURES, frame
 
 
 def hashes(n: int) -> np.ndarray:

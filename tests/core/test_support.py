@@ -14,23 +14,7 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.support import MOST_ROWS, Support, find_support, finite
 from spark_pseudolabel.core.training import TrainingRows
-
-FEATURES = (
-    Feature("a", "numeric", "double"),
-    Feature("b", "numeric", "double"),
-    Feature("job", "category", "string"),
-)
-
-
-def frame(n: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
-    chance = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "a": chance.normal(size=n) + shift,
-            "b": np.where(chance.random(n) < 0.1, np.nan, chance.normal(size=n)),
-            "job": chance.choice(["cook", "clerk"], n),
-        }
-    )
+from tests.core.mixed_rows import FEATURES, frame
 
 
 def support_of(labeled: pd.DataFrame) -> tuple[Support, np.ndarray]:
