@@ -19,7 +19,7 @@ from spark_pseudolabel.core.priors import estimate_prior, shares, thinned
 from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import cross_fit_labeled, kept_scores, labeled_rows, row_hashes
+from spark_pseudolabel.job.honest import cross_fit_labeled, kept_scores, labeled_rows
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
 
@@ -102,7 +102,7 @@ def like_pool(
         prior = np.array(run.prior.prior)
         there = np.where(np.bincount(codes[codes >= 0], minlength=len(prior)) > 0, prior, 0.0)
         if there.any():
-            chosen[chosen] = thinned(codes, row_hashes(run, rows)[chosen], there)
+            chosen[chosen] = thinned(codes, run.row_hashes(rows)[chosen], there)
     return chosen
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
@@ -186,9 +187,17 @@ class Run:
         if not self.config.withholds:
             return None
         labeled, features = self.inputs.labeled, self.inputs.features
-        keys = [labeled.column(key) for key in self.inputs.keys]
-        hashes = xxhash64([*keys, self.config.random_state])
-        return find_support(to_frame(labeled, features), features, hashes, self.config.random_state)
+        return find_support(
+            to_frame(labeled, features),
+            features,
+            self.row_hashes(labeled),
+            self.config.random_state,
+        )
+
+    def row_hashes(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return what all chance about rows comes from: a hash of key and seed, shape (n_rows,)."""
+        keys = [rows.column(key) for key in self.inputs.keys]
+        return xxhash64([*keys, self.config.random_state])
 
     # --- what is committed
 

@@ -15,7 +15,6 @@ from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, rounde
 from spark_pseudolabel.core.distill import cross_fit_student
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
-from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import TrainingRows
@@ -42,7 +41,7 @@ def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
     InputError
         If the labeled rows make no two folds.
     """
-    folds = fold_of(rows.codes, row_hashes(run, run.inputs.labeled))
+    folds = fold_of(rows.codes, run.row_hashes(run.inputs.labeled))
     if folds.max(initial=0) < 1:
         raise InputError(
             "Out-of-fold scores need two labeled rows of one class at least. There are none: "
@@ -50,11 +49,6 @@ def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
             code="too_few_labels",
         )
     return cross_fit(run.teacher, rows, folds, run.inputs.classes)
-
-
-def row_hashes(run: Run, rows: pa.Table) -> NDArray[np.int64]:
-    """Return what all chance about rows comes from."""
-    return xxhash64([*[rows.column(key) for key in run.inputs.keys], run.config.random_state])
 
 
 def keep_scores(run: Run, attempt: Attempt, fitted: CrossFit) -> FileEntry:

@@ -13,7 +13,6 @@ from spark_pseudolabel.core.kernel import without_odd_vectors
 from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.job.adjust import kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import row_hashes
 from spark_pseudolabel.spark.progress import described
 
 _NAMED = 3
@@ -37,7 +36,7 @@ def measure_shift(run: Run) -> dict[str, Any] | None:
         return None
     with described(run.spark, "pool sample"):
         sample = run.pool.sample(SAMPLE)
-    hashes = np.concatenate([row_hashes(run, inputs.labeled), sample.column(HASH).to_numpy()])
+    hashes = np.concatenate([run.row_hashes(inputs.labeled), sample.column(HASH).to_numpy()])
     features = inputs.features
     whole = without_odd_vectors(sample.combine_chunks().to_batches()[0], features)[0]
     labeled, pool = to_frame(inputs.labeled, features), to_frame(whole, features)
