@@ -367,8 +367,8 @@ def _plan(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face)
 
 
 def _run(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) -> Answer:
-    config = _load(conf, overrides, allow)
-    document, already_done = _run_config(config, face)
+    config = _load(conf, overrides, allow, check_estimators=False)
+    document, already_done = _run_config(config, face, lambda: _load(conf, overrides, allow))
     from spark_pseudolabel.report.text import render_text
 
     text = render_text(document)
@@ -377,8 +377,13 @@ def _run(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) 
     return Answer(document, text)
 
 
-def _run_config(config: Config, face: Face) -> tuple[dict[str, Any], bool]:
-    """Run a configuration; return its report and whether nothing was left to do."""
+def _run_config(
+    config: Config, face: Face, check: Callable[[], object]
+) -> tuple[dict[str, Any], bool]:
+    """Run a configuration; return its report and whether nothing was left to do.
+
+    What `check` needs to import takes as long as a JVM does to start.
+    """
     from spark_pseudolabel.done import report_if_finished
 
     report = report_if_finished(config)
@@ -386,13 +391,20 @@ def _run_config(config: Config, face: Face) -> tuple[dict[str, Any], bool]:
         return report, True
     with _events(face) as events, _resumable(config.output.path):
         events.event("starting")
-        # Importing takes as long as a JVM does to start.
-        _import_aside("spark_pseudolabel.job", "spark_pseudolabel.report.figures")
+        _start_early(config.spark)
+        _import_aside("spark_pseudolabel.job", "skops.io", "spark_pseudolabel.report.figures")
+        check()
         with _spark(config.spark) as spark:
             from spark_pseudolabel import job
 
             result = job.run(spark, config, events=events)
     return result.report, result.already_done
+
+
+def _start_early(settings: SparkSettings) -> None:
+    from spark_pseudolabel.spark.session import start_early
+
+    start_early(settings)
 
 
 def _import_aside(*modules: str) -> None:
@@ -516,14 +528,16 @@ def _demo(output: str, face: Face) -> Answer:
     from spark_pseudolabel.demo import summary, write_demo
 
     file = write_demo(output)
-    document, already_done = _run_config(_load(str(file), (), ()), face)
+    document, already_done = _run_config(_load(str(file), (), ()), face, lambda: None)
     return Answer(document, summary(document, file, already_done=already_done))
 
 
-def _load(conf: str, overrides: Sequence[str], allow: Sequence[str]) -> Config:
+def _load(
+    conf: str, overrides: Sequence[str], allow: Sequence[str], *, check_estimators: bool = True
+) -> Config:
     from spark_pseudolabel.config import load_config
 
-    return load_config(conf, overrides, allow)
+    return load_config(conf, overrides, allow, check_estimators=check_estimators)
 
 
 @contextlib.contextmanager

@@ -541,7 +541,11 @@ class Config(_Section):
 
 
 def load_config(
-    path: str | Path, overrides: Sequence[str] = (), allow_import: Sequence[str] = ()
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    allow_import: Sequence[str] = (),
+    *,
+    check_estimators: bool = True,
 ) -> Config:
     """Read a YAML file.
 
@@ -553,6 +557,8 @@ def load_config(
         ``a.b=value`` pairs that win over the file; values are read as YAML.
     allow_import
         Import paths of estimators outside the registry that may be imported.
+    check_estimators
+        Whether estimators are looked up, which takes seconds for the import of scikit-learn.
 
     Raises
     ------
@@ -561,7 +567,14 @@ def load_config(
     """
     source, problems = read_yaml(path)
     source, set_problems = read_overrides(source, overrides)
-    return _parse(source, [*problems, *set_problems], allow_import, dataframes=False)
+    return _parse(
+        source,
+        [*problems, *set_problems],
+        allow_import,
+        dataframes=False,
+        estimators=check_estimators,
+        committee=check_estimators,
+    )
 
 
 def parse_config(
@@ -631,7 +644,8 @@ def _parse(
     allow_import: Sequence[str],
     *,
     dataframes: bool,
-    estimators: bool = True,
+    estimators: bool,
+    committee: bool = True,
 ) -> Config:
     checks = list(_CHECKS)
     if not dataframes:
@@ -640,7 +654,7 @@ def _parse(
     parts = _recommended(parts)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
-    unfit_members = _committee(source, parts.get("teacher"), allow_import)
+    unfit_members = _committee(source, parts.get("teacher"), allow_import) if committee else ()
     if everything := [*problems, *found, *crossed, *unfit, *unfit_members]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
     return Config(**_resolve(parts))

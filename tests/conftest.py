@@ -59,8 +59,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """Give one session to all tests: starting a JVM takes seconds."""
     from pyspark.sql import SparkSession
 
+    from spark_pseudolabel.spark import class_data, daemon
+
+    # A quick start and warm workers, as a run on one machine has them.
+    started = daemon.settings() | class_data.java_options({})
+    scratch = _scratch(tmp_path_factory.mktemp("spark"))
     builder = SparkSession.builder.appName("tests")
-    for key, value in (SPARK_SETTINGS | _scratch(tmp_path_factory.mktemp("spark"))).items():
+    for key, value in (SPARK_SETTINGS | started | scratch).items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     yield session

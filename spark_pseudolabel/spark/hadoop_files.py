@@ -96,7 +96,7 @@ class HadoopFiles:
     def __init__(self, spark: SparkSession):
         self._jvm: Any = spark._jvm
         self._gateway: Any = spark.sparkContext._gateway
-        self._conf: Any = cast(Any, spark)._jsc.hadoopConfiguration()
+        self._conf: Any = cast(Any, spark.sparkContext)._jsc.hadoopConfiguration()
 
     def qualified(self, path: str) -> str:
         """Return the full URI of a path."""

@@ -133,7 +133,7 @@ def read_inputs(
     tables = _open_tables(spark, config, frames or {})
     plain = tables["unlabeled"].plain
     if plain is not None and modules:
-        warm_up(spark, len(plain.parts), modules)
+        warm_up(spark.sparkContext, len(plain.parts), modules)
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _check_columns(tables, config, keys)
     key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.config import SECRET, SparkSettings
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark import class_data, daemon, jvm
+from spark_pseudolabel.spark.warm_up import warm_up
 
 DEFAULTS: Mapping[str, str] = {
     "spark.app.name": "spark-pseudolabel",
@@ -29,14 +33,6 @@ DEFAULTS: Mapping[str, str] = {
     "spark.redaction.regex": SECRET.pattern,
 }
 
-# A JVM's second compiler otherwise takes 14 of the 33 seconds of CPU that a short run costs the
-# JVM, for code that runs at its start only. Loops that are hot still reach these limits in no time.
-_COMPILE_LATER = (
-    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
-    "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
-)
-_JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
-
 # Flipped bytes in a page would be read as other values: our own files have checksums.
 _VERIFY_PAGES = "parquet.page.verify-checksum.enabled"
 
@@ -49,6 +45,25 @@ RUNTIME: Mapping[str, str] = {
 
 # Spark takes a file name once per application; a user may fit many times in one.
 _shipped_to: set[str] = set()
+
+_PYTHON = "PYSPARK_PYTHON"
+
+_early: list[jvm.JvmStart] = []
+"""The JVM that was started before the session was asked for."""
+
+
+def start_early(settings: SparkSettings) -> None:
+    """Start the JVM of the session that :func:`get_session` will be asked for, and go on.
+
+    It takes seconds, in which the driver can import what it needs.
+    """
+    if jvm.is_there() or _early:
+        return
+    if (settings.master or "local").startswith("local"):
+        # Local workers would take whatever "python3" is on the PATH, without our libraries; a
+        # cluster's workers have no reason to know the driver's path.
+        os.environ.setdefault(_PYTHON, sys.executable)
+    _early.append(jvm.JvmStart(_conf(settings)))
 
 
 def get_session(settings: SparkSettings) -> SparkSession:
@@ -64,25 +79,54 @@ def get_session(settings: SparkSettings) -> SparkSession:
     InputError
         Under Spark Connect, which has no broadcast variables, or when the session can't start.
     """
-    os.environ.setdefault("PYSPARK_PYTHON", _worker_python(settings.master))
-    builder = SparkSession.builder
-    for key, value in {**DEFAULTS, **RUNTIME, **settings.conf}.items():
-        builder = builder.config(key, value)
-    if settings.master or not _submitted():
-        builder = builder.master(settings.master or "local[*]")
-    with _jvm_noise_in_a_file() as log, _java_options(settings.master):
-        try:
-            spark = builder.getOrCreate()
-        except Exception as error:
-            raise InputError(
-                f"Spark did not start: {str(error).splitlines()[0]} Its log is {log}.",
-                code="no_spark",
-            ) from error
-    return prepare(spark)
+    if jvm.is_there():
+        return prepare(_found(settings))
+    start_early(settings)
+    start = _early.pop()
+    try:
+        conf = SparkConf(loadDefaults=False).setAll(list(_conf(settings).items()))
+        context = SparkContext(conf=conf, gateway=start.gateway())
+        if _has_our_daemon(context):
+            warm_up(context, 1, ())
+    except Exception as error:
+        raise _not_started(error, start.log) from error
+    return _fit(cast(SparkSession, _SessionOnDemand(context)))
+
+
+class _SessionOnDemand:
+    """A session that is made when something asks for more than its context.
+
+    A run on plain Parquet never does, and spares the JVM the loading of SQL: seconds.
+    """
+
+    def __init__(self, context: SparkContext):
+        self.sparkContext = context
+        self.version = context.version
+        self._jvm = context._jvm
+
+    @cached_property
+    def _session(self) -> SparkSession:
+        return SparkSession.builder.getOrCreate()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    @property
+    def conf(self) -> Any:
+        """Settings; a session begins with its context's."""
+        return self._session.conf if self._is_there else self.sparkContext.getConf()
+
+    def stop(self) -> None:
+        """Stop the context, and the session if there is one."""
+        (self._session if self._is_there else self.sparkContext).stop()
+
+    @property
+    def _is_there(self) -> bool:
+        return "_session" in self.__dict__
 
 
 def prepare(spark: SparkSession) -> SparkSession:
-    """Make a session fit for a run: quiet, in UTC, with this package on its executors."""
+    """Make a session that was given fit for a run: quiet, in UTC, executors with this package."""
     if type(spark).__module__.startswith("pyspark.sql.connect"):
         raise InputError(
             "This needs a classic Spark session: Spark Connect has no broadcast variables. On "
@@ -91,42 +135,54 @@ def prepare(spark: SparkSession) -> SparkSession:
         )
     for key, value in RUNTIME.items():
         spark.conf.set(key, value)
-    spark.sparkContext._jsc.hadoopConfiguration().set(_VERIFY_PAGES, "true")
-    spark.sparkContext.setLogLevel("ERROR")
-    _ship_package(spark)
-    return spark
+    return _fit(spark)
 
 
-@contextlib.contextmanager
-def _java_options(master: str | None) -> Iterator[None]:
-    """Tune the JVM that starts here, where it shares its cores with the workers."""
-    local = (master or "local").startswith("local")
-    if not local or _submitted() or _JAVA_OPTIONS in os.environ:
-        yield
-        return
-    os.environ[_JAVA_OPTIONS] = _COMPILE_LATER
+def _found(settings: SparkSettings) -> SparkSession:
+    builder = SparkSession.builder
+    for key, value in _conf(settings).items():
+        builder = builder.config(key, value)
     try:
-        yield
-    finally:
-        del os.environ[_JAVA_OPTIONS]
+        return builder.getOrCreate()
+    except Exception as error:
+        raise _not_started(error, "Spark's own") from error
 
 
-def _submitted() -> bool:
-    return "PYSPARK_GATEWAY_PORT" in os.environ
+def _not_started(error: Exception, log: str) -> InputError:
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return InputError(f"Spark did not start: {first} Its log is {log}.", code="no_spark")
 
 
-def _worker_python(master: str | None) -> str:
-    # Local workers would take whatever "python3" is on the PATH, without our libraries; a
-    # cluster's workers have no reason to know the driver's path.
-    local = (master or "local").startswith("local")
-    return sys.executable if local and not _submitted() else "python3"
+def _conf(settings: SparkSettings) -> dict[str, str]:
+    """Return all that is set on a session which is started here; `settings` win."""
+    master = settings.master or (None if jvm.submitted() else "local[*]")
+    ours = {**DEFAULTS, **RUNTIME}
+    if not jvm.is_there():
+        ours |= class_data.java_options(settings.conf)
+        own_python = os.environ.get(_PYTHON, sys.executable) == sys.executable
+        if jvm.is_local(master) and own_python and daemon.PATH not in settings.conf:
+            ours |= daemon.settings()
+    return {**ours, **settings.conf, **({"spark.master": master} if master else {})}
+
+
+def _has_our_daemon(context: SparkContext) -> bool:
+    return context.getConf().get(daemon.KEY) == daemon.MODULE
+
+
+def _fit(spark: SparkSession) -> SparkSession:
+    context = spark.sparkContext
+    context._jsc.hadoopConfiguration().set(_VERIFY_PAGES, "true")
+    context.setLogLevel("ERROR")
+    if not _has_our_daemon(context):
+        _ship_package(spark)
+    return spark
 
 
 def _ship_package(spark: SparkSession) -> None:
     """Send this package's source to the executors, so that nobody has to install it there.
 
-    To local ones, too: a driver that was started from a checkout finds the package by its own
-    ``sys.path``, of which its workers know nothing.
+    To local ones, too, of a session that was given: a driver that was started from a checkout finds
+    the package by its own ``sys.path``, of which its workers know nothing.
     """
     application = spark.sparkContext.applicationId
     source = Path(__file__).parents[1]
@@ -142,25 +198,3 @@ def _ship_package(spark: SparkSession) -> None:
     archive = shutil.make_archive(str(folder / "spark_pseudolabel_source"), "zip", stage)
     spark.sparkContext.addPyFile(archive)
     _shipped_to.add(application)
-
-
-@contextlib.contextmanager
-def _jvm_noise_in_a_file() -> Iterator[str]:
-    """Let a JVM that starts here inherit a file as standard error instead of the terminal.
-
-    What Spark prints before its log level can be set (and what its workers print later) belongs
-    into a log; the file stays in the temporary directory for whoever looks for a crash.
-    """
-    if _submitted() or SparkSession.getActiveSession() is not None:
-        yield "Spark's own"
-        return
-    handle, name = tempfile.mkstemp(prefix="spark-pseudolabel-", suffix=".log")
-    terminal = os.dup(2)
-    try:
-        sys.stderr.flush()
-        os.dup2(handle, 2)
-        yield name
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(handle)

@@ -201,7 +201,7 @@ def _plain_table(
 def _with_positions(spark: SparkSession, rows: DataFrame, path: str) -> DataFrame:
     jvm: Any = spark._jvm
     hadoop_path = jvm.org.apache.hadoop.fs.Path(path)
-    filesystem = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
+    filesystem = hadoop_path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
     base = filesystem.makeQualified(hadoop_path).toUri().toString()
     # Spark writes local files as file:///a, Hadoop as file:/a.
     full = F.regexp_replace(F.col("_metadata.file_path"), r"^(\w+):/{1,3}", "$1:/")

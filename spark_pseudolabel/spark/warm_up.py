@@ -8,22 +8,21 @@ import threading
 from collections.abc import Sequence
 
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 _MOST_TASKS = 64
 
 
-def warm_up(spark: SparkSession, n_tasks: int, modules: Sequence[str]) -> None:
-    """Import modules in as many workers as `n_tasks` take at once, and do not wait for it.
+def warm_up(context: SparkContext, n_tasks: int, modules: Sequence[str]) -> None:
+    """Start as many workers as `n_tasks` take at once, import modules there, and do not wait.
 
     The first scan of a run otherwise waits for it: seconds, for scikit-learn and pandas.
     """
-    threading.Thread(target=_warm_up, args=(spark, n_tasks, tuple(modules)), daemon=True).start()
+    threading.Thread(target=_warm_up, args=(context, n_tasks, tuple(modules)), daemon=True).start()
 
 
-def _warm_up(spark: SparkSession, n_tasks: int, modules: tuple[str, ...]) -> None:
-    context = spark.sparkContext
+def _warm_up(context: SparkContext, n_tasks: int, modules: tuple[str, ...]) -> None:
     n_tasks = min(n_tasks, context.defaultParallelism, _MOST_TASKS)
     # Nothing depends on it: what can't be imported there is told by the task that needs it.
     with contextlib.suppress(PySparkException, Py4JError, OSError):

@@ -1,0 +1,74 @@
+"""A session that is started here: its JVM early, its workers warm, SQL when it is asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# In a process of its own, since the tests share another session; and in a directory of its own,
+# from which workers could not import this package.
+LOOK = """
+import json, sys
+from spark_pseudolabel.config import SparkSettings
+from spark_pseudolabel.spark.session import get_session, start_early
+from spark_pseudolabel.spark.tasking import run_tasks
+from tests.spark.test_session import modules_there
+
+settings = SparkSettings(master="local[2]", conf={"spark.ui.enabled": "false"})
+start_early(settings)
+spark = get_session(settings)
+first = run_tasks(spark, modules_there, [("sklearn.linear_model", "pandas")] * 2)
+woken = spark._is_there
+zone = spark.conf.get("spark.sql.session.timeZone")
+spark.sparkContext._jvm.System.out.println("of the JVM")
+print(json.dumps({
+    "imported": first, "sql woken": woken, "time zone": zone,
+    "rows": spark.range(3).count(), "woken by a query": spark._is_there,
+    "zone in SQL": spark.sql("select current_timezone()").collect()[0][0],
+}))
+spark.stop()
+"""
+
+
+def modules_there(names: tuple[str, ...]) -> list[bool]:
+    """Say which modules a worker had before its first task."""
+    return [name in sys.modules for name in names]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    directory = tmp_path_factory.mktemp("session")
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_workers_have_imported_before_their_first_task(told: dict[str, Any]) -> None:
+    assert told["imported"] == [[True, True]] * 2
+
+
+def test_sql_is_woken_by_what_needs_it(told: dict[str, Any]) -> None:
+    assert (told["sql woken"], told["rows"], told["woken by a query"]) == (False, 3, True)
+
+
+def test_settings_hold_before_and_after(told: dict[str, Any]) -> None:
+    assert told["time zone"] == told["zone in SQL"] == "UTC"
+
+
+def test_what_the_jvm_prints_is_not_our_output(told: dict[str, Any]) -> None:
+    assert "of the JVM" not in json.dumps(told)  # nor around it: it was read as one document
