@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from sklearn.pipeline import Pipeline
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.core.weights import PseudoWeights
 
 Label = str | int | bool
@@ -114,6 +116,11 @@ def training_rows(
     )
 
 
+# Values of a training frame up to which threads wait for each other longer than they compute: a fit
+# on two cores took the time of one and twice its CPU. A text is one column here and many later.
+_SMALL, _COLUMNS = 200_000, 32
+
+
 def fit(
     estimator: BaseEstimator,
     rows: TrainingRows,
@@ -149,9 +156,10 @@ def fit(
     X = rows.X if named else rows.X.to_numpy()
     y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
     params = {} if rows.weights is None else {_weight_name(model): rows.weights}
+    small = len(X) * max(X.shape[1], _COLUMNS) <= _SMALL
     # In threads: joblib's own processes take seconds to start and outlive the fit by minutes.
-    with parallel_config("threading"):
-        _set_jobs(model, -1, where_unset=True).fit(X, y, **params)
+    with parallel_config("threading"), hold_threads(1) if small else nullcontext():
+        _set_jobs(model, 1 if small else -1, where_unset=True).fit(X, y, **params)
     return _set_jobs(model, None)
 
 

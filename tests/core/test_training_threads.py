@@ -1,4 +1,4 @@
-"""Fitting on all cores starts no processes."""
+"""Fitting on all cores starts no processes, and takes them only where they help."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_info
 
 from spark_pseudolabel.core.training import TrainingRows, fit
 
@@ -31,3 +33,24 @@ def test_all_parts_of_a_pipeline_are_fitted_in_this_process() -> None:
     model = fit(pipeline, rows, ("no", "yes"))
     fitted = model["columns"].named_transformers_
     assert [fitted[name].process_ for name in X] == [os.getpid()] * 2
+
+
+class Threads(ClassifierMixin, BaseEstimator):
+    """Says how many threads its fit may use."""
+
+    def __init__(self, n_jobs: int | None = None):
+        self.n_jobs = n_jobs
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Threads:
+        self.pools_ = {pool["num_threads"] for pool in threadpool_info()}
+        self.jobs_ = self.n_jobs
+        return self
+
+
+@pytest.mark.parametrize(("n_rows", "jobs"), [(100, 1), (10_000, -1)])
+def test_a_small_frame_is_fitted_on_one_core(n_rows: int, jobs: int) -> None:
+    X = pd.DataFrame({"a": np.arange(n_rows, dtype=float)})
+    rows = TrainingRows(X, np.zeros(n_rows, dtype=np.int32), None, 0)
+    model = fit(Threads(), rows, ("no",))
+    assert model.jobs_ == jobs
+    assert jobs == -1 or model.pools_ == {1}
