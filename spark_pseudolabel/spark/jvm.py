@@ -15,8 +15,8 @@ from pyspark.java_gateway import launch_gateway
 # A JVM's second compiler otherwise takes 14 of the 33 seconds of CPU that a short run costs the
 # JVM, for code that runs at its start only. Loops that are hot still reach these limits in no time.
 _COMPILE_LATER = (
-    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
-    "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+    "-XX:Tier4InvocationThreshold=200000 -XX:Tier4MinInvocationThreshold=24000 "
+    "-XX:Tier4CompileThreshold=600000 -XX:Tier4BackEdgeThreshold=1600000"
 )
 _JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
 
