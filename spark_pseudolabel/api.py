@@ -39,14 +39,15 @@ class SelfTraining:
     estimator
         Name of an estimator in the registry, which gets the default preprocessing; or any
         scikit-learn estimator or pipeline with ``predict_proba`` that skops can store, which is
-        fitted as it is on a DataFrame with the feature columns. Default: gradient boosting; with
-        policy ``auto`` none, the committee is the final model.
+        fitted as it is on a DataFrame with the feature columns. Default: none with policy
+        ``auto``, whose committee is the final model; gradient boosting with the others.
     label
         Label column of the labeled rows.
     id
         Column that identifies a row, unique and not null.
     selection
-        Policy name, or the ``selection`` section of a configuration. Default: threshold 0.9.
+        Policy name, or the ``selection`` section of a configuration. Default: ``auto``, or
+        threshold 0.9 where `rounds`, `training`, `student` or a group of `validation` is given.
     mode
         ``"sklearn"`` for exactly what ``SelfTrainingClassifier`` does.
     student
@@ -163,7 +164,7 @@ class SelfTraining:
             config,
             events=events,
             frames=frames,
-            estimator=None if isinstance(self.estimator, str) else self.estimator,
+            estimator=self._own_estimator,
             trusted=self.trusted,
         )
         return SelfTrainingResult.load(spark, output, self.trusted, report=result.report)
@@ -193,8 +194,12 @@ class SelfTraining:
                 "random_state": self.random_state,
                 **sections,
             },
-            check_estimators=self.estimator is None or isinstance(self.estimator, str),
+            estimator=self._own_estimator,
         )
+
+    @property
+    def _own_estimator(self) -> BaseEstimator | None:
+        return None if isinstance(self.estimator, str) else self.estimator
 
 
 @dataclass(frozen=True)

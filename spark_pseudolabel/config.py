@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     TypeAdapter,
     model_validator,
@@ -23,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, ValidationError
 
 from spark_pseudolabel.config_example import EXAMPLE
-from spark_pseudolabel.config_file import Source, read_overrides, read_yaml
+from spark_pseudolabel.config_file import Source, policy_of, read_overrides, read_yaml
 from spark_pseudolabel.config_problems import (
     JsonSchema,
     choice,
@@ -32,6 +33,9 @@ from spark_pseudolabel.config_problems import (
 )
 from spark_pseudolabel.errors import ConfigError, Problem
 from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 __all__ = [
     "EXAMPLE",
@@ -359,14 +363,23 @@ class Auto(_Section):
 
     A committee labels the pool, certified rows are published. It is the final model, unless
     ``model`` is given: that learns from the committee's probabilities for rows of the whole pool.
+    Without ``selection`` that is the policy, except where another key is about self-training.
     """
 
-    policy: Literal["auto"]
+    policy: Literal["auto"] = "auto"
     precision: Annotated[Number, Field(gt=0, lt=1)] = 0.95
     certainty: Annotated[Number, Field(gt=0, lt=1)] = 0.95
 
 
-_RECOMMENDED_TRAINING = {"rows": "all", "labels": "soft", "max_rows": 5000}
+_RECOMMENDED_TRAINING = {"rows": "all", "max_rows": 5000}
+_SELF_TRAINING = (
+    ("rounds",),
+    ("training",),
+    ("model", "student"),
+    # Rows of a group are alike, which rules a certificate out.
+    ("validation", "group"),
+)
+"""Keys that say how a model learns from its own labels: with them, no ``selection`` is no auto."""
 
 Selection = Annotated[
     OneShot
@@ -395,6 +408,7 @@ POLICIES: dict[str, type[_Section]] = {
     "certified": Certified,
     "auto": Auto,
 }
+_AUTO_IN_WORDS = "a committee labels the pool, and labels of certified precision are published"
 GROWING = ("percentile", "quotas")
 """Policies that accept a larger share of the whole pool in every round."""
 
@@ -488,7 +502,7 @@ class Config(_Section):
     features: Features = Features()
     model: Model = Model()
     teacher: Teacher | None = None
-    selection: Selection = Threshold()
+    selection: Selection = Auto()
     calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = "none"
     rounds: Rounds = Rounds()
     training: Training = Training()
@@ -496,6 +510,12 @@ class Config(_Section):
     output: Output
     random_state: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
     spark: SparkSettings = SparkSettings()
+    _why_selection: str | None = PrivateAttr(default=None)
+
+    @property
+    def why_selection(self) -> str | None:
+        """Which policy is in force and why, where ``selection`` does not say so itself."""
+        return self._why_selection
 
     @property
     def certified(self) -> Certified | None:
@@ -581,7 +601,7 @@ def parse_config(
     data: Mapping[str, Any],
     allow_import: Sequence[str] = (),
     *,
-    check_estimators: bool = True,
+    estimator: BaseEstimator | None = None,
 ) -> Config:
     """Check a configuration that was built in Python.
 
@@ -591,10 +611,17 @@ def parse_config(
         The same keys as in a file; tables may also be ``{"from": "dataframe"}``.
     allow_import
         Import paths of estimators outside the registry that may be imported.
-    check_estimators
-        False where the caller brings fitted-to-be objects of its own.
+    estimator
+        Used as it is instead of the one that ``model`` names, which is not looked up then.
     """
-    return _parse(Source.of(data), [], allow_import, dataframes=True, estimators=check_estimators)
+    return _parse(
+        Source.of(data),
+        [],
+        allow_import,
+        dataframes=True,
+        estimators=estimator is None,
+        estimator=estimator,
+    )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -646,18 +673,22 @@ def _parse(
     dataframes: bool,
     estimators: bool,
     committee: bool = True,
+    estimator: BaseEstimator | None = None,
 ) -> Config:
     checks = list(_CHECKS)
     if not dataframes:
         checks.append(_no_dataframes)
     parts, found = _check_sections(source)
-    parts = _recommended(parts)
+    selection, why = _chosen_selection(source, parts)
+    parts = _recommended(parts | selection, allow_import, estimator)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = _estimators(source, parts, allow_import) if estimators else ()
     unfit_members = _committee(source, parts.get("teacher"), allow_import) if committee else ()
     if everything := [*problems, *found, *crossed, *unfit, *unfit_members]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
-    return Config(**_resolve(parts))
+    config = Config(**_resolve(parts))
+    config._why_selection = why
+    return config
 
 
 def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
@@ -686,7 +717,7 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     node = schema["properties"][name]
     if name == "selection" and isinstance(value, Mapping):
-        policy = value.get("policy", "threshold")
+        policy = policy_of(value)
         if policy not in POLICIES:
             return None, [source.problem("selection.policy", choice(POLICIES, policy))]
         adapter, node = (
@@ -700,7 +731,26 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
         return None, of_section(source, name, error, node, schema)
 
 
-def _recommended(parts: Parts) -> Parts:
+def _chosen_selection(source: Source, parts: Parts) -> tuple[Parts, str | None]:
+    """Fill in a missing selection; also tell why, where the section does not say it itself."""
+    like_sklearn = source.value(("mode",)) == "sklearn"
+    if "selection" in source.data:
+        is_auto = isinstance(parts.get("selection"), Auto) and not like_sklearn
+        return {}, f"auto: {_AUTO_IN_WORDS}" if is_auto else None
+    if like_sklearn:
+        return {"selection": Threshold()}, "threshold, as scikit-learn's: mode is sklearn"
+    about = next((".".join(path) for path in _SELF_TRAINING if source.value(path)), None)
+    if about is not None:
+        return {"selection": Threshold()}, (
+            f"threshold, since {about} is given and selection is not; "
+            "selection: {policy: auto} publishes labels of certified precision"
+        )
+    return {"selection": Auto()}, f"auto, since there is no selection: {_AUTO_IN_WORDS}"
+
+
+def _recommended(
+    parts: Parts, allow_import: Sequence[str], estimator: BaseEstimator | None
+) -> Parts:
     """Write out policy auto, around what the other sections say for themselves."""
     selection = parts.get("selection")
     if not isinstance(selection, Auto) or parts.get("mode") == "sklearn":
@@ -720,8 +770,29 @@ def _recommended(parts: Parts) -> Parts:
         parts, has_student = parts | {"teacher": teacher}, teacher.student
     if "training" in parts and has_student:
         said = parts["training"].model_dump(include=parts["training"].model_fields_set)
+        if "labels" not in said and "model" in parts:
+            soft = _may_take_weights(parts["model"], allow_import, estimator)
+            said["labels"] = "soft" if soft else "hard"
         parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **said})}
     return parts
+
+
+def _may_take_weights(
+    model: Model, allow_import: Sequence[str], estimator: BaseEstimator | None
+) -> bool:
+    """Whether soft labels suit a student; so too one that is wrong, which is told elsewhere."""
+    if model == Model():
+        return True  # known without importing scikit-learn, which takes seconds
+    from spark_pseudolabel.core.estimators import (
+        check_estimator,
+        takes_sample_weight,
+        weights_supported,
+    )
+
+    if estimator is not None:
+        return weights_supported(estimator)
+    wrong = check_estimator(model.estimator, model.params, allow_import)
+    return wrong is not None or takes_sample_weight(model.estimator, model.params)
 
 
 def _names_estimator(model: Model) -> bool:
@@ -966,8 +1037,7 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
 
 def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
-    model = parts.get("model")
-    if model == Model() and not parts.get("training", Training()).weighted:
+    if parts.get("model") == Model():
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
     from spark_pseudolabel.core.estimators import check_estimator, check_name
@@ -994,7 +1064,7 @@ def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> It
 def _committee(
     source: Source, teacher: Teacher | None, allow_import: Sequence[str]
 ) -> Iterator[Problem]:
-    if teacher is None or teacher == Teacher():
+    if teacher is None or teacher.committee == Teacher().committee:
         return
     from spark_pseudolabel.core.estimators import check_estimator
 

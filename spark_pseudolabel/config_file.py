@@ -211,6 +211,12 @@ def _walk(
         yield from _walk(value_node, (*path, key), lines, file)
 
 
+def policy_of(selection: Mapping[str, Any]) -> Any:
+    """Return the policy that a section names, or, where it names none, the one it has keys of."""
+    by_keys = "auto" if {"precision", "certainty"} & selection.keys() else "threshold"
+    return selection.get("policy", by_keys)
+
+
 def _key_path(key: str) -> KeyPath:
     parts = key.split(".")
     for depth, part in enumerate(parts[:-1]):
@@ -223,7 +229,7 @@ def _make_room(data: dict[str, Any], path: KeyPath, value: Any) -> None:
     section = data.get(path[0])
     if len(path) != 2 or not isinstance(section, dict) or value is None:
         return
-    if path == ("selection", "policy") and section.get("policy", "threshold") != value:
+    if path == ("selection", "policy") and policy_of(section) != value:
         data["selection"] = {}
     for rivals in (group for group in _EXCLUSIVE if path[1] in group):
         for rival in rivals - {path[1]}:

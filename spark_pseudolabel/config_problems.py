@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails, ValidationError
 
-from spark_pseudolabel.config_file import KeyPath, Source
+from spark_pseudolabel.config_file import KeyPath, Source, policy_of
 from spark_pseudolabel.errors import Problem
 
 JsonSchema = dict[str, Any]
@@ -42,7 +42,7 @@ def unknown_key(source: Source, path: KeyPath, node: JsonSchema, schema: JsonSch
         return source.problem(path, f"unknown key, did you mean {meant!r}?")
     namesakes = [dotted for dotted in _all_keys(schema) if dotted.split(".")[-1] == path[-1]]
     if ".".join(path) in namesakes:  # only selection has keys that its other keys rule out
-        wanted = f"policy {source.value(('selection', 'policy')) or 'threshold'!r}"
+        wanted = f"policy {policy_of(source.data['selection'])!r}"
         return source.problem(path, f"is no key of {wanted}, which has {', '.join(here)}.")
     if namesakes:
         return source.problem(path, f"unknown key, did you mean {namesakes[0]!r}?")

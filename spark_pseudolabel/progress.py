@@ -332,6 +332,7 @@ def _stop(fields: Mapping[str, Any]) -> str:
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "starting": lambda fields: "starting Spark",
     "session": _session,
+    "policy": lambda fields: f"policy {fields['why']}",
     "resume": _resume,
     "inputs": _inputs,
     "model": _model,

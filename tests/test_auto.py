@@ -1,7 +1,8 @@
-"""Policy auto on what newcomers bring: mixed columns, text, few labels."""
+"""What a configuration without ``selection`` does: mixed columns, text, few labels."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel import SelfTraining, SelfTrainingResult
-from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.config import identity, parse_config
 from spark_pseudolabel.inspect import verify
 from spark_pseudolabel.job import plan, run
+from spark_pseudolabel.progress import PlainEvents
 from spark_pseudolabel.report.text import render_plan, render_text
 
 WORDS = {"cat": "purr meow whiskers", "dog": "bark fetch leash", "owl": "hoot night feather"}
@@ -50,7 +57,6 @@ def written(directory: Path, labeled: pd.DataFrame, **sections: Any) -> dict[str
         "test": {"path": str(directory / "test.parquet")},
         "id": "id",
         "features": {"text": ["note"]},
-        "selection": {"policy": "auto"},
         "output": {"path": str(directory / "out")},
         **sections,
     }
@@ -65,9 +71,12 @@ def twenty_with_a_lonely_owl() -> pd.DataFrame:
 def test_twenty_labels_give_a_model_and_no_promise(spark: SparkSession, tmp_path: Path) -> None:
     config = parse_config(written(tmp_path, twenty_with_a_lonely_owl()))
     told = render_plan(plan(spark, config))
+    assert "policy     auto, since there is no selection" in told
     assert "LogisticRegression" in told
     assert "student" not in told
-    report = run(spark, config).report
+    said = io.StringIO()
+    report = run(spark, config, events=PlainEvents(said)).report
+    assert "policy auto, since there is no selection" in said.getvalue()
     assert report["termination_condition"] == "not_certified"
     assert not report["certificate"]["claimed"]
     assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
@@ -81,7 +90,7 @@ def test_labels_are_certified_and_the_committee_is_kept(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     sections = {
-        "selection": {"policy": "auto", "precision": 0.8, "certainty": 0.9},
+        "selection": {"precision": 0.8, "certainty": 0.9},
         "features": {"exclude": ["note"]},  # texts make each of the fits take seconds
     }
     report = run(spark, parse_config(written(tmp_path, table(250), **sections))).report
@@ -95,6 +104,68 @@ def test_labels_are_certified_and_the_committee_is_kept(
     assert len(model.estimators_) == len(model.weights) == 20
 
 
+SMALL: dict[str, Any] = {
+    "features": {"include": ["size", "place"]},
+    "teacher": {"committee": [{"estimator": "GaussianNB"}, {"estimator": "LogisticRegression"}]},
+}
+
+
+def test_one_row_of_each_label_is_enough_to_run(spark: SparkSession, tmp_path: Path) -> None:
+    one_each = table(100).groupby("y").head(1)
+    sections = {**SMALL, "model": {"estimator": "KNeighborsClassifier"}, "shift": {}}
+    report = run(spark, parse_config(written(tmp_path, one_each, **sections))).report
+    assert report["termination_condition"] == "not_certified"
+    assert report["certificate"]["claims"][0]["more_labels"] == 59
+    assert report["seed"]["oof"] is None
+    assert report["final"]["test"]["accuracy"] == report["seed"]["test"]["accuracy"]
+    (warning,) = [one for one in report["warnings"] if one["code"] == "student_not_used"]
+    assert "no label has two rows" in warning["message"]
+    assert render_text(report)
+    assert verify(str(tmp_path / "out"), deep=True)["ok"]
+
+
+def test_labels_drawn_per_class_publish_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    per_class = table(600).groupby("y").head(50)
+    sections = written(tmp_path, per_class, **SMALL)
+    sections["labeled"]["drawn"] = "per_class"
+    report = run(spark, parse_config(sections)).report
+    assert report["termination_condition"] == "not_certified"
+    assert report["certificate"]["refused"] == "drawn_per_class"
+    assert report["rows"]["accepted"] == 0
+    assert report["final"]["test"]["accuracy"] > 0.7
+    told = {one["code"]: one["message"] for one in report["warnings"]}
+    assert "Give unlabeled.prior, the share of every label in the pool" in told["drawn_per_class"]
+    assert "prior_estimated" in told  # scores are corrected to it; a promise it is not
+
+
+def test_nothing_to_label_is_no_error(spark: SparkSession, tmp_path: Path) -> None:
+    config = written(tmp_path, table(40), **SMALL, model={"estimator": "GaussianNB"})
+    pool = tmp_path / "pool.parquet"
+    pd.read_parquet(pool)[:0].to_parquet(pool, index=False)
+    report = run(spark, parse_config(config)).report
+    assert (report["termination_condition"], report["n_iter"]) == ("all_labeled", 0)
+    assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
+
+
+@pytest.mark.parametrize("estimator", [KNeighborsClassifier(3), GaussianNB()])
+def test_estimator_of_ones_own_is_the_student(
+    spark: SparkSession, tmp_path: Path, estimator: BaseEstimator
+) -> None:
+    rows, pool = table(60).drop(columns=["note", "place"]).dropna(), table(90, seed=7).dropna()
+    training = SelfTraining(
+        make_pipeline(StandardScaler(), estimator), label="y", id="id", teacher=SMALL["teacher"]
+    )
+    soft = isinstance(estimator, GaussianNB)
+    assert training.config("out").training.labels == ("soft" if soft else "hard")
+    result = training.fit(
+        spark.createDataFrame(rows),
+        spark.createDataFrame(pool[["id", "size"]]),
+        output=str(tmp_path / "out"),
+    )
+    assert result.report["final"]["oof"]["n"] == len(rows)
+    assert {"Pipeline", "VotingClassifier"} >= {type(result.model).__name__}
+
+
 def test_model_that_is_named_is_the_student() -> None:
     trained = SelfTraining(
         "HistGradientBoostingClassifier",
@@ -105,10 +176,13 @@ def test_model_that_is_named_is_the_student() -> None:
         training={"max_rows": 250},
     )
     assert trained.config("out").student is not None
-    alone = SelfTraining(label="y", id="id", selection="auto").config("out")
-    assert alone.student is None
     usual = SelfTraining(label="y", id="id").config("out")
-    assert usual.model.estimator == HistGradientBoostingClassifier.__name__
+    assert usual.student is None
+    asked = SelfTraining(label="y", id="id", selection="auto").config("out")
+    assert identity(usual) == identity(asked)
+    rounds = SelfTraining(label="y", id="id", rounds={"max": 2}).config("out")
+    assert rounds.selection.policy == "threshold"
+    assert rounds.model.estimator == HistGradientBoostingClassifier.__name__
 
 
 @pytest.mark.parametrize("student", [True, False])

@@ -333,6 +333,7 @@ def conf(tmp_path: Path) -> str:
         f"labeled: {{path: {tmp_path}/labeled.parquet, label: y}}\n"
         f"unlabeled: {{path: {tmp_path}/pool.parquet}}\n"
         "id: row_id\nmodel: {estimator: LogisticRegression, params: {C: 1000}}\n"
+        "selection: {policy: threshold}\n"
         f"output: {{path: {tmp_path}/out}}\n"
     )
     return "c.yaml"

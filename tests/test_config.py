@@ -51,13 +51,13 @@ def minimal(**sections: Any) -> dict[str, Any]:
 
 
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
-    config = loaded(MINIMAL, tmp_path)
-    assert config.selection.policy == "threshold"
+    config = loaded(MINIMAL + "selection: {policy: threshold}\n", tmp_path)
     assert config.selection.threshold == 0.9
     assert config.validation.fraction == 0.2
     assert config.model.estimator == "HistGradientBoostingClassifier"
     assert (config.rounds.max, config.rounds.relabel) == (10, False)
     assert config.training.max_rows == 200_000
+    assert config.why_selection is None
     assert (config.id, config.test, config.random_state) == (None, None, 0)
     assert config.labeled.drawn == "random"
 
@@ -510,13 +510,115 @@ def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
     assert found.stdout.strip() == "[]"
 
 
+WRITTEN_OUT = {
+    "teacher": {"student": False},
+    "selection": {"policy": "certified", "precision": 0.95, "required": False},
+}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"model": {"estimator": "GaussianNB"}},
+        {"model": {"params": {"max_iter": 20}, "student": None}},
+        {"model": {}, "rounds": {}, "training": {}},
+        {"validation": {"fraction": 0.3, "group": None}},
+        {"validation": {"path": "v"}, "test": {"path": "t"}},
+        {"labeled": {"path": "a", "label": "y", "drawn": "per_class"}},
+        {"unlabeled": {"path": "b", "prior": {"a": 0.5, "b": 0.5}}, "shift": {"action": "stop"}},
+        {"unlabeled": {"from": "labeled"}, "id": "i", "features": {"text": ["note"]}},
+        {"calibration": "temperature", "teacher": {"committee": [{"estimator": "GaussianNB"}]}},
+    ],
+)
+def test_without_selection_it_is_auto(sections: dict[str, Any], tmp_path: Path) -> None:
+    found = parse_config(minimal(**sections))
+    assert found.certified is not None
+    assert not found.certified.required
+    assert identity(found) == identity(
+        parse_config(minimal(**sections, selection={"policy": "auto"}))
+    )
+    assert found.why_selection is not None
+    assert found.why_selection.startswith("auto, since there is no selection: ")
+    assert (found.student is not None) == any(sections.get("model", {}).values())
+    from_file = loaded(json.dumps(minimal(**sections)), tmp_path)
+    assert identity(from_file) == identity(found)
+
+
+@pytest.mark.parametrize(
+    ("sections", "about"),
+    [
+        ({"rounds": {"max": 3}}, "rounds"),
+        ({"rounds": {"max": 1}}, "rounds"),
+        ({"rounds": {"max": 0}}, "rounds"),
+        ({"rounds": {"relabel": True}, "training": {"max_rows": 10}}, "rounds"),
+        ({"training": {"pseudo_weight": "confidence"}}, "training"),
+        ({"training": {"labels": "soft"}, "teacher": {}}, "training"),
+        ({"model": {"student": {"estimator": "GaussianNB"}}}, "model.student"),
+        ({"validation": {"group": "customer"}}, "validation.group"),
+    ],
+)
+def test_what_is_about_self_training_means_a_threshold(
+    sections: dict[str, Any], about: str
+) -> None:
+    found = parse_config(minimal(**sections))
+    asked = parse_config(minimal(**sections, selection={"policy": "threshold", "threshold": 0.9}))
+    assert identity(found) == identity(asked)
+    assert found.why_selection is not None
+    assert found.why_selection.startswith(f"threshold, since {about} is given and selection is not")
+    assert asked.why_selection is None
+
+
+def test_more_rounds_go_on_with_a_run_without_selection() -> None:
+    runs = [parse_config(minimal(rounds={"max": most})) for most in (0, 1, 3)]
+    assert identity(runs[0]) == identity(runs[1]) == identity(runs[2])
+
+
+def test_set_of_a_threshold_needs_no_policy(tmp_path: Path) -> None:
+    config = loaded(MINIMAL, tmp_path, ("selection.threshold=0.7",))
+    assert config.selection.model_dump() == {"policy": "threshold", "threshold": 0.7}
+    assert config.teacher is None
+
+
+def test_set_of_a_precision_needs_no_policy(tmp_path: Path) -> None:
+    config = loaded(MINIMAL, tmp_path, ("selection.precision=0.8",))
+    assert identity(config) == identity(
+        parse_config(minimal(selection={"policy": "auto", "precision": 0.8}))
+    )
+    both = ("selection.precision=0.8", "selection.threshold=0.8")
+    assert told(MINIMAL, tmp_path, both) == [
+        "selection.threshold: is no key of policy 'auto', which has certainty, policy, precision."
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"rounds": {"max": -1}}, {"selection": {"policy": "aut"}}])
+def test_wrong_section_brings_no_problem_of_a_policy_nobody_chose(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(**wrong))
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("KNeighborsClassifier", "hard"), ("RandomForestClassifier", "soft")]
+)
+def test_student_of_auto_that_takes_no_weights_learns_hard_labels(name: str, labels: str) -> None:
+    config = parse_config(minimal(model={"estimator": name}))
+    assert config.training.labels == labels
+    with pytest.raises(ConfigError, match=r"training\.labels: 'soft' needs an estimator"):
+        parse_config(
+            minimal(
+                selection={"policy": "auto"},
+                model={"estimator": "KNeighborsClassifier"},
+                training={"labels": "soft"},
+            )
+        )
+
+
 def test_auto_is_written_out_around_what_is_said() -> None:
-    auto = parse_config(minimal(selection={"policy": "auto", "precision": 0.9}))
-    written_out = {
-        "teacher": {"student": False},
-        "selection": {"policy": "certified", "precision": 0.9, "required": False},
-    }
-    assert auto == parse_config(minimal(**written_out))
+    auto = parse_config(minimal(selection={"policy": "auto"}))
+    assert identity(auto) == identity(parse_config(minimal(**WRITTEN_OUT)))
+    assert auto.why_selection is not None
+    assert auto.why_selection.startswith("auto: ")
     assert auto.student is None
     assert "HistGradientBoostingClassifier" in auto.estimators
     own = {
@@ -552,7 +654,8 @@ def test_calibration_takes_out_of_fold_scores(sections: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({}, "'temperature' is fitted on out-of-fold scores, and there are none"),
+        ({"rounds": {"max": 2}}, "'temperature' is fitted on out-of-fold scores, and there are"),
+        ({"selection": {"policy": "threshold"}}, "out-of-fold scores, and there are none"),
         ({"selection": {"policy": "certified", "scores": "held_out"}}, "there are none"),
         ({"mode": "sklearn"}, "calibration: conflicts with mode: sklearn"),
         ({"calibration": "platt"}, "calibration: must be one of 'none', 'sigmoid'"),
@@ -629,9 +732,10 @@ def test_default_committee_is_the_one_that_was_evaluated() -> None:
 def test_shift_is_looked_at_where_it_is_asked_for_or_labels_are_cross_fitted(
     tmp_path: Path,
 ) -> None:
-    assert not parse_config(minimal()).measures_shift
+    rounds = {"selection": {"policy": "threshold"}}
+    assert not parse_config(minimal(**rounds)).measures_shift
     assert parse_config(minimal(selection={"policy": "certified"})).measures_shift
-    assert parse_config(minimal(shift={})).measures_shift
+    assert parse_config(minimal(**rounds, shift={})).measures_shift
     for word in ("off", "'off'"):  # YAML reads the one as false
         config = loaded(
             f"{MINIMAL}shift: {{action: {word}}}\n", tmp_path, ("selection.policy=auto",)

@@ -132,7 +132,7 @@ METHODS = {
         },
     ),
     "percentile": Method(iris, {"model": REGRESSION, "selection": {"policy": "percentile"}}),
-    "empty pool": Method(no_pool, {"model": NB}),
+    "empty pool": Method(no_pool, {"selection": THRESHOLD, "model": NB}),
     "zero rounds": Method(iris, {"model": NB, "rounds": {"max": 0}}),
 }
 

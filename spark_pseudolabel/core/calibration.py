@@ -124,6 +124,9 @@ def _means(total: NDArray[Any], n: NDArray[Any]) -> tuple[float | None, ...]:
 
 
 def _fit_temperature(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Params:
+    if not len(codes):
+        return ((1.0,),)
+
     def loss(log_temperature: float) -> float:
         tried = Calibration("temperature", ((float(np.exp(log_temperature)),),))
         return float(log_losses(tried.apply(P), codes).sum())

@@ -383,6 +383,8 @@ def _more_labels(
     level: float,
 ) -> int | None:
     """Estimate the missing labels: the least over the cuts, should their error rates stay."""
+    if n_rows == 0:
+        return rows_needed(error, level)
     totals = [
         math.ceil(rows * n_rows / int(n_tail[bin_]))
         for bin_ in sequence

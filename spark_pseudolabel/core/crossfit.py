@@ -134,12 +134,14 @@ def cross_fit(
     rows
         Labeled rows.
     folds
-        From :func:`fold_of`.
+        From :func:`fold_of`. Where they hold no row out, one model is fitted on all rows.
     """
     n_folds = int(folds.max(initial=0)) + 1
     fitted = [learner.fit(subset(rows, folds != fold), classes) for fold in range(n_folds)]
-    models = _weighted(fitted, rows, folds, classes)
     P = np.full((len(folds), len(classes)), np.nan)
+    if (folds == NEVER_HELD_OUT).all():
+        return CrossFit(tuple(fitted), folds, P)
+    models = _weighted(fitted, rows, folds, classes)
     for fold, model in enumerate(models):
         held_out = folds == fold
         P[held_out] = probabilities(model, rows.X[held_out])

@@ -46,7 +46,7 @@ def require_possible(config: Config, inputs: Inputs) -> None:
     chosen = config.certified
     if chosen is None:
         return
-    if config.labeled.drawn == "per_class" and prior is None:
+    if chosen.required and config.labeled.drawn == "per_class" and prior is None:
         raise InputError(
             "policy 'certified' must know how labeled rows relate to the pool. "
             "labeled.drawn: per_class says that their classes are not distributed as the pool's: "
@@ -105,8 +105,15 @@ def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, Pr
         np.bincount(rows.codes, minlength=n_classes),
         pool.by_class,
     )
-    refused = DRAWN_PER_CLASS if shift.drawn_per_class and run.prior is None else None
+    refused = DRAWN_PER_CLASS if _unlike_pool(run, shift) else None
     return certify(promise_of(chosen), pool, rows, chosen.scores, refused), shift
+
+
+def _unlike_pool(run: Run, shift: PriorShift) -> bool:
+    """Whether labels drawn per class void a certificate; an estimate of the prior is no promise."""
+    if run.config.unlabeled.prior is not None:
+        return False
+    return shift.drawn_per_class or run.config.labeled.drawn == "per_class"
 
 
 def _calibration_scores(

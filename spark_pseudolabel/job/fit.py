@@ -65,9 +65,8 @@ def check_learners(run: Run) -> None:
         learners.append(student)
     for learner in learners:
         # An estimator of the user's own may hold types that show only once it is fitted.
-        check_storable(
-            learner.estimator, run.trusted, _sample(run) if run.estimator is not None else None
-        )
+        own = learner.estimator is run.estimator
+        check_storable(learner.estimator, run.trusted, _sample(run) if own else None)
     if not isinstance(student, Learner):
         return
     if run.weighting.needed and not weights_supported(student.estimator):
@@ -163,7 +162,7 @@ def _measure_out_of_fold(run: Run, fitted: CrossFit, codes: NDArray[np.int32]) -
     after = reliability(P, codes).to_dict() if fitted.adjustments else None
     before = reliability(fitted.P[kept], codes).to_dict()
     return {
-        "oof": oof_metrics(codes, P).to_dict(),
+        "oof": oof_metrics(codes, P).to_dict() if kept.any() else None,
         "reliability": {"raw": before, "adjusted": after},
     }
 
@@ -172,6 +171,8 @@ def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, An
     """Fit the student, if there is one; a certificate needs no student that is worse."""
     if run.config.student is None:
         return _teacher_again(run, number, None)
+    if not run.inputs.validation.num_rows and not kept_cross_fit(run)[1].held_out.any():
+        return _teacher_again(run, number, {"model": 1, "dropped": False, "refused": True})
     fields = _train(run, number, attempt)
     against: dict[str, Any] | None = fields["training"]["against_best"]
     if run.config.certified and against is not None and against["dropped"]:

@@ -18,7 +18,6 @@ from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_los
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import TrainingRows
-from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.store.manifest import FileEntry, damaged
 from spark_pseudolabel.store.store import Attempt
@@ -34,20 +33,8 @@ def labeled_rows(run: Run) -> TrainingRows:
 
 
 def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
-    """Fit the teacher once per fold.
-
-    Raises
-    ------
-    InputError
-        If the labeled rows make no two folds.
-    """
+    """Fit the teacher once per fold; once, where no class has two rows that make folds."""
     folds = fold_of(rows.codes, run.row_hashes(run.inputs.labeled))
-    if folds.max(initial=0) < 1:
-        raise InputError(
-            "Out-of-fold scores need two labeled rows of one class at least. There are none: "
-            "label more rows.",
-            code="too_few_labels",
-        )
     return cross_fit(run.teacher, rows, folds, run.inputs.classes)
 
 

@@ -137,6 +137,8 @@ def _to_the_end(run: Run) -> Result:
 
 def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
     inputs = run.inputs
+    if run.config.why_selection is not None:
+        run.events.event("policy", why=run.config.why_selection)
     run.events.event(
         "inputs",
         labeled=inputs.labeled.num_rows,

@@ -55,6 +55,7 @@ def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> d
             "features": [{"name": f.name, "kind": f.kind, "type": f.type} for f in inputs.features],
             "model": _model(config, inputs),
             "selection": config.selection.model_dump(mode="json"),
+            "why_selection": config.why_selection,
             "rounds": config.rounds.model_dump(mode="json"),
             "partitions": len(inputs.scan.parts)
             if inputs.scan is not None

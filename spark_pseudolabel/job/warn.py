@@ -29,11 +29,13 @@ def trust_warnings(
     labels = given_labels(run)
     if labels is not None and not labels["explained"]:
         found.append(suspicious_labels(labels))
+    refused = certificate is not None and certificate["refused"] is not None
+    declared = run.config.labeled.drawn == "per_class"
     if certificate is not None and not certificate["claimed"]:
-        found.append(_not_certified(certificate))
+        found.append(_not_certified(certificate, declared=declared))
     if run.prior is not None and run.prior.source == "estimated":
         found.append(_estimated(run, run.prior))
-    elif run.config.labeled.drawn == "per_class" and run.prior is None:
+    elif declared and run.prior is None and not refused:
         found.append(
             {
                 "code": DRAWN_PER_CLASS,
@@ -60,15 +62,21 @@ def _estimated(run: Run, prior: PriorCorrection) -> dict[str, Any]:
     }
 
 
-def _not_certified(certificate: Mapping[str, Any]) -> dict[str, Any]:
+def _not_certified(certificate: Mapping[str, Any], *, declared: bool) -> dict[str, Any]:
     asked = f"precision {certificate['precision']:g} with certainty {certificate['certainty']:g}"
     if certificate["refused"] is not None:
+        why = "labeled.drawn says that their classes are not distributed as the pool's"
+        if not declared:
+            why = (
+                "Predicted classes differ far beyond chance "
+                f"(p = {certificate['prior_shift']['p_value']:.2g}), as they do where labels are "
+                "drawn per class"
+            )
         return {
             "code": certificate["refused"],
             "message": f"The labeled rows are not drawn as the pool is: {asked} can't be "
-            "certified, and no label is published. Predicted classes differ far beyond chance "
-            "(p = {:.2g}), as they do where labels are drawn per class. Label rows drawn at random "
-            "from the pool, or give unlabeled.prior.".format(certificate["prior_shift"]["p_value"]),
+            f"certified, and no label is published. {why}. Give unlabeled.prior, the share of "
+            "every label in the pool, or label rows drawn at random from it.",
         }
     needed = [
         {"labels": claim["labels"], "more_labels": claim["more_labels"]}
@@ -101,14 +109,17 @@ def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
         if end.reason == "oof_drop"
         else "The certified labels, which its teacher gave, are not touched by that"
     )
-    measured = "accuracy on the validation rows"
+    why = "The student was worse than its teacher on rows it had not seen: "
     if "new" in against:
-        measured = f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
+        why += f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
+    elif against.get("refused"):
+        why = "Nothing says whether the student is as good as its teacher: no label has two rows"
+    else:
+        why += "accuracy on the validation rows"
     return [
         {
             "code": "student_not_used",
-            "message": f"The student was worse than its teacher on rows it had not seen: "
-            f"{measured}. {labels}; the final model is {model_name(end.best_round + 1)}, the "
-            "teacher's.",
+            "message": f"{why}. {labels}; the final model is {model_name(end.best_round + 1)}, "
+            "the teacher's.",
         }
     ]

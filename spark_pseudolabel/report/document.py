@@ -575,6 +575,8 @@ class PlanDocument(Document):
     """What would be trained."""
     selection: dict[str, Any]
     """The selection rule and its settings."""
+    why_selection: str | None = None
+    """Which policy is in force and why; null where ``selection`` says so itself."""
     rounds: PlanRounds
     """How many rounds there may be."""
     partitions: Count | None = None

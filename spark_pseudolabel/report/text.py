@@ -332,6 +332,7 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
         [taught, "" if alone else _estimator(plan.model.estimator, plan.model.params)],
         ["student", _estimator(student.estimator, student.params) if student else ""],
         ["before it", "" if alone else ", ".join(plan.model.preprocessing) or "nothing"],
+        ["policy", plan.why_selection or ""],
         ["selection", _selection(plan.selection)],
         [
             "rounds",

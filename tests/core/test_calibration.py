@@ -39,6 +39,13 @@ def test_calibration_repairs_over_confidence_on_new_rows(method: Method, n_class
     assert ece(calibration.apply(P), codes) < 0.05 < 0.15 < ece(P, codes)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_calibration_without_any_row_changes_nothing(method: Method) -> None:
+    none = fit_calibration(method, np.full((3, 3), np.nan), np.arange(3, dtype=np.int32))
+    P, _ = overconfident(50)
+    assert np.allclose(none.apply(P), P, atol=1e-5)
+
+
 def test_known_temperature_is_recovered() -> None:
     calibration = fit_calibration("temperature", *overconfident(20_000))
     assert calibration.params[0][0] == pytest.approx(4, rel=0.05)

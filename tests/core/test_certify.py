@@ -64,7 +64,9 @@ def test_one_row_less_fails(n: int, wrong: int) -> None:
 def test_no_rows_prove_nothing() -> None:
     assert p_value(0, 0, 0.05) == 1.0
     nothing = CalibrationRows(*(np.array([], dtype) for dtype in (np.int32, float, bool)))
-    assert not certify(Promise(), calibrated(50, 0)[0].counts(), nothing).claimed
+    found = certify(Promise(), calibrated(50, 0)[0].counts(), nothing)
+    assert not found.claimed
+    assert [claim.more_labels for claim in found.claims] == [59]
 
 
 def test_empty_pool_claims_nothing() -> None:

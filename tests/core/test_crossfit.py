@@ -147,6 +147,20 @@ def test_row_has_no_say_in_the_weights_it_is_scored_with() -> None:
     assert weights_of(after.models[1]) != weights_of(before.models[1])
 
 
+def test_one_row_of_each_class_makes_a_model_and_no_score() -> None:
+    rows = labeled(3)
+    folds = fold_of(rows.codes, hashes(3))
+    members = (("GaussianNB", {}), ("DecisionTreeClassifier", {}))
+    committee = registered_committee(members, FEATURES, 0)
+    found = cross_fit(committee, rows, folds, (0, 1, 2))
+    assert not found.held_out.any()
+    assert np.isnan(found.P).all()
+    mean = found.mean_model((0, 1, 2))
+    assert (mean.predict(rows.X) == rows.codes).all()
+    again = CrossFit.of_mean_model(mean, folds, found.P, (0, 1, 2))
+    assert np.allclose(again.models[0].predict_proba(rows.X), mean.predict_proba(rows.X))
+
+
 def test_mean_model_of_weighted_committees_comes_apart_again() -> None:
     rows, folds, found = weighted_fit()
     mean = found.mean_model((0, 1, 2))

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from spark_pseudolabel.core.committee import registered_committee
 from spark_pseudolabel.core.crossfit import cross_fit, fold_of, subset
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
+from spark_pseudolabel.core.estimators import REGISTRY, takes_sample_weight
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.training import TrainingRows
 
 FEATURES = (Feature("a", "numeric", "double"),)
+MIXED = (*FEATURES, Feature("b", "category", "string"))
 LABELED = TrainingRows(pd.DataFrame({"a": [0.0, 1.0]}), np.array([0, 1], dtype=np.int32), None, 0)
 POOL = pd.DataFrame({"a": [2.0, 3.0]})
 P = np.array([[0.25, 0.75], [0.995, 0.005]])
@@ -58,6 +63,50 @@ def test_student_of_a_fold_knows_nothing_of_its_rows(soft: bool) -> None:
     )
     assert np.allclose(found[held_out], alone.predict_proba(labeled.X[held_out]), atol=1e-6)
     assert np.isfinite(found).all()
+
+
+PARAMS: dict[str, dict[str, Any]] = {
+    "SGDClassifier": {"loss": "log_loss"},
+    "MLPClassifier": {"max_iter": 20, "hidden_layer_sizes": [8]},
+    **{name: {"n_estimators": 5} for name in ("RandomForestClassifier", "ExtraTreesClassifier")},
+}
+# Deprecated with probabilities; extras that may not be there.
+ABSENT = ("SVC", "XGBClassifier", "LGBMClassifier")
+
+
+@pytest.mark.parametrize("name", sorted(set(REGISTRY) - set(ABSENT)))
+@pytest.mark.parametrize("codes", [[0, 1] * 5, [0] * 9 + [1], [0, 0, 1, 1]])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_any_student_learns_from_a_committee_of_few_labels(name: str, codes: list[int]) -> None:
+    given, params = np.array(codes, dtype=np.int32), PARAMS.get(name, {})
+    labeled = TrainingRows(mixed(len(codes), 0), given, None, 0)
+    folds = fold_of(given, np.arange(len(codes), dtype=np.int64))
+    members = [("GaussianNB", {}), ("LogisticRegression", {})]
+    teacher = cross_fit(registered_committee(members, MIXED, 0), labeled, folds, ("no", "yes"))
+    found = cross_fit_student(
+        registered_learner(name, params, MIXED, 0),
+        teacher,
+        labeled,
+        mixed(30, 1),
+        np.ones(30),
+        ("no", "yes"),
+        soft=takes_sample_weight(name, params),
+    )
+    assert np.allclose(found[teacher.held_out].sum(axis=1), 1, atol=1e-5)
+    assert np.isnan(found[~teacher.held_out]).all()
+
+
+def mixed(n: int, seed: int) -> pd.DataFrame:
+    """Return numbers and categories, both with gaps."""
+    chance = np.random.default_rng(seed)
+    number = chance.normal(size=n) + np.arange(n) % 2
+    word = pd.Series(chance.choice(["in", "out"], n), dtype=object)
+    return pd.DataFrame(
+        {
+            "a": np.where(chance.random(n) < 0.1, np.nan, number),
+            "b": word.where(chance.random(n) > 0.1, None),
+        }
+    )
 
 
 def test_student_is_corrected_from_the_shares_that_it_has_learned_from() -> None:

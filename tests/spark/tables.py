@@ -41,6 +41,7 @@ def config_for(directory: Path, **sections: Any) -> Config:
         "unlabeled": {"path": str(directory / "pool.parquet")},
         "id": "id",
         "model": {"estimator": "LogisticRegression"},
+        "selection": {"policy": "threshold"},
         "output": {"path": str(directory / "out")},
     }
     return parse_config({**base, **sections})
