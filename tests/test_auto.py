@@ -141,7 +141,7 @@ def test_labels_drawn_per_class_publish_nothing(spark: SparkSession, tmp_path: P
 def test_nothing_to_label_is_no_error(spark: SparkSession, tmp_path: Path) -> None:
     config = written(tmp_path, table(40), **SMALL, model={"estimator": "GaussianNB"})
     pool = tmp_path / "pool.parquet"
-    pd.read_parquet(pool)[:0].to_parquet(pool, index=False)
+    pq.write_table(pq.read_table(pool)[:0], pool)
     report = run(spark, parse_config(config)).report
     assert (report["termination_condition"], report["n_iter"]) == ("all_labeled", 0)
     assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
