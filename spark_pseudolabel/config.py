@@ -875,8 +875,9 @@ def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
     if training and training.rows != "accepted" and not (_one_round(parts) and has_student):
         yield (
             "training.rows",
-            "'all', top and threshold need a teacher, or policy 'certified' with model.student: a "
-            "student that learns from what another model says of every row.",
+            "'all', top and threshold need policy 'auto' with a model, a teacher, or policy "
+            "'certified' with model.student: a student that learns from what another model says of "
+            "every row.",
         )
 
 
@@ -925,8 +926,8 @@ def _calibration_has_scores(parts: Parts) -> Iterator[tuple[str, str]]:
     if parts.get("mode") != "sklearn" and not _cross_fitted(selection, parts["teacher"]):
         yield (
             "calibration",
-            f"{method!r} is fitted on out-of-fold scores, and there are none. Give a teacher, or "
-            "policy 'certified' with scores: out_of_fold, or say none.",
+            f"{method!r} is fitted on out-of-fold scores, and there are none. Give policy 'auto', "
+            "a teacher, or policy 'certified' with scores: out_of_fold, or say none.",
         )
 
 

@@ -6,7 +6,7 @@ EXAMPLE = """\
 #   spark-pseudolabel run FILE     runs, or goes on where it was stopped
 # The tables named here are those that "spark-pseudolabel demo" writes; put yours in their place.
 # Paths are relative to the directory the command is started in. Every key can be overridden:
-#   spark-pseudolabel run FILE --set selection.threshold=0.95
+#   spark-pseudolabel run FILE --set selection.precision=0.9
 
 labeled:                       # rows with given labels
   path: pseudolabel-demo/data/labeled.parquet
@@ -21,10 +21,6 @@ unlabeled:                     # the pool; or {table: db.pool}, or {query: "sele
   # drop_labeled: true         # take rows out whose id is also in `labeled`
   # prior: {"0": 0.9, "1": 0.1}   # shares of the labels, if known: scores are corrected to them
 
-validation:                    # rows no model is trained on, to see when a round does harm
-  fraction: 0.2                # 0: none; or a table of its own: {path: ...}
-  # group: customer_id         # keeps rows of one group on one side
-
 test:                          # true labels, scored once at the end, for the report only
   path: pseudolabel-demo/data/test.parquet
 
@@ -32,22 +28,29 @@ id: row_id                     # a column that is unique in each table
 
 # features: {exclude: [name]}  # or {include: [...]}; default: all shared columns but id, label
 
-model:
-  estimator: RandomForestClassifier   # default: HistGradientBoostingClassifier
-  params: {n_estimators: 300}         # the estimator's own
-  # student: {estimator: ...}         # another one that learns from the accepted rows
+# selection:                   # which rows get a label; what is said here is the default:
+#   policy: auto               # a committee of four kinds of models labels the pool, once
+#   precision: 0.95            # of the labels that are handed out, so many are right,
+#   certainty: 0.95            # with this probability; none is, where that can't be shown
 
-# teacher: {committee: [...]}  # several estimators label the pool together; model is their student
+# model:                       # one model that learns from the committee and is deployed instead
+#   estimator: HistGradientBoostingClassifier
+#   params: {max_iter: 200}    # the estimator's own
 
-selection:                     # which rows are accepted in a round
-  policy: threshold            # one_shot | k_best | top_k_per_class | percentile | certified | ...
-  threshold: 0.9               # accepted where the confidence is above it
+# teacher: {committee: [...]}  # other estimators than the four
 
-# calibration: temperature     # with a teacher or policy certified: or sigmoid, isotonic
+# calibration: temperature     # or sigmoid, isotonic: confidences that are shares of right labels
 
-rounds:
-  max: 10                      # null: no limit; 0: the seed model only
-
+# Self-training over rounds instead:
+# model: {estimator: RandomForestClassifier, params: {n_estimators: 300}}
+#   # student: {estimator: ...}  within it: another one that learns from the accepted rows
+# selection:
+#   policy: threshold          # one_shot | k_best | top_k_per_class | percentile | ...
+#   threshold: 0.9             # accepted where the confidence is above it
+# rounds: {max: 10}            # null: no limit; 0: the seed model only
+# validation:                  # rows no model is trained on, to see when a round does harm
+#   fraction: 0.2              # 0: none; or a table of its own: {path: ...}
+#   group: customer_id         # keeps rows of one group on one side
 # training:
 #   max_rows: 200000           # at most so many rows per fit
 #   labels: hard               # or soft: a row enters once per class, weighted

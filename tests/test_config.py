@@ -65,6 +65,10 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
 def test_example_loads_as_it_is(tmp_path: Path) -> None:
     config = loaded(EXAMPLE, tmp_path)
     assert config.labeled.label == "digit"
+    assert config.why_selection is not None
+    assert config.why_selection.startswith("auto")
+    rounds = loaded(EXAMPLE, tmp_path, ("rounds.max=3", "selection.threshold=0.8"))
+    assert (rounds.selection.policy, rounds.rounds.max) == ("threshold", 3)
 
 
 def test_every_problem_is_told_at_once_with_line_key_and_nearest_key(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ threshold: 0.5
         ),
         (
             "training: {rows: {top: 0.5}}",
-            "training.rows: 'all', top and threshold need a teacher",
+            "training.rows: 'all', top and threshold need policy 'auto' with a model, a teacher,",
         ),
         (
             "training: {labels: softt}",
@@ -197,8 +201,9 @@ threshold: 0.5
         ),
         (
             "training: {rows: all}",
-            "training.rows: 'all', top and threshold need a teacher, or policy 'certified' with "
-            "model.student: a student that learns from what another model says of every row.",
+            "training.rows: 'all', top and threshold need policy 'auto' with a model, a teacher, "
+            "or policy 'certified' with model.student: a student that learns from what another "
+            "model says of every row.",
         ),
         (
             "selection: {policy: quotas}\nrounds: {relabel: false}",

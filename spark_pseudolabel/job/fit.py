@@ -172,7 +172,8 @@ def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, An
     if run.config.student is None:
         return _teacher_again(run, number, None)
     if not run.inputs.validation.num_rows and not kept_cross_fit(run)[1].held_out.any():
-        return _teacher_again(run, number, {"model": 1, "dropped": False, "refused": True})
+        unmeasured = {"model": 1, "dropped": False, "refused": True, "unmeasured": True}
+        return _teacher_again(run, number, unmeasured)
     fields = _train(run, number, attempt)
     against: dict[str, Any] | None = fields["training"]["against_best"]
     if run.config.certified and against is not None and against["dropped"]:

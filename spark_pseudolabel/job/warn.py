@@ -107,19 +107,21 @@ def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
     labels = (
         "Its labels are not used"
         if end.reason == "oof_drop"
-        else "The certified labels, which its teacher gave, are not touched by that"
+        else "The published labels, which its teacher gave, are not touched by that"
     )
-    why = "The student was worse than its teacher on rows it had not seen: "
-    if "new" in against:
-        why += f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
-    elif against.get("refused"):
-        why = "Nothing says whether the student is as good as its teacher: no label has two rows"
-    else:
-        why += "accuracy on the validation rows"
+    final = f"the final model is {model_name(end.best_round + 1)}, the teacher's."
     return [
         {
             "code": "student_not_used",
-            "message": f"{why}. {labels}; the final model is {model_name(end.best_round + 1)}, "
-            "the teacher's.",
+            "message": f"{_why_unused(against)} {labels}; {final}",
         }
     ]
+
+
+def _why_unused(against: Mapping[str, Any]) -> str:
+    if against.get("unmeasured"):
+        return "No student was fitted: no label has two rows to measure it on."
+    measured = "accuracy on the validation rows"
+    if "new" in against:
+        measured = f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
+    return f"The student was worse than its teacher on rows it had not seen: {measured}."
