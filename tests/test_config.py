@@ -509,6 +509,8 @@ def test_schema_knows_every_section() -> None:
 def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
     code = (
         "import sys, spark_pseudolabel.config as c; "
+        f"c.parse_config({minimal(model={'estimator': 'HistGradientBoostingClassifier'})}); "
+        f"c.parse_config({minimal()}); "
         "print(sorted({'pyspark', 'sklearn', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
