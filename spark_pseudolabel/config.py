@@ -408,6 +408,22 @@ POLICIES: dict[str, type[_Section]] = {
     "certified": Certified,
     "auto": Auto,
 }
+_TAKE_WEIGHTS = frozenset(
+    {
+        "LogisticRegression",
+        "SGDClassifier",
+        "GaussianNB",
+        "SVC",
+        "DecisionTreeClassifier",
+        "RandomForestClassifier",
+        "ExtraTreesClassifier",
+        "GradientBoostingClassifier",
+        "HistGradientBoostingClassifier",
+        "XGBClassifier",
+        "LGBMClassifier",
+    }
+)
+"""Estimators known to do so without importing them, which takes seconds."""
 _AUTO_IN_WORDS = "a committee labels the pool, and labels of certified precision are published"
 GROWING = ("percentile", "quotas")
 """Policies that accept a larger share of the whole pool in every round."""
@@ -781,8 +797,8 @@ def _may_take_weights(
     model: Model, allow_import: Sequence[str], estimator: BaseEstimator | None
 ) -> bool:
     """Whether soft labels suit a student; so too one that is wrong, which is told elsewhere."""
-    if model == Model():
-        return True  # known without importing scikit-learn, which takes seconds
+    if estimator is None and model.estimator in _TAKE_WEIGHTS:
+        return True
     from spark_pseudolabel.core.estimators import (
         check_estimator,
         takes_sample_weight,

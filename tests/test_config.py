@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spark_pseudolabel.config import (
+    _TAKE_WEIGHTS,
     EXAMPLE,
     Config,
     Teacher,
@@ -506,14 +507,19 @@ def test_schema_knows_every_section() -> None:
     json.dumps(schema)
 
 
-def test_importing_it_needs_neither_spark_nor_sklearn() -> None:
+def test_importing_it_needs_neither_spark_nor_sklearn(tmp_path: Path) -> None:
     code = (
         "import sys, spark_pseudolabel.config as c; "
         f"c.parse_config({minimal(model={'estimator': 'HistGradientBoostingClassifier'})}); "
+        "open('c.yaml', 'w').write('labeled: {path: a, label: y}\\nunlabeled: {path: b}\\n'"
+        "'output: {path: o}\\nmodel: {estimator: RandomForestClassifier}\\n'); "
+        "c.load_config('c.yaml', check_estimators=False); "
         f"c.parse_config({minimal()}); "
         "print(sorted({'pyspark', 'sklearn', 'pandas', 'numpy'} & set(sys.modules)))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert found.stdout.strip() == "[]"
 
 
@@ -619,6 +625,21 @@ def test_student_of_auto_that_takes_no_weights_learns_hard_labels(name: str, lab
                 training={"labels": "soft"},
             )
         )
+
+
+def test_estimators_known_to_take_weights_do() -> None:
+    from spark_pseudolabel.core.estimators import check_name, takes_sample_weight
+
+    there = [name for name in _TAKE_WEIGHTS if check_name(name) is None]
+    assert "LogisticRegression" in there
+    assert all(takes_sample_weight(name) for name in there)
+
+
+def test_unchecked_estimators_change_nothing_of_what_is_run(tmp_path: Path) -> None:
+    for name in ("KNeighborsClassifier", "MLPClassifier", "RandomForestClassifier"):
+        file = tmp_path / "c.yaml"
+        file.write_text(MINIMAL + f"model: {{estimator: {name}}}\n")
+        assert load_config(file, check_estimators=False) == load_config(file)
 
 
 def test_auto_is_written_out_around_what_is_said() -> None:
