@@ -101,6 +101,37 @@ def memory(options: argparse.Namespace) -> Figures:
     return {"runs": found}
 
 
+def auto(options: argparse.Namespace) -> Figures:
+    """Time a run of policy auto, from its start to its end, and the steps of its round."""
+    made = tables.make(options.data, options.rows, options.layout)
+    found = runs.ours(made, options.model, policy="auto")
+    _print(
+        "rows",
+        ("seconds", "MB", "labels"),
+        {
+            f"{options.rows:,}": (
+                f"{found['seconds']:.0f}",
+                f"{found['peak_mb']:.0f}",
+                f"{found['labels']:,}",
+            )
+        },
+    )
+    print("\n".join(f"{step}: {seconds:.1f} s" for step, seconds in found["rounds"][0].items()))
+    return {"run": found}
+
+
+def committee(options: argparse.Namespace) -> Figures:
+    """Compare one scan with a committee of three with the scans of its members."""
+    made = tables.make(options.data, options.rows, options.layout)
+    with runs.session() as spark:
+        seconds = rounds.committee_and_members(spark, made, options.repeats)
+    medians = timing.medians(seconds)
+    _print("scan", ("seconds",), {name: (f"{value:.2f}",) for name, value in medians.items()})
+    ratio = medians.pop("committee") / sum(medians.values())
+    print(f"the committee takes {ratio:.2f} x the sum of its members")
+    return {"medians": medians, "all": seconds, "ratio": ratio}
+
+
 def later(options: argparse.Namespace) -> Figures:
     """Compare the scan of a round with the share of rows that is left."""
     made = tables.make(options.data, options.rows, options.layout)
@@ -134,6 +165,8 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "runs": whole_runs,
     "small": small,
     "memory": memory,
+    "auto": auto,
+    "committee": committee,
     "later": later,
     "driver": driver,
     "draw": draw,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
@@ -18,11 +19,14 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks import models, runs, scoring, timing
 from benchmarks.tables import CLASSES, Tables
+from spark_pseudolabel.config import Teacher
+from spark_pseudolabel.core.committee import members_of, registered_committee
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.rules import make_plan
 from spark_pseudolabel.core.splits import Part, parts_of
 from spark_pseudolabel.core.threads import hold_threads
+from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
@@ -62,6 +66,30 @@ def whole_and_bare(
     for store in stores:
         shutil.rmtree(store.root)
     return seconds
+
+
+def committee_and_members(spark: SparkSession, tables: Tables, repeats: int) -> timing.Seconds:
+    """Time bare scans with a committee of three, and with each of its members alone."""
+    X, y = tables.matrix("labeled")
+    rows = TrainingRows(pd.DataFrame(X, columns=tables.columns), y.astype(np.int32), None, 0)
+    three = [(m.estimator, m.params) for m in Teacher().committee[:3]]
+    kinds = [Feature(name, "numeric", "double") for name in tables.columns]
+    made = registered_committee(three, kinds, random_state=0)
+    voting = made.fit(rows, range(CLASSES))
+    table = scoring.plain(spark, tables)
+    source = Source(table.root, ("id",), tuple(tables.columns))
+
+    def scan_with(model: Any) -> Callable[[], object]:
+        scorer = make_scorer(model, kinds, ("id",), named=True)
+        shared = spark.sparkContext.broadcast(scorer)
+        return lambda: run_tasks(
+            spark, lambda part: scoring.score_parts([part], source, shared.value), table.parts
+        )
+
+    names = [name for name, _ in three]
+    members = zip(names, members_of(voting), strict=True)
+    ways = {name: scan_with(model) for name, model in members}
+    return timing.alternate({"committee": scan_with(voting), **ways}, repeats)
 
 
 def _fitted(tables: Tables, model_name: str) -> Scorer:

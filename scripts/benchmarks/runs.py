@@ -46,12 +46,16 @@ def compare(tables: Tables, model: str, repeats: int, *, naive: bool) -> dict[st
     return {name: _median(list_) for name, list_ in found.items()}
 
 
-def ours(tables: Tables, model: str, heap: str = "2g") -> dict[str, Any]:
-    """Run our command, from its start to its end."""
+def ours(tables: Tables, model: str, heap: str = "2g", policy: str = "threshold") -> dict[str, Any]:
+    """Run our command, from its start to its end; policy ``auto`` makes a model of its own."""
     out = tables.root / "out"
     shutil.rmtree(out, ignore_errors=True)
     conf = tables.root / f"{model}.yaml"
-    conf.write_text(yaml.safe_dump(_config(tables, model, out, heap)), encoding="utf-8")
+    asked = _config(tables, model, out, heap)
+    if policy == "auto":
+        asked = {key: asked[key] for key in asked.keys() - {"model", "rounds", "validation"}}
+        asked["selection"] = {"policy": "auto"}
+    conf.write_text(yaml.safe_dump(asked), encoding="utf-8")
     result = tables.root / "result.json"
     command = [sys.executable, "-m", "spark_pseudolabel", "run", str(conf), "--result", str(result)]
     seconds, peak, _ = timing.run([*command, "--quiet"])
@@ -62,6 +66,7 @@ def ours(tables: Tables, model: str, heap: str = "2g") -> dict[str, Any]:
         "accuracy": report["final"]["test"]["accuracy"],
         "own_s": report["elapsed_s"],
         "rounds": [one["seconds"] for one in report["rounds"]],
+        "labels": report["counts"]["accepted"],
     }
 
 
