@@ -137,6 +137,18 @@ def test_what_was_measured_is_in_the_report(
     assert "shift" not in codes(off)
 
 
+def test_no_student_learns_from_a_pool_unlike_the_labeled_rows(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    teacher = {"committee": [{"estimator": "LogisticRegression"}, {"estimator": "GaussianNB"}]}
+    report = report_of(spark, data, tmp_path / "out", None, teacher=teacher, rounds={})
+    assert report["shift"]["shifted"]
+    assert len(labels_of(tmp_path / "out")) == report["rounds"][0]["accepted"] > 0
+    assert report["rounds"][0]["trained_on"] == 0
+    assert report["final"]["oof"] == report["seed"]["oof"]
+    assert {"shift", "student_not_used"} <= set(codes(report))
+
+
 def test_nothing_is_labeled_where_a_shift_stops_the_run(
     spark: SparkSession, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

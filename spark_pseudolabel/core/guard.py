@@ -1,7 +1,7 @@
 """Whether a round made the model worse on rows with true labels.
 
 Where there are validation rows, two models are compared row by row (:func:`compare`); without,
-by the log loss of out-of-fold scores (:func:`compare_losses`), which sees harm earlier than the
+by the log loss of out-of-fold scores (:func:`compare_scores`), which sees harm earlier than the
 accuracy does.
 """
 
@@ -18,6 +18,9 @@ from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR
 
 DROP_Z = 1.645
 """One-sided 5 % point of the normal distribution: a smaller drop counts as noise."""
+
+MARGIN = 1.0
+"""Standard errors by which a student's loss has to be lower; docs/quality.md has other rules."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,14 @@ class Comparison:
     better: int
     dropped: bool
 
+    @property
+    def usable(self) -> bool:
+        """Whether a student may take its teacher's place: it is right at least as often."""
+        return self.better >= self.worse
+
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests."""
-        return asdict(self)
+        return asdict(self) | {"usable": self.usable}
 
 
 def compare(model: int, best_right: NDArray[np.bool_], new_right: NDArray[np.bool_]) -> Comparison:
@@ -64,7 +72,7 @@ def compare(model: int, best_right: NDArray[np.bool_], new_right: NDArray[np.boo
 
 @dataclass(frozen=True)
 class LossComparison:
-    """The log losses of two models on the same rows, which neither of them was trained on.
+    """Two models on the same rows, which neither of them was trained on.
 
     Parameters
     ----------
@@ -74,17 +82,32 @@ class LossComparison:
         Mean log loss of the best model so far, and of the new one.
     standard_error
         Of the mean difference.
+    worse, better
+        Rows that only the best model so far has right, and rows that only the new one has.
     """
 
     n: int
     best: float
     new: float
     standard_error: float
+    worse: int
+    better: int
 
     @property
     def improved(self) -> bool:
-        """Whether the new model may be used: its loss is lower."""
+        """Whether the loss is lower at all; where it is not, the round is dropped."""
         return self.new < self.best
+
+    @property
+    def usable(self) -> bool:
+        """Whether the new model may be the final one.
+
+        Its loss must be lower by more than a standard error, since with few rows a lower mean is
+        often chance, and it must be right at least as often: a model that is only more sure of
+        what it says has a lower loss, too.
+        """
+        lower = self.n > 1 and self.best - self.new > MARGIN * self.standard_error
+        return lower and self.better >= self.worse
 
     @property
     def z(self) -> float:
@@ -93,22 +116,34 @@ class LossComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests."""
-        return asdict(self) | {"z": self.z, "improved": self.improved}
+        found = {name: getattr(self, name) for name in ("z", "improved", "usable")}
+        return asdict(self) | found
 
 
-def compare_losses(best: NDArray[np.float64], new: NDArray[np.float64]) -> LossComparison:
+def compare_scores(
+    best: NDArray[np.float64], new: NDArray[np.float64], codes: NDArray[np.int32]
+) -> LossComparison:
     """Compare two models by their log loss, row by row.
 
     Parameters
     ----------
     best, new
-        ndarrays of shape (n,), n >= 1, from :func:`log_losses`: out of fold, or on validation
-        rows.
+        ndarrays of shape (n, n_classes), n >= 1: probabilities, out of fold or on validation rows.
+    codes
+        ndarray of shape (n,): the true class indices.
     """
-    difference = new - best
-    n = len(difference)
-    spread = float(difference.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    return LossComparison(n, float(best.mean()), float(new.mean()), spread)
+    losses = log_losses(best, codes), log_losses(new, codes)
+    difference = losses[1] - losses[0]
+    n = len(codes)
+    rows = compare(1, *(P.argmax(axis=1) == codes for P in (best, new)))
+    return LossComparison(
+        n=n,
+        best=float(losses[0].mean()),
+        new=float(losses[1].mean()),
+        standard_error=float(difference.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0,
+        worse=rows.worse,
+        better=rows.better,
+    )
 
 
 def log_losses(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
+from spark_pseudolabel.evaluate.guarded import runs_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
 from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw
@@ -31,6 +32,7 @@ PROMISES = {"all": Promise(), "class": Promise(per="class")}
 CELLS = {
     "accuracy": ["overlap:100", "imbalance:100", "noise:500", "clean:80", "breast_cancer:60"],
     "certificate": ["imbalance:500:lr", "overlap:500:lr", "clean:500:et"],
+    "guard": ["noise:100:lr", "noise:100:et", "imbalance:100:lr", "overlap:100:et"],
     "drawn": ["imbalance:500", "overlap:300", "noise:200"],
     "shift": ["overlap:100", "noise:500"],
 }
@@ -84,6 +86,10 @@ def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> 
     return certify_task(learner, task, PROMISES, options.calibration)
 
 
+def _guard(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+    return runs_of(registered_learner(*MODELS[model][0], task.data.features, task.seed), task)
+
+
 def _drawn(options: argparse.Namespace, task: Task) -> dict[str, Any]:
     per_class = len(task.labeled.codes) // len(task.data.classes)
     as_many = draw(
@@ -104,6 +110,7 @@ def _shift(options: argparse.Namespace, task: Task) -> dict[str, Any]:
 _RUNS: dict[str, Callable[..., dict[str, Any]]] = {
     "accuracy": _accuracy,
     "certificate": _certificate,
+    "guard": _guard,
     "drawn": _drawn,
     "shift": _shift,
 }
@@ -114,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/evaluate",
         description="Measure methods on rows whose labels are known, in memory.",
         epilog=f"Cells are SET:LABELS, or SET:LABELS/class for so many of each class; "
-        f"for certificates SET:LABELS:MODEL with {list(MODELS)}. "
+        f"for certificates and guards SET:LABELS:MODEL with {list(MODELS)}. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_RUNS))

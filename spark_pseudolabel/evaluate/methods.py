@@ -27,15 +27,17 @@ from spark_pseudolabel.core.committee import (
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
 from spark_pseudolabel.core.estimators import final_step
-from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
-from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.guard import LossComparison, compare_scores
+from spark_pseudolabel.core.learner import Learner
 from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.evaluate.task import Task
 from spark_pseudolabel.evaluate.tri_training import tri_training
 
 Matrix = NDArray[np.float64]
-STUDENT = ("HistGradientBoostingClassifier", DEFAULT_MEMBERS[2][1])
+STUDENTS = ("LogisticRegression", "ExtraTreesClassifier", "HistGradientBoostingClassifier")
+"""Members of the committee that are tried as its students."""
+
 STUDENT_ROWS = 1500
 """Pool rows that a student learns from."""
 
@@ -81,10 +83,6 @@ class Ours:
         return max(right, key=lambda name: right[name])
 
     @cached_property
-    def student(self) -> Learner:
-        return registered_learner(*STUDENT, self.task.data.features, self.task.seed)
-
-    @cached_property
     def teacher(self) -> CrossFit:
         folds = fold_of(self.task.labeled.codes, self.task.hashes)
         return cross_fit(self.committee, self.task.labeled, folds, self.task.data.classes)
@@ -105,33 +103,23 @@ class Ours:
         return self.weights.of(rows.confidence, counts, len(self.task.labeled.codes))
 
     @cached_property
-    def student_model(self) -> BaseEstimator:
-        return fit_student(
-            self.student,
-            self.mean_model,
-            self.task.labeled,
-            self.sample,
-            self.pseudo_weights,
-            self.task.data.classes,
-        )
+    def students(self) -> Mapping[str, BaseEstimator]:
+        """The students, each fitted on labeled rows and on what the teacher says of the sample."""
+        task = self.task
+        rows = (task.labeled, self.sample, self.pseudo_weights, task.data.classes)
+        return {name: fit_student(self.learners[name], self.mean_model, *rows) for name in STUDENTS}
 
     @cached_property
     def guards(self) -> Mapping[str, LossComparison]:
-        """The candidates' out-of-fold loss against the teacher's."""
-        student = cross_fit_student(
-            self.student,
-            self.teacher,
-            self.task.labeled,
-            self.sample,
-            self.pseudo_weights,
-            self.task.data.classes,
-        )
-        known = self.teacher.held_out
-        codes = self.task.labeled.codes[known]
-        seed, new = self.teacher.P[known], student[known]
+        """Each student against the teacher, on labeled rows that neither has seen."""
+        task, known = self.task, self.teacher.held_out
+        rows = (task.labeled, self.sample, self.pseudo_weights, task.data.classes)
+        codes, seed = task.labeled.codes[known], self.teacher.P[known]
         return {
-            "student": compare_losses(log_losses(seed, codes), log_losses(new, codes)),
-            "mean": compare_losses(log_losses(seed, codes), log_losses((seed + new) / 2, codes)),
+            name: compare_scores(
+                seed, cross_fit_student(self.learners[name], self.teacher, *rows)[known], codes
+            )
+            for name in STUDENTS
         }
 
     @property
@@ -141,14 +129,14 @@ class Ours:
 
 
 def distilled(steps: Ours) -> dict[str, Matrix]:
-    """Score the test rows with the student, with its mean with the teacher, and as guarded."""
-    test = steps.task.test
-    seed, student = (probabilities(m, test) for m in (steps.mean_model, steps.student_model))
-    scored = {"student": student, "mean": (seed + student) / 2}
-    guarded = {
-        f"guarded_{name}": P if steps.guards[name].improved else seed for name, P in scored.items()
-    }
-    return scored | guarded
+    """Score the test rows with each student, and with what the guard makes of it."""
+    test, scored = steps.task.test, {}
+    seed = probabilities(steps.mean_model, test)
+    for name, model in steps.students.items():
+        P = probabilities(model, test)
+        scored[f"student {name}"] = P
+        scored[f"guarded {name}"] = P if steps.guards[name].improved else seed
+    return scored
 
 
 def supervised(steps: Ours) -> dict[str, Matrix]:

@@ -168,17 +168,24 @@ def _measure_out_of_fold(run: Run, fitted: CrossFit, codes: NDArray[np.int32]) -
 
 
 def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
-    """Fit the student, if there is one; a certificate needs no student that is worse."""
+    """Fit the student, if there is one; where it may be worse, the teacher stays.
+
+    The labels are the teacher's and stand, unless no certificate says so and the student drops.
+    """
     if run.config.student is None:
         return _teacher_again(run, number, None)
     if not run.inputs.validation.num_rows and not kept_cross_fit(run)[1].held_out.any():
-        unmeasured = {"model": 1, "dropped": False, "refused": True, "unmeasured": True}
+        unmeasured = {"model": 1, "dropped": False, "refused": "unmeasured"}
         return _teacher_again(run, number, unmeasured)
+    if model_facts(run.store)[0].shifted and run.prior is None:
+        # Labeled rows can't tell what a student makes of a pool that is unlike them. Where classes
+        # are declared to be mixed otherwise, that alone makes them differ.
+        return _teacher_again(run, number, {"model": 1, "dropped": False, "refused": "shift"})
     fields = _train(run, number, attempt)
     against: dict[str, Any] | None = fields["training"]["against_best"]
-    if run.config.certified and against is not None and against["dropped"]:
-        return _teacher_again(run, number, against | {"dropped": False, "refused": True})
-    return fields
+    if against is None or against["usable"] or (against["dropped"] and not run.config.certified):
+        return fields
+    return _teacher_again(run, number, against | {"dropped": False, "refused": "worse"})
 
 
 def _teacher_again(run: Run, number: int, against: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, rounded
 from spark_pseudolabel.core.distill import cross_fit_student
 from spark_pseudolabel.core.features import to_frame
-from spark_pseudolabel.core.guard import LossComparison, compare_losses, log_losses
+from spark_pseudolabel.core.guard import LossComparison, compare_scores
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import TrainingRows
@@ -110,5 +110,5 @@ def measure_student(
             prior=prior,
         )
     codes = rows.codes[measured]
-    losses = [log_losses(scores[measured], codes) for scores in (teacher.adjusted, found)]
-    return oof_metrics(codes, found[measured]), compare_losses(*losses)
+    compared = compare_scores(teacher.adjusted[measured], found[measured], codes)
+    return oof_metrics(codes, found[measured]), compared

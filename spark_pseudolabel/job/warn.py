@@ -119,9 +119,11 @@ def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
 
 
 def _why_unused(against: Mapping[str, Any]) -> str:
-    if against.get("unmeasured"):
+    if against.get("refused") == "unmeasured":
         return "No student was fitted: no label has two rows to measure it on."
+    if against.get("refused") == "shift":
+        return "No student was fitted: the pool is unlike the labeled rows."
     measured = "accuracy on the validation rows"
     if "new" in against:
         measured = f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
-    return f"The student was worse than its teacher on rows it had not seen: {measured}."
+    return f"The student was not better than its teacher on rows it had not seen: {measured}."

@@ -6,7 +6,7 @@ import pytest
 from spark_pseudolabel.core.guard import (
     Comparison,
     compare,
-    compare_losses,
+    compare_scores,
     log_losses,
 )
 
@@ -38,28 +38,50 @@ def test_no_validation_rows_never_drop() -> None:
         "worse": 0,
         "better": 0,
         "dropped": False,
+        "usable": True,
     }
+
+
+def _sure_of_class_0(*p: float) -> np.ndarray:
+    return np.column_stack([p, 1 - np.array(p)])
+
+
+ALL_0 = np.zeros(4, dtype=np.int32)
 
 
 def test_lower_loss_improves_and_says_how_sure_that_is() -> None:
-    best, new = np.array([0.5, 0.7, 0.6, 0.8]), np.array([0.4, 0.5, 0.5, 0.6])
-    found = compare_losses(best, new)
+    best, new = _sure_of_class_0(0.6, 0.5, 0.5, 0.4), _sure_of_class_0(0.7, 0.6, 0.6, 0.6)
+    found = compare_scores(best, new, ALL_0)
     assert found.improved
-    assert (found.best, found.new) == (pytest.approx(0.65), pytest.approx(0.5))
-    assert found.z == pytest.approx(-0.15 / (0.057735 / 2), rel=1e-4)
-    assert not compare_losses(new, best).improved
+    assert found.best == pytest.approx(-np.log([0.6, 0.5, 0.5, 0.4]).mean())
+    assert found.new == pytest.approx(-np.log([0.7, 0.6, 0.6, 0.6]).mean())
+    assert (found.worse, found.better) == (0, 1)
+    assert found.z == pytest.approx((found.new - found.best) / found.standard_error)
+    assert not compare_scores(new, best, ALL_0).improved
+
+
+@pytest.mark.parametrize(
+    ("best", "new", "usable"),
+    [
+        ((0.6, 0.6, 0.6, 0.6), (0.7, 0.7, 0.7, 0.8), True),
+        ((0.6, 0.6, 0.6, 0.6), (0.7, 0.7, 0.7, 0.51), False),  # lower by 0.95 standard errors
+        ((0.6, 0.6, 0.6, 0.6), (0.9, 0.9, 0.9, 0.49), False),  # surely lower, one more is wrong
+        ((0.6, 0.6, 0.6, 0.49), (0.9, 0.9, 0.49, 0.9), True),  # as many are right
+        ((0.6, 0.6, 0.6, 0.6), (0.5, 0.5, 0.5, 0.5), False),
+        ((0.6,), (0.9,), False),  # one row says nothing of chance
+    ],
+)
+def test_student_takes_the_place_of_its_teacher_only_where_it_is_surely_better(
+    best: tuple[float, ...], new: tuple[float, ...], usable: bool
+) -> None:
+    codes = np.zeros(len(best), dtype=np.int32)
+    assert compare_scores(_sure_of_class_0(*best), _sure_of_class_0(*new), codes).usable is usable
 
 
 def test_same_model_does_not_improve_on_itself() -> None:
-    loss = np.array([0.5])
-    assert compare_losses(loss, loss).to_dict() == {
-        "n": 1,
-        "best": 0.5,
-        "new": 0.5,
-        "standard_error": 0.0,
-        "z": 0.0,
-        "improved": False,
-    }
+    P = _sure_of_class_0(0.6, 0.5, 0.5, 0.4)
+    found = compare_scores(P, P, ALL_0)
+    assert (found.z, found.improved, found.usable) == (0.0, False, False)
 
 
 def test_loss_of_a_certain_mistake_is_bounded() -> None:
