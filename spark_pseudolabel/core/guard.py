@@ -132,15 +132,28 @@ def compare_scores(
     codes
         ndarray of shape (n,): the true class indices.
     """
-    losses = log_losses(best, codes), log_losses(new, codes)
-    difference = losses[1] - losses[0]
-    n = len(codes)
-    rows = compare(1, *(P.argmax(axis=1) == codes for P in (best, new)))
+    return compare_losses(
+        log_losses(best, codes),
+        log_losses(new, codes),
+        best.argmax(axis=1) == codes,
+        new.argmax(axis=1) == codes,
+    )
+
+
+def compare_losses(
+    best: NDArray[np.float64],
+    new: NDArray[np.float64],
+    best_right: NDArray[np.bool_],
+    new_right: NDArray[np.bool_],
+) -> LossComparison:
+    """Compare the log losses of two models, and which rows each has right, row by row."""
+    n = len(best)
+    rows = compare(1, best_right, new_right)
     return LossComparison(
         n=n,
-        best=float(losses[0].mean()),
-        new=float(losses[1].mean()),
-        standard_error=float(difference.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0,
+        best=float(best.mean()),
+        new=float(new.mean()),
+        standard_error=float((new - best).std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0,
         worse=rows.worse,
         better=rows.better,
     )

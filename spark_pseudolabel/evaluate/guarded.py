@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,18 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities, subset
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
+from spark_pseudolabel.core.guard import MARGIN, LossComparison, compare, compare_losses
 from spark_pseudolabel.core.learner import Learner
-from spark_pseudolabel.core.metrics import p_of_true
+from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, p_of_true
+from spark_pseudolabel.core.rounds import ModelFacts, best_model
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import SHIFTS, Task
 
 Matrix = NDArray[np.float64]
+Models = Sequence[Mapping[str, Any]]
+Guard = Callable[[Models, bool], int]
+"""Models of a run and whether the gate fired: the position of the one that is kept."""
+
 THRESHOLD, ROUNDS, STUDENT_ROWS = 0.9, 3, 1500
 
 
@@ -89,3 +96,62 @@ def _measured(
         "p_true": p_of_true(codes, P).round(6).tolist(),
         "right": (P.argmax(axis=1) == codes).astype(int).tolist(),
     }
+
+
+def _student(used: Callable[[LossComparison], bool], *, gated: bool = False) -> Guard:
+    return lambda models, shifted: int(used(_losses(*models)) and not (gated and shifted))
+
+
+def _rounds(dropped: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]) -> Guard:
+    """Stop at the first model that drops against the best before it, and keep that one."""
+
+    def kept(models: Models, shifted: bool) -> int:
+        facts = [_facts(number, model) for number, model in enumerate(models)]
+        for number, model in enumerate(models[1:], start=1):
+            best = best_model(facts[:number]).number
+            if dropped(models[best], model):
+                return best
+        return len(models) - 1
+
+    return kept
+
+
+GUARDS: Mapping[str, Mapping[str, Guard]] = {
+    "student": {
+        "none": _student(lambda found: True),
+        "lower loss": _student(lambda found: found.improved),
+        "lower by a standard error": _student(
+            lambda found: found.best - found.new > MARGIN * found.standard_error
+        ),
+        "as often right": _student(lambda found: found.better >= found.worse),
+        "both": _student(lambda found: found.usable),
+        "both, and the gate": _student(lambda found: found.usable, gated=True),
+    },
+    "rounds": {
+        "none": lambda models, shifted: len(models) - 1,
+        "paired test": _rounds(lambda best, new: compare(0, *_right(best, new)).dropped),
+        "loss not higher": _rounds(lambda best, new: not _losses(best, new).improved),
+        "paired test, and the gate": lambda models, shifted: (
+            0 if shifted else GUARDS["rounds"]["paired test"](models, shifted)
+        ),
+    },
+}
+"""What is compared: "both, and the gate" is what runs do with a student, "paired test" what they
+do with rounds that validation rows measure."""
+
+
+def _facts(number: int, model: Mapping[str, Any]) -> ModelFacts:
+    return ModelFacts(number, float(np.mean(model["right"])), float(_losses_of(model).mean()))
+
+
+def _losses(best: Mapping[str, Any], new: Mapping[str, Any]) -> LossComparison:
+    return compare_losses(_losses_of(best), _losses_of(new), *_right(best, new))
+
+
+def _losses_of(model: Mapping[str, Any]) -> Matrix:
+    found: Matrix = -np.log(np.maximum(model["p_true"], LOG_LOSS_FLOOR))
+    return found
+
+
+def _right(*models: Mapping[str, Any]) -> list[NDArray[np.bool_]]:
+    return [np.array(model["right"], dtype=bool) for model in models]

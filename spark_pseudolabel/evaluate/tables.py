@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from spark_pseudolabel.evaluate.guarded import GUARDS, Guard
 from spark_pseudolabel.evaluate.methods import STUDENTS
 
 Run = Mapping[str, Any]
@@ -77,7 +78,33 @@ def shift(runs: Sequence[Run]) -> str:
 
 
 def guard(runs: Sequence[Run]) -> str:
-    return ""
+    """Return what each guard makes of students and of rounds, by what was done to the pool."""
+    heads = ["run", "pool", "guard", "runs", "new model used", "mean", "worst run"]
+    rows = [
+        [kind, pool, name, *_guarded(runs, kind, pool, rule)]
+        for kind, rules in GUARDS.items()
+        for pool in ("none", "masked", "moved")
+        for name, rule in rules.items()
+    ]
+    return _table([*heads, "runs below -0.5"], rows)
+
+
+def _guarded(runs: Sequence[Run], kind: str, pool: str, rule: Guard) -> list[str]:
+    pools = [run["pools"][pool] for run in runs]
+    ends = [rule(one[kind], one["shifted"]) for one in pools]
+    lifts = np.array(
+        [
+            one[kind][end]["accuracy"] - one[kind][0]["accuracy"]
+            for one, end in zip(pools, ends, strict=True)
+        ]
+    )
+    return [
+        str(len(lifts)),
+        f"{100 * np.mean([end > 0 for end in ends]):.0f} %",
+        f"{lifts.mean():+.2f}",
+        f"{lifts.min():+.1f}",
+        f"{100 * (lifts < _HARM).mean():.0f} %",
+    ]
 
 
 TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = {

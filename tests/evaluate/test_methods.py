@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from spark_pseudolabel.evaluate import methods
 from spark_pseudolabel.evaluate.accuracy import measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import load
+from spark_pseudolabel.evaluate.guarded import GUARDS, runs_of
 from spark_pseudolabel.evaluate.shift import alarm
-from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate
+from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate, guard
 from spark_pseudolabel.evaluate.task import draw
 
 PROMISES = {"all": Promise(), "class": Promise(per="class")}
@@ -59,3 +61,35 @@ def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.isfinite(list(found["log_loss"].values())).all()
     table = accuracy([{"cell": "wine:30", **json.loads(json.dumps(found))}])
     assert table.count("\n") == 5 + len(PAIRS)
+
+
+def _model(accuracy: float, *p_true: float) -> dict[str, Any]:
+    return {"accuracy": accuracy, "p_true": p_true, "right": [int(p > 0.5) for p in p_true]}
+
+
+def test_guards_keep_what_they_say() -> None:
+    seed, better, worse = (
+        _model(80.0, 0.6, 0.6, 0.6, 0.4),
+        _model(81.0, 0.7, 0.7, 0.8, 0.6),
+        _model(70.0, 0.4, 0.4, 0.4, 0.4),
+    )
+    for models, used in (([seed, better], 1), ([seed, worse], 0)):
+        assert GUARDS["student"]["both"](models, True) == used
+        assert GUARDS["student"]["both, and the gate"](models, True) == 0
+        assert GUARDS["student"]["none"](models, False) == 1
+    assert GUARDS["rounds"]["loss not higher"]([seed, better, worse], False) == 1
+    # Three rows of four got worse: 3 / sqrt(3) is beyond chance.
+    assert GUARDS["rounds"]["paired test"]([seed, worse, better], False) == 0
+
+
+def test_students_and_rounds_run_on_every_pool() -> None:
+    data = load("wine", None)
+    learner = registered_learner("GaussianNB", {}, data.features, 0)
+    found = runs_of(learner, draw(data, 60, 0, n_pool=60, n_test=50))
+    assert list(found["pools"]) == ["none", "masked", "moved"]
+    for one in found["pools"].values():
+        assert [len(model["right"]) for model in one["student"]] == [60, 60]
+        assert 1 <= len(one["rounds"]) <= 4
+    seeds = {one["student"][0]["accuracy"] for one in found["pools"].values()}
+    assert len(seeds) == 1  # no pool changes the teacher
+    assert "| student | masked |" in guard([{"cell": "wine:60", **json.loads(json.dumps(found))}])
