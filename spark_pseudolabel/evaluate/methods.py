@@ -135,7 +135,7 @@ def distilled(steps: Ours) -> dict[str, Matrix]:
     for name, model in steps.students.items():
         P = probabilities(model, test)
         scored[f"student {name}"] = P
-        scored[f"guarded {name}"] = P if steps.guards[name].improved else seed
+        scored[f"guarded {name}"] = P if steps.guards[name].usable else seed
     return scored
 
 
