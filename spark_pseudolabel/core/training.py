@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
+from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.core.weights import PseudoWeights
@@ -119,6 +120,9 @@ def training_rows(
 # Values of a training frame up to which threads wait for each other longer than they compute: a fit
 # on two cores took the time of one and twice its CPU. A text is one column here and many later.
 _SMALL, _COLUMNS = 200_000, 32
+# Products of a tall matrix and a few coefficients wait for memory: 200,000 rows of 32 columns took
+# 1.7 s in two threads, and 1.0 s in one.
+_NARROW = 256
 
 
 def fit(
@@ -157,8 +161,9 @@ def fit(
     y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
     params = {} if rows.weights is None else {_weight_name(model): rows.weights}
     small = len(X) * max(X.shape[1], _COLUMNS) <= _SMALL
+    alone = small or (isinstance(final_step(model), LogisticRegression) and X.shape[1] <= _NARROW)
     # In threads: joblib's own processes take seconds to start and outlive the fit by minutes.
-    with parallel_config("threading"), hold_threads(1) if small else nullcontext():
+    with parallel_config("threading"), hold_threads(1) if alone else nullcontext():
         _set_jobs(model, 1 if small else -1, where_unset=True).fit(X, y, **params)
     return _set_jobs(model, None)
 
