@@ -66,7 +66,7 @@ def ours(tables: Tables, model: str, heap: str = "2g", policy: str = "threshold"
         "accuracy": report["final"]["test"]["accuracy"],
         "own_s": report["elapsed_s"],
         "rounds": [one["seconds"] for one in report["rounds"]],
-        "labels": report["counts"]["accepted"],
+        "labels": report["rows"]["accepted"],
     }
 
 
