@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -314,6 +315,29 @@ def test_a_wrong_key_is_told_within_a_second_and_without_a_jvm() -> None:
     found = python("run", "c.yaml", JAVA_HOME="/nowhere", PATH="/nowhere")
     said = "c.yaml:5 selection.treshold: unknown key, did you mean 'threshold'?\n"
     assert (found.returncode, found.stdout, found.stderr) == (2, "", said)
+
+
+def test_a_wrong_parameter_is_told_while_the_jvm_starts_and_leaves_none(tmp_path: Path) -> None:
+    sections = "labeled: {path: a, label: y}\nunlabeled: {path: b}\noutput: {path: out}\n"
+    model = "model: {estimator: LogisticRegression, params: {nonsense: 1}}\n"
+    Path("c.yaml").write_text(sections + model)
+    found = python("run", "c.yaml", "--quiet", MARK=str(tmp_path))
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "LogisticRegression has no parameter 'nonsense'" in found.stderr
+    deadline = time.monotonic() + 60
+    while (left := _processes_with(f"MARK={tmp_path}")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == []
+
+
+def _processes_with(variable: str) -> list[str]:
+    """Return the numbers of processes with a variable in their environment."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if variable.encode() in environ.read_bytes().split(b"\0"):
+                found.append(environ.parent.name)
+    return found
 
 
 # --- with Spark ---------------------------------------------------------------------------
