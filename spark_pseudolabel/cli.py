@@ -357,7 +357,9 @@ def _init(file: str, face: Face) -> Answer:
 
 
 def _plan(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) -> Answer:
-    config = _load(conf, overrides, allow)
+    config = _load(conf, overrides, allow, check_estimators=False)
+    _start_early(config.spark)
+    _load(conf, overrides, allow)
     from spark_pseudolabel import job
     from spark_pseudolabel.report.text import render_plan
 
@@ -513,8 +515,10 @@ def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) ->
 
 
 def _label(out: str, source: str, target: str, source_format: str | None, face: Face) -> Answer:
-    from spark_pseudolabel import job
     from spark_pseudolabel.config import SparkSettings
+
+    _start_early(SparkSettings())
+    from spark_pseudolabel import job
     from spark_pseudolabel.report.text import render_label
 
     with _events(face) as events, _spark(SparkSettings()) as spark:
