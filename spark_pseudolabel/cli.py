@@ -556,11 +556,11 @@ def _events(face: Face) -> Iterator[Events]:
 @contextlib.contextmanager
 def _spark(settings: SparkSettings) -> Iterator[SparkSession]:
     """Find or start Spark; stop it where it was started here, in bounded time."""
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
     from spark_pseudolabel.spark.session import get_session
 
-    found = SparkSession.getActiveSession() is not None
+    found = SparkContext._active_spark_context is not None
     with signals.sigint_kept() as put_back:
         spark = get_session(settings)
         put_back()

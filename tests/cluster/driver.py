@@ -64,7 +64,7 @@ class Driver:
         )
 
     def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call a function of a module there; it finds the session by `getActiveSession`."""
+        """Call a function of a module there, beside the session."""
         return self._process.submit(function, *arguments).result()
 
     def command(self, *arguments: str, result: Path) -> Outcome:
@@ -125,14 +125,12 @@ def _command(arguments: list[str]) -> int:
 def _sklearn_case(case: Case, directory: Path) -> sklearn_cases.Outcome:
     from pyspark.sql import SparkSession
 
-    session = SparkSession.getActiveSession()
-    assert session is not None
-    return sklearn_cases.run_case(session, case, directory)
+    return sklearn_cases.run_case(SparkSession.builder.getOrCreate(), case, directory)
 
 
 def _stop() -> None:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
-    session = SparkSession.getActiveSession()
-    if session is not None:
-        session.stop()
+    context = SparkContext._active_spark_context
+    if context is not None:
+        context.stop()

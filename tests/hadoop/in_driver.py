@@ -97,6 +97,4 @@ def _opened(root: str) -> tuple[Files, str]:
 
 
 def _session() -> SparkSession:
-    session = SparkSession.getActiveSession()
-    assert session is not None
-    return session
+    return SparkSession.builder.getOrCreate()

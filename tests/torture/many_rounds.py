@@ -81,8 +81,7 @@ class _Samples(SilentEvents):
 
 def _run(conf: str) -> dict[str, list[float]]:
     """Run in the driver's process."""
-    spark = SparkSession.getActiveSession()
-    assert spark is not None
+    spark = SparkSession.builder.getOrCreate()
     samples, safety = _Samples(spark), _Safety()
     started = time.perf_counter()
     with safety.timed():
