@@ -141,7 +141,8 @@ def test_no_student_learns_from_a_pool_unlike_the_labeled_rows(
     spark: SparkSession, data: Path, tmp_path: Path
 ) -> None:
     teacher = {"committee": [{"estimator": "LogisticRegression"}, {"estimator": "GaussianNB"}]}
-    report = report_of(spark, data, tmp_path / "out", None, teacher=teacher, rounds={})
+    sections = {"teacher": teacher, "selection": {"policy": "threshold"}, "rounds": {}}
+    report = report_of(spark, data, tmp_path / "out", None, **sections)
     assert report["shift"]["shifted"]
     assert len(labels_of(tmp_path / "out")) == report["rounds"][0]["accepted"] > 0
     assert report["rounds"][0]["trained_on"] == 0
