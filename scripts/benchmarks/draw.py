@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
 _OURS = {"direct scan", "DataFrame (mapInArrow)", "ours"}
@@ -50,4 +51,6 @@ def _draw(bars: dict[str, float], unit: str, title: str, path: Path) -> None:
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     # No date and no random ids: the same figures give the same file.
-    figure.savefig(path, metadata={"Date": None})
+    # The same figures make the same file.
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
