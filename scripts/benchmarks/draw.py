@@ -51,6 +51,5 @@ def _draw(bars: dict[str, float], unit: str, title: str, path: Path) -> None:
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     # No date and no random ids: the same figures give the same file.
-    # The same figures make the same file.
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(path, metadata={"Date": None})
