@@ -97,7 +97,7 @@ def _record(owner: str) -> dict[str, Any]:
         "host": socket.gethostname(),
         "machine": _machine(),
         "pid": os.getpid(),
-        "pid_started": _started(os.getpid()),
+        "pid_started": _state(os.getpid())[1],
         "since": now(),
     }
 
@@ -162,8 +162,10 @@ def _is_running(found: dict[str, Any]) -> bool:
         return False
     except OSError:
         return True
-    # Pids are used again, most of all in containers, where every driver is process 1.
-    return _started(pid) in (None, found.get("pid_started"))
+    state, started = _state(pid)
+    # A zombie is dead, however long its parent, in a container often the first process, leaves it
+    # there. Pids are used again, most of all in containers, where every driver is process 1.
+    return state not in ("Z", "X") and started in (None, found.get("pid_started"))
 
 
 def _machine() -> str:
@@ -176,12 +178,13 @@ def _machine() -> str:
     return " ".join(parts)
 
 
-def _started(pid: int) -> str | None:
-    """Return when a process started, in ticks since boot; None where /proc does not tell."""
+def _state(pid: int) -> tuple[str | None, str | None]:
+    """Return the letter of a process's state and its start in ticks since boot, if /proc tells."""
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat") as file:
-        # The name, in parentheses, may hold spaces; field 22 is the 20th after it.
-        return file.read().rpartition(")")[2].split()[19]
-    return None
+        # The name, in parentheses, may hold spaces; the state is field 3, the start field 22.
+        fields = file.read().rpartition(")")[2].split()
+        return fields[0], fields[19]
+    return None, None
 
 
 def _require_not_held(path: str, found: dict[str, Any] | None, token: str) -> None:

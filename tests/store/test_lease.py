@@ -69,6 +69,17 @@ def test_a_dead_process_loses_it_at_once(tmp_path: Path, other: subprocess.Popen
         assert held.taken_over["pid"] == other.pid
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells zombies from the living")
+def test_a_dead_process_that_nobody_waits_for_loses_it_too(
+    tmp_path: Path, other: subprocess.Popen[bytes]
+) -> None:
+    os.kill(other.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    with hold(LocalFiles(), str(tmp_path), "run-2") as held:
+        assert held.taken_over is not None
+        assert held.taken_over["pid"] == other.pid
+
+
 def test_a_second_hold_in_the_same_process_is_refused(tmp_path: Path) -> None:
     with (
         hold(LocalFiles(), str(tmp_path), "a"),
