@@ -864,14 +864,15 @@ def _one_round_is_one(parts: Parts) -> Iterator[tuple[str, str]]:
     rounds = parts.get("rounds")
     if not rounds or not _one_round(parts):
         return
-    by = "policy 'certified'" if isinstance(parts.get("selection"), Certified) else "a teacher"
+    certified = isinstance(parts.get("selection"), Certified)
+    by = "policies 'auto' and 'certified'" if certified else "a teacher"
     if "max" in rounds.model_fields_set and rounds.max != 1:
         yield (
             "rounds.max",
             f"must be 1 with {by}: model 1 labels the pool, once. Got {rounds.max}. Leave it out.",
         )
     if rounds.relabel:
-        yield "rounds.relabel", f"must be false with {by}, which has one round. Leave it out."
+        yield "rounds.relabel", f"must be false with {by}: there is one round. Leave it out."
 
 
 def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.redaction import redacted_text
 
 if TYPE_CHECKING:
@@ -313,17 +314,9 @@ def _by_class(accepted: Mapping[Any, int]) -> str:
     return ", ".join(told) + (f" and {rest} more" if rest else "")
 
 
-_REASONS = {
-    "all_labeled": "every pool row has a label",
-    "no_change": "no further row was accepted",
-    "max_iter": "rounds.max is reached",
-    "validation_drop": "the validation metric fell",
-}
-
-
 def _stop(fields: Mapping[str, Any]) -> str:
     reason = fields["reason"]
-    why = f" ({_REASONS[reason]})" if reason in _REASONS else ""
+    why = f" ({REASONS[reason]})" if reason in REASONS else ""
     best = fields.get("best_round")
     best_round = "" if best is None else f", best round {best}" if best else ", best is the seed"
     return f"stopped after round {fields['n_iter']}: {reason}{why}{best_round}"

@@ -54,6 +54,16 @@ SPARK_SETTINGS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a fixture, where two processes share the tests (--dist loadgroup).
+
+    The tests on clusters share one cluster and its drivers, those of a file what it makes.
+    """
+    for item in items:
+        shared = "cluster" if "cluster" in item.path.parts else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """Give one session to all tests: starting a JVM takes seconds."""

@@ -176,14 +176,19 @@ threshold: 0.5
         ),
         ("teacher: {graph: {}}", "teacher.graph: unknown key. Known here: committee, student."),
         (
+            "selection: {policy: auto}\nrounds: {max: 3}",
+            "rounds.max: must be 1 with policies 'auto' and 'certified': model 1 labels the pool, "
+            "once. Got 3. Leave it out.",
+        ),
+        (
             "teacher: {}\nrounds: {max: 3}",
             "rounds.max: must be 1 with a teacher: model 1 labels the pool, once. Got 3. Leave it "
             "out.",
         ),
         (
             "selection: {policy: certified}\nrounds: {relabel: true}",
-            "rounds.relabel: must be false with policy 'certified', which has one round. Leave it "
-            "out.",
+            "rounds.relabel: must be false with policies 'auto' and 'certified': there is one "
+            "round. Leave it out.",
         ),
         (
             "selection: {policy: certified, scores: held_out}\nvalidation: {fraction: 0}",

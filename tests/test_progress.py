@@ -86,12 +86,13 @@ def test_a_display_is_drawn_only_in_a_terminal(
         (
             "stop",
             {"reason": "no_change", "n_iter": 4, "best_round": 4},
-            "stopped after round 4: no_change (no further row was accepted), best round 4",
+            "stopped after round 4: no_change (the last round accepted nothing new), best round 4",
         ),
         (
             "stop",
             {"reason": "validation_drop", "n_iter": 1, "best_round": 0},
-            "stopped after round 1: validation_drop (the validation metric fell), best is the seed",
+            "stopped after round 1: validation_drop (the last round made the model worse on the "
+            "validation rows), best is the seed",
         ),
         (
             "warning",

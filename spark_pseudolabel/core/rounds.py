@@ -6,13 +6,24 @@ the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 StopReason = Literal[
     "all_labeled", "no_change", "max_iter", "validation_drop", "oof_drop", "not_certified", "shift"
 ]
+
+REASONS: Mapping[str, str] = {
+    "all_labeled": "every pool row has a label",
+    "no_change": "the last round accepted nothing new",
+    "max_iter": "all rounds that were asked for are done",
+    "validation_drop": "the last round made the model worse on the validation rows",
+    "oof_drop": "the student was worse than its teacher on labeled rows it had not seen",
+    "not_certified": "the precision asked for could not be certified",
+    "shift": "the pool is too unlike the labeled rows",
+}
+"""What each reason to stop means."""
 
 
 @dataclass(frozen=True)

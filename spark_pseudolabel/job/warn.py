@@ -94,7 +94,7 @@ def _not_certified(certificate: Mapping[str, Any], *, declared: bool) -> dict[st
 def _in_words(needed: Mapping[str, Any], per: str) -> str:
     of = f"For {needed['labels'][0]!r}" if per == "class" else "For all labels"
     if needed["more_labels"] is None:
-        return f"{of} no number of further labels would do: the model errs too often."
+        return f"{of} more of them would not do, by these rows: the model errs too often."
     return f"{of} it would take about {needed['more_labels']:,} more labeled rows."
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.report import words
 from spark_pseudolabel.report.document import (
     ExplainDocument,
@@ -382,7 +383,7 @@ def _why(status: StatusDocument) -> str:
     condition = status.termination_condition
     if condition is None:
         return ""
-    reason = words.STOP_REASONS.get(condition)
+    reason = REASONS.get(condition)
     best = status.best_round
     used = "" if best is None else f", best is {f'round {best}' if best else 'the seed model'}"
     return f" because {reason} ({condition}){used}" if reason else f" ({condition}){used}"

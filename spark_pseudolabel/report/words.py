@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
+from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.report.document import (
     Metrics,
     ModelResult,
@@ -18,16 +19,6 @@ from spark_pseudolabel.report.tally import last_measured
 Level = Literal["good", "check", "bad"]
 
 MOST_SHARES = 5
-
-STOP_REASONS = {
-    "all_labeled": "every pool row has a label",
-    "no_change": "the last round accepted nothing new",
-    "max_iter": "the limit rounds.max was reached",
-    "validation_drop": "the last round made the model worse on the validation rows",
-    "oof_drop": "the student was worse than its teacher on labeled rows it had not seen",
-    "not_certified": "the precision asked for could not be certified",
-    "shift": "the pool is too unlike the labeled rows",
-}
 
 
 @dataclass(frozen=True)
@@ -294,7 +285,7 @@ def _truth(report: Report) -> str:
 
 
 def _stop(report: Report) -> str:
-    reason = STOP_REASONS.get(report.termination_condition)
+    reason = REASONS.get(report.termination_condition)
     if report.rows.pool == 0:
         reason = "there is nothing to label"
     why = f"{reason} ({report.termination_condition})" if reason else report.termination_condition

@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -103,26 +102,21 @@ class _SessionOnDemand:
         self.sparkContext = context
         self.version = context.version
         self._jvm = context._jvm
-
-    @cached_property
-    def _session(self) -> SparkSession:
-        return SparkSession.builder.getOrCreate()
+        self._made: SparkSession | None = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+        if self._made is None:
+            self._made = SparkSession.builder.getOrCreate()
+        return getattr(self._made, name)
 
     @property
     def conf(self) -> Any:
         """Settings; a session begins with its context's."""
-        return self._session.conf if self._is_there else self.sparkContext.getConf()
+        return self.sparkContext.getConf() if self._made is None else self._made.conf
 
     def stop(self) -> None:
         """Stop the context, and the session if there is one."""
-        (self._session if self._is_there else self.sparkContext).stop()
-
-    @property
-    def _is_there(self) -> bool:
-        return "_session" in self.__dict__
+        (self._made or self.sparkContext).stop()
 
 
 def prepare(spark: SparkSession) -> SparkSession:

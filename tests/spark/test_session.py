@@ -7,9 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from spark_pseudolabel.spark.session import _SessionOnDemand
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,12 +31,12 @@ settings = SparkSettings(master="local[2]", conf={"spark.ui.enabled": "false"})
 start_early(settings)
 spark = get_session(settings)
 first = run_tasks(spark, modules_there, [("sklearn.linear_model", "pandas")] * 2)
-woken = spark._is_there
+woken = spark._made is not None
 zone = spark.conf.get("spark.sql.session.timeZone")
 spark.sparkContext._jvm.System.out.println("of the JVM")
 print(json.dumps({
     "imported": first, "sql woken": woken, "time zone": zone,
-    "rows": spark.range(3).count(), "woken by a query": spark._is_there,
+    "rows": spark.range(3).count(), "woken by a query": spark._made is not None,
     "zone in SQL": spark.sql("select current_timezone()").collect()[0][0],
 }))
 spark.stop()
@@ -77,3 +82,14 @@ def test_settings_hold_before_and_after(told: dict[str, Any]) -> None:
 
 def test_what_the_jvm_prints_is_not_our_output(printed: str) -> None:
     assert "of the JVM" not in printed
+
+
+def test_a_session_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(builder: Any) -> None:
+        raise AttributeError("no catalog")
+
+    context = SimpleNamespace(version="4", _jvm=None)
+    session = _SessionOnDemand(cast(SparkContext, context))
+    monkeypatch.setattr(SparkSession.Builder, "getOrCreate", broken)
+    with pytest.raises(AttributeError, match="no catalog"):
+        session.read  # noqa: B018  looking is enough
