@@ -10,9 +10,10 @@ from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import Files, open_files, scheme_of
 from spark_pseudolabel.store.identity import SEEN, differences
-from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, is_hidden
+from spark_pseudolabel.store.layout import is_hidden
 from spark_pseudolabel.store.manifest import normalized
 from spark_pseudolabel.store.store import RoundStore
+from spark_pseudolabel.store.verify import report_problems
 
 Listing = list[list[Any]]
 """Path, bytes and time of change of each file of a table."""
@@ -40,7 +41,9 @@ def report_if_finished(config: Config) -> dict[str, Any] | None:
     for manifest in store.history.manifests:
         store.check_files(manifest)
     end = next_step(model_facts(store), round_facts(store), limits_of(config, _pool_rows(store)))
-    if not is_committed(store, end) or not store.views_are_current() or not _has_reports(store):
+    if not is_committed(store, end) or not store.views_are_current():
+        return None
+    if any(report_problems(store, store.final)):
         return None
     return dict(store.final.report)
 
@@ -130,7 +133,3 @@ def _is_as_seen(path: str | None, seen: Listing) -> bool:
 
 def _pool_rows(store: RoundStore) -> int:
     return int(store.inputs["unlabeled"]["rows"])
-
-
-def _has_reports(store: RoundStore) -> bool:
-    return all(store.files.exists(f"{store.root}/{name}") for name in (REPORT_JSON, REPORT_HTML))

@@ -45,5 +45,6 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
 
 
 def _write_reports(store: RoundStore, report: dict[str, Any]) -> None:
-    store.write_report(REPORT_JSON, (json.dumps(report, indent=2) + "\n").encode())
+    # The document last: where it is that of the run's end, nothing is left to do.
     store.write_report(REPORT_HTML, render_html(report).encode())
+    store.write_report(REPORT_JSON, (json.dumps(report, indent=2) + "\n").encode())

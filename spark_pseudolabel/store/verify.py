@@ -165,7 +165,7 @@ def _final_problems(
     found = {name: store.view_problems(name) for name in layout.VIEWS}
     for problems in found.values():
         yield from problems
-    yield from _report_problems(store, final)
+    yield from report_problems(store, final)
     model = store.models[final.final_model - 1].artifact
     if not found["model"]:
         yield from _hash_problems(store, f"model/{layout.MODEL_NAME}", model.sha256)
@@ -189,7 +189,8 @@ def _view_problems(
                 yield from _parquet_problems(store, f"{name}/{file.path}")
 
 
-def _report_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:
+def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:
+    """Yield path and problem of reports that are not those of the run's end."""
     if not store.files.exists(join(store.root, layout.REPORT_HTML)):
         yield layout.REPORT_HTML, "is gone; run again to rebuild it"
     where = join(store.root, layout.REPORT_JSON)
