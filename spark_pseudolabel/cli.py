@@ -308,8 +308,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     face = _face_asked_for(arguments)
+    task = None
     try:
-        task = _read(arguments)
+        with _reader_may_leave():
+            task = _read(arguments)
         if task is None:  # --help, which has been printed
             return 0
         face = task.face
@@ -318,10 +320,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             answer = _work(task)
         _give(answer, face)
         return answer.error.exit_code if answer.error else 0
-    except BrokenPipeError:
-        # Whoever reads has read enough, as in "report OUT | head".
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  every one ends in a message
         return _fail(error, face)
 
@@ -597,10 +595,19 @@ def _give(answer: Answer, face: Face) -> None:
     _write_result(answer.document, face)
     if face.json:
         _tell(answer.error)
-        _print(_to_json(answer.document))
-    else:
-        _print(answer.text)
+    with _reader_may_leave():
+        _print(_to_json(answer.document) if face.json else answer.text)
+    if not face.json:
         _tell(answer.error)
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Bear with a reader who has read enough, as in ``report OUT | head``."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: BaseException, face: Face) -> int:

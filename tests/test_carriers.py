@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from spark_pseudolabel.core import splits
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.splits import parts_of
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.job import run
+from spark_pseudolabel.job import loop, run
 from spark_pseudolabel.spark.direct import source, survey
 
 N_LABELED = 120
@@ -188,6 +189,37 @@ def without_seconds(value: Any) -> Any:
     if isinstance(value, float):  # sums over rows come in another order
         return pytest.approx(value, rel=1e-9)
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("first", SCANS)
+def test_a_run_goes_on_with_the_other_carrier(
+    spark: SparkSession,
+    digits: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+) -> None:
+    paths = write(digits, tmp_path)
+    case = {**LOGISTIC, "id": "id", "training": {"max_rows": 400}}
+    undisturbed = outcome(spark, tmp_path, case, paths, "auto")
+
+    def start(carrier: str, rounds: int) -> None:
+        settings = {
+            **case,
+            **paths,
+            "rounds": {"max": rounds},
+            "output": {"path": str(tmp_path / "out")},
+        }
+        with monkeypatch.context() as patch:
+            if carrier == "spark":  # as on nodes that do not see the output
+                patch.setattr(loop, "_witness", lambda files, root: nullcontext("/nowhere/at all"))
+            run(spark, parse_config(settings))
+
+    start(first, 1)
+    start({"spark": "auto", "auto": "spark"}[first], 2)
+    labels = pd.read_parquet(tmp_path / "out" / "labels").sort_values("id", ignore_index=True)
+    labels = labels[sorted(labels.columns)]
+    pd.testing.assert_frame_equal(labels, undisturbed["labels"])
 
 
 def test_row_groups_with_nothing_left_are_not_read(

@@ -22,6 +22,7 @@ from spark_pseudolabel.errors import (
     StoredStateError,
 )
 from spark_pseudolabel.version import VERSION
+from tests.store.builders import put_views, two_rounds
 
 COMMANDS = {
     "init": [],
@@ -309,6 +310,25 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
     process.stderr.close()
 
 
+def test_damage_is_told_to_a_reader_who_has_left(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path / "out")
+    put_views(store)
+    (tmp_path / "out" / "labels" / "part-1.parquet").unlink()
+    code = "import sys; from spark_pseudolabel.cli import main; sys.stdin.read(1); sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "verify", "out"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, said = process.communicate(b"x")
+    assert process.returncode == 5
+    assert b"verify" in said
+
+
 def test_a_wrong_key_is_told_within_a_second_and_without_a_jvm() -> None:
     sections = "labeled: {path: a, label: y}\nunlabeled: {path: b}\noutput: {path: out}\n"
     Path("c.yaml").write_text(sections + "selection:\n  treshold: 0.8\n")
@@ -378,6 +398,9 @@ def test_a_run_from_plan_to_label(spark: Any, conf: str, tmp_path: Path, capsys:
     assert report["rows"]["accepted"] == 40
     assert main(["run", conf]) == 0
     assert capsys.readouterr().out.startswith(f"Nothing to do: {tmp_path}/out is fin")
+    # As a kill leaves it between the tables and the reports of a run that was continued.
+    Path("out/report.json").write_text(json.dumps({**report, "n_iter": 0}))
+    assert document("run", conf) == json.loads(Path("out/report.json").read_text()) == report
     assert document("report", "out", "--html", "page.html") == report
     assert "<html" in Path("page.html").read_text()
     assert document("status", "out")["state"] == "done"

@@ -29,7 +29,9 @@ from spark_pseudolabel.core.training import Weighting
 from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.done import limits_of
 from spark_pseudolabel.progress import Events
+from spark_pseudolabel.spark.direct.narrow import is_piece
 from spark_pseudolabel.spark.direct.pool import DirectPool
+from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.frame_pool import FramePool
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
@@ -215,10 +217,21 @@ class Run:
         )
 
     @cached_property
+    def scan(self) -> Scan | None:
+        """How workers read the pool by themselves; None where Spark reads it.
+
+        Also None where Spark has read it in an earlier round: what it has stored does not tell
+        where in the pool's files a row is.
+        """
+        stored = [(*one.scored, *one.accepted)[:1] for one in self.store.rounds]
+        by_spark = any(not is_piece(entry.path) for first in stored for entry in first)
+        return None if by_spark else self.inputs.scan
+
+    @cached_property
     def pool(self) -> Pool:
         """The unlabeled rows, carried by what is fastest for them."""
         inputs, n_classes = self.inputs, len(self.inputs.classes)
-        if inputs.scan is None:
+        if self.scan is None:
             return FramePool(
                 spark=self.spark,
                 rows=inputs.pool.rows,
@@ -230,8 +243,8 @@ class Run:
             )
         return DirectPool(
             spark=self.spark,
-            source=inputs.scan.source,
-            parts=inputs.scan.parts,
+            source=self.scan.source,
+            parts=self.scan.parts,
             n_rows=inputs.pool_rows,
             root=self.store.root,
             n_classes=n_classes,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
@@ -14,6 +17,7 @@ from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.estimators import extras_of, module_of
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
 from spark_pseudolabel.done import model_facts, round_facts
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.given import keep_given
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import require_possible
@@ -22,14 +26,13 @@ from spark_pseudolabel.job.fit import check_learners, fit_model
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.spark.progress import task_counter
-from spark_pseudolabel.store.files import LocalFiles, join
+from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.identity import require_place
-from spark_pseudolabel.store.layout import LEASE_FILE
 from spark_pseudolabel.store.lease import hold
-from spark_pseudolabel.store.publish import require_slots
+from spark_pseudolabel.store.publish import require_slots, writing
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
 
@@ -90,18 +93,19 @@ def run(
     """
     events = events or SilentEvents()
     files, root = files_for(spark, config.output.path)
+    _require_file_system(config.output.path, files, root)
     require_place(files, root)
     if not isinstance(files, LocalFiles):
         require_slots(files, root)
     _announce(spark, events)
     require_same_libraries(spark, extras_of(config.estimators))
     with hold(files, root, owner=spark.sparkContext.applicationId):
-        with events.stage(0, "read inputs"):
+        with _witness(files, root) as witness, events.stage(0, "read inputs"):
             inputs = read_inputs(
                 spark,
                 config,
                 frames,
-                witness=join(root, LEASE_FILE),
+                witness=witness,
                 modules=_modules_of_workers(config, estimator),
             )
         require_possible(config, inputs)
@@ -111,6 +115,33 @@ def run(
         job = Run(spark, config, inputs, store, events, estimator, tuple(trusted))
         check_learners(job)
         return _to_the_end(job)
+
+
+def _require_file_system(path: str, files: Files, root: str) -> None:
+    """Refuse a plain path that Spark takes for another file system than other commands would."""
+    if not scheme_of(path) and not isinstance(files, LocalFiles):
+        raise InputError(
+            "output.path must name its file system where Spark's default (fs.defaultFS) is not "
+            f"the local disk: {path!r} is {root} for Spark, and a local directory for whoever "
+            f"looks at it without Spark. Write output.path: {root}, or file://... for the local "
+            "disk.",
+            code="file_system",
+            where="output.path",
+        )
+
+
+@contextmanager
+def _witness(files: Files, root: str) -> Iterator[str]:
+    """Put a file into the output for as long as workers are asked whether they see it."""
+    # A name that is collected as garbage if nobody gets to delete it.
+    path = join(root, f".witness.{uuid4().hex}.tmp")
+    with writing(path):
+        files.replace(path, b"Whoever sees this file can write to the output.\n")
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            files.delete_tree(path)
 
 
 def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list[str]:
@@ -145,16 +176,17 @@ def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
         validation=inputs.validation.num_rows,
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
-        read_by=_read_by(inputs),
+        read_by=_read_by(run),
     )
     if resumed and run.store.final is None:
         run.events.event("resume", round=committed + 1, committed=committed)
 
 
-def _read_by(inputs: Inputs) -> str:
-    if inputs.scan is None:
-        return f"through Spark, since {inputs.no_scan}"
-    n_parts = len(inputs.scan.parts)
+def _read_by(run: Run) -> str:
+    if run.scan is None:
+        why = run.inputs.no_scan or "earlier rounds were"
+        return f"through Spark, since {why}"
+    n_parts = len(run.scan.parts)
     return f"by the workers themselves, in {n_parts:,} part{'' if n_parts == 1 else 's'}"
 
 

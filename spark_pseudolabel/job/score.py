@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from spark_pseudolabel.spark.pool import Accepted, Overlap, Scored
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.manifest import RoundManifest
+from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
 SCORED, ACCEPTED, TAUGHT = "scored", "accepted", "taught"
 
@@ -48,6 +49,7 @@ def score_round(run: Run, number: int) -> None:
     if taught is not None:
         files[TAUGHT] = run.store.entries(attempt, TAUGHT, taught.files)
         counts["taught_by_code"] = taught.by_code
+    _require_stored(number, files, counts)
     # What follows, the publishing of one small file, can't be told by that file.
     clock.lap("commit")
     manifest = run.store.commit_round(
@@ -111,6 +113,23 @@ def _require_all(number: int, scored: Scored, expected: int) -> None:
             "while it was read. Run again once nobody writes to it.",
             code="rows_lost",
         )
+
+
+def _require_stored(
+    number: int, files: Mapping[str, Sequence[FileEntry]], counts: Mapping[str, Any]
+) -> None:
+    """Stop where the files of a round hold other rows than were counted."""
+    expected = {SCORED: counts["candidates"], ACCEPTED: counts["accepted"]}
+    if TAUGHT in files:
+        expected[TAUGHT] = sum(counts["taught_by_code"])
+    for kind, n_rows in expected.items():
+        found = sum(entry.rows for entry in files[kind])
+        if found != n_rows:
+            raise RunFailedError(
+                f"The {kind} files of round {number} must hold {n_rows:,} rows. They hold "
+                f"{found:,}. Nothing was committed; run again.",
+                code="rows_lost",
+            )
 
 
 def _require_valid(run: Run, number: int, scored: Scored) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import StructField
@@ -22,6 +24,8 @@ from spark_pseudolabel.core.published import Published, Unscored
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.spark.pool import Files
+from spark_pseudolabel.store.manifest import RoundManifest
 
 _TYPES = {
     CONFIDENCE: pa.float64(),
@@ -51,47 +55,49 @@ def build_views(run: Run, end: Finish) -> None:
         if not run.store.view_is_current(name):
             with run.events.stage(end.n_iter, f"write {name}"):
                 built = run.store.new_view_dir()
-                write(run, end, built)
-                run.store.put_view(name, built)
+                rows, written = write(run, end, built)
+                run.store.put_view(name, built, rows, written)
     if not run.store.view_is_current("model"):
         run.store.put_model_view()
 
 
-def _write_labels(run: Run, end: Finish, target: str) -> None:
+_Written = tuple[int, Files | None]
+"""How many rows a table must have, and what was written."""
+
+
+def _write_labels(run: Run, end: Finish, target: str) -> _Written:
     """Write every accepted row once, as it is published."""
     raw = [RAW_CONFIDENCE] if run.adjusted else []
     extra = [PROBABILITIES] if run.config.output.probabilities else []
     columns = [LABEL, CONFIDENCE, *raw, ROUND, MODEL, WEIGHT, *extra, *_features(run)]
     rows = _published(run, end, columns)
-    run.pool.publish(
-        "accepted",
-        run.published_rounds(end.best_round),
-        rows,
-        rows.schema,
-        target,
-        features=run.config.output.features,
-    )
+    rounds = run.published_rounds(end.best_round)
+    features = run.config.output.features
+    written = run.pool.publish("accepted", rounds, rows, rows.schema, target, features=features)
+    return _counted(rounds, "accepted"), written
 
 
-def _write_training(run: Run, end: Finish, target: str) -> None:
+def _write_training(run: Run, end: Finish, target: str) -> _Written:
     """Write labeled and accepted rows with the weight that the final model gave them."""
     rows = _published(run, end, [LABEL, WEIGHT, SOURCE, ROUND, *_features(run)])
-    run.pool.publish(
-        "accepted",
-        run.published_rounds(end.best_round),
-        rows,
-        rows.schema,
-        target,
-        features=run.config.output.features,
-        more=rows.given(run.inputs.labeled),
+    rounds, given = run.published_rounds(end.best_round), rows.given(run.inputs.labeled)
+    features = run.config.output.features
+    written = run.pool.publish(
+        "accepted", rounds, rows, rows.schema, target, features=features, more=given
     )
+    return _counted(rounds, "accepted") + given.num_rows, written
 
 
-def _write_invalid(run: Run, end: Finish, target: str) -> None:
+def _write_invalid(run: Run, end: Finish, target: str) -> _Written:
     """Write the rows that could not be scored, and why."""
     schema = _schema(run, [REASON, ROUND])
     rounds = [one for one in run.published_rounds(end.best_round) if one.counts["invalid"]]
-    run.pool.publish("scored", rounds, Unscored(schema), schema, target)
+    written = run.pool.publish("scored", rounds, Unscored(schema), schema, target)
+    return _counted(rounds, "invalid"), written
+
+
+def _counted(rounds: Sequence[RoundManifest], what: str) -> int:
+    return sum(int(one.counts[what]) for one in rounds)
 
 
 def _published(run: Run, end: Finish, columns: list[str]) -> Published:

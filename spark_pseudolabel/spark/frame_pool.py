@@ -14,7 +14,7 @@ from spark_pseudolabel.columns import CODE, HASH, IN_ROUND
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import sample_limit
-from spark_pseudolabel.spark.pool import Kind, Limits, Transform, lowest
+from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
@@ -97,7 +97,7 @@ class FramePool:
         *,
         features: bool = False,
         more: pa.Table | None = None,
-    ) -> None:
+    ) -> Files | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         stored = getattr(self.stored, kind)(rounds)
         if features:
@@ -112,6 +112,7 @@ class FramePool:
             made = made.unionByName(self.spark.createDataFrame(more))
         files = max(1, -(-self.n_rows // ROWS_PER_FILE))
         made.coalesce(files).write.mode("errorifexists").parquet(target)
+        return None
 
     def _left(self, rounds: Sequence[RoundManifest]) -> tuple[DataFrame, DataFrame | None]:
         """Return the rows to score, and the keys to which the scores are cut down afterwards.

@@ -37,7 +37,8 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
     Raises
     ------
     InputError
-        Naming the host and the differences, or what kept its Python from starting.
+        Naming the host and the differences, or what kept its Python from starting. A job that fails
+        for another reason, such as lost executors, raises what it raises.
     """
     if _same_interpreter(spark):
         return
@@ -46,9 +47,11 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
     try:
         found = run_tasks(spark, _look, [names] * n_tasks)
     except Exception as error:
+        if (why := _telling_line(error)) is None:
+            raise
         raise InputError(
             "Executors must run Python with this package's libraries. The first one that was "
-            f"asked failed: {_reason(error)}. Install them there, or name the interpreter with "
+            f"asked failed: {why}. Install them there, or name the interpreter with "
             "PYSPARK_PYTHON.",
             code="executor_python",
         ) from error
@@ -101,8 +104,7 @@ def _same_interpreter(spark: SparkSession) -> bool:
     return local and context.pythonExec == sys.executable
 
 
-def _reason(error: Exception) -> str:
-    """Return the line of a failed job that tells why."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = (line for line in lines if any(word in line for word in _TELLING))
-    return next(telling, lines[0])
+def _telling_line(error: Exception) -> str | None:
+    """Return the line of a failed job that blames the executors' Python; None if none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if any(word in line for word in _TELLING)), None)

@@ -156,7 +156,7 @@ class Pool(Protocol):
         *,
         features: bool = False,
         more: pa.Table | None = None,
-    ) -> None:
+    ) -> Files | None:
         """Write a table made of stored rows below `target`, at least one file.
 
         Parameters
@@ -173,6 +173,11 @@ class Pool(Protocol):
             Join the rows with the pool's columns before they are transformed.
         more
             Further rows of the schema, from the driver.
+
+        Returns
+        -------
+        Mapping or None
+            What was written; None: all that lies there.
         """
         ...
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 from uuid import uuid4
 
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.errors import InputError, RunFailedError
 
 HDFS_SCHEMES = frozenset({"hdfs", "viewfs", "webhdfs", "swebhdfs"})
 """Where a name node decides: a rename is one step there."""
@@ -116,6 +116,26 @@ def scheme_of(uri: str) -> str:
 def join(root: str, relative: str) -> str:
     """Return the full path of `relative` below `root`; `root` itself if `relative` is empty."""
     return f"{root.rstrip('/')}/{relative}" if relative else root
+
+
+def require_seen(folder: str, told: Iterable[str], found: Iterable[str]) -> None:
+    """Require that the driver sees every file which a worker says it has written.
+
+    Raises
+    ------
+    RunFailedError
+        Naming the first that it does not see.
+    """
+    missing = sorted(set(told) - set(found))
+    if missing:
+        where = join(folder, missing[0])
+        raise RunFailedError(
+            f"{where} must be there, since a worker has written it, and is not for the driver "
+            f"({len(missing):,} of such files). Every node must reach output.path by the same "
+            "name: look for one whose network disk is gone, then run again.",
+            code="file_not_seen",
+            where=where,
+        )
 
 
 def unglobbed(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -127,7 +127,8 @@ def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], roo
             code="other_run",
             where=key,
         )
-    for key, stored, given in differences(run.inputs, normalized(redacted(inputs))):
+    stored_inputs, given_inputs = (_frozen_part(found) for found in (run.inputs, redacted(inputs)))
+    for key, stored, given in differences(stored_inputs, given_inputs):
         raise InputError(
             f"The input of the run in {root} has changed since it began: {key} was "
             f"{_show(stored)} and is {_show(given)}. Restore it, or use another output.path.",
@@ -141,7 +142,7 @@ SEEN = "seen"
 same rows is the same input."""
 
 
-def _frozen_part(inputs: dict[str, Any]) -> Any:
+def _frozen_part(inputs: Mapping[str, Any]) -> Any:
     return normalized({name: value for name, value in inputs.items() if name != SEEN})
 
 
@@ -166,14 +167,14 @@ def differences(stored: Any, given: Any, key: str = "") -> Iterator[tuple[str, A
 
 
 def _is_file_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, dict) and "path" in v for v in value)
+    """Whether these are files as inputs list them: path, bytes and time of change of each."""
+    return isinstance(value, list) and all(
+        isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str) for entry in value
+    )
 
 
-def _by_path(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        entry["path"]: {name: value for name, value in entry.items() if name != "path"}
-        for entry in entries
-    }
+def _by_path(entries: list[list[Any]]) -> dict[str, Any]:
+    return {path: {"bytes": size, "mtime_ns": changed} for path, size, changed in entries}
 
 
 def _show(value: Any) -> str:

@@ -10,7 +10,7 @@ from uuid import uuid4
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.store import layout, views
 from spark_pseudolabel.store.failpoint import failpoint
-from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.files import Files, join, require_seen
 from spark_pseudolabel.store.history import History, read_history
 from spark_pseudolabel.store.identity import Run, create_run, read_run, require_same
 from spark_pseudolabel.store.manifest import (
@@ -101,7 +101,7 @@ class RoundStore:
         identity
             The resolved configuration without what may change between starts.
         inputs
-            The frozen inputs, such as ``{"labeled": {"files": [{"path", "bytes", ...}]}}``.
+            The frozen inputs, such as ``{"unlabeled": {"files": [[path, bytes, mtime_ns], ...]}}``.
         code_version
             Version of this package.
 
@@ -212,9 +212,16 @@ class RoundStore:
         rows
             Rows by file name, where the writers told them: what else lies there comes from tries
             of a task that lost. None: all files count, and their Parquet footers are read.
+
+        Raises
+        ------
+        RunFailedError
+            If one of the named files is not there.
         """
         found = []
-        for info in self.files.list(join(attempt.path, folder)):
+        listed = self.files.list(join(attempt.path, folder))
+        require_seen(join(attempt.path, folder), rows or (), (info.path for info in listed))
+        for info in listed:
             if layout.is_hidden(info.path) or (rows is not None and info.path not in rows):
                 continue
             path = f"{attempt.rel}/{folder}/{info.path}"
@@ -361,7 +368,13 @@ class RoundStore:
         """Name a fresh directory where a view is built; it is not created yet."""
         return join(self.root, layout.view_build_dir(self.run_id, str(uuid4())))
 
-    def put_view(self, name: str, built_dir: str, rows: int | None = None) -> None:
+    def put_view(
+        self,
+        name: str,
+        built_dir: str,
+        rows: int | None = None,
+        written: Mapping[str, int] | None = None,
+    ) -> None:
         """Put a built directory in place as ``OUT/<name>``, at once, replacing what was there.
 
         Parameters
@@ -371,15 +384,21 @@ class RoundStore:
         built_dir
             Full path of a complete directory from `new_view_dir`; it is moved.
         rows
-            Rows in it; read from the Parquet footers if None.
+            Rows that its Parquet files must hold; None: any number.
+        written
+            Rows by file name, where the writers told them: what else lies there, left by tries of
+            a task that lost, is deleted. None: all files count.
 
         Raises
         ------
         ValueError
             If the run has no end yet, or the name is not that of a view.
+        RunFailedError
+            If a file is missing, or the number of rows is another one.
         """
         with writing(join(self.root, name)):
-            views.put_view(self.files, self.root, self._require_final(), name, built_dir, rows)
+            final = self._require_final()
+            views.put_view(self.files, self.root, final, name, built_dir, rows, written)
 
     def view_is_current(self, name: str) -> bool:
         """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""

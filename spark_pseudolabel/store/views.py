@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from spark_pseudolabel.errors import RunFailedError
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
-from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.files import Files, join, require_seen
 from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
 
 _OLD = "old-"
@@ -43,6 +45,7 @@ def put_view(
     name: str,
     built_dir: str,
     rows: int | None,
+    written: Mapping[str, int] | None,
 ) -> None:
     """Mark a built directory as a view of `final` and swap it in; see `RoundStore.put_view`.
 
@@ -52,11 +55,20 @@ def put_view(
     if name not in layout.VIEWS:
         raise ValueError(f"A view must be one of {layout.VIEWS}. Got {name!r}.")
     found = _data_files(files, built_dir)
+    if written is not None:
+        found = _without_lost_tries(files, built_dir, found, written)
     if not found:
         raise ValueError(
             f"A view must hold at least one file, with its schema. {built_dir} is empty."
         )
-    total = _count(files, built_dir, found) if rows is None else rows
+    total = _count(files, built_dir, found)
+    if rows is not None and total != rows:
+        raise RunFailedError(
+            f"{name} must hold {rows:,} rows, and {total:,} were written. Nothing was put in its "
+            "place; run again.",
+            code="rows_lost",
+            where=join(root, name),
+        )
     marker = ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=found)
     files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
     files.sync(built_dir, [join(built_dir, path) for path in _names(found)])
@@ -163,12 +175,24 @@ def _data_files(files: Files, folder: str) -> tuple[ViewFile, ...]:
     )
 
 
+def _without_lost_tries(
+    files: Files, folder: str, found: tuple[ViewFile, ...], written: Mapping[str, int]
+) -> tuple[ViewFile, ...]:
+    """Return the files that tasks named; delete those of tries that failed or came second."""
+    require_seen(folder, written, (file.path for file in found))
+    for file in found:
+        if file.path not in written:
+            files.delete_tree(join(folder, file.path))
+    return tuple(file for file in found if file.path in written)
+
+
 def _names(found: tuple[ViewFile, ...]) -> list[str]:
     return [*(file.path for file in found), layout.VIEW_MARKER]
 
 
 def _count(files: Files, folder: str, found: tuple[ViewFile, ...]) -> int:
-    return sum(parquet_rows(files, join(folder, file.path)) for file in found)
+    tables = (file.path for file in found if file.path.endswith(".parquet"))
+    return sum(parquet_rows(files, join(folder, path)) for path in tables)
 
 
 def _difference(expected: Any, found: Any) -> str:

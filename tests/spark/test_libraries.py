@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
 from pyspark.sql import SparkSession
 
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark import libraries
 from spark_pseudolabel.spark.tasking import run_tasks
 
@@ -16,6 +21,26 @@ def test_differences_are_named() -> None:
         "Python is 3.11, on the driver 3.12",
         "numpy is missing, on the driver 2.4.6",
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("Job aborted\n ModuleNotFoundError: No module named 'pyarrow'\n at java", InputError),
+        ("Job 3 cancelled because SparkContext was shut down", RuntimeError),
+    ],
+)
+def test_only_what_blames_their_python_is_an_error_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, said: str, error: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(libraries, "run_tasks", fail)
+    context = SimpleNamespace(master="spark://host:7077", defaultParallelism=2)
+    spark = cast(SparkSession, SimpleNamespace(sparkContext=context))
+    with pytest.raises(error, match="pyarrow" if error is InputError else "cancelled"):
+        libraries.require_same_libraries(spark)
 
 
 def test_workers_tell_what_the_driver_would(spark: SparkSession) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VIEWS = ("labels", "training", "invalid", "model")
 IDENTITY = {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.9}}
-INPUTS = {"labeled": {"files": [{"path": "part-0.parquet", "bytes": 10}]}}
+INPUTS = {"labeled": {"files": [["part-0.parquet", 10, 1]]}}
 
 
 class FlakyFiles(LocalFiles):

@@ -19,6 +19,7 @@ from spark_pseudolabel.errors import (
     StoredStateError,
 )
 from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.identity import SEEN
 from spark_pseudolabel.store.store import RoundStore
 from tests.store.builders import (
     IDENTITY,
@@ -136,9 +137,9 @@ def test_another_configuration_is_refused_by_its_first_difference(
 @pytest.mark.parametrize(
     ("files", "file"),
     [
-        ([{"path": "part-0.parquet", "bytes": 11}], "part-0.parquet"),
+        ([["part-0.parquet", 11, 1]], "part-0.parquet.bytes"),
         ([], "part-0.parquet"),
-        ([{"path": "a.parquet", "bytes": 1}, {"path": "part-0.parquet", "bytes": 10}], "a.parquet"),
+        ([["a.parquet", 1, 1], ["part-0.parquet", 10, 1]], "files.a.parquet"),
     ],
 )
 def test_changed_inputs_are_refused_by_file(
@@ -148,6 +149,20 @@ def test_changed_inputs_are_refused_by_file(
     with pytest.raises(InputError, match=file) as caught:
         begin(tmp_path, inputs={"labeled": {"files": files}})
     assert caught.value.code == "inputs_changed"
+
+
+def test_a_table_written_again_with_the_same_rows_is_the_same_input(tmp_path: Path) -> None:
+    begin(tmp_path, inputs={"labeled": {"rows": 2}, SEEN: {"labeled": [["", 5, 1]]}})
+    begin(tmp_path, inputs={"labeled": {"rows": 2}, SEEN: {"labeled": [["", 5, 2]]}})
+
+
+def test_a_file_that_a_worker_wrote_and_the_driver_does_not_see_is_named(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    attempt = store.new_attempt("round", 1)
+    write_rows(Path(attempt.path) / "scored", 0, 2, "a.parquet")
+    with pytest.raises(RunFailedError, match=r"scored/b\.parquet must be there") as caught:
+        store.entries(attempt, "scored", rows={"a.parquet": 2, "b.parquet": 3})
+    assert caught.value.code == "file_not_seen"
 
 
 def test_numbers_and_tuples_compare_as_json_has_them(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from spark_pseudolabel.errors import RunFailedError
 from tests.store.builders import (
     add_model,
     add_round,
@@ -110,6 +111,38 @@ def test_a_kill_between_the_two_renames_leaves_no_view_and_the_next_start_heals_
     # What was being built is an attempt like any other; what was put aside is gone.
     left = os.listdir(out / "_attempts" / healed.run_id / "views")
     assert not any(name.startswith("old-") for name in left)
+
+
+def test_what_tries_that_lost_have_left_is_in_no_view(tmp_path: Path) -> None:
+    store = two_rounds(tmp_path)
+    built = Path(store.new_view_dir())
+    write_rows(built, 0, 3, "part-000000-first.parquet")
+    write_rows(built, 0, 5, "part-000000-second.parquet")
+    (built / "part-000000-third.parquet").write_bytes(b"PAR1 and no more")
+    store.put_view("labels", str(built), 5, {"part-000000-second.parquet": 5})
+    assert _ids(tmp_path / "labels") == [0, 1, 2, 3, 4]
+    assert store.view_is_current("labels")
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ({"part-1.parquet": 2, "part-2.parquet": 1}, "file_not_seen"),
+        ({"part-1.parquet": 2}, "rows_lost"),
+        (None, "rows_lost"),
+    ],
+)
+def test_a_view_with_too_few_rows_replaces_none(
+    tmp_path: Path, written: dict[str, int] | None, code: str
+) -> None:
+    store = two_rounds(tmp_path)
+    put_views(store)
+    built = Path(store.new_view_dir())
+    write_rows(built, 0, 2, "part-1.parquet")
+    with pytest.raises(RunFailedError) as caught:
+        store.put_view("labels", str(built), 3, written)
+    assert caught.value.code == code
+    assert _ids(tmp_path / "labels") == [100, 101, 200, 201]
 
 
 def test_an_unfinished_run_has_no_views(tmp_path: Path) -> None:

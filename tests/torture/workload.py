@@ -24,7 +24,7 @@ from spark_pseudolabel.store.verify import verify
 ROUNDS = 2
 ROWS = 3
 IDENTITY = {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.9}}
-INPUTS = {"labeled": {"files": [{"path": "part-0.parquet", "bytes": 10}]}}
+INPUTS = {"labeled": {"files": [["part-0.parquet", 10, 1]]}}
 
 Tell = Callable[[str], object]
 

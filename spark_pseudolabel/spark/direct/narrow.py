@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from spark_pseudolabel.store.arrow_files import ArrowFiles
 
 # What repeats; numbers would only be sorted into a dictionary in vain.
 _REPEATING = (FILE, INVALID, LABEL, MODEL, SOURCE, REASON)
+_PIECE = re.compile(r"part-\d{6,}-\d{3,}-[0-9a-f]{32}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ def piece_name(path: str) -> str:
     'part-000012-003'
     """
     return path.rpartition("/")[2].rpartition("-")[0]
+
+
+def is_piece(path: str) -> bool:
+    """Whether a file holds a piece of a part, and not rows that Spark has written.
+
+    Examples
+    --------
+    >>> is_piece("scored/part-00000-0b9e6a3c-1f6e-4d0e-9a56-2c1f1c7d9d3e-c000.snappy.parquet")
+    False
+    """
+    return _PIECE.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def name_of(piece: Piece) -> str:

@@ -137,7 +137,7 @@ class DirectPool:
         *,
         features: bool = False,
         more: pa.Table | None = None,
-    ) -> None:
+    ) -> Files | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         entries: list[FileEntry] = [one for r in rounds for one in getattr(r, kind)]
         work = publish_tasks(entries, self.root, self.parts, more)
@@ -148,7 +148,7 @@ class DirectPool:
             source=self.source if features else None,
             folder=target,
         )
-        run_tasks(self.spark, publish, work)
+        return {file.name: file.rows for file in run_tasks(self.spark, publish, work)}
 
     def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
         """Count accepted labels whose true label is known, and those that are right; a job."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from spark_pseudolabel.core.splits import Part
-from spark_pseudolabel.spark.direct.narrow import part_number, read_narrow, write_tables
+from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_narrow, write_tables
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.tasks import from_stream, to_stream, with_features
 from spark_pseudolabel.spark.pool import Transform
@@ -67,9 +67,9 @@ def publish_part(
     schema: pa.Schema,
     source: Source | None,
     folder: str,
-) -> None:
+) -> Written:
     """Write one file; `source` is the pool where its features are to be in it."""
-    write_tables(
+    return write_tables(
         folder, f"part-{task.number:06d}", schema, _tables(task, transform, schema, source)
     )
 
