@@ -1,6 +1,7 @@
-"""Executors and Python workers killed while they score; labels must be those of a run in peace.
+"""Executors and Python workers killed at work; labels must be those of a run in peace.
 
-Each run, on a local cluster or a standalone one, is hit again and again, as long as it scores.
+Each run, on a local cluster or a standalone one, is hit again and again, as long as it scores, and
+once more while it writes the tables.
 Prints one JSON document and ends with 1 if anything was violated; see scripts/torture.
 """
 
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,7 +63,7 @@ _EXECUTOR = b"org.apache.spark.executor.CoarseGrainedExecutorBackend"
 VICTIMS = ("executor", "worker", "worker", "daemon")
 
 
-def kill_while_scoring(base: Path, kills: int, seed: int) -> dict[str, Any]:
+def kill_at_work(base: Path, kills: int, seed: int) -> dict[str, Any]:
     """Kill `kills` times in all; return the findings as JSON has them."""
     machine = environment(spark_home(base / "spark"), python_of_workers(base / "python"))
     write_tables(base / "tables", _ROWS_PER_FILE, _ROWS_PER_GROUP)
@@ -109,33 +110,38 @@ def _conf(base: Path, directory: Path, scan: str) -> str:
 def _run(
     driver: Driver, base: Path, directory: Path, scan: str, most: int, chance: random.Random
 ) -> Counter[str]:
-    """Run, and kill one process after the other as long as rows are scored, but not for ever."""
+    """Run, and kill one process after the other as long as there is work, but not for ever."""
     hits: Counter[str] = Counter()
     conf, output = _conf(base, directory, scan), directory / "out"
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(driver.command, "run", conf, result=directory / "result")
-        for what in _moments(run, output, chance):
+        for what, is_at_it in _moments(run, output, chance):
             victims = _processes(what)
-            # Whatever was hit after the last row had been scored does not count.
+            # Whatever was hit after the work had been done does not count.
             if (
                 hits.total() < most
                 and victims
                 and _kill(chance.choice(victims))
-                and _is_scoring(output)
+                and is_at_it(output)
             ):
-                hits[what] += 1
+                hits[f"{what} {_AT[is_at_it]}"] += 1
     (directory / "ended").write_text(str(run.result().exit_code))
     return hits
 
 
-def _moments(run: Future[Outcome], output: Path, chance: random.Random) -> Iterator[str]:
-    """Yield what to kill, now and then while rows are scored, until the run has ended."""
-    due = 0.0
+def _moments(
+    run: Future[Outcome], output: Path, chance: random.Random
+) -> Iterator[tuple[str, Callable[[Path], bool]]]:
+    """Yield what to kill at which work, now and then until the run has ended."""
+    due, publishing = 0.0, False
     while not run.done():
         time.sleep(_LOOK_S)
         if time.monotonic() > due and _is_scoring(output):
-            yield chance.choice(VICTIMS)
+            yield chance.choice(VICTIMS), _is_scoring
             due = time.monotonic() + chance.uniform(*_PAUSE_S)
+        elif not publishing and _is_publishing(output):
+            publishing = True
+            yield chance.choice(VICTIMS), _is_publishing
 
 
 def _is_scoring(output: Path) -> bool:
@@ -145,6 +151,15 @@ def _is_scoring(output: Path) -> bool:
     if not 1 <= number <= ROUNDS or f"round-{number:04d}.json" in names:
         return False
     return not any(output.glob(f"_attempts/*/round-{number:04d}/*/accepted"))
+
+
+def _is_publishing(output: Path) -> bool:
+    """Tell whether a run has ended and writes its first table."""
+    names = committed(output)
+    return any(name.startswith("final-") for name in names) and not (output / "labels").exists()
+
+
+_AT = {_is_scoring: "scoring", _is_publishing: "publishing"}
 
 
 def _processes(what: str) -> list[int]:
@@ -186,7 +201,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    return tell(lambda base: kill_while_scoring(base, arguments.kills, arguments.seed))
+    return tell(lambda base: kill_at_work(base, arguments.kills, arguments.seed))
 
 
 if __name__ == "__main__":
