@@ -48,14 +48,15 @@ _POINTS = tuple(dict.fromkeys(point for part in SWEEP for point in part))
 _LET_GO_AFTER = 20
 _TRIES_UNDISTURBED = 3
 _BUSY, _MOST_BUSY = 4, 100
-# A driver whose JVM is gone says that another try may help; before it had one, that Spark did not
-# start.
+# A driver whose JVM is gone says that another try may help.
 _ENDS: dict[How, tuple[int, ...]] = {
     "point": KILLED,
     "driver": KILLED,
-    "jvm": (10, 3, *KILLED),
+    "jvm": (10, *KILLED),
     "none": (),
 }
+# One whose JVM was killed before Spark ran says so.
+_NOT_STARTED = (3, "Spark did not start")
 _PATIENCE_S = 1.0
 # Its own, and one that a JVM left behind by the start before began at its end.
 _MOST_IN_VAIN = 2
@@ -220,7 +221,9 @@ class Torture:
                 code = start.wait()
         if code is None:
             raise TimeoutError(f"{command} must end within {ENDS_WITHIN_S:g} s.")
-        if code in _ENDS[kill.how]:
+        ended, said = _NOT_STARTED
+        unborn = kill.how == "jvm" and code == ended and said in start.last_words()
+        if unborn or code in _ENDS[kill.how]:
             self._count(kill, code)
         elif code not in (0, _BUSY):
             self._violated(directory, [f"{kill} ended with {code}: {start.last_words()}"])
