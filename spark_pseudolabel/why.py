@@ -270,7 +270,8 @@ def _rows_in(
 ) -> list[pa.Table]:
     found, first = [], 0
     with files.open_input(path) as stream:
-        parquet = pq.ParquetFile(stream)
+        # In nanoseconds INT96 would hold no date before 1677 or after 2262.
+        parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows
             if place.source is None and FILE in wanted.column_names:

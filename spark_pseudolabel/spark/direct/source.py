@@ -24,6 +24,9 @@ from spark_pseudolabel.store.files import join, scheme_of
 BATCH_ROWS = 32_768
 """Rows that are in memory at once; a small multiple pays for the calls into the model."""
 
+INT96_UNIT = "us"
+"""Spark's own: in nanoseconds, pyarrow's choice, there is no date before 1677 or after 2262."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -207,7 +210,9 @@ def open_file(root: str, group: RowGroup) -> Iterator[pq.ParquetFile]:
                 where=path,
             )
         with _damage(root, group):
-            parquet = pq.ParquetFile(stream, pre_buffer=remote)
+            parquet = pq.ParquetFile(
+                stream, pre_buffer=remote, coerce_int96_timestamp_unit=INT96_UNIT
+            )
         yield parquet
 
 

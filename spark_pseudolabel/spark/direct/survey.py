@@ -23,7 +23,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import FileInfo, Files, join
@@ -314,8 +314,15 @@ def _merged(found: Iterable[tuple[list[Footer], dict[str, Any]]]) -> tuple[list[
         for digest, (schema, words) in described.items():
             if digest not in schemas:
                 read = pa.ipc.read_schema(pa.py_buffer(schema))
-                schemas[digest] = (read, _spark_schema(read, words))
+                schemas[digest] = (_as_read(read), _spark_schema(read, words))
     return footers, schemas
+
+
+def _as_read(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of the batches: what Spark wrote as INT96 stands in a footer as ns."""
+    nanoseconds, read = pa.timestamp("ns"), pa.timestamp(INT96_UNIT)
+    types = [read if field.type == nanoseconds else field.type for field in schema]
+    return pa.schema(list(zip(schema.names, types, strict=True)))
 
 
 def _spark_schema(schema: pa.Schema, words: str | None) -> T.StructType | None:
