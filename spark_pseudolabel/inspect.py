@@ -265,7 +265,7 @@ def _key(store: RoundStore, row_id: str) -> dict[str, str]:
 def _given(store: RoundStore, key: Mapping[str, str]) -> dict[str, Any] | None:
     # Without an id column, a labeled row and a pool row may stand at the same place of two tables.
     rows = read_given(store)
-    if rows is None or FILE in key:
+    if rows is None or tuple(key) == (FILE, ROW_INDEX):
         return None
     found = rows.filter(_matches(rows.schema, key))
     return found.to_pylist()[0] if found.num_rows else None

@@ -274,7 +274,7 @@ def _rows_in(
         parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows
-            if place.source is None and FILE in wanted.column_names:
+            if place.source is None and wanted.column_names == [FILE, ROW_INDEX]:
                 hit = _positions(wanted, name or path.rpartition("/")[2], first, n_rows)
             else:
                 hit = _keys(parquet, group, wanted, place.source)

@@ -31,6 +31,13 @@ def same(frame: pd.DataFrame) -> pd.DataFrame:
 
 REFUSED: dict[str, tuple[Change, Change, dict[str, Any], str, list[str]]] = {
     "no labeled rows": (lambda d: d[:0].astype({"y": str}), same, {}, "no_labeled", ["labeled"]),
+    "no labeled rows, no id": (
+        lambda d: d[:0].astype({"y": str}),
+        same,
+        {"id": None},
+        "no_labeled",
+        ["labeled"],
+    ),
     "one class only": (lambda d: d.assign(y="a"), same, {}, "one_class", ["'a'"]),
     "null label": (lambda d: d.assign(y=[None, *d.y[1:]]), same, {}, "null_label", ["1 of 12"]),
     "label column missing": (lambda d: d.drop(columns="y"), same, {}, "missing_column", ["'y'"]),
@@ -164,6 +171,17 @@ def test_an_id_named_like_an_output_column_is_refused(spark: SparkSession, tmp_p
     write(tmp_path, **{name: d.rename(columns={"id": "round"}) for name, d in frames.items()})
     with pytest.raises(ConfigError, match="'round' is taken"):
         read_inputs(spark, config_for(tmp_path, id="round"))
+
+
+@pytest.mark.parametrize("key", ["file", "row_index"])
+def test_an_id_may_be_called_like_a_row_s_place(
+    spark: SparkSession, tmp_path: Path, key: str
+) -> None:
+    frames = {"labeled": labeled_frame(), "pool": pool_frame()}
+    write(tmp_path, **{name: d.rename(columns={"id": key}) for name, d in frames.items()})
+    inputs = read_inputs(spark, config_for(tmp_path, id=key))
+    assert (inputs.keys, inputs.pool_rows) == ((key,), N_POOL)
+    assert inputs.scan is not None
 
 
 def test_validation_rows_may_not_be_labeled_rows(spark: SparkSession, tmp_path: Path) -> None:

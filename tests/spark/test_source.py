@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from pyspark.sql import types as T
 
+from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import PlainTable, _merged, footers_of
@@ -28,6 +30,27 @@ def opened(root: Path) -> PlainTable:
     ((schema, spark_schema),) = schemas.values()
     assert spark_schema is not None
     return PlainTable(str(root), tuple(footers), schema, spark_schema)
+
+
+@pytest.mark.parametrize("key", [FILE, ROW_INDEX])
+def test_an_id_may_be_called_like_a_row_s_place(tmp_path: Path, key: str) -> None:
+    pq.write_table(pa.table({key: [7, 5], "x": [0.1, 0.2]}), tmp_path / "a.parquet")
+    plain = opened(tmp_path)
+    found = plain.collect(Source(plain.root, (key,), ("x",)))
+    assert found.to_pydict() == {key: [7, 5], "x": [0.1, 0.2]}
+
+
+@pytest.mark.parametrize("keys", [("id",), (FILE, ROW_INDEX)])
+def test_no_rows_have_the_columns_of_rows(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    rows = pa.table({"id": pa.array([1], pa.int32()), "x": [0.5]})
+    found = []
+    for name, some in (("one", rows), ("none", rows[:0])):
+        (tmp_path / name).mkdir()
+        pq.write_table(some, tmp_path / name / "a.parquet")
+        plain = opened(tmp_path / name)
+        found.append(plain.collect(Source(plain.root, keys, ("x",))))
+    assert [table.num_rows for table in found] == [1, 0]
+    assert found[0].schema == found[1].schema
 
 
 def test_old_timestamps_are_read_as_what_they_are(tmp_path: Path) -> None:

@@ -60,15 +60,30 @@ class Source:
         return replace(self, only_null=None, excluded=None)
 
     @property
+    def by_place(self) -> bool:
+        """Whether rows are known by file and place, and not by an id, whatever its name."""
+        return self.keys == (FILE, ROW_INDEX)
+
+    @property
     def name(self) -> str:
         """Name of the file, where the table is a single one."""
         return self.root.rpartition("/")[2]
 
     def columns(self, features: Sequence[str]) -> list[str]:
         """Return the columns of a file that are read for these features."""
-        ids = [key for key in self.keys if key not in (FILE, ROW_INDEX)]
+        ids = () if self.by_place else self.keys
         condition = [self.only_null] if self.only_null else []
         return list(dict.fromkeys([*ids, *condition, *features]))
+
+    def no_rows(self, schema: pa.Schema) -> pa.Table:
+        """Return what is read of a table of this schema that has no rows."""
+        kinds = {name: schema.field(name).type for name in self.columns(self.features)}
+        if self.by_place:
+            keys = {FILE: pa.string(), ROW_INDEX: pa.int64()}
+        else:
+            keys = {key: key_type(kinds[key]) for key in self.keys}
+        features = {name: kinds[name] for name in self.features}
+        return pa.schema(list((keys | features).items())).empty_table()
 
 
 @dataclass(frozen=True)
@@ -164,7 +179,7 @@ class _Reader:
         return Rows(batch.select([*self.source.keys, *self.features]), positions)
 
     def _with_keys(self, batch: pa.RecordBatch, offset: int) -> pa.RecordBatch:
-        if self.source.keys == (FILE, ROW_INDEX):
+        if self.source.by_place:
             first = self.group.first_row + offset
             index = pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64))
             file = pa.repeat(self.group.file or self.source.name, batch.num_rows)

@@ -114,7 +114,7 @@ class PlainTable:
         batches = [rows.batch for part in self.parts for rows in read_part(source, part)]
         if batches:
             return pa.Table.from_batches(batches)
-        return self.schema.empty_table().select(source.columns(source.features))
+        return source.no_rows(self.schema)
 
 
 @dataclass(frozen=True)
