@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.errors import PseudoLabelError
 from spark_pseudolabel.spark.settling import settle
 
 T = TypeVar("T")
@@ -20,33 +20,31 @@ def run_tasks(spark: SparkSession, function: Callable[[T], U], work: Sequence[T]
 
     Raises
     ------
-    InputError
-        What a task raised.
+    PseudoLabelError
+        What a task raised, of the same class.
     """
     if not work:
         return []
     done = spark.sparkContext.parallelize(work, len(work)).map(_answering(function)).collect()
     for answer in done:
         if isinstance(answer, _Refused):
-            raise InputError(answer.message, code=answer.code, where=answer.where)
+            raise answer.error
     return done  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class _Refused:
-    """An InputError of a worker: Spark would run its task again, and show a trace of Java."""
+    """What a worker raised on purpose: Spark would run its task again, and show a trace of Java."""
 
-    message: str
-    code: str
-    where: str | None
+    error: PseudoLabelError
 
 
 def _answering(function: Callable[[T], U]) -> Callable[[T], U | _Refused]:
     def answer(piece: T) -> U | _Refused:
         try:
             return function(piece)
-        except InputError as error:
-            return _Refused(error.message, error.code, error.where)
+        except PseudoLabelError as error:
+            return _Refused(error)
         finally:
             settle()
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import gc
+import pickle
 
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.errors import (
+    ConfigError,
+    InputError,
+    Problem,
+    PseudoLabelError,
+    StoredStateError,
+)
 from spark_pseudolabel.spark.tasking import run_tasks
 
 
@@ -14,13 +21,31 @@ def test_answers_come_in_the_order_of_the_work(spark: SparkSession) -> None:
     assert run_tasks(spark, lambda n: n * n, []) == []
 
 
-def test_what_a_task_refuses_is_told_as_it_is(spark: SparkSession) -> None:
+@pytest.mark.parametrize("kind", [InputError, StoredStateError])
+def test_what_a_task_refuses_is_told_as_it_is(
+    spark: SparkSession, kind: type[PseudoLabelError]
+) -> None:
     def refuse(n: int) -> int:
-        raise InputError(f"piece {n} is damaged", code="damaged_file", where="x.parquet")
+        raise kind(f"piece {n} is damaged", code="damaged_file", where="x.parquet")
 
-    with pytest.raises(InputError, match="piece 1 is damaged") as refused:
+    with pytest.raises(kind, match="piece 1 is damaged") as refused:
         run_tasks(spark, refuse, [1])
     assert (refused.value.code, refused.value.where) == ("damaged_file", "x.parquet")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("x is damaged", code="damaged_file", where="x"),
+        StoredStateError("x is damaged", where="x"),
+        ConfigError([Problem("rounds.max", "must be a number", "a.yaml", 3)]),
+    ],
+)
+def test_errors_come_from_a_worker_whole(error: PseudoLabelError) -> None:
+    come = pickle.loads(pickle.dumps(error))
+    assert type(come) is type(error)
+    assert come.to_dict() == error.to_dict()
+    assert str(come) == str(error)
 
 
 def test_workers_do_not_go_over_what_they_imported_after_every_task(spark: SparkSession) -> None:

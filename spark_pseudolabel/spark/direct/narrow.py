@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import FILE, INVALID, LABEL, MODEL, REASON, SOURCE
 from spark_pseudolabel.core.splits import Piece
+from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
 from spark_pseudolabel.store.arrow_files import ArrowFiles
+from spark_pseudolabel.store.manifest import damaged
 
 # What repeats; numbers would only be sorted into a dictionary in vain.
 _REPEATING = (FILE, INVALID, LABEL, MODEL, SOURCE, REASON)
@@ -107,10 +109,23 @@ def write_tables(
 
 
 def read_narrow(path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a file that :func:`write_narrow` wrote, its pages checked."""
-    with _files(path.rpartition("/")[0]).open_input(path) as stream:
-        parquet = pq.ParquetFile(stream, page_checksum_verification=True)
-        return parquet.read(columns=columns, use_threads=False)
+    """Read a file that :func:`write_narrow` wrote, its pages checked.
+
+    Raises
+    ------
+    StoredStateError
+        If it is gone or not as it was written.
+    """
+    try:
+        with _files(path.rpartition("/")[0]).open_input(path) as stream:
+            parquet = pq.ParquetFile(stream, page_checksum_verification=True)
+            return parquet.read(columns=columns, use_threads=False)
+    except FileNotFoundError as error:  # a manifest names it, or a task of this very round
+        raise damaged(path, "is missing") from error
+    except READ_ERRORS as error:
+        if not is_damage(error, path):
+            raise with_path(error, path) from error
+        raise damaged(path, f"is not as it was written ({first_line(error)})") from error
 
 
 @lru_cache(maxsize=64)
