@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,9 @@ from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.direct import source as source_module
+from spark_pseudolabel.spark.direct.damage import is_damage
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import PlainTable, _merged, footers_of
 from spark_pseudolabel.store.arrow_files import ArrowFiles
@@ -70,3 +74,47 @@ def test_old_timestamps_are_read_as_what_they_are(tmp_path: Path) -> None:
     truth = [(moment - datetime(1970, 1, 1)) / timedelta(seconds=1) for moment in moments[:3]]
     assert seconds[:3].tolist() == truth
     assert seconds.isna().tolist() == [False, False, False, True]
+
+
+CODECS = ("none", "snappy", "gzip", "zstd", "lz4", "brotli")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_damage_that_shows_is_told_with_the_file_s_name(tmp_path: Path, codec: str) -> None:
+    """A flipped byte that gives other values can't be seen; all others are damage, by name."""
+    n = 300
+    x, words = np.random.default_rng(0).normal(size=n), [f"word {i % 37}" for i in range(n)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": range(n), "x": x, "s": words}), path, compression=codec)
+    plain, data = opened(tmp_path), path.read_bytes()
+    source = Source(plain.root, ("id",), ("x", "s"))
+    end = len(data) - pq.read_metadata(path).serialized_size - 8
+    told: list[InputError] = []
+    for place in range(4, end, 97):
+        flipped = bytearray(data)
+        flipped[place : place + 8] = bytes(255 - byte for byte in data[place : place + 8])
+        path.write_bytes(flipped)
+        try:
+            plain.collect(source)
+        except InputError as error:
+            told.append(error)
+    assert {(error.code, error.where) for error in told} == {("damaged_file", str(path))}
+    assert all(str(path) in error.message for error in told)
+    # On an object store the words alone tell it from what may pass.
+    causes = [error.__cause__ for error in told if isinstance(error.__cause__, Exception)]
+    assert [cause for cause in causes if not is_damage(cause, "s3://bucket/a.parquet")] == []
+
+
+def test_what_may_pass_is_left_to_spark_with_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def open_input(self, path: str) -> None:
+            raise OSError(5, "Input/output error")
+
+    pq.write_table(pa.table({"id": [1], "x": [0.5]}), tmp_path / "a.parquet")
+    plain = opened(tmp_path)
+    monkeypatch.setattr(source_module, "_files", lambda root: Failing())
+    with pytest.raises(OSError, match=r"a\.parquet") as told:
+        plain.collect(Source(plain.root, ("id",), ("x",)))
+    assert told.value.errno == 5

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.core.splits import Part, RowGroup
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import join, scheme_of
 
@@ -281,24 +282,15 @@ def _damage(root: str, group: RowGroup) -> Iterator[None]:
             code="inputs_changed",
             where=path,
         ) from error
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except READ_ERRORS as error:
+        if not is_damage(error, path):
+            raise with_path(error, path) from error
         raise InputError(
-            f"{path} can't be read ({str(error).splitlines()[0]}). Write it again, or take it out "
-            "of the directory.",
+            f"{path} can't be read ({first_line(error)}). Write it again, or take it out of the "
+            "directory.",
             code="damaged_file",
             where=path,
         ) from error
-    except OSError as error:
-        # What the network or a disk did may pass: Spark runs the task again. A damaged page does
-        # not, and pyarrow tells it apart by its words only.
-        if "Couldn't deserialize thrift" in str(error) or "Corrupt" in str(error):
-            raise InputError(
-                f"{path} is damaged ({str(error).splitlines()[0]}). Write it again, or take it "
-                "out of the directory.",
-                code="damaged_file",
-                where=path,
-            ) from error
-        raise
 
 
 def _numpy(flags: pa.Array) -> Mask:
