@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,12 @@ def digits() -> pd.DataFrame:
 
 
 def write(
-    digits: pd.DataFrame, directory: Path, *, one_table: bool = False, with_labeled: bool = False
+    digits: pd.DataFrame,
+    directory: Path,
+    *,
+    one_table: bool = False,
+    with_labeled: bool = False,
+    names: Sequence[str] = ("0", "1"),
 ) -> dict[str, Any]:
     """Write the tables, the pool as two files of small row groups; return the paths' sections."""
     labeled, test = digits[:N_LABELED], digits[-N_TEST:]
@@ -65,9 +71,9 @@ def write(
         sections["unlabeled"] = {"path": str(directory / "pool")}
         sections["labeled"] = {"path": str(directory / "labeled.parquet"), "label": "digit"}
     (directory / "pool").mkdir()
-    for number in range(2):
+    for number, name in enumerate(names):
         rows = pa.Table.from_pandas(pool[number::2], preserve_index=False)
-        pq.write_table(rows, directory / "pool" / f"{number}.parquet", row_group_size=70)
+        pq.write_table(rows, directory / "pool" / f"{name}.parquet", row_group_size=70)
     return sections
 
 
@@ -83,6 +89,11 @@ CASES: dict[str, dict[str, Any]] = {
         "model": {"estimator": "DecisionTreeClassifier", "params": {"max_depth": 4}},
         "selection": {"policy": "k_best", "k": 170},
         "rounds": {"max": 2},
+    },
+    "files with names that URLs escape": {
+        **LOGISTIC,
+        "selection": {"policy": "k_best", "k": 150},
+        "rounds": {"max": 1},
     },
     "curriculum in one table": {
         **LOGISTIC,
@@ -121,12 +132,15 @@ def test_labels_are_the_same(
         tmp_path,
         one_table="one table" in name,
         with_labeled="with labeled rows" in name,
+        names=("a b+c", "50%für") if "escape" in name else ("0", "1"),
     )
     outcomes = {scan: outcome(spark, tmp_path, CASES[name], paths, scan) for scan in SCANS}
     direct, through_spark = (outcomes[scan] for scan in SCANS)
     for table in ("labels", "training", "invalid"):
         pd.testing.assert_frame_equal(direct[table], through_spark[table])
     assert len(direct["labels"]) > 0
+    if "escape" in name:
+        assert set(direct["labels"]["file"]) == {"a b+c.parquet", "50%für.parquet"}
     for key in ("rounds", "seed", "final", "rows"):
         assert without_seconds(direct["report"][key]) == without_seconds(
             through_spark["report"][key]

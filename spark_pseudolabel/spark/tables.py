@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -208,9 +208,14 @@ def _with_positions(spark: SparkSession, rows: DataFrame, path: str) -> DataFram
     start = len(base.rstrip("/").replace(":///", ":/", 1)) + 2
     relative = F.substring(full, start, 1 << 20)
     file = F.when(F.length(relative) == 0, F.col("_metadata.file_name")).otherwise(relative)
-    return rows.select(
-        "*", file.alias(FILE), F.col("_metadata.row_index").cast("bigint").alias(ROW_INDEX)
-    )
+    index = F.col("_metadata.row_index").cast("bigint")
+    return rows.select("*", _unescaped(file).alias(FILE), index.alias(ROW_INDEX))
+
+
+def _unescaped(path: Column) -> Column:
+    """Return a path as a listing has it; Spark escapes blanks and more as URLs do."""
+    # url_decode takes + for a blank, which in a path it is not.
+    return F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))
 
 
 def _check_exists(files: Files, root: str, path: str, name: str) -> None:

@@ -282,7 +282,8 @@ def test_rows_without_an_id_are_known_by_their_place(spark: SparkSession, tmp_pa
     pool = tmp_path / "pool.parquet"
     (pool / "day=1").mkdir(parents=True)
     frame = pool_frame().drop(columns="id")
-    for part in ("a b", "b"):
+    names = ("a b", "b+c", "50%", "50%25", "für")
+    for part in names:
         pq.write_table(
             pa.Table.from_pandas(frame), pool / f"day=1/{part}.parquet", row_group_size=7
         )
@@ -290,7 +291,7 @@ def test_rows_without_an_id_are_known_by_their_place(spark: SparkSession, tmp_pa
     rows = inputs.pool.rows.toPandas()
     assert inputs.keys == ("file", "row_index")
     assert sorted(zip(rows.file, rows.row_index, strict=True)) == sorted(
-        (f"day=1/{part}.parquet", i) for part in ("a%20b", "b") for i in range(N_POOL)
+        (f"day=1/{part}.parquet", i) for part in names for i in range(N_POOL)
     )
 
 
