@@ -17,9 +17,11 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.spark.tables import open_table
 from tests.spark.tables import N_POOL, config_for, labeled_frame, pool_frame, write
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -279,7 +281,7 @@ def test_spark_opens_no_table_that_it_need_not(spark: SparkSession, tmp_path: Pa
 
 def test_rows_without_an_id_are_known_by_their_place(spark: SparkSession, tmp_path: Path) -> None:
     write(tmp_path, labeled=labeled_frame())
-    pool = tmp_path / "pool.parquet"
+    pool = tmp_path / "a pool+ü 10%"
     (pool / "day=1").mkdir(parents=True)
     frame = pool_frame().drop(columns="id")
     names = ("a b", "b+c", "50%", "50%25", "für")
@@ -287,12 +289,22 @@ def test_rows_without_an_id_are_known_by_their_place(spark: SparkSession, tmp_pa
         pq.write_table(
             pa.Table.from_pandas(frame), pool / f"day=1/{part}.parquet", row_group_size=7
         )
-    inputs = read_inputs(spark, config_for(tmp_path, id=None, features={"include": ["x"]}))
+    sections = {"unlabeled": {"path": str(pool)}, "features": {"include": ["x"]}}
+    inputs = read_inputs(spark, config_for(tmp_path, id=None, **sections))
     rows = inputs.pool.rows.toPandas()
     assert inputs.keys == ("file", "row_index")
     assert sorted(zip(rows.file, rows.row_index, strict=True)) == sorted(
         (f"day=1/{part}.parquet", i) for part in names for i in range(N_POOL)
     )
+
+
+def test_a_table_of_one_file_is_known_by_the_file_s_name(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    pool_frame().to_parquet(tmp_path / "a b+ü%.parquet", index=False)
+    settings = UnlabeledTable(path=str(tmp_path / "a b+ü%.parquet"))
+    rows = open_table(spark, settings, "unlabeled", positions=True).rows
+    assert rows.toPandas().file.unique().tolist() == ["a b+ü%.parquet"]
 
 
 def test_every_kind_of_column_becomes_model_input(spark: SparkSession, tmp_path: Path) -> None:
