@@ -18,8 +18,9 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import UnlabeledTable
-from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
+from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.inputs import read_inputs
 from spark_pseudolabel.spark.tables import open_table
 from tests.spark.tables import N_POOL, config_for, labeled_frame, pool_frame, write
@@ -305,6 +306,29 @@ def test_a_table_of_one_file_is_known_by_the_file_s_name(
     settings = UnlabeledTable(path=str(tmp_path / "a b+ü%.parquet"))
     rows = open_table(spark, settings, "unlabeled", positions=True).rows
     assert rows.toPandas().file.unique().tolist() == ["a b+ü%.parquet"]
+
+
+@pytest.mark.parametrize("written_as", ["INT96", "TIMESTAMP_MICROS", "TIMESTAMP_MILLIS"])
+def test_timestamps_that_spark_wrote_are_read_as_spark_reads_them(
+    spark: SparkSession, tmp_path: Path, written_as: str
+) -> None:
+    moments = ["0001-01-01", "1582-10-04", "1969-12-31 23:59:59.5", "9999-12-31 23:59:59"]
+    values = ", ".join(f"({i}L, timestamp '{moment}')" for i, moment in enumerate(moments))
+    setting = "spark.sql.parquet.outputTimestampType"
+    before = spark.conf.get(setting)
+    spark.conf.set(setting, written_as)
+    try:
+        spark.sql(f"select * from values {values} as (id, t)").write.parquet(str(tmp_path / "t"))
+    finally:
+        spark.conf.set(setting, before)
+    table = open_table(spark, UnlabeledTable(path=str(tmp_path / "t")), "unlabeled")
+    features = [Feature("t", "timestamp", "timestamp")]
+    assert table.plain is not None
+    assert table.plain.readable(["t"])
+    direct = table.plain.collect(Source(table.plain.root, ("id",), ("t",))).sort_by("id")
+    found = to_frame(direct, features)
+    pd.testing.assert_frame_equal(found, to_frame(table.rows.sort("id").toArrow(), features))
+    assert found["t"].tolist() == [-62135596800.0, -12220243200.0, -0.5, 253402300799.0]
 
 
 def test_every_kind_of_column_becomes_model_input(spark: SparkSession, tmp_path: Path) -> None:
