@@ -171,3 +171,27 @@ def test_rows_without_ids_are_found_by_their_place_and_features_in_the_output(
         for name in ("pool", "labeled.parquet"):
             (directory / f"{name}.away").rename(directory / name)
     assert from_output == told
+
+
+def test_an_id_may_be_called_like_a_row_s_place(
+    spark: SparkSession, out: str, tmp_path: Path
+) -> None:
+    directory = Path(out).parent
+    for name in ("labeled.parquet", "pool"):
+        rows = pd.read_parquet(directory / name).rename(columns={"id": "file"})
+        rows.to_parquet(tmp_path / name, index=False)
+    config = {
+        "labeled": {"path": str(tmp_path / "labeled.parquet"), "label": "y"},
+        "unlabeled": {"path": str(tmp_path / "pool")},
+        "id": "file",
+        "model": {"estimator": "LogisticRegression"},
+        "selection": {"policy": "threshold", "threshold": 0.95},
+        "rounds": {"max": 1},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    run(spark, parse_config(config))
+    row = pd.read_parquet(tmp_path / "out" / "labels").iloc[-1]
+    told = explain(str(tmp_path / "out"), row["file"], why=True)["why"]
+    assert told["confidence"] == row["confidence"]
+    given = explain(str(tmp_path / "out"), "r001", why=True)
+    assert given["why"]["label"] == given["given_label"]
