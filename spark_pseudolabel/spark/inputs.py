@@ -469,6 +469,8 @@ def _survey(
     try:
         facts = look_at_keys(spark, scan, known.column(0), witness)
     except (OSError, PySparkException, Py4JError, InputError) as error:
+        if isinstance(error, InputError) and error.code == "damaged_file":
+            raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
     rows = sum(one.rows for one in facts)
     if config.id is None:

@@ -118,3 +118,13 @@ def test_what_may_pass_is_left_to_spark_with_the_name_of_the_file(
     with pytest.raises(OSError, match=r"a\.parquet") as told:
         plain.collect(Source(plain.root, ("id",), ("x",)))
     assert told.value.errno == 5
+
+
+def test_dates_of_the_old_calendar_are_left_to_spark(tmp_path: Path) -> None:
+    schema = T.StructType([T.StructField("t", T.TimestampType())])
+    rows = like_spark(pa.table({"t": pa.array([datetime(1500, 1, 1)], pa.timestamp("us"))}), schema)
+    old = {**rows.schema.metadata, b"org.apache.spark.legacyDateTime": b""}
+    pq.write_table(rows.replace_schema_metadata(old), tmp_path / "a.parquet")
+    listed = list(ArrowFiles.for_uri(str(tmp_path)).list(str(tmp_path)))
+    _, schemas = _merged([footers_of(listed, str(tmp_path))])
+    assert [for_spark for _, for_spark in schemas.values()] == [None]

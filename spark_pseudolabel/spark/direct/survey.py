@@ -23,6 +23,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
 from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles
@@ -32,6 +33,9 @@ from spark_pseudolabel.store.files import FileInfo, Files, join
 _FOOTERS_ON_DRIVER = 64
 _FOOTERS_PER_TASK = 500
 _SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
+# Dates as Spark 2 counted them: Spark moves them into today's calendar, pyarrow does not.
+_OLD_CALENDAR = {b"org.apache.spark.legacyDateTime", b"org.apache.spark.legacyINT96"}
+_FOR_SPARK = "only Spark can read it"
 
 _SPARK_TYPES: tuple[tuple[pa.DataType, T.DataType], ...] = (
     (pa.bool_(), T.BooleanType()),
@@ -61,7 +65,7 @@ class Footer:
     groups
         Rows and uncompressed bytes of each row group.
     schema
-        Hash of names and types; files of one table must agree in it.
+        Hash of names and types, and of who must read them; files of one table must agree in it.
     """
 
     file: FileInfo
@@ -278,8 +282,10 @@ def footers_of(
     for info in listed:
         metadata = _metadata(opened, root, info)
         schema = _bare(metadata.schema.to_arrow_schema())
-        described = (metadata.metadata or {}).get(_SPARK_SCHEMA)
-        words = described.decode() if described else None
+        told = metadata.metadata or {}
+        words = told[_SPARK_SCHEMA].decode() if _SPARK_SCHEMA in told else None
+        if _OLD_CALENDAR & told.keys():
+            words = _FOR_SPARK
         digest = hashlib.sha256(f"{schema}{words}".encode()).hexdigest()
         schemas[digest] = (bytes(schema.serialize()), words)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
@@ -293,10 +299,12 @@ def _metadata(files: Files, root: str, info: FileInfo) -> pq.FileMetaData:
     try:
         with files.open_input(path) as stream:
             return pq.read_metadata(stream)
-    except (pa.ArrowInvalid, OSError) as error:
+    except READ_ERRORS as error:
+        if not is_damage(error, path):
+            raise with_path(error, path) from error
         raise InputError(
-            f"{path} is no whole Parquet file ({str(error).splitlines()[0]}). Write it again, or "
-            "take it out of the directory.",
+            f"{path} is no whole Parquet file ({first_line(error)}). Write it again, or take it "
+            "out of the directory.",
             code="damaged_file",
             where=path,
         ) from error
@@ -327,6 +335,8 @@ def _as_read(schema: pa.Schema) -> pa.Schema:
 
 def _spark_schema(schema: pa.Schema, words: str | None) -> T.StructType | None:
     """Return the schema as Spark would infer it; None where only Spark knows."""
+    if words == _FOR_SPARK:
+        return None
     if words is not None:
         found = T.StructType.fromJson(json.loads(words))
         return _nullable(found) if found.names == schema.names else None
