@@ -112,13 +112,26 @@ def thinned(
     Returns
     -------
     ndarray of shape (n,)
-        True for the rows that stay; all of the class that is rarest for its share.
+        True for the rows that stay; all, but for a fraction of one, of the class that is rarest
+        for its share. Of a class that the prior gives less than one row, one stays as often as
+        that: were all of them left out, nothing would be known of them together.
     """
     counts = np.bincount(codes[codes >= 0], minlength=len(prior))
     wanted = prior > 0
-    size = (counts[wanted] / prior[wanted]).min()
+    share = prior / prior.sum()
+    size = np.floor(np.round((counts[wanted] / share[wanted]).min(), 6))
     kept = codes < 0
-    for code, n in enumerate(np.floor(np.round(size * prior, 6)).astype(int)):
+    for code, n in enumerate(_whole_rows(size * share, hashes)):
         of_class = np.flatnonzero(codes == code)
         kept[of_class[np.argsort(hashes[of_class], kind="stable")[:n]]] = True
     return kept
+
+
+def _whole_rows(exact: NDArray[np.float64], hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Round rows per class up or down, each as often as its fraction says, by one draw for all.
+
+    Systematic sampling: their sum, a whole number, stays what it is.
+    """
+    draw = int(np.bitwise_xor.reduce(hashes, initial=0)) / 2**64 + 0.5
+    upto = np.floor(np.round(np.cumsum(exact), 6) + draw).astype(np.int64)
+    return np.diff(upto, prepend=0)

@@ -59,9 +59,32 @@ def test_thinned_rows_follow_the_prior() -> None:
     codes = np.repeat([0, 1, 2], 100).astype(np.int32)
     hashes = np.random.default_rng(0).permutation(300).astype(np.int64)
     kept = thinned(codes, hashes, np.array([0.8, 0.15, 0.05]))
-    assert np.bincount(codes[kept]).tolist() == [100, 18, 6]
+    assert np.bincount(codes[kept]).tolist() == [100, 19, 6]
     order = np.random.default_rng(1).permutation(300)
     assert (thinned(codes[order], hashes[order], np.array([0.8, 0.15, 0.05])) == kept[order]).all()
+
+
+def many_rare(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of 26 classes, 150 each, of which the pool holds 25 rarely, and their prior."""
+    codes = np.repeat(np.arange(26), 150).astype(np.int32)
+    hashes = np.random.default_rng(seed).integers(-(2**63), 2**63, len(codes), dtype=np.int64)
+    return codes, hashes, np.array([0.875, *[0.005] * 25])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rare_classes_keep_their_share_of_the_rows_together(seed: int) -> None:
+    codes, hashes, prior = many_rare(seed)
+    kept = np.bincount(codes[thinned(codes, hashes, prior)], minlength=26)
+    assert kept.sum() == 171
+    assert (np.abs(kept - 150 / 0.875 * prior) <= 1).all()
+
+
+def test_every_rare_class_has_its_turn() -> None:
+    kept = np.zeros(26)
+    for seed in range(200):
+        codes, hashes, prior = many_rare(seed)
+        kept += np.bincount(codes[thinned(codes, hashes, prior)], minlength=26)
+    assert kept[1:] / 200 == pytest.approx(171 * 0.005, abs=0.12)
 
 
 def test_thinning_keeps_rows_whose_label_is_unknown() -> None:
