@@ -75,21 +75,28 @@ class CalibrationRows:
         ndarray of shape (n,), rounded as the pool's.
     right
         ndarray of shape (n,): whether the prediction is the true label.
+    only_ones
+        Further rows, each the only one of its label: a model that has not seen it can't know its
+        label, and nobody knows what it would have said instead, nor how surely. So each of them
+        counts as wrong, above every cut, and with a claim for each class in all of these.
     """
 
     codes: NDArray[np.int32]
     confidence: NDArray[np.float64]
     right: NDArray[np.bool_]
+    only_ones: int = 0
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.codes) + self.only_ones
 
     @classmethod
-    def from_scores(cls, P: NDArray[np.float64], true_codes: NDArray[np.int32]) -> CalibrationRows:
+    def from_scores(
+        cls, P: NDArray[np.float64], true_codes: NDArray[np.int32], only_ones: int = 0
+    ) -> CalibrationRows:
         """Build from rounded probabilities of shape (n, n_classes), argmax as in the kernel."""
         codes = P.argmax(axis=1).astype(np.int32)
         confidence = np.take_along_axis(P, codes[:, np.newaxis], axis=1)[:, 0]
-        return cls(codes, confidence, codes == true_codes)
+        return cls(codes, confidence, codes == true_codes, only_ones)
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,9 @@ class Claim:
     cut
         Rows at or above this confidence are published; None claims nothing.
     n, wrong
-        Calibration rows at or above the cut, and how many of them are wrong; of the strictest
-        cut that was tried where nothing is claimed.
+        Calibration rows at or above the cut, and how many of them are wrong, rows that are the
+        only one of their label included; of the strictest cut that was tried where nothing is
+        claimed.
     p_value
         Probability of at most `wrong` errors if the precision were just below the promised one.
     level
@@ -149,6 +157,8 @@ class Certificate:
         One for all classes, or one for each.
     refused
         Why nothing may be claimed whatever the numbers say, such as ``"drawn_per_class"``.
+    n_only_ones
+        How many of the calibration rows count as wrong for being the only one of their label.
     """
 
     promise: Promise
@@ -157,6 +167,7 @@ class Certificate:
     n_pool: int
     claims: tuple[Claim, ...]
     refused: str | None = None
+    n_only_ones: int = 0
 
     @property
     def claimed(self) -> bool:
@@ -184,6 +195,7 @@ class Certificate:
             **asdict(self.promise),
             "source": self.source,
             "n_calibration": self.n_calibration,
+            "n_only_ones": self.n_only_ones,
             "n_pool": self.n_pool,
             "coverage": self.coverage,
             "claims": [claim.to_dict() for claim in self.claims],
@@ -224,7 +236,9 @@ def certify(
     claims = tuple(
         _claim(codes, pool, rows, promise.error, level, tested=tested) for codes, tested in groups
     )
-    return Certificate(promise, source, len(rows), pool.total, claims, refused)
+    return Certificate(
+        promise, source, len(rows), pool.total, claims, refused, n_only_ones=rows.only_ones
+    )
 
 
 def why_impossible(promise: Promise, n_rows: int) -> str | None:
@@ -336,6 +350,8 @@ def _calibration_tails(
     bins = bin_of(rows.confidence)
     n = np.bincount(bins[inside], minlength=BINS)
     wrong = np.bincount(bins[inside & ~rows.right], minlength=BINS)
+    n[-1] += rows.only_ones
+    wrong[-1] += rows.only_ones
     return _tail(n), _tail(wrong)
 
 

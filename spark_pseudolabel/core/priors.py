@@ -127,6 +127,18 @@ def thinned(
     return kept
 
 
+def missing(codes: NDArray[np.int32], prior: NDArray[np.float64]) -> list[int]:
+    """Return the classes that the prior gives a share and that no row has.
+
+    Examples
+    --------
+    >>> missing(np.array([0, 0, 2], dtype=np.int32), np.array([0.7, 0.2, 0.1, 0.0]))
+    [1]
+    """
+    counts = np.bincount(codes[codes >= 0], minlength=len(prior))
+    return [int(code) for code in np.flatnonzero((prior > 0) & (counts == 0))]
+
+
 def _whole_rows(exact: NDArray[np.float64], hashes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Round rows per class up or down, each as often as its fraction says, by one draw for all.
 
@@ -134,4 +146,5 @@ def _whole_rows(exact: NDArray[np.float64], hashes: NDArray[np.int64]) -> NDArra
     """
     draw = int(np.bitwise_xor.reduce(hashes, initial=0)) / 2**64 + 0.5
     upto = np.floor(np.round(np.cumsum(exact), 6) + draw).astype(np.int64)
-    return np.diff(upto, prepend=0)
+    rows: NDArray[np.int64] = np.diff(upto, prepend=0)
+    return rows

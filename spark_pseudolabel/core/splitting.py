@@ -77,6 +77,22 @@ def group_validation_mask(
     return mask
 
 
+def only_ones(labeled: NDArray[np.int32], validation: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Tell which labeled rows are the only one of their class, that validation rows lack, too.
+
+    A split by class leaves them with the labeled rows, so that no validation row shows what a
+    model makes of a class it has not seen.
+
+    Examples
+    --------
+    >>> only_ones(np.array([0, 0, 1, 2]), np.array([0, 2])).tolist()
+    [False, False, True, False]
+    """
+    counts = np.bincount(np.concatenate([labeled, validation[validation >= 0]]))
+    alone: NDArray[np.bool_] = counts[labeled] == 1
+    return alone
+
+
 def _share(n: int, fraction: float) -> int:
     if n < 2:
         return 0

@@ -35,7 +35,7 @@ def certify_task(
         fitted = replace(fitted, adjustments=tuple(map(Adjustment, of_folds)))
     pool = CalibrationRows.from_scores(P, task.pool_codes)
     known = fitted.held_out
-    rows = CalibrationRows.from_scores(fitted.adjusted[known], codes[known])
+    rows = CalibrationRows.from_scores(fitted.adjusted[known], codes[known], int((~known).sum()))
     counts = counts_of(pool, len(classes))
     found = {
         name: _certified(promise, counts, rows, pool, len(classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,24 @@ from spark_pseudolabel.core.certify import (
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import fold_of
+from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
-from spark_pseudolabel.core.priors import thinned
+from spark_pseudolabel.core.priors import missing, thinned
 from spark_pseudolabel.core.representative import PriorShift, prior_shift
 from spark_pseudolabel.core.rules import Plan, make_plan
+from spark_pseudolabel.core.splitting import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.adjust import given_prior, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
 
 DRAWN_PER_CLASS = "drawn_per_class"
+UNTESTED_LABELS = "untested_labels"
+_NAMED = 5
 _MEASURED = ("auc", "auc_limit", "outside", "shifted")
 
 
@@ -55,6 +60,12 @@ def require_possible(config: Config, inputs: Inputs) -> None:
             where="unlabeled.prior",
         )
     codes, hashes = _calibration(config, inputs, chosen)
+    if chosen.required and (names := untested_labels(config, inputs)):
+        raise InputError(
+            f"The certificate can't be given: {untested(names)}",
+            code="certificate_impossible",
+            where="unlabeled.prior",
+        )
     n_rows = len(codes) if prior is None else int(thinned(codes, hashes, prior).sum())
     if chosen.required and (why := why_impossible(promise_of(chosen), n_rows)) is not None:
         raise InputError(
@@ -62,6 +73,27 @@ def require_possible(config: Config, inputs: Inputs) -> None:
             code="certificate_impossible",
             where="selection.precision",
         )
+
+
+def untested_labels(config: Config, inputs: Inputs) -> list[str]:
+    """Return the labels that a given prior finds in the pool and no tested row has."""
+    prior = given_prior(config, inputs)
+    if prior is None or config.certified is None:
+        return []
+    codes, _ = _calibration(config, inputs, config.certified)
+    return [label_key(inputs.classes[code]) for code in missing(codes, prior)]
+
+
+def untested(names: Sequence[str]) -> str:
+    """Say that a certificate needs rows of some labels."""
+    shown = ", ".join(names[:_NAMED]) + (
+        f" and {len(names) - _NAMED} others" * (len(names) > _NAMED)
+    )
+    return (
+        "unlabeled.prior gives a share of the pool to labels of which no row can be tested: "
+        f"{shown}. It takes two labeled rows of each, and with scores: held_out a validation row. "
+        "Label more rows of them."
+    )
 
 
 def promise_of(chosen: Certified) -> Promise:
@@ -98,14 +130,17 @@ def rule_of(run: Run) -> dict[str, Any]:
 
 
 def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:
-    codes, P = _calibration_scores(run, chosen)
-    rows, n_classes = CalibrationRows.from_scores(P, codes), len(run.inputs.classes)
+    codes, P, n_only_ones = _calibration_scores(run, chosen)
+    rows = CalibrationRows.from_scores(P, codes, n_only_ones)
+    n_classes = len(run.inputs.classes)
     shift = prior_shift(
         np.bincount(codes[codes >= 0], minlength=n_classes),
         np.bincount(rows.codes, minlength=n_classes),
         pool.by_class,
     )
     refused = DRAWN_PER_CLASS if _unlike_pool(run, shift) else None
+    if untested_labels(run.config, run.inputs):
+        refused = UNTESTED_LABELS
     return certify(promise_of(chosen), pool, rows, chosen.scores, refused), shift
 
 
@@ -118,10 +153,11 @@ def _unlike_pool(run: Run, shift: PriorShift) -> bool:
 
 def _calibration_scores(
     run: Run, chosen: Certified
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.float64], int]:
     """Return true codes and probabilities of rows that no model in question has seen.
 
-    Without those that would be withheld in the pool: a certificate is about published rows.
+    Without those that would be withheld in the pool: a certificate is about published rows. Also
+    return how many labeled rows can't be among them for being the only one of their label.
     """
     if chosen.scores == "out_of_fold":
         codes, fitted = kept_cross_fit(run)
@@ -137,7 +173,29 @@ def _calibration_scores(
         if run.support is not None:
             known &= run.support[0].holds(to_frame(held_out, run.inputs.features))
         kept = like_pool(run, held_out, known)
-    return codes[kept], P[kept]
+    return codes[kept], P[kept], _only_ones(run, chosen)
+
+
+def _only_ones(run: Run, chosen: Certified) -> int:
+    """Count labeled rows that stand for a tail of labels that no tested row has.
+
+    With a given prior each label has a tested row, or nothing is claimed. Validation rows that are
+    a table of their own are a sample as they are; those that were split off miss every one of
+    these rows, and a share of them, which chance might have left out, is not enough.
+    """
+    if run.config.unlabeled.prior is not None:
+        return 0
+    labeled, validation = (
+        rows.column(CODE).to_numpy().astype(np.int32)
+        for rows in (run.inputs.labeled, run.inputs.validation)
+    )
+    if chosen.scores == "out_of_fold":
+        alone = fold_of(labeled, run.row_hashes(run.inputs.labeled)) == NEVER_HELD_OUT
+    elif run.config.validation.is_table:
+        return 0
+    else:
+        alone = only_ones(labeled, validation)
+    return int((alone if run.support is None else alone & run.support[1]).sum())
 
 
 def _calibration(

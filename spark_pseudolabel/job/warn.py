@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spark_pseudolabel.core.adjustment import PriorCorrection
 from spark_pseudolabel.core.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.decide import DRAWN_PER_CLASS
+from spark_pseudolabel.job.decide import (
+    DRAWN_PER_CLASS,
+    UNTESTED_LABELS,
+    untested,
+    untested_labels,
+)
 from spark_pseudolabel.job.hygiene import given_labels, suspicious_labels
 from spark_pseudolabel.job.shift import shift_warning
 from spark_pseudolabel.report.document import label_key
@@ -32,7 +37,8 @@ def trust_warnings(
     refused = certificate is not None and certificate["refused"] is not None
     declared = run.config.labeled.drawn == "per_class"
     if certificate is not None and not certificate["claimed"]:
-        found.append(_not_certified(certificate, declared=declared))
+        names = untested_labels(run.config, run.inputs)
+        found.append(_not_certified(certificate, names, declared=declared))
     if run.prior is not None and run.prior.source == "estimated":
         found.append(_estimated(run, run.prior))
     elif declared and run.prior is None and not refused:
@@ -62,8 +68,17 @@ def _estimated(run: Run, prior: PriorCorrection) -> dict[str, Any]:
     }
 
 
-def _not_certified(certificate: Mapping[str, Any], *, declared: bool) -> dict[str, Any]:
+def _not_certified(
+    certificate: Mapping[str, Any], untested_names: Sequence[str], *, declared: bool
+) -> dict[str, Any]:
     asked = f"precision {certificate['precision']:g} with certainty {certificate['certainty']:g}"
+    if certificate["refused"] == UNTESTED_LABELS:
+        return {
+            "code": UNTESTED_LABELS,
+            "message": f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
+            f"published: {untested(untested_names)}",
+            "labels": list(untested_names),
+        }
     if certificate["refused"] is not None:
         why = "labeled.drawn says that their classes are not distributed as the pool's"
         if not declared:

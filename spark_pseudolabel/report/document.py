@@ -382,6 +382,9 @@ class Certificate(Document):
     """Where the calibration rows' scores come from."""
     n_calibration: Count
     """Rows with true labels."""
+    n_only_ones: Count = 0
+    """Rows among them that count as wrong: each the only one of its label, so that no model that
+    has not seen it could know it."""
     n_pool: Count
     """Valid pool rows that it is about: all, or with ``inside_only`` those not withheld."""
     coverage: Share

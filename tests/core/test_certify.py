@@ -15,6 +15,8 @@ from spark_pseudolabel.core.certify import (
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts, bin_of
+from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.report.document import Certificate as CertificateDocument
 from spark_pseudolabel.report.document import document
 from tests.core.candidates import Rows
@@ -200,3 +202,37 @@ def test_calibration_rows_take_the_first_of_equal_classes() -> None:
     assert rows.codes.tolist() == [0, 1]
     assert rows.confidence.tolist() == [0.5, 0.8]
     assert rows.right.tolist() == [True, False]
+
+
+def long_tail(n: int, chance: np.random.Generator) -> np.ndarray:
+    """Draw labels, 90 % of them of two classes and 10 % of 400 others."""
+    rare = chance.integers(2, 402, n)
+    return np.where(chance.random(n) < 0.9, chance.integers(0, 2, n), rare).astype(np.int32)
+
+
+def test_long_tail_of_labels_breaks_no_promise() -> None:
+    broken = 0
+    for seed in range(40):
+        chance = np.random.default_rng(seed)
+        labeled, pool = long_tail(500, chance), long_tail(20_000, chance)
+        alone = fold_of(labeled, chance.permutation(500).astype(np.int64)) == NEVER_HELD_OUT
+        tested = labeled[~alone]
+        # All that a model could know it knows; it is as sure of what it could not.
+        sure = np.round(chance.uniform(0.5, 1.0, len(tested)), 6)
+        right = np.ones(len(tested), dtype=bool)
+        rows = CalibrationRows(np.minimum(tested, 2), sure, right, only_ones=int(alone.sum()))
+        known, confidence = np.isin(pool, labeled), np.round(chance.uniform(0.5, 1.0, 20_000), 6)
+        said = CalibrationRows(np.where(known, np.minimum(pool, 2), 0), confidence, known)
+        cut = certify(Promise(), counts_of(said, 3), rows).claims[0].cut
+        broken += cut is not None and known[confidence >= cut].mean() < 0.95
+    assert broken <= 2
+
+
+@pytest.mark.parametrize("per", ["all", "class"])
+def test_row_that_is_the_only_one_of_its_label_is_wrong_in_every_claim(per: str) -> None:
+    pool, rows = calibrated(2000, 0)
+    more = CalibrationRows(rows.codes, rows.confidence, rows.right, only_ones=3)
+    before, after = (certify(Promise(per=per), pool.counts(), one) for one in (rows, more))  # type: ignore[arg-type]
+    assert after.n_calibration == before.n_calibration + 3
+    assert after.to_dict()["n_only_ones"] == 3
+    assert all(claim.wrong >= 3 for claim in after.claims)

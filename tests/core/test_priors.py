@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.priors import correct, estimate_prior, may_estimate, shares, thinned
+from spark_pseudolabel.core.priors import (
+    correct,
+    estimate_prior,
+    may_estimate,
+    missing,
+    shares,
+    thinned,
+)
 
 EVEN = np.full(3, 1 / 3)
 
@@ -85,6 +92,11 @@ def test_every_rare_class_has_its_turn() -> None:
         codes, hashes, prior = many_rare(seed)
         kept += np.bincount(codes[thinned(codes, hashes, prior)], minlength=26)
     assert kept[1:] / 200 == pytest.approx(171 * 0.005, abs=0.12)
+
+
+def test_only_a_class_with_a_share_is_missed() -> None:
+    codes = np.array([2, -1], dtype=np.int32)
+    assert missing(codes, np.array([0.0, 0.5, 0.5, 0.0])) == [1]
 
 
 def test_thinning_keeps_rows_whose_label_is_unknown() -> None:
