@@ -364,7 +364,8 @@ def _sequence(
         return []
     start = min(most, _start_rows(n_rows, error, level) / n_rows)
     shares = np.append(np.arange(start, most, STEP), most)
-    wanted = np.ceil(shares * n_pool - 1e-9)
+    # A share of so many rows is not exact: in a large pool it may come out above what there is.
+    wanted = np.minimum(np.ceil(shares * n_pool - 1e-9), pool_tail[0])
     bins = [int(np.flatnonzero(pool_tail >= rows)[-1]) for rows in wanted]
     return sorted(set(bins), reverse=True)
 

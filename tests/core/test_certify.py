@@ -236,3 +236,23 @@ def test_row_that_is_the_only_one_of_its_label_is_wrong_in_every_claim(per: str)
     assert after.n_calibration == before.n_calibration + 3
     assert after.to_dict()["n_only_ones"] == 3
     assert all(claim.wrong >= 3 for claim in after.claims)
+
+
+@pytest.mark.parametrize(
+    ("per", "by_class", "n_rows"),
+    [
+        ("class", [54_291_098, 45_708_902], 2000),
+        ("all", [999_999_999, 1], 155),
+        ("all", [500_000_000, 500_000_000], 155),
+    ],
+)
+def test_pool_of_any_size_has_a_sequence_of_cuts(
+    per: str, by_class: list[int], n_rows: int
+) -> None:
+    pool = Counts(np.zeros((2, 1001), dtype=np.int64))
+    pool.n[:, 950] = by_class
+    codes = (np.arange(n_rows) % 2).astype(np.int32)
+    rows = CalibrationRows(codes, np.full(n_rows, 0.95), np.ones(n_rows, dtype=bool))
+    found = certify(Promise(per=per), pool, rows)  # type: ignore[arg-type]
+    assert found.claimed
+    assert found.coverage == 1.0
