@@ -60,6 +60,25 @@ class CrossFit:
         P = probabilities(self.models[fold], X)
         return rounded(self.adjustments[fold].apply(P)) if self.adjustments else P
 
+    def score_apart(self, X: Any, hashes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Score rows of the pool as labeled rows are: each with the model of one fold.
+
+        What a mean of models predicts is not distributed as what each of them does: it follows the
+        majority, the more so the less they agree. Samples are alike only where their scores are.
+
+        Parameters
+        ----------
+        X
+            DataFrame of shape (n, n_model_columns).
+        hashes
+            ndarray of shape (n,): deals the rows to folds.
+        """
+        of = hashes % len(self.models)
+        P = np.empty((len(of), self.P.shape[1]))
+        for fold in np.unique(of):
+            P[of == fold] = self.score(int(fold), X[of == fold])
+        return P
+
     @property
     def held_out(self) -> NDArray[np.bool_]:
         """The rows that have an out-of-fold score."""

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from spark_pseudolabel.core.crossfit import cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.crossfit import cross_fit, fold_of
 from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.representative import prior_shift, representativeness
+from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.evaluate.task import Task
 
 GATE_ROWS = 1000
 
 
-def alarm(task: Task) -> dict[str, Any]:
-    """Ask whether labels look drawn per class, by a linear model's predictions."""
+LINEAR = ("LogisticRegression", {"max_iter": 1000})
+
+
+def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict[str, Any]:
+    """Ask whether labels look drawn per class, by a model's predictions."""
     n_classes = len(task.data.classes)
-    learner = registered_learner(
-        "LogisticRegression", {"max_iter": 1000}, task.data.features, task.seed
-    )
+    name, params = estimator
+    learner = registered_learner(name, params, task.data.features, task.seed)
     folds = fold_of(task.labeled.codes, task.hashes)
     fitted = cross_fit(learner, task.labeled, folds, task.data.classes)
-    pool = probabilities(fitted.mean_model(task.data.classes), task.pool).argmax(axis=1)
+    sample = task.pool.head(SAMPLE)
+    hashes = np.random.default_rng(task.seed).permutation(len(sample)).astype(np.int64)
+    pool = fitted.score_apart(sample, hashes).argmax(axis=1)
     own = fitted.P[fitted.held_out].argmax(axis=1)
     found = prior_shift(
         *(np.bincount(codes, minlength=n_classes) for codes in (task.labeled.codes, own, pool))

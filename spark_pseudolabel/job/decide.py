@@ -29,6 +29,7 @@ from spark_pseudolabel.core.splitting import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.adjust import given_prior, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.shift import predicted_in_pool
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
@@ -136,7 +137,7 @@ def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, Pr
     shift = prior_shift(
         np.bincount(codes[codes >= 0], minlength=n_classes),
         np.bincount(rows.codes, minlength=n_classes),
-        pool.by_class,
+        predicted_in_pool(run, pool) if chosen.scores == "out_of_fold" else pool.by_class,
     )
     refused = DRAWN_PER_CLASS if _unlike_pool(run, shift) else None
     if untested_labels(run.config, run.inputs):

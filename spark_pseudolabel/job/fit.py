@@ -40,7 +40,7 @@ from spark_pseudolabel.job.honest import (
     oof_metrics,
 )
 from spark_pseudolabel.job.hygiene import check_given_labels
-from spark_pseudolabel.job.shift import measure_shift
+from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_sample
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.artifact import check_storable
 from spark_pseudolabel.store.failpoint import failpoint
@@ -131,13 +131,15 @@ def _repeat(run: Run, number: int) -> dict[str, Any]:
 
 def _seed(run: Run, attempt: Attempt) -> dict[str, Any]:
     """Make model 1, after a look whether the rows it learns from stand for the pool."""
-    shift = measure_shift(run)
-    fields = _cross_fit(run, attempt) if run.config.cross_fitted else _train(run, 1, attempt)
+    sample = pool_sample(run)
+    shift = measure_shift(run, sample)
+    honest = run.config.cross_fitted
+    fields = _cross_fit(run, attempt, sample) if honest else _train(run, 1, attempt)
     fields["training"]["shift"] = shift
     return fields
 
 
-def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
+def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> dict[str, Any]:
     """Make model 1 as the mean of models that have each not seen one fold of the labeled rows."""
     rows = labeled_rows(run)
     failpoint("train.collected")
@@ -148,8 +150,11 @@ def _cross_fit(run: Run, attempt: Attempt) -> dict[str, Any]:
     adjustment = adjustment_of(run, 1, model, rows, fitted)
     fields = _committed(run, 1, attempt, model, rows, None, adjustment)
     fields["training"]["hygiene"], files = check_given_labels(run, attempt, rows.codes, fitted.P)
+    honest = adjusted(run, fitted, rows.codes)
+    if sample is not None:
+        fields["training"]["sampled_by_code"] = predict_sample(run, honest, sample)
     return fields | {
-        **_measure_out_of_fold(run, adjusted(run, fitted, rows.codes), rows.codes),
+        **_measure_out_of_fold(run, honest, rows.codes),
         **files,
         "oof_scores": keep_scores(run, attempt, fitted),
     }

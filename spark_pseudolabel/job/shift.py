@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.counts import Counts
+from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
-from spark_pseudolabel.core.kernel import without_odd_vectors
+from spark_pseudolabel.core.kernel import score_any, without_odd_vectors
 from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.job.adjust import kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
@@ -23,19 +26,27 @@ _CONSEQUENCES = {
 }
 
 
-def measure_shift(run: Run) -> dict[str, Any] | None:
+def pool_sample(run: Run) -> pa.Table | None:
+    """Fetch the pool rows that labeled ones are compared with; None where nothing is compared."""
+    config = run.config
+    tested = config.cross_fitted and config.certified is not None
+    if not run.inputs.pool_rows or not (config.measures_shift or tested):
+        return None
+    with described(run.spark, "pool sample"):
+        return run.pool.sample(SAMPLE)
+
+
+def measure_shift(run: Run, sample: pa.Table | None) -> dict[str, Any] | None:
     """Compare labeled rows with a sample of the pool, and warn where they differ.
 
     Returns
     -------
     dict or None
-        What was measured; None where the pool is empty, or nobody wants to know.
+        What was measured; None without a sample, or where nobody wants to know.
     """
     inputs = run.inputs
-    if not run.config.measures_shift or not inputs.pool_rows:
+    if not run.config.measures_shift or sample is None:
         return None
-    with described(run.spark, "pool sample"):
-        sample = run.pool.sample(SAMPLE)
     hashes = np.concatenate([run.row_hashes(inputs.labeled), sample.column(HASH).to_numpy()])
     features = inputs.features
     whole = without_odd_vectors(sample.combine_chunks().to_batches()[0], features)[0]
@@ -63,6 +74,42 @@ def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> list[int]:
+    """Count sampled pool rows by predicted class, each predicted by the model of one fold.
+
+    Without rows that can't be scored, and those that would be withheld.
+
+    Parameters
+    ----------
+    run
+        The run.
+    fitted
+        The fold models and what happens to their scores.
+    sample
+        From :func:`pool_sample`.
+    """
+    features = run.inputs.features
+    batch = sample.combine_chunks().to_batches()[0]
+    scorer = run.teacher.scorer(fitted.models[0], features, probabilities=True)
+    valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
+    X = to_frame(valid, features)
+    P = fitted.score_apart(X, valid.column(HASH).to_numpy())
+    if run.support is not None and len(X):
+        P = P[run.support[0].holds(X)]
+    by_code: list[int] = np.bincount(P.argmax(axis=1), minlength=P.shape[1]).tolist()
+    return by_code
+
+
+def predicted_in_pool(run: Run, scanned: Counts) -> NDArray[np.int64]:
+    """Return pool rows by predicted class, to compare out-of-fold predictions with.
+
+    Those of the sample; of all rows, which the mean of the folds' models has `scanned`, in a run
+    that has kept no sample.
+    """
+    sampled = run.store.models[0].training.get("sampled_by_code")
+    return scanned.by_class if sampled is None else np.array(sampled)
+
+
 def predicted_prior(run: Run) -> dict[str, Any] | None:
     """Compare predicted classes of labeled rows and pool.
 
@@ -81,11 +128,12 @@ def predicted_prior(run: Run) -> dict[str, Any] | None:
     if not run.config.cross_fitted:
         return None
     codes, fitted = kept_cross_fit(run)
-    kept, n_classes = like_pool(run, run.inputs.labeled, fitted.held_out), len(run.inputs.classes)
+    known = fitted.held_out if run.support is None else fitted.held_out & run.support[1]
+    kept, n_classes = like_pool(run, run.inputs.labeled, known), len(run.inputs.classes)
     return prior_shift(
         np.bincount(codes[kept], minlength=n_classes),
         np.bincount(fitted.adjusted[kept].argmax(axis=1), minlength=n_classes),
-        Counts.from_dict(first.histogram).by_class,
+        predicted_in_pool(run, Counts.from_dict(first.histogram)),
     ).to_dict()
 
 

@@ -170,3 +170,13 @@ def test_mean_model_of_weighted_committees_comes_apart_again() -> None:
         assert np.allclose(before.predict_proba(rows.X), after.predict_proba(rows.X))
     expected = np.mean([model.predict_proba(rows.X) for model in found.models], axis=0)
     assert np.allclose(mean.predict_proba(rows.X), expected)
+
+
+def test_pool_row_is_scored_by_the_model_of_one_fold() -> None:
+    rows = labeled()
+    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
+    fitted = cross_fit(learner, rows, fold_of(rows.codes, hashes(90)), (0, 1, 2))
+    keys = np.array([-6, 3, 10, 2**62, -(2**63)], dtype=np.int64)
+    P = fitted.score_apart(rows.X.head(5), keys)
+    for row, key in enumerate(keys.tolist()):
+        assert (P[row] == fitted.score(key % 5, rows.X[row : row + 1])[0]).all()

@@ -48,6 +48,16 @@ def test_labels_drawn_per_class_are_noticed() -> None:
     assert alarm(draw(data, 100, 0, per_class=True, n_pool=1000, n_test=1))["alarm"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_models_that_disagree_are_no_reason_for_an_alarm(seed: int) -> None:
+    # The mean of five trees predicts the larger classes more often than any one of them does.
+    tree = ("DecisionTreeClassifier", {"max_depth": None})
+    task = draw(load("imbalance", None), 1000, seed, n_pool=4000, n_test=1)
+    assert not alarm(task, tree)["alarm"]
+    as_many = draw(load("imbalance", None), 300, seed, per_class=True, n_pool=4000, n_test=1)
+    assert alarm(as_many, tree)["alarm"]
+
+
 def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     members = (
         ("LogisticRegression", {"max_iter": 1000}),
