@@ -7,6 +7,7 @@ looked up when a configuration names one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -691,7 +692,7 @@ def _parse(
     committee: bool = True,
     estimator: BaseEstimator | None = None,
 ) -> Config:
-    checks = list(_CHECKS)
+    checks: list[Check] = [*_CHECKS, partial(_prior_is_of_the_rows, estimator=estimator)]
     if not dataframes:
         checks.append(_no_dataframes)
     parts, found = _check_sections(source)
@@ -918,7 +919,32 @@ def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
         )
 
 
-def _prior_is_of_the_rows(parts: Parts) -> Iterator[tuple[str, str]]:
+_FEIGNS = ("class_weight", "class_prior", "priors", "scale_pos_weight", "is_unbalance")
+
+
+def feigned(params: Mapping[str, Any]) -> list[str]:
+    """Return the parameters by which a model learns other class shares than those of its rows.
+
+    Those of a pipeline's steps are spelled ``step__name``.
+
+    Examples
+    --------
+    >>> feigned({"clf__class_weight": "balanced", "class_weight": None, "is_unbalance": False})
+    ['clf__class_weight']
+    """
+    return [
+        name
+        for name, value in params.items()
+        if name.split("__")[-1] in _FEIGNS
+        and value is not None
+        and value is not False
+        and not (type(value) in (int, float) and value == 1)  # boosting then weighs nothing
+    ]
+
+
+def _prior_is_of_the_rows(
+    parts: Parts, estimator: BaseEstimator | None = None
+) -> Iterator[tuple[str, str]]:
     unlabeled, model, teacher = (parts.get(name) for name in ("unlabeled", "model", "teacher"))
     if not unlabeled or unlabeled.prior is None:
         return
@@ -926,12 +952,15 @@ def _prior_is_of_the_rows(parts: Parts) -> Iterator[tuple[str, str]]:
     named |= {
         f"teacher.committee.{i}": m for i, m in enumerate(teacher.committee if teacher else ())
     }
-    for key, estimator in named.items():
-        if estimator and estimator.params.get("class_weight") is not None:
+    params = {key: one.params for key, one in named.items() if one}
+    if estimator is not None and model:
+        params["model"] = estimator.get_params(deep=True)  # the section holds their text
+    for key, of_one in params.items():
+        for name in feigned(of_one):
             yield (
-                f"{key}.params.class_weight",
+                f"{key}.params.{name}",
                 "must be left out with unlabeled.prior: scores are corrected from the class shares "
-                "of the rows that a model has learned from, and class_weight pretends others.",
+                f"of the rows that a model has learned from, and {name} pretends others.",
             )
 
 
@@ -1033,7 +1062,6 @@ _CHECKS: tuple[Check, ...] = (
     _one_round_is_one,
     _teacher_has_a_student,
     _certificate_has_rows,
-    _prior_is_of_the_rows,
     _calibration_has_scores,
     _rows_have_ids,
     _dropped_rows_have_ids,

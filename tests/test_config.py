@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.config import (
     _TAKE_WEIGHTS,
@@ -14,6 +19,7 @@ from spark_pseudolabel.config import (
     Config,
     Teacher,
     config_schema,
+    feigned,
     identity,
     load_config,
     parse_config,
@@ -717,6 +723,51 @@ def test_prior_needs_models_of_the_rows_as_they_are(sections: dict[str, Any], ke
     with pytest.raises(ConfigError) as caught:
         parse_config(minimal(unlabeled=prior, **sections))
     assert [problem.key for problem in caught.value.problems] == [key]
+
+
+FEIGNED = [
+    ("LogisticRegression", {"class_weight": {0: 1.0, 1: 2.0}}, "class_weight"),
+    ("GaussianNB", {"priors": [0.5, 0.5]}, "priors"),
+    ("XGBClassifier", {"scale_pos_weight": 9.0}, "scale_pos_weight"),
+    ("LGBMClassifier", {"is_unbalance": True}, "is_unbalance"),
+    ("LGBMClassifier", {"is_unbalance": False, "scale_pos_weight": 1.0}, None),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "key"), FEIGNED)
+def test_every_way_to_feign_class_shares_is_refused_with_a_prior(
+    name: str, params: dict[str, Any], key: str | None
+) -> None:
+    assert feigned(params) == ([key] if key else [])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "key"),
+    [
+        (LogisticRegression(), None),
+        (LogisticRegression(class_weight="balanced"), "class_weight"),
+        (
+            make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")),
+            "logisticregression__class_weight",
+        ),
+        (LinearDiscriminantAnalysis(priors=[0.5, 0.5]), "priors"),
+    ],
+)
+def test_own_estimator_is_asked_whether_it_feigns_class_shares(
+    estimator: BaseEstimator, key: str | None
+) -> None:
+    params = {name: repr(value) for name, value in estimator.get_params(deep=True).items()}
+    data = minimal(
+        unlabeled={"path": "pool", "prior": {"a": 0.5, "b": 0.5}},
+        model={"estimator": "own", "params": params},
+        selection={"policy": "threshold"},
+    )
+    if key is None:
+        parse_config(data, estimator=estimator)
+        return
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data, estimator=estimator)
+    assert [problem.key for problem in caught.value.problems] == [f"model.params.{key}"]
 
 
 def test_committee_of_ones_own_needs_no_student_with_auto() -> None:

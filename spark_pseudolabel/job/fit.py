@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
+from spark_pseudolabel.config import feigned
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.calibration import reliability
 from spark_pseudolabel.core.committee import Committee
@@ -57,7 +58,8 @@ def check_learners(run: Run) -> None:
     Raises
     ------
     InputError
-        Naming the type that is not trusted, or the estimator without ``sample_weight``.
+        Naming the type that is not trusted, the parameter that feigns other class shares than
+        those a correction starts from, or the estimator without ``sample_weight``.
     """
     teacher, student = run.teacher, run.student
     learners = [*teacher.members.values()] if isinstance(teacher, Committee) else [teacher]
@@ -67,6 +69,14 @@ def check_learners(run: Run) -> None:
         # An estimator of the user's own may hold types that show only once it is fitted.
         own = learner.estimator is run.estimator
         check_storable(learner.estimator, run.trusted, _sample(run) if own else None)
+        params = feigned(learner.estimator.get_params(deep=True))
+        if run.estimates_prior and params:
+            raise InputError(
+                f"{params[0]} must be left out with labeled.drawn: per_class: scores are corrected "
+                "from the class shares of the rows that a model has learned from, and it pretends "
+                "others.",
+                code="feigned_shares",
+            )
     if not isinstance(student, Learner):
         return
     if run.weighting.needed and not weights_supported(student.estimator):
