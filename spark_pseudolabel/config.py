@@ -483,7 +483,7 @@ class Shift(_Section):
 
     ``warn`` tells. ``stop`` labels nothing where they do not stand for the pool. ``withhold``
     publishes no row that is far from every labeled one. ``off`` does not look. Without this
-    section runs that are cross-fitted warn, and others do not look.
+    section runs that are cross-fitted or certify warn, and others do not look.
     """
 
     action: Annotated[
@@ -547,7 +547,9 @@ class Config(_Section):
     @property
     def measures_shift(self) -> bool:
         """Whether labeled rows are compared with a sample of the pool."""
-        return self.cross_fitted if self.shift is None else self.shift.action != "off"
+        if self.shift is None:
+            return self.cross_fitted or self.certified is not None
+        return self.shift.action != "off"
 
     @property
     def withholds(self) -> bool:

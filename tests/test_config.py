@@ -818,7 +818,9 @@ def test_shift_is_looked_at_where_it_is_asked_for_or_labels_are_cross_fitted(
 ) -> None:
     rounds = {"selection": {"policy": "threshold"}}
     assert not parse_config(minimal(**rounds)).measures_shift
-    assert parse_config(minimal(selection={"policy": "certified"})).measures_shift
+    for scores in ("out_of_fold", "held_out"):
+        certified = {"policy": "certified", "scores": scores}
+        assert parse_config(minimal(selection=certified)).measures_shift
     assert parse_config(minimal(**rounds, shift={})).measures_shift
     for word in ("off", "'off'"):  # YAML reads the one as false
         config = loaded(
