@@ -16,10 +16,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.crossfit import CrossFit, Fits, probabilities, rounded, subset
 from spark_pseudolabel.core.priors import correct, shares
-from spark_pseudolabel.core.training import Label, TrainingRows
-
-_NEGLIGIBLE = 0.01
-"""A class that a teacher gives less than this gets no line of its own: lines cost fitting time."""
+from spark_pseudolabel.core.training import Label, TrainingRows, soft_lines
 
 
 def distilled_rows(
@@ -111,7 +108,4 @@ def _lines(P: NDArray[np.float64], soft: bool) -> tuple[Any, Any, Any]:
     """Return row, class and share of each line of the training frame."""
     if not soft:
         return np.arange(len(P)), P.argmax(axis=1), np.ones(len(P))
-    kept = np.where(P < _NEGLIGIBLE, 0.0, P)
-    kept = kept / kept.sum(axis=1, keepdims=True)
-    row, code = np.nonzero(kept)
-    return row, code, kept[row, code]
+    return soft_lines(P)

@@ -238,14 +238,38 @@ def _pseudo_part(
         return part
     lists = table.column(CLASS_SCORES).combine_chunks()
     P = lists.flatten().to_numpy().reshape(table.num_rows, -1)
-    row, code = np.nonzero(P)
+    row, code, share = soft_lines(P)
     once_per_class = part.repeated(row)
     return _Part(
         once_per_class.keys,
         once_per_class.X,
         code.astype(np.int32),
-        once_per_class.weights * P[row, code],
+        once_per_class.weights * share,
     )
+
+
+_NEGLIGIBLE = 0.01
+
+
+def soft_lines(
+    P: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Return row, class and share of each line by which soft labels enter a training frame.
+
+    A class with less than one in a hundred gets no line, which would cost fitting time, unless it
+    is the row's largest; the shares of the others sum to 1. Students that are measured and the one
+    that is kept learn by this one rule.
+
+    Examples
+    --------
+    >>> soft_lines(np.array([[0.995, 0.005], [0.25, 0.75]]))
+    (array([0, 1, 1]), array([0, 0, 1]), array([1.  , 0.25, 0.75]))
+    """
+    negligible = (P < _NEGLIGIBLE) & (P.max(axis=1, keepdims=True) > P)
+    kept = np.where(negligible, 0.0, P)
+    kept = kept / kept.sum(axis=1, keepdims=True)
+    row, code = np.nonzero(kept)
+    return row, code, kept[row, code]
 
 
 def _key_column(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -235,7 +235,8 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         return fields
     _, teacher = kept_cross_fit(run)
     measured = like_pool(run, inputs.labeled, teacher.held_out)
-    metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
+    with _fit_errors(learner):
+        metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
     against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
     fields["training"]["against_best"] = against
     return fields | {"oof": metrics.to_dict()}

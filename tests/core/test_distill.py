@@ -4,15 +4,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.committee import registered_committee
 from spark_pseudolabel.core.crossfit import cross_fit, fold_of, subset
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
 from spark_pseudolabel.core.estimators import REGISTRY, takes_sample_weight
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.training import TrainingRows, Weighting, training_rows
 
 FEATURES = (Feature("a", "numeric", "double"),)
 MIXED = (*FEATURES, Feature("b", "category", "string"))
@@ -35,6 +37,39 @@ def test_soft_labels_are_a_line_per_class_that_matters() -> None:
     assert rows.weights is not None
     assert rows.weights.tolist() == [1.0, 1.0, 0.125, 0.375, 0.5]
     assert rows.n_pseudo == 2
+
+
+def test_row_that_could_be_any_of_many_classes_keeps_its_largest() -> None:
+    many = np.full((2, 200), 0.0049)
+    many[:, 7] = 1 - 199 * 0.0049
+    many[1] = 1 / 200
+    rows = distilled_rows(LABELED, POOL, many, HALVES)
+    assert rows.weights is not None
+    assert np.isfinite(rows.weights).all()
+    assert rows.weights[2:].sum() == pytest.approx(1.0)
+    assert rows.codes[2] == 7
+
+
+@pytest.mark.parametrize("n_classes", [2, 150])
+def test_student_that_is_kept_learns_as_the_one_that_is_measured(n_classes: int) -> None:
+    P = np.random.default_rng(0).dirichlet(np.full(n_classes, 0.3), 20)
+    weights = np.linspace(0.1, 1.0, 20)
+    X = pd.DataFrame({"a": np.arange(20) + 2.0})
+    measured = distilled_rows(LABELED, X, P, weights)
+    labeled, pseudo = (
+        pa.table({"id": range(at, at + len(frame)), "a": frame["a"], CODE: pa.array(codes)})
+        for at, frame, codes in (
+            (0, LABELED.X, LABELED.codes),
+            (2, X, P.argmax(axis=1).astype(np.int32)),
+        )
+    )
+    pseudo = pseudo.append_column(CLASS_SCORES, pa.array(list(P)))
+    kept = training_rows(labeled, pseudo, FEATURES, ("id",), Weighting("soft"), weights)
+    assert (kept.codes == measured.codes).all()
+    assert (kept.X["a"].to_numpy() == measured.X["a"].to_numpy()).all()
+    assert kept.weights is not None
+    assert measured.weights is not None
+    assert kept.weights == pytest.approx(measured.weights)
 
 
 def test_hard_labels_are_one_line_each() -> None:
