@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -224,7 +224,8 @@ def certify(
     source
         Where the scores of `rows` come from.
     refused
-        A reason to claim nothing that lies outside the numbers.
+        A reason to claim nothing that lies outside the numbers; no claim has a cut then, nor
+        would more labels help.
 
     Returns
     -------
@@ -236,6 +237,8 @@ def certify(
     claims = tuple(
         _claim(codes, pool, rows, promise.error, level, tested=tested) for codes, tested in groups
     )
+    if refused is not None:
+        claims = tuple(replace(claim, cut=None, rows=0, more_labels=None) for claim in claims)
     return Certificate(
         promise, source, len(rows), pool.total, claims, refused, n_only_ones=rows.only_ones
     )

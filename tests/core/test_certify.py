@@ -171,6 +171,9 @@ def test_refused_certificate_publishes_nothing_whatever_the_numbers() -> None:
     pool, rows = calibrated(2000, 0)
     found = certify(Promise(), pool.counts(), rows, refused="drawn_per_class")
     assert (found.claimed, found.coverage, found.plan(RULE, 2).cuts) == (False, 0.0, (None, None))
+    assert [(claim.cut, claim.rows, claim.more_labels) for claim in found.claims] == [
+        (None, 0, None)
+    ]
 
 
 def test_impossible_promise_is_known_before_any_fit() -> None:
