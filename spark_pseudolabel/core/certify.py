@@ -209,6 +209,7 @@ def certify(
     rows: CalibrationRows,
     source: Source = "out_of_fold",
     refused: str | None = None,
+    labels: int | None = None,
 ) -> Certificate:
     """Find the loosest cut that the calibration rows allow.
 
@@ -226,6 +227,9 @@ def certify(
     refused
         A reason to claim nothing that lies outside the numbers; no claim has a cut then, nor
         would more labels help.
+    labels
+        Rows that had to be labeled to have `rows`, where these are a part of them: missing labels
+        are counted in the same way. None: `rows` are all of them.
 
     Returns
     -------
@@ -237,6 +241,8 @@ def certify(
     claims = tuple(
         _claim(codes, pool, rows, promise.error, level, tested=tested) for codes, tested in groups
     )
+    if labels and len(rows):
+        claims = tuple(_in_labels(claim, labels / len(rows)) for claim in claims)
     if refused is not None:
         claims = tuple(replace(claim, cut=None, rows=0, more_labels=None) for claim in claims)
     return Certificate(
@@ -244,13 +250,15 @@ def certify(
     )
 
 
-def why_impossible(promise: Promise, n_rows: int) -> str | None:
+def why_impossible(promise: Promise, n_rows: int, kind: str = "labeled") -> str | None:
     """Say why no data could ever give this certificate, or None where some could.
 
     Parameters
     ----------
     n_rows
         Calibration rows there will be.
+    kind
+        What rows they are.
 
     Examples
     --------
@@ -264,7 +272,7 @@ There are 58.'
         return None
     return (
         f"precision {promise.precision:g} with certainty {promise.certainty:g} needs at least "
-        f"{needed:,} labeled rows, all predicted right. There are {n_rows:,}."
+        f"{needed:,} {kind} rows, all predicted right. There are {n_rows:,}."
     )
 
 
@@ -338,6 +346,11 @@ def _claim(
         rows=int(pool_tail[bin_]) if passed else 0,
         more_labels=more,
     )
+
+
+def _in_labels(claim: Claim, labels_per_row: float) -> Claim:
+    more = claim.more_labels
+    return replace(claim, more_labels=None if more is None else math.ceil(more * labels_per_row))
 
 
 def _tail(per_bin: NDArray[np.int64]) -> NDArray[np.int64]:

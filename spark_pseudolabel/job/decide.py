@@ -68,7 +68,10 @@ def require_possible(config: Config, inputs: Inputs) -> None:
             where="unlabeled.prior",
         )
     n_rows = len(codes) if prior is None else int(thinned(codes, hashes, prior).sum())
-    if chosen.required and (why := why_impossible(promise_of(chosen), n_rows)) is not None:
+    kind = "labeled" if chosen.scores == "out_of_fold" else "validation"
+    if chosen.required and (why := why_impossible(promise_of(chosen), n_rows, kind)) is not None:
+        if n_rows < len(codes):
+            why += f" They are what unlabeled.prior leaves to test of {len(codes):,}."
         raise InputError(
             f"The certificate can't be given: {why} Label more rows, or ask for less.",
             code="certificate_impossible",
@@ -142,7 +145,20 @@ def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, Pr
     refused = DRAWN_PER_CLASS if _unlike_pool(run, shift) else None
     if untested_labels(run.config, run.inputs):
         refused = UNTESTED_LABELS
-    return certify(promise_of(chosen), pool, rows, chosen.scores, refused), shift
+    labels = given_rows(run, chosen)
+    return certify(promise_of(chosen), pool, rows, chosen.scores, refused, labels), shift
+
+
+def given_rows(run: Run, chosen: Certified) -> int:
+    """Return the rows that a person has labeled so that there are rows to test.
+
+    Of them a prior and `withhold` leave some out, and a split-off validation part is a share.
+    """
+    labeled: int = run.inputs.labeled.num_rows
+    validation: int = run.inputs.validation.num_rows
+    if chosen.scores == "out_of_fold":
+        return labeled
+    return validation if run.config.validation.is_table else labeled + validation
 
 
 def _unlike_pool(run: Run, shift: PriorShift) -> bool:

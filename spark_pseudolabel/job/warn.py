@@ -38,7 +38,17 @@ def trust_warnings(
     declared = run.config.labeled.drawn == "per_class"
     if certificate is not None and not certificate["claimed"]:
         names = untested_labels(run.config, run.inputs)
-        found.append(_not_certified(certificate, names, declared=declared))
+        held_out = certificate["source"] == "held_out"
+        table = held_out and run.config.validation.is_table
+        found.append(
+            not_certified(
+                certificate,
+                names,
+                declared=declared,
+                tested="validation" if held_out else "labeled",
+                missing="validation" if table else "labeled",
+            )
+        )
     if run.prior is not None and run.prior.source == "estimated":
         found.append(_estimated(run, run.prior))
     elif declared and run.prior is None and not refused:
@@ -68,9 +78,27 @@ def _estimated(run: Run, prior: PriorCorrection) -> dict[str, Any]:
     }
 
 
-def _not_certified(
-    certificate: Mapping[str, Any], untested_names: Sequence[str], *, declared: bool
+def not_certified(
+    certificate: Mapping[str, Any],
+    untested_names: Sequence[str],
+    *,
+    declared: bool,
+    tested: str = "labeled",
+    missing: str = "labeled",
 ) -> dict[str, Any]:
+    """Say why nothing is certified, and what it would take.
+
+    Parameters
+    ----------
+    certificate
+        As in the report.
+    untested_names
+        Labels without a row to test.
+    declared
+        Whether the labels are said to be drawn per class.
+    tested, missing
+        What rows were tested, and what rows more are wanted of: labeled or validation.
+    """
     asked = f"precision {certificate['precision']:g} with certainty {certificate['certainty']:g}"
     if certificate["refused"] == UNTESTED_LABELS:
         return {
@@ -100,17 +128,17 @@ def _not_certified(
     return {
         "code": "not_certified",
         "message": f"{asked[0].upper()}{asked[1:]} can't be certified with "
-        f"{certificate['n_calibration']:,} labeled rows, and no label is published. "
-        + " ".join(_in_words(one, certificate["per"]) for one in needed),
+        f"{certificate['n_calibration']:,} {tested} rows tested, and no label is published. "
+        + " ".join(_in_words(one, certificate["per"], missing) for one in needed),
         "labels_needed": needed,
     }
 
 
-def _in_words(needed: Mapping[str, Any], per: str) -> str:
+def _in_words(needed: Mapping[str, Any], per: str, kind: str) -> str:
     of = f"For {needed['labels'][0]!r}" if per == "class" else "For all labels"
     if needed["more_labels"] is None:
         return f"{of} more of them would not do, by these rows: the model errs too often."
-    return f"{of} it would take about {needed['more_labels']:,} more labeled rows."
+    return f"{of} it would take about {needed['more_labels']:,} more {kind} rows."
 
 
 def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:

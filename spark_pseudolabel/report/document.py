@@ -319,7 +319,8 @@ class CertifiedClaim(Document):
     rows: Count
     """Published pool rows."""
     more_labels: Annotated[int, Field(ge=1)] | None
-    """Estimate of the labeled rows still missing; null where none or no number of them is."""
+    """Estimate of the labeled rows still missing, of the validation rows where these are a table
+    and tested; null where none is missing or no number would do."""
 
 
 class PredictedPrior(Document):

@@ -125,7 +125,8 @@ def certificate(report: Report) -> str:
         return ""
     asked = f"precision {found.precision:g} with certainty {found.certainty:g}"
     of = "in every class" if found.per == "class" else "over all labels"
-    where = f"tested on {rows(found.n_calibration, 'labeled')}"
+    kind = "validation" if found.source == "held_out" else "labeled"
+    where = f"tested on {rows(found.n_calibration, kind)}"
     if not found.claimed:
         return f"Not certified: {asked} ({of}; {where}). No label is published."
     pool = "the pool's rows near a labeled one" if found.inside_only else "the pool"

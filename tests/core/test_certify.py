@@ -159,6 +159,15 @@ def test_estimate_of_missing_labels_is_about_what_it_takes() -> None:
     assert certify(Promise(), pool.counts(), right).claims[0].more_labels == 9
 
 
+def test_missing_labels_are_counted_as_the_given_ones_are() -> None:
+    # A fifth of what was labeled is tested: 9 tested rows more take 45 labels.
+    pool, rows = calibrated(4000, 0)
+    right = CalibrationRows(rows.codes[:50], rows.confidence[:50], np.ones(50, dtype=bool))
+    found = certify(Promise(), pool.counts(), right, "held_out", labels=250)
+    assert found.claims[0].more_labels == 45
+    assert "validation rows" in (why_impossible(Promise(), 50, "validation") or "")
+
+
 def test_model_that_is_never_sure_needs_more_than_labels() -> None:
     pool, rows = calibrated(1000, 0)
     bad = CalibrationRows(rows.codes, rows.confidence, np.arange(1000) % 5 > 0)
