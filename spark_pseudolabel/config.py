@@ -878,7 +878,7 @@ def _one_round_is_one(parts: Parts) -> Iterator[tuple[str, str]]:
         yield "rounds.relabel", f"must be false with {by}: there is one round. Leave it out."
 
 
-def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
+def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
     model, training = parts.get("model"), parts.get("training")
     if (alone := parts.get("teacher")) and not alone.student and model and _names_estimator(model):
         yield (
@@ -899,6 +899,13 @@ def _teacher_has_a_student(parts: Parts) -> Iterator[tuple[str, str]]:
             "'certified' with model.student: a student that learns from what another model says of "
             "every row.",
         )
+    if training and parts.get("selection") and _one_round(parts) and not has_student:
+        for key in sorted(training.model_fields_set - {"rows"}):
+            yield (
+                f"training.{key}",
+                "must be left out where nobody learns from the labels. Name a student: model with "
+                "policy 'auto' or a teacher, model.student with policy 'certified'.",
+            )
 
 
 def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -1062,7 +1069,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
 _CHECKS: tuple[Check, ...] = (
     _growing_shares_relabel,
     _one_round_is_one,
-    _teacher_has_a_student,
+    _students_are_there,
     _certificate_has_rows,
     _calibration_has_scores,
     _rows_have_ids,

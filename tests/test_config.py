@@ -833,3 +833,40 @@ def test_shift_is_looked_at_where_it_is_asked_for_or_labels_are_cross_fitted(
     assert "did you mean 'withhold'?" in problem
     (problem,) = told(f"mode: sklearn\nid: i\n{MINIMAL}shift: {{action: stop}}\n", tmp_path)
     assert "shift.action: must be 'warn' or 'off' with mode: sklearn" in problem
+
+
+UNLEARNED: list[dict[str, Any]] = [
+    {"selection": {"policy": "auto"}},
+    {"selection": {"policy": "certified"}},
+    {"selection": {"policy": "threshold"}, "teacher": {"student": False}},
+]
+
+
+@pytest.mark.parametrize("sections", UNLEARNED)
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"labels": "soft"},
+        {"pseudo_weight": "confidence"},
+        {"max_pseudo_weight": 1.0},
+        {"max_rows": 100},
+    ],
+)
+def test_how_a_student_learns_is_refused_where_there_is_none(
+    sections: dict[str, Any], training: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(**sections, training=training))
+    (key,) = training
+    assert [problem.key for problem in caught.value.problems] == [f"training.{key}"]
+
+
+def test_training_is_the_students_where_there_is_one() -> None:
+    student = {"estimator": "GaussianNB"}
+    for sections in (
+        {"selection": {"policy": "auto"}, "model": student},
+        {"selection": {"policy": "certified"}, "model": {"student": student}},
+        {"selection": {"policy": "certified"}, "teacher": {}},
+    ):
+        given = minimal(**sections, training={"max_rows": 100})
+        assert parse_config(given).training.max_rows == 100
