@@ -178,18 +178,18 @@ def _calibration_scores(
     """
     if chosen.scores == "out_of_fold":
         codes, fitted = kept_cross_fit(run)
-        P, known = fitted.adjusted, fitted.held_out
+        P = fitted.adjusted
+        # To the pool's prior first: it is that of the whole pool, not of the rows inside.
+        kept = like_pool(run, run.inputs.labeled, fitted.held_out)
         if run.support is not None:
-            known = known & run.support[1]
-        kept = like_pool(run, run.inputs.labeled, known)
+            kept &= run.support[1]
     else:
         held_out = run.inputs.validation
         scores = score(held_out, run.scorer(1, probabilities=True))
         codes, P = held_out.column(CODE).to_numpy().astype(np.int32), scores.probabilities
-        known = scores.code >= 0
+        kept = like_pool(run, held_out, scores.code >= 0)
         if run.support is not None:
-            known &= run.support[0].holds(to_frame(held_out, run.inputs.features))
-        kept = like_pool(run, held_out, known)
+            kept &= run.support[0].holds(to_frame(held_out, run.inputs.features))
     return codes[kept], P[kept], _only_ones(run, chosen)
 
 

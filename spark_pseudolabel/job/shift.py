@@ -128,8 +128,9 @@ def predicted_prior(run: Run) -> dict[str, Any] | None:
     if not run.config.cross_fitted:
         return None
     codes, fitted = kept_cross_fit(run)
-    known = fitted.held_out if run.support is None else fitted.held_out & run.support[1]
-    kept, n_classes = like_pool(run, run.inputs.labeled, known), len(run.inputs.classes)
+    kept, n_classes = like_pool(run, run.inputs.labeled, fitted.held_out), len(run.inputs.classes)
+    if run.support is not None:
+        kept &= run.support[1]
     return prior_shift(
         np.bincount(codes[kept], minlength=n_classes),
         np.bincount(fitted.adjusted[kept].argmax(axis=1), minlength=n_classes),

@@ -156,17 +156,29 @@ def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
     return [
         {
             "code": "student_not_used",
-            "message": f"{_why_unused(against)} {labels}; {final}",
+            "message": f"{why_unused(against)} {labels}; {final}",
         }
     ]
 
 
-def _why_unused(against: Mapping[str, Any]) -> str:
+def why_unused(against: Mapping[str, Any]) -> str:
+    """Say which condition a student failed to take its teacher's place, with its numbers."""
     if against.get("refused") == "unmeasured":
         return "No student was fitted: no label has two rows to measure it on."
     if against.get("refused") == "shift":
         return "No student was fitted: the pool is unlike the labeled rows."
-    measured = "accuracy on the validation rows"
-    if "new" in against:
-        measured = f"out-of-fold log loss {against['new']:.4f} after {against['best']:.4f}"
-    return f"The student was not better than its teacher on rows it had not seen: {measured}."
+    right = f"right alone on {against['better']:,}, its teacher alone on {against['worse']:,}"
+    if "new" not in against:
+        return f"The student is right on fewer validation rows than its teacher: {right}."
+    losses = f"{against['new']:.4f} after {against['best']:.4f}"
+    if not against["improved"]:
+        return f"The student's log loss on rows it had not seen is not lower: {losses}."
+    if against["better"] < against["worse"]:
+        return (
+            f"The student's log loss on rows it had not seen is lower, {losses}, but it is right "
+            f"on fewer of them than its teacher: {right}."
+        )
+    return (
+        f"The student's log loss on rows it had not seen is lower, {losses}, but by no more than "
+        f"the standard error of the difference, {against['standard_error']:.4f}: it may be chance."
+    )

@@ -1,0 +1,96 @@
+"""What is said of a certificate, a student and labeled rows, and which rows are tested."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.config import Certified
+from spark_pseudolabel.core.crossfit import CrossFit
+from spark_pseudolabel.core.guard import compare, compare_losses
+from spark_pseudolabel.job import decide
+from spark_pseudolabel.job.warn import not_certified, why_unused
+
+LOSSES = np.linspace(0.1, 0.5, 20)
+
+
+def judged(change: float, noise: float, better: int, worse: int) -> dict[str, Any]:
+    """Compare a student whose losses differ so much with its teacher, on 20 rows."""
+    new = LOSSES + change + noise * np.where(np.arange(20) % 2, 1, -1)
+    rows = np.arange(20)
+    return compare_losses(LOSSES, new, rows >= better, rows < 20 - worse).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("against", "why"),
+    [
+        (judged(0.1, 0.0, 0, 0), "is not lower: 0.4000 after 0.3000"),
+        (judged(-0.01, 0.09, 0, 0), "by no more than the standard error of the difference, 0.02"),
+        (judged(-0.1, 0.0, 1, 3), "right alone on 1, its teacher alone on 3"),
+        (
+            compare(1, np.array([True, True]), np.array([False, True])).to_dict(),
+            "right on fewer validation rows than its teacher: right alone on 0",
+        ),
+    ],
+)
+def test_unused_student_is_told_the_condition_it_failed(against: dict[str, Any], why: str) -> None:
+    assert not against["usable"]
+    assert why in why_unused(against)
+
+
+@pytest.mark.parametrize(
+    ("tested", "missing", "said"),
+    [
+        ("labeled", "labeled", "about 12 more labeled rows"),
+        ("validation", "labeled", "50 validation rows tested"),
+        ("validation", "validation", "about 12 more validation rows"),
+    ],
+)
+def test_what_is_missing_is_said_of_the_rows_it_is_missing_of(
+    tested: str, missing: str, said: str
+) -> None:
+    certificate = {
+        "precision": 0.95,
+        "certainty": 0.95,
+        "per": "all",
+        "refused": None,
+        "n_calibration": 50,
+        "claims": [{"labels": ["a", "b"], "more_labels": 12}],
+    }
+    found = not_certified(certificate, [], declared=False, tested=tested, missing=missing)
+    assert said in found["message"]
+
+
+def test_label_without_a_tested_row_is_named() -> None:
+    certificate = {"precision": 0.95, "certainty": 0.95, "refused": decide.UNTESTED_LABELS}
+    found = not_certified(certificate, ["rare"], declared=True)
+    assert (found["code"], found["labels"]) == ("untested_labels", ["rare"])
+    assert "rare" in found["message"]
+
+
+def test_rows_are_mixed_as_the_pool_before_those_outside_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 40 rows of each of two classes; of the pool nine in ten are of the first, and half of these
+    # lie outside. Mixed first, 20 of the first and 4 of the second are tested; mixed last, 2.
+    codes = np.repeat([0, 1], 40).astype(np.int32)
+    inside = (codes == 1) | (np.arange(80) % 2 == 0)
+    hashes = np.arange(80, dtype=np.int64) * 2**50
+    prior = SimpleNamespace(prior=(0.9, 0.1))
+    run: Any = SimpleNamespace(
+        prior=prior,
+        support=(None, inside),
+        inputs=SimpleNamespace(labeled=pa.table({CODE: codes})),
+        row_hashes=lambda rows: hashes,
+        config=SimpleNamespace(unlabeled=SimpleNamespace(prior={"a": 0.9, "b": 0.1})),
+    )
+    fitted = CrossFit((), np.arange(80, dtype=np.int32) % 5, np.full((80, 2), 0.5))
+    monkeypatch.setattr(decide, "kept_cross_fit", lambda run: (codes, fitted))
+    tested, _, only_ones = decide._calibration_scores(run, Certified(policy="certified"))
+    assert np.bincount(tested).tolist() in ([20, 4], [20, 5])
+    assert only_ones == 0
