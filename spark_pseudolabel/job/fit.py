@@ -30,7 +30,7 @@ from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
 from spark_pseudolabel.core.training import TrainingRows, training_rows
 from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.done import model_facts
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.job.adjust import adjusted, adjustment_of, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import (
@@ -306,9 +306,18 @@ def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.
     shares = quotas(by_code, room)
     if not any(shares):
         return [None] * len(shares), None
-    slack, rows = 1.0, None
-    while rows is None or _too_few(rows, shares):
-        rows = run.pool.fetch(rounds, low_limits(by_code, room, slack), kind)
+    slack = 1.0
+    while (rows := run.pool.fetch(rounds, low_limits(by_code, room, slack), kind)) is None or (
+        _too_few(rows, shares)
+    ):
+        if slack > sum(by_code):  # all rows were asked for
+            raise StoredStateError(
+                f"The committed rounds must hold {sum(by_code):,} {kind} rows of the pool, and "
+                "fewer were found: files of the output or of the pool are not what they were. "
+                "`verify --deep` tells more.",
+                code="rows_lost",
+                where=run.store.root,
+            )
         slack *= 2  # hashes are even: once is nearly always enough
     limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
     return limits, run.pool.fetch(rounds, limits, kind)
