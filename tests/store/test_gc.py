@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -35,6 +35,8 @@ from tests.store.builders import (
 
 WEEK_S = 7 * 24 * 60 * 60.0
 OLD = time.time() - 2 * WEEK_S
+# One for all: tests have the same names in every process that collects them.
+ANY = UUID("0b9e6a3c-1f6e-4d0e-9a56-2c1f1c7d9d3e")
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +140,11 @@ def test_a_file_without_a_time_is_never_old() -> None:
     [
         "notes.txt",
         "labels/part-0.parquet",
-        f"labels/.part-0.parquet.{uuid4().hex}.tmp",
+        f"labels/.part-0.parquet.{ANY.hex}.tmp",
         "_attempts/r/round-0001/not-a-uuid/part-0.parquet",
-        f"_attempts/other/round-0001/{uuid4()}/part-0.parquet",
-        f"_attempts/r/strange/{uuid4()}/part-0.parquet",
-        f"_attempts/r/round-0001/{uuid4()}",
+        f"_attempts/other/round-0001/{ANY}/part-0.parquet",
+        f"_attempts/r/strange/{ANY}/part-0.parquet",
+        f"_attempts/r/round-0001/{ANY}",
         "_commits/r/round-0001.json",
         "_runs/r/config.json",
         "_layout.json",
