@@ -334,7 +334,11 @@ def _claim(
     at = max(0, passed - 1)
     bin_ = sequence[at] if sequence else BINS - 1
     n, wrong = int(n_tail[bin_]), int(wrong_tail[bin_])
-    more = None if passed else _more_labels(sequence, n_tail, wrong_tail, len(rows), error, level)
+    more = None
+    if not passed and not len(rows.codes):
+        more = rows_needed(error, level)  # rows of a label that stand alone say nothing of a model
+    elif not passed:
+        more = _more_labels(sequence, n_tail, wrong_tail, len(rows), error, level)
     return Claim(
         codes=codes,
         cut=bin_ / 1000 if passed else None,
@@ -416,8 +420,6 @@ def _more_labels(
     level: float,
 ) -> int | None:
     """Estimate the missing labels: the least over the cuts, should their error rates stay."""
-    if n_rows == 0:
-        return rows_needed(error, level)
     totals = [
         math.ceil(rows * n_rows / int(n_tail[bin_]))
         for bin_ in sequence

@@ -71,6 +71,13 @@ def test_no_rows_prove_nothing() -> None:
     assert [claim.more_labels for claim in found.claims] == [59]
 
 
+def test_one_row_of_each_label_says_nothing_of_how_often_a_model_errs() -> None:
+    alone = CalibrationRows(*(np.array([], dtype) for dtype in (np.int32, float, bool)), 2)
+    found = certify(Promise(), calibrated(50, 0)[0].counts(), alone)
+    assert not found.claimed
+    assert [claim.more_labels for claim in found.claims] == [59]
+
+
 def test_empty_pool_claims_nothing() -> None:
     found = certify(Promise(), Counts.from_rows(2, []), calibrated(200, 0)[1])
     assert not found.claimed
