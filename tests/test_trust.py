@@ -6,14 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.config import Certified
-from spark_pseudolabel.core.crossfit import CrossFit
+from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of
+from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.guard import compare, compare_losses
+from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.job import decide
+from spark_pseudolabel.job.shift import predict_sample
 from spark_pseudolabel.job.warn import not_certified, why_unused
 
 LOSSES = np.linspace(0.1, 0.5, 20)
@@ -94,3 +99,24 @@ def test_rows_are_mixed_as_the_pool_before_those_outside_are_left_out(
     tested, _, only_ones = decide._calibration_scores(run, Certified(policy="certified"))
     assert np.bincount(tested).tolist() in ([20, 4], [20, 5])
     assert only_ones == 0
+
+
+def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score() -> None:
+    chance = np.random.default_rng(0)
+    codes = (np.arange(100) % 2).astype(np.int32)
+    features = (Feature("a", "numeric", "double"),)
+    rows = TrainingRows(pd.DataFrame({"a": chance.normal(size=100) + codes}), codes, None, 0)
+    teacher = registered_learner("LogisticRegression", {}, features, 0)
+    fitted = cross_fit(teacher, rows, fold_of(codes, np.arange(100, dtype=np.int64)), (0, 1))
+    hashes = chance.integers(-(2**63), 2**63, 50, dtype=np.int64)
+    values = chance.normal(size=50)
+    expected = fitted.score_apart(pd.DataFrame({"a": values[1:]}), hashes[1:]).argmax(axis=1)
+    values[0] = np.inf
+    run: Any = SimpleNamespace(
+        teacher=teacher, support=None, inputs=SimpleNamespace(features=features)
+    )
+    sample = pa.table({"a": values, HASH: hashes})
+    assert predict_sample(run, fitted, sample) == np.bincount(expected, minlength=2).tolist()
+    run.support = (SimpleNamespace(holds=lambda X: X["a"].to_numpy() > 0), None)
+    assert sum(predict_sample(run, fitted, sample)) == (values[1:] > 0).sum()
+    assert predict_sample(run, fitted, sample.slice(0, 1)) == [0, 0]
