@@ -61,7 +61,7 @@ def put_view(
         raise ValueError(
             f"A view must hold at least one file, with its schema. {built_dir} is empty."
         )
-    total = _count(files, built_dir, found)
+    total = _count(files, built_dir, found) if written is None else sum(written.values())
     if rows is not None and total != rows:
         raise RunFailedError(
             f"{name} must hold {rows:,} rows, and {total:,} were written. Nothing was put in its "

@@ -217,7 +217,7 @@ def _build_view(store: RoundStore, ways: Ways, name: str) -> None:
     with writing(built):
         ways.files.make_dirs(built)
         Path(join(built, "file")).write_text("".join(f"{row}\n" for row in rows))
-    store.put_view(name, built, rows=len(rows))
+    store.put_view(name, built, len(rows), {"file": len(rows)})
 
 
 def _lost(store: RoundStore, told: list[str]) -> Iterator[str]:
