@@ -9,15 +9,20 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.config import Certified
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.guard import compare, compare_losses
-from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import decide
+from spark_pseudolabel.job.fit import check_learners
 from spark_pseudolabel.job.shift import predict_sample
 from spark_pseudolabel.job.warn import not_certified, why_unused
 
@@ -120,3 +125,19 @@ def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score(
     run.support = (SimpleNamespace(holds=lambda X: X["a"].to_numpy() > 0), None)
     assert sum(predict_sample(run, fitted, sample)) == (values[1:] > 0).sum()
     assert predict_sample(run, fitted, sample.slice(0, 1)) == [0, 0]
+
+
+@pytest.mark.parametrize(("weight", "refused"), [(None, False), ("balanced", True)])
+def test_an_estimator_that_feigns_shares_is_refused_where_they_are_estimated(
+    weight: str | None, refused: bool
+) -> None:
+    own = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight))
+    run: Any = SimpleNamespace(
+        teacher=Learner(own), student=None, estimator=None, trusted=(), estimates_prior=True
+    )
+    if not refused:
+        check_learners(run)
+        return
+    with pytest.raises(InputError, match="logisticregression__class_weight must") as caught:
+        check_learners(run)
+    assert caught.value.code == "feigned_shares"
