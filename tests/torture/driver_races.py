@@ -17,8 +17,12 @@ from tests.cluster.tables import committed
 from tests.torture.whole_runs import KILLED, Machine, Start, Undisturbed
 
 _LOOK_S = 0.02
-# Longer than one of two that start together is behind the other.
-_SLOT_S = 15
+# Longer than one of two that start together is behind the other, unless the machine is loaded.
+_SLOT_S = 25
+_LEASE = "lease.taken"
+_LATE = [0, 0]
+# Of so many tries one must be a race.
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -30,41 +34,49 @@ class Race:
     after
         Where an earlier start was killed, so that the slot is the next one; empty: none was.
     slot
-        Where both wait, without the lease that would stop one of them; empty: the lease decides.
+        Where both wait, without the lease that would stop one of them, unless it is the lease.
     """
 
+    slot: str
     after: str = ""
-    slot: str = ""
 
 
 RACES = {
-    "lease": Race(),
-    "model": Race(slot="model.publish.tmp"),
-    "round": Race(after="model.publish.done", slot="round.publish.tmp"),
-    "final": Race(after="model.publish.done:3", slot="final.publish.tmp"),
+    "lease": Race(_LEASE),
+    "model": Race("model.publish.tmp"),
+    "round": Race("round.publish.tmp", after="model.publish.done"),
+    "final": Race("final.publish.tmp", after="model.publish.done:3"),
 }
 
 
 def race_drivers(machine: Machine, base: Path, races: int) -> dict[str, Any]:
-    """Race for each in turn, so many times in all; return the findings as JSON has them."""
+    """Race for each in turn, so many times in all; return the findings as JSON has them.
+
+    Who comes so late that the run is finished has not raced: it is tried again.
+    """
     undisturbed = Undisturbed.run(machine, base / "control")
     codes: Counter[str] = Counter()
     violations: list[str] = []
-    for number in range(races):
-        kind = list(RACES)[number % len(RACES)]
+    won = tries = 0
+    while won < races and tries < _TRIES * races:
+        kind, number = list(RACES)[won % len(RACES)], tries
+        tries += 1
         directory = base / f"race-{number}"
         directory.mkdir()
         _prepare(machine, directory, RACES[kind])
         before = committed(directory / "out")
         ended = _race(machine, directory, RACES[kind])
+        won += ended != _LATE
         codes[f"{kind}: {ended}"] += 1
         problems = [
-            *_problems(directory / "out", ended, before, kind),
+            *_problems(directory / "out", ended, before),
             *undisturbed.problems_of(directory / "out"),
         ]
         violations += [f"{kind} {number}: {problem}" for problem in problems]
         shutil.rmtree(directory)
-    return {"races": races, "exit_codes": dict(sorted(codes.items())), "violations": violations}
+    if won < races:
+        violations.append(f"{won} races in {tries} tries: one of two always came late")
+    return {"races": won, "exit_codes": dict(sorted(codes.items())), "violations": violations}
 
 
 def _prepare(machine: Machine, directory: Path, race: Race) -> None:
@@ -81,10 +93,10 @@ def _race(machine: Machine, directory: Path, race: Race) -> list[int | None]:
     """Start a run by Python and one by spark-submit at once; return their exit codes, sorted."""
     variables = dict(machine.environment)
     with ExitStack() as stack:
-        if race.slot:
+        if race.slot != _LEASE:
             stack.enter_context(_without_lease(directory / "out"))
-            variables["SPL_FAILPOINT"] = f"{race.slot}:sleep"
-            variables["SPL_FAILPOINT_SECONDS"] = str(_SLOT_S)
+        variables["SPL_FAILPOINT"] = f"{race.slot}:sleep"
+        variables["SPL_FAILPOINT_SECONDS"] = str(_SLOT_S)
         starts = []
         for submitted in (False, True):
             place = directory / ("submit" if submitted else "python")
@@ -95,17 +107,14 @@ def _race(machine: Machine, directory: Path, race: Race) -> list[int | None]:
         return sorted(start.wait() for start in starts)
 
 
-def _problems(
-    output: Path, ended: list[int | None], before: dict[str, bytes], kind: str
-) -> Iterator[str]:
+def _problems(output: Path, ended: list[int | None], before: dict[str, bytes]) -> Iterator[str]:
     after = committed(output)
     if any(after.get(name) != data for name, data in before.items()):
         yield "a manifest was replaced"
     writers = {json.loads(after[name])["writer"]["pid"] for name in after.keys() - before.keys()}
     if len(writers) != 1:
         yield f"{len(writers)} processes have committed"
-    # Who comes late for the lease finds the run finished, which is no race.
-    if ended != [0, 4] and not (kind == "lease" and ended == [0, 0]):
+    if ended not in ([0, 4], _LATE):
         yield f"ended with {ended}"
 
 
