@@ -72,6 +72,10 @@ class CrossFit:
             DataFrame of shape (n, n_model_columns).
         hashes
             ndarray of shape (n,): deals the rows to folds.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
         """
         of = hashes % len(self.models)
         P = np.empty((len(of), self.P.shape[1]))

@@ -130,6 +130,13 @@ def thinned(
 def missing(codes: NDArray[np.int32], prior: NDArray[np.float64]) -> list[int]:
     """Return the classes that the prior gives a share and that no row has.
 
+    Parameters
+    ----------
+    codes
+        ndarray of shape (n,): class indices; -1 for a row of no class.
+    prior
+        ndarray of shape (n_classes,): shares in the pool.
+
     Examples
     --------
     >>> missing(np.array([0, 0, 2], dtype=np.int32), np.array([0.7, 0.2, 0.1, 0.0]))

@@ -83,6 +83,15 @@ def only_ones(labeled: NDArray[np.int32], validation: NDArray[np.int32]) -> NDAr
     A split by class leaves them with the labeled rows, so that no validation row shows what a
     model makes of a class it has not seen.
 
+    Parameters
+    ----------
+    labeled, validation
+        ndarrays of shape (n,) and (m,): class indices; -1 for a validation row of no class.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
     Examples
     --------
     >>> only_ones(np.array([0, 0, 1, 2]), np.array([0, 2])).tolist()

@@ -260,6 +260,16 @@ def soft_lines(
     is the row's largest; the shares of the others sum to 1. Students that are measured and the one
     that is kept learn by this one rule.
 
+    Parameters
+    ----------
+    P
+        ndarray of shape (n, n_classes): probabilities.
+
+    Returns
+    -------
+    tuple
+        Three ndarrays of one length: rows, class indices, shares in (0, 1].
+
     Examples
     --------
     >>> soft_lines(np.array([[0.995, 0.005], [0.25, 0.75]]))

@@ -18,7 +18,7 @@ from spark_pseudolabel.core.certify import (
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.core.crossfit import fold_of
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
@@ -145,11 +145,11 @@ def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, Pr
     refused = DRAWN_PER_CLASS if _unlike_pool(run, shift) else None
     if untested_labels(run.config, run.inputs):
         refused = UNTESTED_LABELS
-    labels = given_rows(run, chosen)
+    labels = _given_rows(run, chosen)
     return certify(promise_of(chosen), pool, rows, chosen.scores, refused, labels), shift
 
 
-def given_rows(run: Run, chosen: Certified) -> int:
+def _given_rows(run: Run, chosen: Certified) -> int:
     """Return the rows that a person has labeled so that there are rows to test.
 
     Of them a prior and `withhold` leave some out, and a split-off validation part is a share.
@@ -207,11 +207,10 @@ def _only_ones(run: Run, chosen: Certified) -> int:
         for rows in (run.inputs.labeled, run.inputs.validation)
     )
     if chosen.scores == "out_of_fold":
-        alone = fold_of(labeled, run.row_hashes(run.inputs.labeled)) == NEVER_HELD_OUT
+        validation = validation[:0]
     elif run.config.validation.is_table:
         return 0
-    else:
-        alone = only_ones(labeled, validation)
+    alone = only_ones(labeled, validation)
     return int((alone if run.support is None else alone & run.support[1]).sum())
 
 

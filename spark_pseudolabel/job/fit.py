@@ -69,8 +69,7 @@ def check_learners(run: Run) -> None:
         # An estimator of the user's own may hold types that show only once it is fitted.
         own = learner.estimator is run.estimator
         check_storable(learner.estimator, run.trusted, _sample(run) if own else None)
-        params = feigned(learner.estimator.get_params(deep=True))
-        if run.estimates_prior and params:
+        if run.estimates_prior and (params := feigned(learner.estimator.get_params(deep=True))):
             raise InputError(
                 f"{params[0]} must be left out with labeled.drawn: per_class: scores are corrected "
                 "from the class shares of the rows that a model has learned from, and it pretends "
@@ -306,11 +305,9 @@ def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.
     shares = quotas(by_code, room)
     if not any(shares):
         return [None] * len(shares), None
-    slack = 1.0
-    while (rows := run.pool.fetch(rounds, low_limits(by_code, room, slack), kind)) is None or (
-        _too_few(rows, shares)
-    ):
-        if slack > sum(by_code):  # all rows were asked for
+    slack, rows = 1.0, None
+    while rows is None or _too_few(rows, shares):
+        if slack > 2 * sum(by_code):  # all rows were asked for
             raise StoredStateError(
                 f"The committed rounds must hold {sum(by_code):,} {kind} rows of the pool, and "
                 "fewer were found: files of the output or of the pool are not what they were. "
@@ -318,6 +315,7 @@ def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.
                 code="rows_lost",
                 where=run.store.root,
             )
+        rows = run.pool.fetch(rounds, low_limits(by_code, room, slack), kind)
         slack *= 2  # hashes are even: once is nearly always enough
     limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
     return limits, run.pool.fetch(rounds, limits, kind)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -130,7 +129,7 @@ def _require_file_system(path: str, files: Files, root: str) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _witness(files: Files, root: str) -> Iterator[str]:
     """Put a file into the output for as long as workers are asked whether they see it."""
     # A name that is collected as garbage if nobody gets to delete it.

@@ -137,7 +137,7 @@ def not_certified(
 def _in_words(needed: Mapping[str, Any], per: str, kind: str) -> str:
     of = f"For {needed['labels'][0]!r}" if per == "class" else "For all labels"
     if needed["more_labels"] is None:
-        return f"{of} more of them would not do, by these rows: the model errs too often."
+        return f"{of} more {kind} rows would not do, by these: the model errs too often."
     return f"{of} it would take about {needed['more_labels']:,} more {kind} rows."
 
 

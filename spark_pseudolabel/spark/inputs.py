@@ -489,7 +489,9 @@ def _needs_spark(table: Table, config: Config, source: Source) -> str:
     if table.files is None:
         return "it is no directory of files"
     if table.plain is None:
-        return "it is not a flat directory of Parquet files with the same columns"
+        return (
+            "it is not a flat directory of Parquet files with the same columns and today's calendar"
+        )
     if source.excluded is not None and config.id is None:
         return "unlabeled.drop_labeled needs an id"
     if not table.plain.readable(source.columns(source.features)):

@@ -121,6 +121,13 @@ def join(root: str, relative: str) -> str:
 def require_seen(folder: str, told: Iterable[str], found: Iterable[str]) -> None:
     """Require that the driver sees every file which a worker says it has written.
 
+    Parameters
+    ----------
+    folder
+        Full path.
+    told, found
+        Paths below it: what workers said, what is listed.
+
     Raises
     ------
     RunFailedError

@@ -1,0 +1,45 @@
+"""What is fetched to learn from, and what a round must have stored."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from spark_pseudolabel.errors import RunFailedError, StoredStateError
+from spark_pseudolabel.job.fit import _pseudo_rows
+from spark_pseudolabel.job.score import _require_stored
+from spark_pseudolabel.store.manifest import FileEntry
+
+
+def test_committed_rows_that_are_not_there_end_a_run() -> None:
+    asked = []
+
+    def fetch(rounds: Any, limits: Any, kind: str) -> None:
+        asked.append(limits)
+
+    labeled = SimpleNamespace(num_rows=10)
+    run: Any = SimpleNamespace(
+        learned_rows="accepted",
+        config=SimpleNamespace(training=SimpleNamespace(max_rows=30)),
+        inputs=SimpleNamespace(labeled=labeled),
+        pool=SimpleNamespace(fetch=fetch),
+        store=SimpleNamespace(root="out"),
+    )
+    rounds: Any = [SimpleNamespace(counts={"accepted_by_code": [40, 60]})]
+    with pytest.raises(StoredStateError, match="must hold 100 accepted rows of the pool"):
+        _pseudo_rows(run, rounds)
+    assert asked[-1] == [2**63 - 1] * 2  # every row there could be
+
+
+@pytest.mark.parametrize(("accepted", "taught"), [(4, 3), (5, 2)])
+def test_a_round_whose_files_hold_other_rows_is_not_committed(accepted: int, taught: int) -> None:
+    def entries(*rows: int) -> list[FileEntry]:
+        return [FileEntry(path=f"_attempts/{n}", bytes=1, rows=n) for n in rows]
+
+    counts = {"candidates": 9, "accepted": 5, "taught_by_code": [1, 2]}
+    files = {"scored": entries(4, 5), "accepted": entries(accepted), "taught": entries(taught)}
+    with pytest.raises(RunFailedError, match="Nothing was committed"):
+        _require_stored(1, files, counts)
+    _require_stored(1, files | {"accepted": entries(5), "taught": entries(3)}, counts)
