@@ -39,17 +39,22 @@ def out(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> str:
     for number in range(2):
         path = directory / "pool" / f"{number}.parquet"
         pool[number::2].to_parquet(path, index=False, row_group_size=30)
+    run_in(spark, directory, key="id", rounds=2)
+    return str(directory / "out")
+
+
+def run_in(spark: SparkSession, directory: Path, *, key: str, rounds: int) -> None:
+    """Run on the tables of a directory, into its `out`."""
     config = {
         "labeled": {"path": str(directory / "labeled.parquet"), "label": "y"},
         "unlabeled": {"path": str(directory / "pool")},
-        "id": "id",
+        "id": key,
         "model": {"estimator": "LogisticRegression"},
         "selection": {"policy": "threshold", "threshold": 0.95},
-        "rounds": {"max": 2},
+        "rounds": {"max": rounds},
         "output": {"path": str(directory / "out")},
     }
     run(spark, parse_config(config))
-    return str(directory / "out")
 
 
 def labels_of(out: str) -> pd.DataFrame:
@@ -180,16 +185,7 @@ def test_an_id_may_be_called_like_a_row_s_place(
     for name in ("labeled.parquet", "pool"):
         rows = pd.read_parquet(directory / name).rename(columns={"id": "file"})
         rows.to_parquet(tmp_path / name, index=False)
-    config = {
-        "labeled": {"path": str(tmp_path / "labeled.parquet"), "label": "y"},
-        "unlabeled": {"path": str(tmp_path / "pool")},
-        "id": "file",
-        "model": {"estimator": "LogisticRegression"},
-        "selection": {"policy": "threshold", "threshold": 0.95},
-        "rounds": {"max": 1},
-        "output": {"path": str(tmp_path / "out")},
-    }
-    run(spark, parse_config(config))
+    run_in(spark, tmp_path, key="file", rounds=1)
     row = pd.read_parquet(tmp_path / "out" / "labels").iloc[-1]
     told = explain(str(tmp_path / "out"), row["file"], why=True)["why"]
     assert told["confidence"] == row["confidence"]

@@ -334,11 +334,7 @@ def _claim(
     at = max(0, passed - 1)
     bin_ = sequence[at] if sequence else BINS - 1
     n, wrong = int(n_tail[bin_]), int(wrong_tail[bin_])
-    more = None
-    if not passed and not len(rows.codes):
-        more = rows_needed(error, level)  # rows of a label that stand alone say nothing of a model
-    elif not passed:
-        more = _more_labels(sequence, n_tail, wrong_tail, len(rows), error, level)
+    more = None if passed else _more_labels(sequence, n_tail, wrong_tail, rows, error, level)
     return Claim(
         codes=codes,
         cut=bin_ / 1000 if passed else None,
@@ -415,15 +411,18 @@ def _more_labels(
     sequence: Sequence[int],
     n_tail: NDArray[np.int64],
     wrong_tail: NDArray[np.int64],
-    n_rows: int,
+    rows: CalibrationRows,
     error: float,
     level: float,
 ) -> int | None:
     """Estimate the missing labels: the least over the cuts, should their error rates stay."""
+    if not len(rows.codes):  # rows of a label that stand alone say nothing of a model
+        return rows_needed(error, level)
+    n_rows = len(rows)
     totals = [
-        math.ceil(rows * n_rows / int(n_tail[bin_]))
+        math.ceil(wanted * n_rows / int(n_tail[bin_]))
         for bin_ in sequence
-        if (rows := _rows_at_rate(int(wrong_tail[bin_]), int(n_tail[bin_]), error, level))
+        if (wanted := _rows_at_rate(int(wrong_tail[bin_]), int(n_tail[bin_]), error, level))
     ]
     return max(1, min(totals) - n_rows) if totals else None
 
