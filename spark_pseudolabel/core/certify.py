@@ -1,9 +1,11 @@
 """Certified precision: publish the rows of which it can be shown that enough labels are right.
 
-Learn-then-test with exact binomial p-values and fixed-sequence testing (Angelopoulos et al. 2021):
-cuts are tried from the strictest to the loosest, each at the full error level, up to the first
-that fails. Valid because the order of the cuts comes from the pool's scores alone and never from
-the calibration labels, and because one certificate uses its calibration rows once.
+Learn-then-test with exact p-values and fixed-sequence testing (Angelopoulos et al. 2021): cuts are
+tried from the strictest to the loosest, each at the full error level, up to the first that fails.
+The order of the cuts comes from the pool's scores alone and never from the calibration labels, and
+one certificate uses its calibration rows once. The p-values are of the published rows themselves,
+which are finitely many: a test of the population they come from is broken by chance the more
+often, the fewer they are (docs/selection.md says what is proved).
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, betaincinv
 
 from spark_pseudolabel.core.counts import BINS, Counts, bin_of
+from spark_pseudolabel.core.finite import most_wrong, p_value
 from spark_pseudolabel.core.rules import Cut, Plan
 
 STEP = 0.02
@@ -26,9 +28,8 @@ STEP = 0.02
 
 _START_SHARE = 1 / 3
 _START_SLACK = 1.2
-# Estimates of missing labels look this far, in so many steps of about a tenth.
+# Estimates of missing labels look this many times as far as a test without an error.
 _HOPELESS = 100
-_TRIES = 50
 
 Source = Literal["out_of_fold", "held_out"]
 
@@ -114,11 +115,12 @@ class Claim:
         only one of their label included; of the strictest cut that was tried where nothing is
         claimed.
     p_value
-        Probability of at most `wrong` errors if the precision were just below the promised one.
+        Probability of at most `wrong` errors if the published rows were just below the promised
+        precision, see :func:`~spark_pseudolabel.core.finite.p_value`.
     level
         What the p-value must not exceed.
     bound
-        Lower Clopper-Pearson bound of the precision at that level.
+        Lower bound, at that level, of the share of right labels among the published rows.
     rows
         Pool rows at or above the cut.
     more_labels
@@ -250,7 +252,9 @@ def certify(
     )
 
 
-def why_impossible(promise: Promise, n_rows: int, kind: str = "labeled") -> str | None:
+def why_impossible(
+    promise: Promise, n_rows: int, kind: str = "labeled", pool: int | None = None
+) -> str | None:
     """Say why no data could ever give this certificate, or None where some could.
 
     Parameters
@@ -259,6 +263,8 @@ def why_impossible(promise: Promise, n_rows: int, kind: str = "labeled") -> str 
         Calibration rows there will be.
     kind
         What rows they are.
+    pool
+        Pool rows there are; None: many. Of a handful, one row is shown to be right by fewer.
 
     Examples
     --------
@@ -267,7 +273,10 @@ def why_impossible(promise: Promise, n_rows: int, kind: str = "labeled") -> str 
     'precision 0.95 with certainty 0.95 needs at least 59 labeled rows, all predicted right. \
 There are 58.'
     """
-    needed = rows_needed(promise.error, promise.risk)
+    sizes: Sequence[int | None] = [None]
+    if pool is not None and pool * promise.error < 1:
+        sizes = range(1, pool + 1)
+    needed = min((rows_needed(promise.error, promise.risk, 0, size) for size in sizes), default=0)
     if n_rows >= needed:
         return None
     return (
@@ -276,26 +285,31 @@ There are 58.'
     )
 
 
-def p_value(wrong: int, n: int, error: float) -> float:
-    """Return the probability of at most `wrong` errors in `n` rows at this share of errors."""
-    return float(bdtr(wrong, n, error)) if n else 1.0
-
-
 @cache
-def rows_needed(error: float, level: float, wrong: int = 0) -> int:
-    """Return the fewest rows with which so many errors still allow a claim.
+def rows_needed(error: float, level: float, wrong: int = 0, pool: int | None = None) -> int:
+    """Return the fewest tested rows with which so many errors still allow a claim.
+
+    Parameters
+    ----------
+    error, level, wrong
+        Share of errors not to be exceeded, error level of the test, errors found.
+    pool
+        How many rows the claim is about, at least 1; None: endlessly many.
 
     Examples
     --------
     >>> [rows_needed(0.05, 0.05, wrong) for wrong in (0, 1, 2, 5)]
     [59, 93, 124, 208]
+    >>> [rows_needed(0.05, 0.05, wrong, pool=100) for wrong in (0, 1, 2, 5)]
+    [64, 107, 148, 265]
     """
     low, high = wrong, wrong + 1
-    while p_value(wrong, high, error) > level:
+    while p_value(wrong, high, error, pool) > level:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if p_value(wrong, middle, error) <= level else (middle, high)
+        enough = p_value(wrong, middle, error, pool) <= level
+        low, high = (low, middle) if enough else (middle, high)
     return high
 
 
@@ -329,12 +343,16 @@ def _claim(
     pool_tail = _tail(pool.n[list(codes)].sum(axis=0))
     n_tail, wrong_tail = _calibration_tails(codes, rows)
     sequence = _sequence(pool_tail, pool.total, len(rows), error, level)
-    p = [p_value(int(wrong_tail[bin_]), int(n_tail[bin_]), error) for bin_ in sequence]
+    p = [
+        p_value(int(wrong_tail[bin_]), int(n_tail[bin_]), error, int(pool_tail[bin_]))
+        for bin_ in sequence
+    ]
     passed = _leading(value <= level for value in p) if tested else 0
     at = max(0, passed - 1)
     bin_ = sequence[at] if sequence else BINS - 1
-    n, wrong = int(n_tail[bin_]), int(wrong_tail[bin_])
-    more = None if passed else _more_labels(sequence, n_tail, wrong_tail, rows, error, level)
+    n, wrong, above = int(n_tail[bin_]), int(wrong_tail[bin_]), int(pool_tail[bin_])
+    tails = (n_tail, wrong_tail, pool_tail)
+    more = None if passed else _more_labels(sequence, tails, rows, error, level)
     return Claim(
         codes=codes,
         cut=bin_ / 1000 if passed else None,
@@ -342,8 +360,8 @@ def _claim(
         wrong=wrong,
         p_value=p[at] if p else 1.0,
         level=level,
-        bound=float(betaincinv(n - wrong, wrong + 1, level)) if n > wrong else 0.0,
-        rows=int(pool_tail[bin_]) if passed else 0,
+        bound=1.0 - most_wrong(wrong, n, above, level) / above if above else 0.0,
+        rows=above if passed else 0,
         more_labels=more,
     )
 
@@ -375,15 +393,21 @@ def _sequence(
     pool_tail: NDArray[np.int64], n_pool: int, n_rows: int, error: float, level: float
 ) -> list[int]:
     """Return the bins to cut at, the strictest first, chosen by the pool's scores alone."""
-    most = pool_tail[0] / max(1, n_pool)
+    most = int(pool_tail[0])
     if most == 0 or n_rows == 0:
         return []
-    start = min(most, _start_rows(n_rows, error, level) / n_rows)
-    shares = np.append(np.arange(start, most, STEP), most)
-    # A share of so many rows is not exact: in a large pool it may come out above what there is.
-    wanted = np.minimum(np.ceil(shares * n_pool - 1e-9), pool_tail[0])
-    bins = [int(np.flatnonzero(pool_tail >= rows)[-1]) for rows in wanted]
-    return sorted(set(bins), reverse=True)
+    start = _start_rows(n_rows, error, level) / n_rows
+    wanted = np.ceil(np.arange(start, most / n_pool, STEP) * n_pool - 1e-9)
+    # Of that many rows one more may be wrong than of one row less.
+    wanted = np.minimum(np.ceil(np.ceil(wanted * error - 1e-9) / error - 1e-9), most)
+    bins = {int(np.flatnonzero(pool_tail >= rows)[-1]) for rows in wanted}
+    cuts = [
+        bin_
+        for bin_ in bins
+        if _worth_a_test(n_rows * int(pool_tail[bin_]) / n_pool, int(pool_tail[bin_]), error, level)
+    ]
+    everything = int(np.flatnonzero(pool_tail >= most)[-1])
+    return sorted({*cuts, everything}, reverse=True)
 
 
 def _start_rows(n_rows: int, error: float, level: float) -> float:
@@ -395,6 +419,14 @@ def _start_rows(n_rows: int, error: float, level: float) -> float:
     fewest = _START_SLACK * rows_needed(error, level, wrong=1)
     most = rows_needed(error, level, wrong=5)
     return float(np.clip(_START_SHARE * n_rows, fewest, most))
+
+
+def _worth_a_test(expected: float, pool: int, error: float, level: float) -> bool:
+    """Whether one error is not the end where so many calibration rows are to be expected.
+
+    Of few published rows hardly any may be wrong, which takes many more rows to show.
+    """
+    return p_value(1, int(expected / _START_SLACK), error, pool) <= level
 
 
 def _leading(flags: Any) -> int:
@@ -409,30 +441,50 @@ def _leading(flags: Any) -> int:
 
 def _more_labels(
     sequence: Sequence[int],
-    n_tail: NDArray[np.int64],
-    wrong_tail: NDArray[np.int64],
+    tails: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
     rows: CalibrationRows,
     error: float,
     level: float,
 ) -> int | None:
-    """Estimate the missing labels: the least over the cuts, should their error rates stay."""
+    """Estimate the missing labels: the least over the cuts, should their error rates stay.
+
+    Parameters
+    ----------
+    sequence
+        Bins to cut at.
+    tails
+        Calibration rows, wrong ones, and pool rows in each bin or above.
+    """
     if not len(rows.codes):  # rows of a label that stand alone say nothing of a model
         return rows_needed(error, level)
     n_rows = len(rows)
+    at_cuts = [tuple(int(tail[bin_]) for tail in tails) for bin_ in sequence]
     totals = [
-        math.ceil(wanted * n_rows / int(n_tail[bin_]))
-        for bin_ in sequence
-        if (wanted := _rows_at_rate(int(wrong_tail[bin_]), int(n_tail[bin_]), error, level))
+        math.ceil(wanted * n_rows / n)
+        for n, wrong, pool in at_cuts
+        if (wanted := _rows_at_rate(wrong, n, error, level, pool)) is not None
     ]
     return max(1, min(totals) - n_rows) if totals else None
 
 
-def _rows_at_rate(wrong: int, n: int, error: float, level: float) -> int | None:
-    """Return about how many rows with this share of errors would pass the test."""
-    if n == 0 or wrong >= error * n:
+def _rows_at_rate(wrong: int, n: int, error: float, level: float, pool: int) -> int | None:
+    """Return the fewest rows that pass the test with this share of errors, None where none do."""
+    if n == 0 or pool == 0 or wrong >= error * n:
         return None
-    fewest, rate = rows_needed(error, level), wrong / n
-    for rows in np.geomspace(fewest, _HOPELESS * fewest, _TRIES).astype(int):
-        if p_value(math.ceil(rate * rows), int(rows), error) <= level:
-            return int(rows)
-    return None
+    if not wrong:
+        return rows_needed(error, level, 0, pool)
+    rate = wrong / n
+
+    def passes(errors: int) -> bool:
+        return p_value(errors, int(errors / rate), error, pool) <= level
+
+    high = 1
+    while not passes(high):
+        high *= 2
+        if high / rate > _HOPELESS * rows_needed(error, level):
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    return rows_needed(error, level, high, pool)

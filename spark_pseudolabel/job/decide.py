@@ -69,7 +69,8 @@ def require_possible(config: Config, inputs: Inputs) -> None:
         )
     n_rows = len(codes) if prior is None else int(thinned(codes, hashes, prior).sum())
     kind = "labeled" if chosen.scores == "out_of_fold" else "validation"
-    if chosen.required and (why := why_impossible(promise_of(chosen), n_rows, kind)) is not None:
+    why = why_impossible(promise_of(chosen), n_rows, kind, inputs.pool_rows)
+    if chosen.required and why is not None:
         if n_rows < len(codes):
             why += f" They are what unlabeled.prior leaves to test of {len(codes):,}."
         raise InputError(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,18 +11,19 @@ from spark_pseudolabel.core.certify import (
     Certificate,
     Promise,
     certify,
-    p_value,
     rows_needed,
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts, bin_of
 from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.core.finite import p_value
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.report.document import Certificate as CertificateDocument
 from spark_pseudolabel.report.document import document
 from tests.core.candidates import Rows
 
 RULE = {"policy": "certified"}
+GROUPS_OF = {"all": [[0, 1]], "class": [[0], [1]]}
 
 
 def calibrated(
@@ -114,23 +116,31 @@ def test_order_of_rows_changes_nothing(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("per", ["all", "class"])
-def test_promise_is_broken_in_at_most_five_percent_of_draws(per: str) -> None:
-    broken = 0
-    for seed in range(150):
-        pool, rows = calibrated(400, seed)
-        plan = certify(Promise(per=per), pool.counts(), rows).plan(RULE, 2)  # type: ignore[arg-type]
-        for codes in ([0, 1],) if per == "all" else ([0], [1]):
-            chosen = [
-                confidence
-                for code, confidence, key in zip(
-                    pool.codes, pool.confidences, pool.keys, strict=True
-                )
-                if code in codes and plan.accepts(int(code), confidence, key)
-            ]
-            # A confidence is the probability of being right, so its mean is the true precision.
-            broken += bool(chosen) and float(np.mean(chosen)) < 0.95
-    assert broken <= 15  # 5 % of 150 and two standard deviations
+@pytest.mark.parametrize(
+    ("n", "n_pool", "per"),
+    [(500, 50, "all"), (500, 500, "all"), (2000, 500, "all"), (2000, 1000, "class")],
+)
+def test_promise_about_the_published_rows_is_broken_in_at_most_five_percent_of_draws(
+    n: int, n_pool: int, per: Literal["all", "class"]
+) -> None:
+    broken = claimed = 0
+    for seed in range(200):
+        chance = np.random.default_rng(seed)
+        codes = chance.integers(0, 2, n + n_pool).astype(np.int32)
+        confidence = np.round(1 - chance.random(n + n_pool) ** 3 / 2, 6)
+        right = chance.random(n + n_pool) < confidence
+        rows, pool = (
+            CalibrationRows(codes[of], confidence[of], right[of])
+            for of in (slice(n), slice(n, None))
+        )
+        plan = certify(Promise(per=per), counts_of(pool, 2), rows).plan(RULE, 2)
+        cuts = np.array([2.0 if cut is None else cut.confidence for cut in plan.cuts])
+        accepted = pool.confidence >= cuts[pool.codes]
+        of_claims = [accepted & np.isin(pool.codes, of) for of in GROUPS_OF[per]]
+        claimed += accepted.any()
+        broken += any(of.any() and pool.right[of].mean() < 0.95 for of in of_claims)
+    assert broken <= 16  # 5 % of 200 and two standard deviations
+    assert claimed > 100
 
 
 def test_classes_share_the_risk_so_that_all_claims_hold_together() -> None:
@@ -195,6 +205,39 @@ def test_refused_certificate_publishes_nothing_whatever_the_numbers() -> None:
 def test_impossible_promise_is_known_before_any_fit() -> None:
     assert why_impossible(Promise(0.99), 299) is None
     assert "299" in (why_impossible(Promise(0.99), 298) or "")
+
+
+def test_single_pool_row_is_shown_to_be_right_by_fewer_rows() -> None:
+    assert why_impossible(Promise(), 19, pool=1) is None
+    assert "at least 19" in (why_impossible(Promise(), 18, pool=10) or "")
+    assert "at least 59" in (why_impossible(Promise(), 19, pool=20) or "")
+
+
+def test_pool_too_small_for_its_model_is_not_helped_by_labels() -> None:
+    # 4 of 100 wrong: of 50 rows 3 wrong ones are too many, and chance alone makes that often.
+    rows = CalibrationRows(np.zeros(100, np.int32), np.full(100, 0.9), np.arange(100) % 25 > 0)
+    small, large = (
+        counts_of(CalibrationRows(np.zeros(n, np.int32), np.full(n, 0.9), np.ones(n, bool)), 2)
+        for n in (50, 50_000)
+    )
+    assert certify(Promise(), small, rows).claims[0].more_labels is None
+    assert certify(Promise(), large, rows).claims[0].more_labels is not None
+
+
+@pytest.mark.parametrize(("wrong", "n", "pool"), [(1, 90, 500), (2, 100, 10**9), (0, 12, 77)])
+def test_missing_rows_are_the_fewest_that_pass_at_the_same_rate(
+    wrong: int, n: int, pool: int
+) -> None:
+    rows = CalibrationRows(np.zeros(n, np.int32), np.full(n, 0.9), np.arange(n) >= wrong)
+    counts = Counts(np.zeros((2, 1001), dtype=np.int64))
+    counts.n[0, 900] = pool
+    more = certify(Promise(), counts, rows).claims[0].more_labels
+    total = next(
+        size
+        for size in range(1, 10_000)
+        if p_value(int(np.ceil(wrong / n * size - 1e-9)), size, 1 - 0.95, pool) <= 1 - 0.95
+    )
+    assert more == total - n
 
 
 def test_certificate_is_plain_json() -> None:
