@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +13,7 @@ from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
+    Id,
     Sha256,
     Writer,
     canonical_json,
@@ -25,7 +26,6 @@ from spark_pseudolabel.store.manifest import (
 )
 from spark_pseudolabel.store.publish import publish
 
-_Id = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
 _ABSENT = object()
 
 
@@ -35,8 +35,8 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: Literal[1] = layout.LAYOUT
-    output_id: _Id
-    run_id: _Id
+    output_id: Id
+    run_id: Id
     commit_id: str
     config_sha256: Sha256
     inputs_sha256: Sha256

@@ -103,6 +103,8 @@ def _plain(value: Any) -> Any:
 SafePath = Annotated[str, AfterValidator(safe_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
+Id = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
+"""What names of directories are made of: nothing that leads out of the one they stand in."""
 
 
 class _Model(BaseModel):
@@ -152,10 +154,10 @@ class Manifest(_Model):
 
     layout: Literal[1] = LAYOUT
     kind: str
-    output_id: str
-    run_id: str
+    output_id: Id
+    run_id: Id
     number: Size
-    attempt_id: str
+    attempt_id: Id
     commit_id: str
     prev: Ref | None = None
     config_sha256: Sha256

@@ -172,6 +172,20 @@ def _manifest(change: Callable[[dict[str, Any]], object]) -> Try:
     return attempt
 
 
+def _tries_elsewhere(number: str) -> Try:
+    """Let a manifest say that it was written by a try in a directory of somebody else."""
+    return _manifest(lambda document: document.update(attempt_id=number))
+
+
+def _forged_tree(child: int) -> Try:
+    tree = DecisionTreeClassifier().fit([[0], [1]], [0, 1])
+    state = tree.tree_.__getstate__()
+    state["nodes"]["left_child"][0] = child
+    tree.tree_.__setstate__(state)
+    stored = dump_model(tree)
+    return _model(stored.data, stored.trusted_types)
+
+
 def _names_file(path: str) -> Try:
     entry = {"path": path, "bytes": 1, "rows": 1}
     return _manifest(lambda document: document.update(accepted=[entry]))
@@ -265,6 +279,11 @@ def _hostile() -> dict[str, Try]:
         "absolute member": _model(_with_array(array, b"x", "/etc/hostname")),
         "nested schema": _model(_archive("[" * 100_000)),
         "tree in the place of a model": _swapped,
+        "tree that leads outside of its nodes": _forged_tree(10**6),
+        "tree that never ends": _forged_tree(0),
+        "manifest of a try outside": _tries_elsewhere("../../../../../../tmp"),
+        "manifest of a try in the root": _tries_elsewhere("/etc"),
+        "manifest of a try without a name": _tries_elsewhere(""),
         "manifest names a file outside": _names_file("_attempts/../../../etc/hostname"),
         "manifest names an absolute file": _names_file("/etc/hostname"),
         "manifest with backslashes": _names_file("_attempts\\..\\..\\x"),
