@@ -29,7 +29,7 @@ from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.spark.progress import task_counter
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
-from spark_pseudolabel.store.identity import require_place
+from spark_pseudolabel.store.identity import frozen_before, require_place
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.publish import require_slots, writing
 from spark_pseudolabel.store.store import RoundStore
@@ -106,6 +106,7 @@ def run(
                 frames,
                 witness=witness,
                 modules=_modules_of_workers(config, estimator),
+                proved=frozen_before(files, root, identity(config)),
             )
         require_possible(config, inputs)
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)

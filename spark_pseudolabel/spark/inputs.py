@@ -19,13 +19,16 @@ from pyspark.sql import types as T
 from spark_pseudolabel.columns import CODE, FILE, HASH, LABEL, PUBLISHED, ROW_INDEX
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.features import Feature, to_frame
-from spark_pseudolabel.core.hashing import xor_all, xxhash64
+from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.splitting import group_validation_mask, validation_mask
 from spark_pseudolabel.core.training import Label, class_codes
 from spark_pseudolabel.errors import ConfigError, InputError, Problem
+from spark_pseudolabel.redaction import redacted
+from spark_pseudolabel.spark import frame_keys
 from spark_pseudolabel.spark.collecting import collect
+from spark_pseudolabel.spark.direct.keys import look_at_keys, require_reach
 from spark_pseudolabel.spark.direct.source import Source
-from spark_pseudolabel.spark.direct.survey import Scan, look_at_keys, ranges_overlap
+from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
 from spark_pseudolabel.spark.schema import (
     KEY_TYPES,
@@ -41,7 +44,8 @@ from spark_pseudolabel.spark.schema import (
 )
 from spark_pseudolabel.spark.tables import Table, open_table, require_columns
 from spark_pseudolabel.spark.warm_up import warm_up
-from spark_pseudolabel.store.identity import SEEN
+from spark_pseudolabel.store.identity import SEEN, differences
+from spark_pseudolabel.store.manifest import normalized
 
 Frames = Mapping[str, DataFrame]
 """DataFrames given in Python, by section name: labeled, unlabeled, validation, test."""
@@ -107,6 +111,7 @@ def read_inputs(
     frames: Frames | None = None,
     witness: str | None = None,
     modules: Sequence[str] = (),
+    proved: Mapping[str, Any] | None = None,
 ) -> Inputs:
     """Open and check all tables of a configuration.
 
@@ -122,6 +127,9 @@ def read_inputs(
         A file of the output: workers that see it can write there.
     modules
         What workers will need: they import it while the tables are looked at.
+    proved
+        What was frozen when a run of the same configuration began: what it says of the ids of the
+        same tables need not be found out again. None for a new run.
 
     Raises
     ------
@@ -147,8 +155,15 @@ def read_inputs(
     _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
     pool = _pool(spark, tables["unlabeled"], keys, features, known, config)
-    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness)
-    fingerprint = survey.fingerprint or _check_keys(spark, pool, known, keys, config)
+    frozen = {
+        "labeled": _fingerprint(labeled, features, keys),
+        "validation": _fingerprint(validation, features, keys),
+        "unlabeled": _frozen_table(tables["unlabeled"]),
+    }
+    before = _known_before(frozen, proved)
+    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness, before)
+    fingerprint = survey.fingerprint or _check_keys(spark, pool, known, keys, config, before)
+    frozen["unlabeled"] |= fingerprint
     return Inputs(
         keys=keys,
         key_types=key_types,
@@ -163,9 +178,7 @@ def read_inputs(
         no_scan=survey.no_scan,
         test=_test_rows(spark, tables, config, keys, features, known, survey.scan is not None),
         frozen={
-            "labeled": _fingerprint(labeled, features, keys),
-            "validation": _fingerprint(validation, features, keys),
-            "unlabeled": _frozen_table(tables["unlabeled"]) | fingerprint,
+            **frozen,
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
             SEEN: _seen(tables, config),
         },
@@ -451,6 +464,7 @@ def _survey(
     features: Sequence[Feature],
     known: pa.Table,
     witness: str | None,
+    before: _Before | None,
 ) -> _Survey:
     """Try whether workers can read the pool by themselves, and look at its keys on the way."""
     one_table = config.unlabeled.from_ == "labeled"
@@ -467,19 +481,19 @@ def _survey(
     assert table.plain is not None
     scan = Scan(source, table.plain.parts)
     try:
-        facts = look_at_keys(spark, scan, known.column(0), witness)
+        if before is not None and before.same_files:
+            require_reach(spark, scan, witness)
+            return _Survey(scan, fingerprint=before.fingerprint)
+        found = look_at_keys(spark, scan, known.column(0), witness)
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code == "damaged_file":
             raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
-    rows = sum(one.rows for one in facts)
     if config.id is None:
-        return _Survey(scan, fingerprint={"rows": rows})
-    good = not any(one.nulls or one.known or not one.unique for one in facts)
-    if not good or ranges_overlap(facts):
-        return _Survey(scan)  # Spark finds out whether an id occurs twice, and which
-    ids = xor_all(one.xor64 for one in facts)
-    return _Survey(scan, fingerprint={"rows": rows, "ids_xor64": ids})
+        return _Survey(scan, fingerprint={"rows": found.rows})
+    if found.nulls or found.known or not found.unique:
+        return _Survey(scan)  # Spark finds out which id it is
+    return _Survey(scan, fingerprint={"rows": found.rows, "ids_xor64": found.xor64})
 
 
 def _needs_spark(table: Table, config: Config, source: Source) -> str:
@@ -504,19 +518,58 @@ def _first_line(error: BaseException) -> str:
 
 
 def _check_keys(
-    spark: SparkSession, pool: Table, known: pa.Table, keys: Sequence[str], config: Config
+    spark: SparkSession,
+    pool: Table,
+    known: pa.Table,
+    keys: Sequence[str],
+    config: Config,
+    before: _Before | None,
 ) -> dict[str, Any]:
     """Check in one narrow pass that ids are unique, not null and not those of labeled rows."""
+    if before is not None and before.same_files:
+        return before.fingerprint
     if config.id is None:
         row = pool.rows.select(*keys).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
         return {"rows": int(row["rows"])}
-    found = _key_facts(pool.rows, _frame(spark, known, pool.schema), keys[0])
+    if before is not None:
+        rows, xor64 = frame_keys.count_keys(pool.rows, keys[0])
+        if before.fingerprint == (counted := {"rows": rows, "ids_xor64": xor64}):
+            return counted  # the same ids as were looked at when the run began
+    keys_found = frame_keys.look_at_keys(pool.rows, keys[0], known.column(0).combine_chunks())
+    if keys_found.nulls or keys_found.known or not keys_found.unique:
+        _refuse_keys(_key_facts(pool.rows, _frame(spark, known, pool.schema), keys[0]), keys[0])
+    return {"rows": keys_found.rows, "ids_xor64": keys_found.xor64}
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What the pool's ids were when the run began, and whether its files are still the same."""
+
+    fingerprint: dict[str, Any]
+    same_files: bool
+
+
+def _known_before(frozen: Mapping[str, Any], proved: Mapping[str, Any] | None) -> _Before | None:
+    """Return what an earlier start found out about the ids; None if other rows are labeled now."""
+    if proved is None or any(
+        any(differences(proved.get(name), normalized(frozen[name])))
+        for name in ("labeled", "validation")
+    ):
+        return None
+    pool = proved["unlabeled"]
+    fingerprint = {name: pool[name] for name in ("rows", "ids_xor64") if name in pool}
+    files = {name: value for name, value in pool.items() if name not in fingerprint}
+    now = normalized(redacted(frozen["unlabeled"]))
+    return _Before(fingerprint, "files" in files and not any(differences(files, now)))
+
+
+def _refuse_keys(found: Mapping[str, Any], key: str) -> None:
     if found["nulls"]:
-        raise _bad_key("unlabeled", keys[0], f"{found['nulls']} rows have null")
+        raise _bad_key("unlabeled", key, f"{found['nulls']} rows have null")
     if found["twice"]:
         examples = found["examples"]
         raise _bad_key(
-            "unlabeled", keys[0], f"{found['twice']} ids occur more than once, such as {examples}"
+            "unlabeled", key, f"{found['twice']} ids occur more than once, such as {examples}"
         )
     if found["known"]:
         raise InputError(
@@ -524,9 +577,8 @@ def _check_keys(
             f"rows, such as {found['known_examples']}. Take them out, or set "
             "unlabeled.drop_labeled: true.",
             code="labeled_in_pool",
-            where=keys[0],
+            where=key,
         )
-    return {"rows": found["rows"], "ids_xor64": found["xor64"]}
 
 
 def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> dict[str, Any]:
@@ -536,24 +588,20 @@ def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> dict[str, Any]:
     row = (
         per_id.join(F.broadcast(marked), on=key, how="left")
         .agg(
-            F.sum("n").alias("rows"),
             F.sum(F.when(F.col(key).isNull(), F.col("n"))).alias("nulls"),
             F.count(F.when(twice & F.col(key).isNotNull(), 1)).alias("twice"),
             F.min(F.when(twice, F.col(key))).alias("first_twice"),
             F.count("known").alias("known"),
             F.min(F.when(F.col("known") == 1, F.col(key))).alias("first_known"),
-            F.bit_xor(F.xxhash64(key)).alias("xor64"),
         )
         .collect()[0]
     )
     return {
-        "rows": int(row["rows"] or 0),
         "nulls": int(row["nulls"] or 0),
         "twice": int(row["twice"]),
         "examples": repr(row["first_twice"]),
         "known": int(row["known"]),
         "known_examples": repr(row["first_known"]),
-        "xor64": row["xor64"],
     }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
 
@@ -13,10 +13,18 @@ from spark_pseudolabel.spark.settling import settle
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
+
+_ANSWERS_AT_ONCE = 64
+"""Answers that are merged by one task, or by the driver."""
+
+_MERGERS = 32
 
 
 def run_tasks(spark: SparkSession, function: Callable[[T], U], work: Sequence[T]) -> list[U]:
     """Run a function on workers, one task for each piece of work; return what it gave, in order.
+
+    Every answer comes to the driver through its JVM's memory: for answers of some hundred bytes.
 
     Raises
     ------
@@ -26,10 +34,109 @@ def run_tasks(spark: SparkSession, function: Callable[[T], U], work: Sequence[T]
     if not work:
         return []
     done = spark.sparkContext.parallelize(work, len(work)).map(_answering(function)).collect()
-    for answer in done:
-        if isinstance(answer, _Refused):
-            raise answer.error
-    return done  # type: ignore[return-value]
+    return _without_refusal(done)
+
+
+def merge_tasks(
+    spark: SparkSession,
+    function: Callable[[T], U],
+    work: Sequence[T],
+    merge: Callable[[Sequence[U]], U],
+) -> U | None:
+    """Run a function on workers, and merge what it gave on the way to the driver.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    function
+        Runs on one piece of work.
+    work
+        The pieces.
+    merge
+        Puts answers together, in the order of the work. Where there are many of them, workers
+        merge them in blocks and the driver merges the blocks; which ones depends on their number
+        alone.
+
+    Returns
+    -------
+    object
+        None if there was no work.
+
+    Raises
+    ------
+    PseudoLabelError
+        What a task raised, of the same class.
+    """
+    n = len(work)
+    if n <= _ANSWERS_AT_ONCE:
+        answers = run_tasks(spark, function, work)
+        return merge(answers) if answers else None
+    n_mergers = min(_MERGERS, -(-n // _ANSWERS_AT_ONCE))
+
+    def give(task: tuple[int, T]) -> Iterator[tuple[int, tuple[int, U]]]:
+        place, piece = task
+        yield place * n_mergers // n, (place, function(piece))
+
+    def take(answers: Iterable[tuple[int, U]]) -> U:
+        return merge([answer for _, answer in sorted(answers, key=lambda one: one[0])])
+
+    return merge(exchange(spark, give, list(enumerate(work)), take, n_mergers))
+
+
+def exchange(
+    spark: SparkSession,
+    give: Callable[[T], Iterable[tuple[int, U]]],
+    work: Sequence[T],
+    take: Callable[[list[U]], V],
+    n_groups: int,
+) -> list[V]:
+    """Let tasks give values to numbered groups, and one task take all values of a group.
+
+    The values lie on the workers' disks in between (a shuffle of Spark's), and never come to the
+    driver.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    give
+        Yields numbers of groups, from 0, and values for them.
+    work
+        What it is called with, one task for each.
+    take
+        Gets the values of a group, in no order.
+    n_groups
+        How many there are.
+
+    Returns
+    -------
+    list
+        What `take` returned for each group.
+
+    Raises
+    ------
+    PseudoLabelError
+        What a task raised, of the same class.
+    """
+    if not work:
+        return []
+
+    def giving(piece: T) -> Iterator[tuple[int, U | _Refused]]:
+        try:
+            yield from give(piece)
+        except PseudoLabelError as error:
+            yield 0, _Refused(error)
+        finally:
+            settle()
+
+    def taking(given: Iterable[tuple[int, U | _Refused]]) -> Iterator[V | _Refused]:
+        values: list[Any] = [value for _, value in given]
+        refused = [value for value in values if isinstance(value, _Refused)]
+        yield refused[0] if refused else _answering(take)(values)
+
+    given = spark.sparkContext.parallelize(work, len(work)).flatMap(giving)
+    return _without_refusal(given.partitionBy(n_groups, int).mapPartitions(taking).collect())
 
 
 @dataclass(frozen=True)
@@ -49,3 +156,10 @@ def _answering(function: Callable[[T], U]) -> Callable[[T], U | _Refused]:
             settle()
 
     return answer
+
+
+def _without_refusal(answers: list[U | _Refused]) -> list[U]:
+    for answer in answers:
+        if isinstance(answer, _Refused):
+            raise answer.error
+    return answers  # type: ignore[return-value]

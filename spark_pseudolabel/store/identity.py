@@ -112,6 +112,17 @@ def read_run(files: Files, root: str) -> Run | None:
     )
 
 
+def frozen_before(files: Files, root: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what was frozen when a run of this configuration began here; None if none did.
+
+    It was frozen after it was checked: of the same files nothing needs to be proved again.
+    """
+    run = read_run(files, root)
+    if run is None or any(differences(run.identity, normalized(redacted(identity)))):
+        return None
+    return run.inputs
+
+
 def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], root: str) -> None:
     """Refuse to continue a run with another configuration or changed inputs.
 

@@ -1,4 +1,4 @@
-"""Which tables are plain Parquet that needs no Spark to be read, and what their keys are."""
+"""Which tables are plain Parquet that needs no Spark to be read."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
@@ -122,31 +119,6 @@ class PlainTable:
 
 
 @dataclass(frozen=True)
-class KeyFacts:
-    """What there is to know of the keys of a part.
-
-    Parameters
-    ----------
-    rows, nulls, known
-        Number of rows, of rows without a key, of rows whose key is a labeled or validation row's.
-    unique
-        Whether no key occurs twice.
-    lowest, highest
-        The range of the keys; None if there are none.
-    xor64
-        A hash over all keys, the same in any order.
-    """
-
-    rows: int
-    nulls: int
-    known: int
-    unique: bool
-    lowest: Any
-    highest: Any
-    xor64: int
-
-
-@dataclass(frozen=True)
 class Scan:
     """A table as workers read it: what, and in which parts."""
 
@@ -200,62 +172,6 @@ def read_footers(
             return _merged(run_tasks(spark, partial(footers_of, root=root), chunks))
     with ThreadPoolExecutor(max_workers=8) as threads:
         return _merged(threads.map(lambda info: footers_of([info], root, files), listed))
-
-
-def survey_part(part: Part, source: Source, known: pa.Array, witness: str | None) -> KeyFacts:
-    """Look at the keys of a part.
-
-    Parameters
-    ----------
-    part, source
-        The part.
-    known
-        Keys that must not occur.
-    witness
-        A file that the driver wrote: whoever does not see it can't write to the output.
-    """
-    if witness is not None and not ArrowFiles.for_uri(witness).exists(witness):
-        raise FileNotFoundError(f"workers don't see the output: {witness} is missing")
-    batches = [rows.batch for rows in read_part(source, part, features=())]
-    if not batches:
-        return KeyFacts(0, 0, 0, True, None, None, 0)
-    rows = pa.Table.from_batches(batches)
-    keys = rows.column(source.keys[0]).combine_chunks()
-    if len(source.keys) > 1:
-        return KeyFacts(rows.num_rows, 0, 0, True, None, None, 0)
-    limits = pc.min_max(keys).as_py()
-    return KeyFacts(
-        rows=rows.num_rows,
-        nulls=keys.null_count,
-        known=int(pc.sum(pc.is_in(keys, value_set=known)).as_py() or 0),
-        unique=_all_differ(keys),
-        lowest=limits["min"],
-        highest=limits["max"],
-        xor64=xor_all(xxhash64([keys])),
-    )
-
-
-def look_at_keys(
-    spark: SparkSession, scan: Scan, known: pa.ChunkedArray, witness: str | None
-) -> list[KeyFacts]:
-    """Let the workers look at the keys of all parts; see :func:`survey_part`; a job."""
-    values = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
-    look = partial(survey_part, source=scan.source, known=values, witness=witness)
-    return run_tasks(spark, look, scan.parts)
-
-
-def ranges_overlap(facts: Iterable[KeyFacts]) -> bool:
-    """Whether parts share a range of keys, so that one of them may stand in two."""
-    ranges = sorted((one.lowest, one.highest) for one in facts if one.lowest is not None)
-    return any(before[1] >= after[0] for before, after in pairwise(ranges))
-
-
-def _all_differ(keys: pa.Array) -> bool:
-    if pa.types.is_integer(keys.type) and keys.null_count == 0:
-        numbers = keys.to_numpy()
-        if bool((numbers[1:] > numbers[:-1]).all()):
-            return True
-    return bool(pc.count_distinct(keys, mode="all").as_py() == len(keys))
 
 
 def row_groups(footer: Footer) -> Iterable[RowGroup]:
