@@ -638,7 +638,7 @@ def parse_config(
         [],
         allow_import,
         dataframes=True,
-        estimators=estimator is None,
+        estimators=True,
         estimator=estimator,
     )
 
@@ -701,7 +701,7 @@ def _parse(
     selection, why = _chosen_selection(source, parts)
     parts = _recommended(parts | selection, allow_import, estimator)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
-    unfit = _estimators(source, parts, allow_import) if estimators else ()
+    unfit = _estimators(source, parts, allow_import, estimator) if estimators else ()
     unfit_members = _committee(source, parts.get("teacher"), allow_import) if committee else ()
     if everything := [*problems, *found, *crossed, *unfit, *unfit_members]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
@@ -1090,16 +1090,21 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
-def _estimators(source: Source, parts: Parts, allow_import: Sequence[str]) -> Iterator[Problem]:
+def _estimators(
+    source: Source, parts: Parts, allow_import: Sequence[str], own: BaseEstimator | None
+) -> Iterator[Problem]:
     """Look estimators and their parameters up; the one place that needs their libraries."""
     if parts.get("model") == Model():
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
-    from spark_pseudolabel.core.estimators import check_estimator, check_name
+    from spark_pseudolabel.core.estimators import check_estimator, check_name, check_probabilities
 
-    known = True
+    known = own is None  # an own estimator's weights are looked at when it is about to be fitted
+    if own is not None and (message := check_probabilities(own)):
+        yield source.problem(("model", "estimator"), message)
     # From the source, so that another wrong key of the section does not hide an unknown name.
-    for path in (("model",), ("model", "student")):
+    named = [("model", "student")] if own is not None else [("model",), ("model", "student")]
+    for path in named:
         name = source.value((*path, "estimator")) or (path == ("model",) and Model().estimator)
         params = source.value((*path, "params")) or {}
         if not isinstance(name, str) or not isinstance(params, dict):

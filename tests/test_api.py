@@ -14,6 +14,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import LinearSVC
 
 from spark_pseudolabel import SelfTraining, SelfTrainingResult, inspect
 from spark_pseudolabel.errors import ConfigError, InputError
@@ -208,3 +209,13 @@ def test_label_applies_model_and_cut_to_new_rows(
     assert document["accepted"] == valid.accepted.sum()
     with pytest.raises(InputError, match="must not exist"):
         label(spark, result.output, input=str(tmp_path), output=str(tmp_path / "labels"))
+
+
+def test_an_estimator_without_probabilities_is_refused_before_anything_is_begun() -> None:
+    for estimator in (LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())):
+        training = SelfTraining(estimator, label="y", id="id", selection="auto")
+        with pytest.raises(ConfigError, match=r"LinearSVC .* has no predict_proba"):
+            training.config("out")
+    training = SelfTraining(LogisticRegression(), label="y", id="id", student={"estimator": "No"})
+    with pytest.raises(ConfigError, match="unknown estimator 'No'"):
+        training.config("out")

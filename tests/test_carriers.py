@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
-from functools import partial
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn.datasets import load_digits
 
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.core import splits
+from spark_pseudolabel.core import preprocessing, splits
+from spark_pseudolabel.core.estimators import REGISTRY
 from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.splits import parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import loop, run
 from spark_pseudolabel.spark.direct import source, survey
+from spark_pseudolabel.spark.direct.tasks import score_piece
+from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from tests.core.registry_rows import EXTRAS, MIXED, N, fitted, mixed_rows
 
 N_LABELED = 120
 N_TEST = 200
@@ -203,6 +209,40 @@ def without_seconds(value: Any) -> Any:
     if isinstance(value, float):  # sums over rows come in another order
         return pytest.approx(value, rel=1e-9)
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.mark.filterwarnings("ignore:The `probability` parameter was deprecated")
+def test_every_estimator_scores_alike_on_both_carriers(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The full width takes a second per condensed text.
+    monkeypatch.setattr(preprocessing, "_HASHED_WORDS", 2**9)
+    rows = pa.Table.from_batches([mixed_rows().append_column("id", pa.array(range(N)))])
+    pq.write_table(rows, tmp_path / "pool.parquet")
+    size = (tmp_path / "pool.parquet").stat().st_size
+    part = splits.Part(0, (splits.RowGroup("pool.parquet", size, 0, 0, N, 1),))
+    files = source.Source(str(tmp_path), ("id",), tuple(feature.name for feature in MIXED))
+    frame = spark.read.parquet(str(tmp_path / "pool.parquet"))
+    expected, scored = {}, []
+    with ExitStack() as held:
+        for name in REGISTRY:
+            if name in EXTRAS:
+                pytest.importorskip(EXTRAS[name])
+            scorer = make_scorer(fitted(name, MIXED, mixed_rows()), MIXED, ("id",))
+            scorer = replace(scorer, probabilities=True)
+            done = score_piece(splits.Piece(part, 0, 0, N), files, scorer, 1, str(tmp_path / name))
+            assert done.file is not None
+            expected[name] = pd.read_parquet(tmp_path / name / done.file.name)
+            shared = held.enter_context(broadcast(spark.sparkContext, scorer))
+            scored.append(score_rows(frame, shared).withColumn("name", F.lit(name)))
+        by_spark = reduce(DataFrame.unionByName, scored).toPandas()
+    for name, direct in expected.items():
+        found = by_spark[by_spark["name"] == name].sort_values("id", ignore_index=True)
+        columns = ["id", "spl_code", "spl_confidence", "spl_reason"]
+        pd.testing.assert_frame_equal(direct[columns], found[columns])
+        P = np.stack(direct["spl_probabilities"].to_list())
+        np.testing.assert_array_equal(P, np.stack(found["spl_probabilities"].to_list()))
+        np.testing.assert_array_equal(P, np.round(P, 6))  # no digits of single precision
 
 
 @pytest.mark.parametrize("first", SCANS)

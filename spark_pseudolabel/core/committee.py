@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -68,6 +69,13 @@ class Committee:
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted = {name: learner.fit(rows, classes) for name, learner in self.members.items()}
         return soft_vote(fitted, classes)
+
+    def prepared(
+        self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None
+    ) -> Committee:
+        """Fit the preprocessing of all members once; see :meth:`Learner.prepared`."""
+        known = {} if fitted is None else fitted
+        return Committee({name: one.prepared(X, known) for name, one in self.members.items()})
 
     def scorer(
         self,

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.committee import members_of, soft_vote, weights_of
-from spark_pseudolabel.core.kernel import DECIMALS
+from spark_pseudolabel.core.kernel import DECIMALS, predict_proba
 from spark_pseudolabel.core.training import Label, TrainingRows
 from spark_pseudolabel.core.vote import vote_weights
 
@@ -237,7 +237,7 @@ def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:
 
 def probabilities(model: BaseEstimator, X: Any) -> NDArray[np.float64]:
     """Score rows in memory with the rounding that scores of the pool have."""
-    return rounded(model.predict_proba(X))
+    return rounded(predict_proba(model, X))
 
 
 def rounded(P: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ class EstimatorInfo:
         True where ``fit`` wants classes numbered 0..K-1 instead of the labels themselves.
     extra
         The optional extra of this package that installs it.
+    any_name
+        False where it refuses columns for characters in their names; it is given none then.
     """
 
     path: str
@@ -39,6 +41,7 @@ class EstimatorInfo:
     condensed: bool = False
     encoded_labels: bool = False
     extra: str | None = None
+    any_name: bool = True
 
 
 _TREES = ("DecisionTreeClassifier",)
@@ -64,9 +67,15 @@ REGISTRY: Mapping[str, EstimatorInfo] = {
     **{name: EstimatorInfo(f"sklearn.tree.{name}", scaled=False) for name in _TREES},
     **{name: EstimatorInfo(f"sklearn.ensemble.{name}", scaled=False) for name in _TREE_ENSEMBLES},
     "XGBClassifier": EstimatorInfo(
-        "xgboost.XGBClassifier", scaled=False, encoded_labels=True, extra="xgboost"
+        "xgboost.XGBClassifier",
+        scaled=False,
+        encoded_labels=True,
+        extra="xgboost",
+        any_name=False,
     ),
-    "LGBMClassifier": EstimatorInfo("lightgbm.LGBMClassifier", scaled=False, extra="lightgbm"),
+    "LGBMClassifier": EstimatorInfo(
+        "lightgbm.LGBMClassifier", scaled=False, extra="lightgbm", any_name=False
+    ),
 }
 
 
@@ -102,8 +111,25 @@ def check_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
         extra = REGISTRY[name].extra if name in REGISTRY else None
         hint = f" Install it: pip install 'spark-pseudolabel[{extra}]'." if extra else ""
         return f"{name} can't be imported ({error}).{hint}"
+    except Exception as error:  # noqa: BLE001 - a library may fail to load in any way it likes
+        return f"{name} cannot be loaded: {_first_line(error)}.{_load_hint(error)}"
     is_estimator = isinstance(found, type) and issubclass(found, BaseEstimator)
     return None if is_estimator else f"{name} must be a classifier."
+
+
+def _load_hint(error: Exception) -> str:
+    """Say how to get a shared library that a Python package does not bring along."""
+    if "libgomp" in str(error):
+        return (
+            " It needs the GNU OpenMP library: apt-get install libgomp1, or dnf install libgomp; "
+            "or choose another estimator, such as HistGradientBoostingClassifier."
+        )
+    return " Install what it needs, or choose another estimator."
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def build_estimator(name: str, params: Mapping[str, Any], random_state: int) -> BaseEstimator:
@@ -210,6 +236,19 @@ def _check_params(
             return str(error)
     if not is_classifier(estimator):
         return f"{name} must be a classifier."
-    if not hasattr(estimator, "predict_proba"):
-        return f"{name} with these parameters has no predict_proba, which a confidence needs."
-    return None
+    return check_probabilities(estimator)
+
+
+def check_probabilities(estimator: BaseEstimator) -> str | None:
+    """Say that an unfitted estimator gives no probabilities, in one sentence; None if it does.
+
+    Examples
+    --------
+    >>> from sklearn.svm import LinearSVC
+    >>> check_probabilities(LinearSVC())
+    'LinearSVC with these parameters has no predict_proba, which a confidence needs.'
+    """
+    if hasattr(estimator, "predict_proba"):
+        return None
+    name = type(final_step(estimator)).__name__
+    return f"{name} with these parameters has no predict_proba, which a confidence needs."

@@ -153,6 +153,43 @@ def _example_value(feature: Feature) -> pa.Array:
     return pa.array([0.0]) if feature.numeric else pa.array([None], pa.string())
 
 
+@dataclass(frozen=True)
+class OddNumber:
+    """A number that many estimators refuse.
+
+    Parameters
+    ----------
+    column, row
+        Its place in the model's input.
+    value
+        The number; infinite, or too large for the single precision that trees compute in.
+    """
+
+    column: str
+    row: int
+    value: float
+
+
+def odd_numbers(X: pd.DataFrame) -> list[OddNumber]:
+    """Find numbers that are infinite, or else those too large for single precision.
+
+    Examples
+    --------
+    >>> odd_numbers(pd.DataFrame({"a": [1.0, np.inf], "b": [np.nan, 1e300]}))
+    [OddNumber(column='a', row=1, value=inf)]
+    """
+    numbers = X.select_dtypes("float64")
+    size = np.abs(numbers.to_numpy())
+    for odd in (np.isinf(size), size > np.finfo(np.float32).max):
+        if odd.any():
+            rows, columns = np.nonzero(odd)
+            return [
+                OddNumber(str(numbers.columns[j]), int(i), float(numbers.iat[i, j]))
+                for i, j in zip(rows, columns, strict=True)
+            ]
+    return []
+
+
 def odd_vectors(rows: pa.RecordBatch, feature: Feature) -> dict[int, int]:
     """Find vectors of another length than the feature's width: their length by row."""
     lengths = pc.list_value_length(rows.column(feature.name))

@@ -170,14 +170,67 @@ def score(
     return _scores(P, reasons, scorer)
 
 
+def predict_proba(model: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a model's probabilities as float64, whatever it computes in.
+
+    XGBoost gives single precision, which neither Spark's columns take for a double nor rounding
+    to six decimals leaves with six. Members of a committee that share their fitted preprocessing
+    share what it makes of the rows, too.
+
+    Parameters
+    ----------
+    model
+        Fitted classifier.
+    X
+        Model input of shape (n, n_model_columns).
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes)
+    """
+    with config_context(transform_output="default"):  # as executors have it
+        P = _shared(model, X) if _has_shared_columns(model) else model.predict_proba(X)
+    return np.asarray(P, dtype=np.float64)
+
+
+def _has_shared_columns(model: Any) -> bool:
+    """Whether a model is a committee of which several members have one fitted preprocessing."""
+    if getattr(model, "voting", None) != "soft":
+        return False
+    first = [id(_columns(member)) for member in model.estimators_ if _columns(member) is not None]
+    return len(set(first)) < len(first)
+
+
+def _columns(member: Any) -> Any:
+    """Return the first step of a pipeline, known by its steps: its class takes time to import."""
+    steps = getattr(member, "steps", None)
+    return steps[0][1] if steps else None
+
+
+def _shared(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Do what ``VotingClassifier.predict_proba`` does, with each preprocessing once."""
+    with_columns: dict[int, list[int]] = {}
+    each: list[Any] = [None] * len(vote.estimators_)
+    for number, member in enumerate(vote.estimators_):
+        if _columns(member) is None:
+            each[number] = member.predict_proba(X)
+        else:
+            with_columns.setdefault(id(_columns(member)), []).append(number)
+    for numbers in with_columns.values():
+        ready = _columns(vote.estimators_[numbers[0]]).transform(X)
+        for number in numbers:
+            each[number] = vote.estimators_[number][1:].predict_proba(ready)
+    P: NDArray[np.float64] = np.average(np.asarray(each), axis=0, weights=vote.weights)
+    return P
+
+
 def _probabilities(
     X: pd.DataFrame | NDArray[np.float64], scorer: Scorer, reasons: dict[int, str]
 ) -> NDArray[np.float64]:
     """Predict the rows without a reason against it; the others' probabilities are NaN."""
     if not reasons:
         with contextlib.suppress(Exception):  # the row that breaks the model is looked for below
-            P: NDArray[np.float64] = scorer.model.predict_proba(X)
-            return P
+            return predict_proba(scorer.model, X)
     P = np.full((len(X), len(scorer.model.classes_)), np.nan)
     valid = np.setdiff1d(np.arange(len(X)), list(reasons))
     _predict(_take(X, valid), valid, scorer, P, reasons)
@@ -213,7 +266,7 @@ def _takes(model: Any, example: pd.DataFrame, named: bool, value: float) -> bool
     row[row.select_dtypes("float64").columns] = value
     try:
         with np.errstate(all="ignore"):
-            P = model.predict_proba(row if named else row.to_numpy())
+            P = predict_proba(model, row if named else row.to_numpy())
         return bool(np.isfinite(P).all())
     except ValueError:
         return False
@@ -279,7 +332,7 @@ def _predict(
     if len(rows) == 0:
         return
     try:
-        P[rows] = scorer.model.predict_proba(X)
+        P[rows] = predict_proba(scorer.model, X)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - any row may break any model, not its neighbors

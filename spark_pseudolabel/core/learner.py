@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sklearn.base import BaseEstimator
+import joblib
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
 
 from spark_pseudolabel.core.estimators import build_estimator, final_step, info_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
-from spark_pseudolabel.core.preprocessing import with_preprocessing
+from spark_pseudolabel.core.preprocessing import split, with_preprocessing
 from spark_pseudolabel.core.training import Label, TrainingRows, fit
 
 
@@ -29,12 +31,18 @@ class Learner:
         Fit on named columns, or on the bare matrix as scikit-learn's own self-training does.
     decimals
         Decimals that probabilities are rounded to; None keeps them raw.
+    default_columns
+        Whether the first step of `estimator` is the default preprocessing, which needs no labels.
+    columns
+        That step, fitted once for all fits; None: it is fitted with the estimator.
     """
 
     estimator: BaseEstimator
     encoded_labels: bool = False
     named: bool = True
     decimals: int | None = DECIMALS
+    default_columns: bool = False
+    columns: BaseEstimator | None = None
 
     @property
     def warm(self) -> bool:
@@ -52,7 +60,28 @@ class Learner:
             encoded_labels=self.encoded_labels,
             named=self.named,
             previous=previous if self.warm else None,
+            columns=self.columns,
         )
+
+    def prepared(self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None) -> Learner:
+        """Fit the default preprocessing, once and for all models; other learners stay as they are.
+
+        Parameters
+        ----------
+        X
+            Rows with and without labels; see :mod:`spark_pseudolabel.core.reference`.
+        fitted
+            Preprocessing that other learners have fitted on the same rows, which is shared with
+            those that need the same; one that is fitted here is added.
+        """
+        columns, _ = split(self.estimator)
+        if not self.default_columns or columns is None:
+            return self
+        known = {} if fitted is None else fitted
+        key = joblib.hash(columns)
+        if key not in known:
+            known[key] = clone(columns).fit(X)
+        return replace(self, columns=known[key])
 
     def scorer(
         self,
@@ -100,4 +129,4 @@ def registered_learner(
     if like_sklearn:
         return Learner(estimator, info.encoded_labels, named=False, decimals=None)
     estimator = with_preprocessing(estimator, info, features, random_state)
-    return Learner(estimator, info.encoded_labels)
+    return Learner(estimator, info.encoded_labels, default_columns=True)

@@ -16,6 +16,9 @@ from sklearn.utils import get_tags
 from spark_pseudolabel.core.estimators import EstimatorInfo, allows_nan
 from spark_pseudolabel.core.features import Feature
 
+COLUMNS = "columns"
+"""Name of the step that prepares columns; it never looks at labels."""
+
 _MAX_CATEGORIES = 200
 _HASHED_WORDS = 2**16
 _TEXT_COMPONENTS = 100
@@ -30,7 +33,7 @@ def with_preprocessing(
     that take no missing values; categories are one-hot encoded (scale matters) or become ordinals
     (trees), unknown ones allowed; texts become hashed TF-IDF, condensed to 100 components for
     trees, for neural networks and for estimators that take no sparse matrix. An estimator that
-    takes the raw numbers gets them without a pipeline.
+    takes the raw numbers gets them without a pipeline, unless it has rules for columns' names.
 
     Returns
     -------
@@ -50,12 +53,28 @@ def with_preprocessing(
         ),
     ]
     used = [(name, step, columns) for name, step, columns in parts if columns]
-    if all(step == "passthrough" for _, step, _ in used):
+    if info.any_name and all(step == "passthrough" for _, step, _ in used):
         return estimator
+    # Without scaling nothing is sparse, and trees of all kinds can have one and the same step.
+    sparse_threshold = 0.0 if dense or not info.scaled else 0.3
     columns = ColumnTransformer(
-        used, verbose_feature_names_out=False, sparse_threshold=0.0 if dense else 0.3
+        used, verbose_feature_names_out=False, sparse_threshold=sparse_threshold
     )
-    return Pipeline([("columns", columns), ("estimator", estimator)])
+    return joined(columns, estimator)
+
+
+def split(estimator: BaseEstimator) -> tuple[BaseEstimator | None, BaseEstimator]:
+    """Take the default preprocessing and its estimator apart; None where there is none."""
+    if isinstance(estimator, Pipeline) and len(estimator.steps) == 2:
+        (name, columns), (_, last) = estimator.steps
+        if name == COLUMNS:
+            return columns, last
+    return None, estimator
+
+
+def joined(columns: BaseEstimator, estimator: BaseEstimator) -> Pipeline:
+    """Put what :func:`split` has taken apart together again."""
+    return Pipeline([(COLUMNS, columns), ("estimator", estimator)])
 
 
 def describe(estimator: BaseEstimator) -> list[str]:

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from joblib import parallel_config
 from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -21,6 +24,7 @@ from sklearn.pipeline import Pipeline
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.preprocessing import joined, split
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.core.weights import PseudoWeights
 
@@ -133,6 +137,7 @@ def fit(
     encoded_labels: bool = False,
     named: bool = True,
     previous: BaseEstimator | None = None,
+    columns: BaseEstimator | None = None,
 ) -> BaseEstimator:
     """Fit a copy of an estimator.
 
@@ -150,6 +155,9 @@ def fit(
         Fit on the DataFrame, or on its bare matrix.
     previous
         A fitted model to go on from, as scikit-learn does for estimators with ``warm_start``.
+    columns
+        Fitted preprocessing that takes the place of the estimator's own; None: that is fitted on
+        the training frame.
 
     Returns
     -------
@@ -159,13 +167,53 @@ def fit(
     model = deepcopy(previous) if previous is not None else clone(estimator)
     X = rows.X if named else rows.X.to_numpy()
     y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
-    params = {} if rows.weights is None else {_weight_name(model): rows.weights}
     small = len(X) * max(X.shape[1], _COLUMNS) <= _SMALL
     alone = small or (isinstance(final_step(model), LogisticRegression) and X.shape[1] <= _NARROW)
+    own_columns, last = split(model)
+    params = {} if rows.weights is None else {_weight_name(last): rows.weights}
     # In threads: joblib's own processes take seconds to start and outlive the fit by minutes.
-    with parallel_config("threading"), hold_threads(1) if alone else nullcontext():
-        _set_jobs(model, 1 if small else -1, where_unset=True).fit(X, y, **params)
-    return _set_jobs(model, None)
+    with (
+        parallel_config("threading"),
+        hold_threads(1) if alone else nullcontext(),
+        # Whoever has set this process to get DataFrames means other models: executors have not.
+        config_context(transform_output="default"),
+    ):
+        _set_jobs(model, 1 if small else -1, where_unset=True)
+        if columns is not None:
+            X = columns.transform(X)
+        elif own_columns is not None:
+            columns, X = own_columns, own_columns.fit_transform(X, y)
+        if named and not isinstance(last, Pipeline):
+            X = without_empty(X, rows.weights)
+        last.fit(X, y, **params)
+    return _set_jobs(last if columns is None else joined(columns, last), None)
+
+
+def without_empty(X: Any, weights: NDArray[np.float64] | None = None) -> Any:
+    """Put 0 into columns in which no row that counts has a value; others are left as they are.
+
+    A fold need not hold a value of a sparse column. Histograms have no bins for such a column, and
+    boosting ends in an error; a constant says as little to every estimator.
+
+    Parameters
+    ----------
+    X
+        What an estimator is fitted on: a DataFrame, a matrix, or a sparse one, whose empty cells
+        are zeros already.
+    weights
+        ndarray of shape (n_rows,): rows of weight 0 do not count.
+    """
+    named = isinstance(X, pd.DataFrame)
+    numbers = X.select_dtypes("float64") if named else X
+    if issparse(X) or (values := np.asarray(numbers)).dtype.kind != "f":
+        return X
+    counted = values if weights is None else values[weights > 0]
+    empty = np.isnan(counted).all(axis=0)
+    if not empty.any():
+        return X
+    if named:
+        return X.assign(**dict.fromkeys(map(str, numbers.columns[empty]), 0.0))
+    return np.where(empty, 0.0, values)
 
 
 def _set_jobs(
@@ -294,7 +342,11 @@ def _key_order(parts: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.intp]:
 
 
 def _sortable(key: NDArray[Any]) -> NDArray[Any]:
-    return key.astype(str) if key.dtype == object else key
+    if key.dtype != object:
+        return key
+    # numpy's own strings take "a" and "a" with a NUL behind it for equal.
+    ranks: NDArray[Any] = pc.rank(pa.array(key, pa.string()), tiebreaker="dense").to_numpy()
+    return ranks
 
 
 def class_codes(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.int32]:

@@ -190,6 +190,28 @@ def _topics() -> Loaded:
     return pd.DataFrame({"text": pd.Series(texts, dtype=object)}), codes
 
 
+def _subjects() -> Loaded:
+    """Make short texts of two classes, each of twelve subjects that have words of their own.
+
+    A few labeled texts show few of a subject's words; which others go with them is in the pool.
+    """
+    chance = np.random.default_rng(SEED)
+    n_subjects, n_words, n_common, n_rows = 24, 40, 400, 8000
+    subjects = chance.integers(n_subjects, size=n_rows)
+    own, common = (1 / np.arange(1, n + 1) ** 0.7 for n in (n_words, n_common))
+    own, common = own / own.sum(), common / common.sum()
+    texts = []
+    for subject in subjects:
+        n_own, n_other = chance.integers(3, 8), chance.integers(4, 11)
+        strays = chance.random(n_own) < 0.15
+        of = np.where(strays, chance.integers(n_subjects, size=n_own), subject)
+        pairs = zip(of, chance.choice(n_words, n_own, p=own), strict=True)
+        words = [f"s{i}w{word}" for i, word in pairs]
+        words += [f"c{word}" for word in chance.choice(n_common, n_other, p=common)]
+        texts.append(" ".join(chance.permutation(words)))
+    return pd.DataFrame({"text": pd.Series(texts, dtype=object)}), subjects % 2
+
+
 def _adult_rows(directory: Path) -> pd.DataFrame:
     rows = pd.read_csv(
         directory / "adult/adult.data", names=_ADULT.split(), skipinitialspace=True, na_values="?"
@@ -271,6 +293,7 @@ BUILT_IN: Mapping[str, Callable[[], Loaded]] = {
     "quantiles": _quantiles,
     "mixed": _mixed,
     "topics": _topics,
+    "subjects": _subjects,
 }
 FILES: Mapping[str, Callable[[Path], Loaded]] = {
     "adult": _adult,

@@ -19,8 +19,8 @@ from spark_pseudolabel.core.calibration import reliability
 from spark_pseudolabel.core.committee import Committee
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.crossfit import CrossFit
-from spark_pseudolabel.core.estimators import weights_supported
-from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.estimators import final_step, weights_supported
+from spark_pseudolabel.core.features import odd_numbers, to_frame
 from spark_pseudolabel.core.guard import compare
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.learner import Learner
@@ -30,7 +30,7 @@ from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
 from spark_pseudolabel.core.training import TrainingRows, training_rows
 from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.done import model_facts
-from spark_pseudolabel.errors import InputError, StoredStateError
+from spark_pseudolabel.errors import InputError, PseudoLabelError, StoredStateError
 from spark_pseudolabel.job.adjust import adjusted, adjustment_of, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import (
@@ -152,7 +152,7 @@ def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> dict[str,
     """Make model 1 as the mean of models that have each not seen one fold of the labeled rows."""
     rows = labeled_rows(run)
     failpoint("train.collected")
-    with _fit_errors(run.teacher):
+    with _fit_errors(run, run.teacher, rows):
         fitted = cross_fit_labeled(run, rows)
     failpoint("model.fitted")
     model = fitted.mean_model(run.inputs.classes)
@@ -222,7 +222,7 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting, weights
     )
     failpoint("train.collected")
-    with _fit_errors(learner):
+    with _fit_errors(run, learner, rows):
         if isinstance(learner, Learner) and number > 1 and learner.warm:
             model = learner.fit(rows, inputs.classes, run.model(number - 1))
         else:
@@ -234,7 +234,8 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         return fields
     _, teacher = kept_cross_fit(run)
     measured = like_pool(run, inputs.labeled, teacher.held_out)
-    with _fit_errors(learner):
+    run.model(1)  # what can't be loaded is no matter of the rows
+    with _fit_errors(run, learner, rows):
         metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
     against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
     fields["training"]["against_best"] = against
@@ -242,18 +243,37 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
 
 
 @contextmanager
-def _fit_errors(learner: Learner | Committee) -> Iterator[None]:
-    """Tell what a fit can't cope with as an error of the input."""
+def _fit_errors(run: Run, learner: Learner | Committee, rows: TrainingRows) -> Iterator[None]:
+    """Tell what a fit can't cope with as an error of the input: another try would not help."""
     try:
         yield
-    except ValueError as error:
+    except (MemoryError, OSError, PseudoLabelError):
+        raise
+    except Exception as error:
         name = "A committee"
         if isinstance(learner, Learner):
-            name = type(learner.estimator).__name__
-        raise InputError(
-            f"{name} can't be fitted on the labeled rows: {str(error).splitlines()[0]}",
-            code="fit_failed",
-        ) from error
+            name = type(final_step(learner.estimator)).__name__
+        raise _refused(run, name, rows, error) from error
+
+
+def _refused(run: Run, name: str, rows: TrainingRows, error: Exception) -> InputError:
+    """Blame the values that an estimator may not take, by column and id, or say what it said."""
+    said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    labeled = run.inputs.labeled
+    if odd := odd_numbers(to_frame(labeled, run.inputs.features)):
+        key = [f"{name} {labeled.column(name)[odd[0].row].as_py()!r}" for name in run.inputs.keys]
+        where = f"the labeled row with {', '.join(key)}"
+    elif odd := odd_numbers(rows.X):
+        where = "a row of the pool that is to be learned from"
+    else:
+        return InputError(f"{name} can't be fitted on these rows: {said}", code="fit_failed")
+    others = f", and {len(odd) - 1:,} more such values" if len(odd) > 1 else ""
+    return InputError(
+        f"{name} can't be fitted: column {odd[0].column!r} has {odd[0].value} in {where}{others} "
+        f"({said}). Let them be null, or leave the column out by features.exclude.",
+        code="fit_failed",
+        where=odd[0].column,
+    )
 
 
 def _committed(

@@ -373,7 +373,23 @@ def _check_labeled(labeled: pa.Table, keys: Sequence[str], label: str) -> None:
             code="null_label",
             where=label,
         )
+    _refuse_nul(labeled.column(LABEL_COLUMN), label)
     _check_driver_keys(labeled, keys, "labeled")
+
+
+def _refuse_nul(labels: pa.ChunkedArray, label: str) -> None:
+    """Refuse labels that numpy's strings, in which models keep their classes, would cut short."""
+    if not pa.types.is_string(labels.type):
+        return
+    padded = labels.filter(pa.compute.match_substring(labels, "\0"))
+    if len(padded):
+        raise InputError(
+            f"Labels must not hold NUL characters. {len(padded)} of {len(labels)} in {label!r} "
+            f"do, such as {padded[0].as_py()!r}: a format with fields of a fixed width pads them "
+            "so. Strip them, so that they are not taken for labels of their own.",
+            code="bad_label",
+            where=label,
+        )
 
 
 def _check_driver_keys(rows: pa.Table, keys: Sequence[str], name: str) -> None:

@@ -110,7 +110,28 @@ def settle(
     features: Sequence[Feature], labeled: pa.Table, settings: Features
 ) -> tuple[Feature, ...]:
     """Complete features by what the labeled rows hold: vector widths, text or category."""
-    return tuple(_settled(feature, labeled.column(feature.name), settings) for feature in features)
+    settled = tuple(
+        _settled(feature, labeled.column(feature.name), settings) for feature in features
+    )
+    _require_own_columns(settled)
+    return settled
+
+
+def _require_own_columns(features: Sequence[Feature]) -> None:
+    """Refuse a feature with the name that a number of a vector gets in the model."""
+    owner: dict[str, str] = {}
+    for feature in sorted(features, key=lambda one: one.kind == "vector"):
+        for column in feature.columns:
+            if column in owner:
+                raise InputError(
+                    f"Columns {owner[column]!r} and {feature.name!r} must not have the same name "
+                    f"in the model: the vector {feature.name!r} becomes {feature.columns[0]!r} and "
+                    f"so on, and {column!r} is there already. Rename one of them, or leave it out "
+                    "by features.exclude.",
+                    code="name_taken",
+                    where=owner[column],
+                )
+            owner[column] = feature.name
 
 
 def select_features(rows: DataFrame, features: Sequence[Feature]) -> list[Column]:

@@ -212,7 +212,7 @@ def _construct(data: bytes, needed: list[str], where: str) -> Any:
             problem = problem_of_model(model)
     except UntrustedTypesFoundException as error:
         raise _damaged(where, f"names types that its manifest does not: {error}") from error
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # a shared library that is missing is the latter
         raise InputError(
             f"{where} needs a library that is not installed: {error}. Install it and run again.",
             code="missing_library",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -170,3 +171,16 @@ def test_imported_estimator_is_taken_to_need_scaled_input() -> None:
 def test_name_alone_is_right_where_parameters_are_needed(name: str) -> None:
     assert check_name(name) is None
     assert check_estimator(name, {}) is not None
+
+
+def test_a_library_that_does_not_load_is_told_with_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(module: str) -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    wrong = check_estimator("LGBMClassifier", {})
+    assert wrong is not None
+    assert wrong.startswith("LGBMClassifier cannot be loaded: OSError: libgomp.so.1")
+    assert "apt-get install libgomp1" in wrong

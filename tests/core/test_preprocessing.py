@@ -12,55 +12,13 @@ from spark_pseudolabel.core.estimators import REGISTRY, build_estimator, info_of
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import make_scorer, score_batch
 from spark_pseudolabel.core.preprocessing import describe, with_preprocessing
-
-EXTRAS = {"XGBClassifier": "xgboost", "LGBMClassifier": "lightgbm"}
-# Small and quick, and with predict_proba.
-PARAMS: dict[str, dict[str, Any]] = {
-    "SVC": {"probability": True},
-    "SGDClassifier": {"loss": "log_loss"},
-    "MLPClassifier": {"max_iter": 2000, "learning_rate_init": 0.05},
-    "RandomForestClassifier": {"n_estimators": 5},
-    "ExtraTreesClassifier": {"n_estimators": 5},
-    "GradientBoostingClassifier": {"n_estimators": 5},
-    "HistGradientBoostingClassifier": {"max_iter": 5, "min_samples_leaf": 2},
-    "AdaBoostClassifier": {"n_estimators": 5},
-    "XGBClassifier": {"n_estimators": 5},
-    "LGBMClassifier": {"n_estimators": 5, "min_data_in_leaf": 2},
-}
-NUMBER = Feature("n", "numeric", "double")
-COLOR = Feature("color", "category", "string")
-MIXED = (
-    NUMBER,
-    Feature("flag", "boolean", "boolean"),
-    COLOR,
-    Feature("remark", "text", "string"),
-    Feature("v", "vector", "array<double>", 2),
-)
-N = 60
+from tests.core.registry_rows import COLOR, EXTRAS, MIXED, NUMBER, N, fitted, mixed_rows
 
 
 @pytest.fixture(autouse=True)
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash texts into few columns: the full width takes a second per condensed text."""
     monkeypatch.setattr(preprocessing, "_HASHED_WORDS", 2**9)
-
-
-def mixed_rows() -> pa.RecordBatch:
-    """Rows of which color and remark say the class; numbers, colors and remarks have gaps."""
-    chance = np.random.default_rng(0)
-    y = np.arange(N) % 2
-    return pa.RecordBatch.from_pydict(
-        {
-            "n": [None if i % 10 == 9 else float(chance.normal()) for i in range(N)],
-            "flag": [None if i % 20 == 7 else bool(i % 3) for i in range(N)],
-            "color": [None if i % 15 == 8 else ("red", "blue")[y[i]] for i in range(N)],
-            "remark": [
-                None if i % 12 == 5 else f"{('warm', 'cold')[y[i]]} and number {i}"
-                for i in range(N)
-            ],
-            "v": [[float(y[i]), float(chance.normal())] for i in range(N)],
-        }
-    )
 
 
 NEW_ROWS = pa.RecordBatch.from_pydict(
@@ -72,12 +30,6 @@ NEW_ROWS = pa.RecordBatch.from_pydict(
         "v": [[0.0, 0.1], [1.0, 0.2], [0.0, -0.1], [1.0, 0.0]],
     }
 )
-
-
-def fitted(name: str, features: tuple[Feature, ...], rows: pa.RecordBatch) -> Any:
-    estimator = build_estimator(name, PARAMS.get(name, {}), random_state=0)
-    model = with_preprocessing(estimator, info_of(name), features, random_state=0)
-    return model.fit(to_frame(rows, features), np.arange(rows.num_rows) % 2)
 
 
 @pytest.mark.filterwarnings("ignore:The `probability` parameter was deprecated")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -15,17 +16,20 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
 from spark_pseudolabel.core.committee import Committee
-from spark_pseudolabel.core.estimators import final_step
+from spark_pseudolabel.core.estimators import REGISTRY, final_step
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.learner import Learner
+from spark_pseudolabel.core.kernel import predict_proba
+from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.training import (
     TrainingRows,
     Weighting,
     class_codes,
     fit,
     training_rows,
+    without_empty,
 )
 from spark_pseudolabel.core.weights import PseudoWeights
+from tests.core.registry_rows import EXTRAS, PARAMS
 
 X_FEATURE = Feature("x", "numeric", "double")
 FEATURES = (X_FEATURE,)
@@ -260,3 +264,65 @@ def test_warm_start_goes_on_from_a_copy_of_the_model_before() -> None:
 def test_labels_become_codes_and_unknown_ones_minus_1() -> None:
     assert class_codes(["b", "a", "c"], ["a", "b"]).tolist() == [1, 0, -1]
     assert class_codes([], ["a", "b"]).dtype == np.int32
+
+
+SPARSE = Feature("sparse", "numeric", "double")
+WORD = Feature("word", "category", "string")
+
+
+@pytest.mark.filterwarnings("ignore:The `probability` parameter was deprecated")
+@pytest.mark.parametrize("features", [(X_FEATURE, SPARSE), (X_FEATURE, SPARSE, WORD)])
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_estimator_is_fitted_on_rows_without_a_value_in_a_column(
+    name: str, features: tuple[Feature, ...]
+) -> None:
+    if name in EXTRAS:
+        pytest.importorskip(EXTRAS[name])
+    y = np.arange(40) % 2
+    X = pd.DataFrame({"x": y + 0.01 * np.arange(40), "sparse": np.nan})
+    if WORD in features:
+        X["word"] = pd.Series([None] * 40, dtype=object)
+    rows = TrainingRows(X, y.astype(np.int32), None, 0)
+    learner = registered_learner(name, PARAMS.get(name, {}), features, 0)
+    model = learner.fit(rows, ("no", "yes"))
+    new = pd.DataFrame({"x": [0.2, 1.2], "sparse": [5.0, np.nan]})
+    if WORD in features:
+        new["word"] = pd.Series(["new", None], dtype=object)
+    assert predict_proba(model, new).argmax(axis=1).tolist() == [0, 1]
+
+
+def test_rows_that_weigh_nothing_give_a_column_no_value() -> None:
+    X = np.array([[1.0, np.nan, np.nan], [2.0, 3.0, 4.0]])
+    assert without_empty(X) is X
+    np.testing.assert_array_equal(
+        without_empty(X, np.array([1.0, 0.0])), [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
+    )
+
+
+@pytest.mark.parametrize("name", ["XGBClassifier", "LGBMClassifier"])
+@pytest.mark.parametrize("column", ["speed, km/h", "a[0]", "<5", '"x":{1}'])
+def test_no_estimator_refuses_a_column_for_its_name(name: str, column: str) -> None:
+    pytest.importorskip(EXTRAS[name])
+    feature = Feature(column, "numeric", "double")
+    rows = TrainingRows(
+        pd.DataFrame({column: [0.0, 1.0] * 20}), np.arange(40, dtype=np.int32) % 2, None, 0
+    )
+    model = registered_learner(name, PARAMS[name], (feature,), 0).fit(rows, (0, 1))
+    assert predict_proba(model, rows.X).argmax(axis=1).tolist() == [0, 1] * 20
+
+
+def test_a_process_that_wants_frames_from_scikit_learn_gets_the_same_model() -> None:
+    features = (X_FEATURE, WORD)
+    X = pd.DataFrame({"x": [0.0, 1.0] * 5, "word": pd.Series(["a", None] * 5, dtype=object)})
+    rows = TrainingRows(X, np.arange(10, dtype=np.int32) % 2, None, 0)
+    learner = registered_learner("LogisticRegression", {}, features, 0)
+    plain = learner.fit(rows, (0, 1))
+    with config_context(transform_output="pandas"):
+        model = learner.fit(rows, (0, 1))
+        P = predict_proba(model, X)
+    np.testing.assert_array_equal(P, predict_proba(plain, X))
+
+
+def test_keys_that_differ_in_a_final_nul_have_an_order() -> None:
+    rows = labeled(("a\0", 2.0, 1), ("b", 3.0, 0), ("a", 1.0, 0))
+    assert training_rows(rows, None, FEATURES, KEYS, Weighting()).X["x"].tolist() == [1, 2, 3]
