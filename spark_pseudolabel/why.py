@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, FILE, LABELED, PSEUDO, ROW_INDEX, SOURCE
 from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.effects import feature_effects
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.hashing import xxhash64
@@ -272,6 +273,7 @@ def _rows_in(
     with files.open_input(path) as stream:
         # In nanoseconds INT96 would hold no date before 1677 or after 2262.
         parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+        _require_today(parquet, path, columns)
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows
             if place.source is None and wanted.column_names == [FILE, ROW_INDEX]:
@@ -283,6 +285,14 @@ def _rows_in(
                 found.append(rows.filter(pa.array(hit)).select(list(columns)))
             first += n_rows
     return found
+
+
+def _require_today(parquet: pq.ParquetFile, path: str, columns: Sequence[str]) -> None:
+    """Leave dates that Spark moves into today's calendar to Spark."""
+    kinds = [parquet.schema_arrow.field(name).type for name in columns]
+    dated = any(map(pa.types.is_temporal, kinds))
+    if dated and calendar_of(parquet.metadata.metadata or {}) == "old":
+        raise InputError(f"{path} counts its dates as Spark 2 did.", code="old_calendar")
 
 
 def _keys(

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.tasking import run_tasks
 
-NEEDED = ("numpy", "pandas", "pyarrow", "scikit-learn", "threadpoolctl")
-"""Distributions that scoring needs."""
+NEEDED = ("numpy", "pandas", "pyarrow", "pyspark", "scikit-learn", "threadpoolctl")
+"""Distributions that scoring needs, and Spark's own, whose older releases run code of a table."""
 
 _MOST_TASKS = 1_000
 _MISSING = "missing"
@@ -91,6 +92,8 @@ def _look(names: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 
 def _version(name: str) -> str:
+    if name == "pyspark":  # an executor's comes with Spark, and is no installed distribution
+        return pyspark.__version__
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

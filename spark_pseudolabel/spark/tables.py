@@ -17,6 +17,7 @@ from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.survey import PlainTable, plain_table
 from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.spark.schema_text import schema_of, without_foreign_types
 from spark_pseudolabel.store.files import FileInfo, Files
 from spark_pseudolabel.store.layout import is_hidden
 
@@ -70,8 +71,10 @@ class Table:
 
     @classmethod
     def of_rows(cls, name: str, rows: DataFrame) -> Table:
-        """Name rows that Spark has opened."""
-        return cls(name, rows.schema, lambda: rows)
+        """Name rows that Spark has opened; columns of foreign types stand in the schema only."""
+        schema = schema_of(rows)
+        safe = without_foreign_types(rows, schema)
+        return cls(name, schema, lambda: safe)
 
     @cached_property
     def rows(self) -> DataFrame:

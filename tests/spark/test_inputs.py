@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -343,6 +345,56 @@ def test_timestamps_that_spark_wrote_are_read_as_spark_reads_them(
     found = to_frame(direct, features)
     pd.testing.assert_frame_equal(found, to_frame(table.rows.sort("id").toArrow(), features))
     assert found["t"].tolist() == [-62135596800.0, -12220243200.0, -0.5, 253402300799.0]
+
+
+@pytest.mark.parametrize("footer", [{"version": "2.4.8"}, {"version": "3.0.1"}, {}])
+def test_old_dates_are_the_same_to_both_carriers(
+    spark: SparkSession, tmp_path: Path, footer: dict[str, str]
+) -> None:
+    write(tmp_path, labeled=labeled_frame(), pool=pool_frame())
+    days = pa.array([date(1500, 1, 1 + i) for i in range(N_POOL)])
+    told = {f"org.apache.spark.{key}": value for key, value in footer.items()}
+    for name in ("labeled", "pool"):
+        rows = pq.read_table(tmp_path / f"{name}.parquet")
+        rows = rows.append_column("d", days[: rows.num_rows])
+        pq.write_table(rows.replace_schema_metadata(told), tmp_path / f"{name}.parquet")
+    read = {}
+    for scan in ("auto", "spark"):
+        unlabeled = {"path": str(tmp_path / "pool.parquet"), "scan": scan}
+        inputs = read_inputs(spark, config_for(tmp_path, unlabeled=unlabeled))
+        assert (inputs.scan is None) == (scan == "spark" or bool(footer))
+        pool = inputs.pool.rows.select("d").toArrow() if inputs.scan is None else days
+        found = pool.column("d").to_pylist() if inputs.scan is None else days.to_pylist()
+        read[scan] = [found, inputs.labeled.column("d").to_pylist()]
+    assert read["auto"] == read["spark"]
+    # Spark 3.0 counted days as everybody does today, and INT96 as Spark 2 did.
+    assert (read["spark"][0] != days.to_pylist()) == (footer.get("version") == "2.4.8")
+
+
+def test_columns_of_foreign_types_are_left_out_and_refused_as_features(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write(tmp_path, labeled=labeled_frame(), pool=pool_frame())
+    udt = {"type": "udt", "pyClass": "evil_module_of_the_tests.A", "serializedClass": ""}
+    kinds = {"x": "double", "id": "long", "f": {**udt, "sqlType": "long"}}
+    fields = [
+        {"name": name, "type": kind, "nullable": True, "metadata": {}}
+        for name, kind in kinds.items()
+    ]
+    text = json.dumps({"type": "struct", "fields": fields})
+    rows = pq.read_table(tmp_path / "pool.parquet").select(["x", "id"])
+    rows = rows.append_column("f", rows.column("id"))
+    told = {"org.apache.spark.sql.parquet.row.metadata": text}
+    pq.write_table(rows.replace_schema_metadata(told), tmp_path / "pool.parquet")
+    labeled = labeled_frame().assign(f=1)
+    write(tmp_path, labeled=labeled)
+    with pytest.raises(InputError, match="'f' is of the user-defined type") as told_by:
+        read_inputs(spark, config_for(tmp_path))
+    assert told_by.value.where == "f"
+    inputs = read_inputs(spark, config_for(tmp_path, features={"exclude": ["f"]}))
+    assert [feature.name for feature in inputs.features] == ["x"]
+    assert inputs.pool.rows.count() == N_POOL
+    assert "evil_module_of_the_tests" not in sys.modules
 
 
 def test_every_kind_of_column_becomes_model_input(spark: SparkSession, tmp_path: Path) -> None:

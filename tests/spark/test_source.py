@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import pickle
+import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import FILE, ROW_INDEX
@@ -17,7 +24,8 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct import source as source_module
 from spark_pseudolabel.spark.direct.damage import is_damage
 from spark_pseudolabel.spark.direct.source import Source
-from spark_pseudolabel.spark.direct.survey import PlainTable, _merged, footers_of
+from spark_pseudolabel.spark.direct.survey import FileSchema, PlainTable, _merged, footers_of
+from spark_pseudolabel.spark.schema_text import parse_schema
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 
 
@@ -31,9 +39,27 @@ def opened(root: Path) -> PlainTable:
     """Open a table as runs do, whose files' footers are read by the driver."""
     listed = list(ArrowFiles.for_uri(str(root)).list(str(root)))
     footers, schemas = _merged([footers_of(listed, str(root))])
-    ((schema, spark_schema),) = schemas.values()
-    assert spark_schema is not None
-    return PlainTable(str(root), tuple(footers), schema, spark_schema)
+    (described,) = schemas.values()
+    assert described.spark_schema is not None
+    return PlainTable(str(root), tuple(footers), described.schema, described.spark_schema)
+
+
+def schemas_of(root: Path) -> dict[str, FileSchema]:
+    """Return what the footers of a directory say of its schemas."""
+    listed = list(ArrowFiles.for_uri(str(root)).list(str(root)))
+    return _merged([footers_of(listed, str(root))])[1]
+
+
+EVIL = "evil_module_of_the_tests"
+
+
+class Bomb:
+    """Tells when it is unpickled."""
+
+    went_off: ClassVar[list[str]] = []
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Bomb.went_off.append, ("unpickled",)
 
 
 @pytest.mark.parametrize("key", [FILE, ROW_INDEX])
@@ -120,11 +146,75 @@ def test_what_may_pass_is_left_to_spark_with_the_name_of_the_file(
     assert told.value.errno == 5
 
 
-def test_dates_of_the_old_calendar_are_left_to_spark(tmp_path: Path) -> None:
-    schema = T.StructType([T.StructField("t", T.TimestampType())])
-    rows = like_spark(pa.table({"t": pa.array([datetime(1500, 1, 1)], pa.timestamp("us"))}), schema)
-    old = {**rows.schema.metadata, b"org.apache.spark.legacyDateTime": b""}
-    pq.write_table(rows.replace_schema_metadata(old), tmp_path / "a.parquet")
-    listed = list(ArrowFiles.for_uri(str(tmp_path)).list(str(tmp_path)))
-    _, schemas = _merged([footers_of(listed, str(tmp_path))])
-    assert [for_spark for _, for_spark in schemas.values()] == [None]
+VERSION = b"org.apache.spark.version"
+OLD, TODAY, UNTOLD = "old", "today", "untold"
+
+
+@pytest.mark.parametrize(
+    ("footer", "calendar"),
+    [
+        ({b"org.apache.spark.legacyDateTime": b"", VERSION: b"3.5.1"}, OLD),
+        ({b"org.apache.spark.legacyINT96": b"", VERSION: b"4.3.0"}, OLD),
+        ({VERSION: b"2.4.8"}, OLD),
+        ({VERSION: b"3.0.3"}, OLD),
+        ({VERSION: b"3.0.0-SNAPSHOT"}, OLD),
+        ({VERSION: b"of somebody"}, OLD),
+        ({VERSION: b"3.1.0"}, TODAY),
+        ({VERSION: b"10.0.0"}, TODAY),
+        ({}, UNTOLD),
+    ],
+)
+def test_the_calendar_of_dates_is_what_spark_takes_it_for(
+    tmp_path: Path, footer: dict[bytes, bytes], calendar: str
+) -> None:
+    rows = pa.table({"id": [1], "t": pa.array([datetime(1500, 1, 1)], pa.timestamp("us"))})
+    pq.write_table(rows.replace_schema_metadata(footer), tmp_path / "a.parquet")
+    (described,) = schemas_of(tmp_path).values()
+    assert described.calendar == calendar
+
+
+def test_dates_of_the_old_calendar_are_left_to_spark_and_other_columns_are_not(
+    tmp_path: Path,
+) -> None:
+    rows = pa.table({"id": [1], "x": [0.5], "d": pa.array([0], pa.date32())})
+    pq.write_table(rows.replace_schema_metadata({VERSION: b"2.4.0"}), tmp_path / "a.parquet")
+    plain = replace(opened(tmp_path), as_dated=False)
+    assert plain.readable(["id", "x"])
+    assert not plain.readable(["x", "d"])
+    assert opened(tmp_path).readable(["x", "d"])
+
+
+PICKLE = base64.b64encode(pickle.dumps(Bomb())).decode()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "udt", "class": None, "pyClass": f"{EVIL}.A", "sqlType": "long"},
+        {"type": "udt", "pyClass": "os.A", "sqlType": "long", "serializedClass": PICKLE},
+        {"type": "udt", "class": "org.apache.spark.ml.linalg.VectorUDT", "pyClass": f"{EVIL}.A"},
+        {"type": "array", "elementType": {"type": "udt", "pyClass": f"{EVIL}.A"}},
+        {"type": "map", "keyType": "long", "valueType": {"type": "udt", "pyClass": f"{EVIL}.A"}},
+        {"type": "struct", "fields": [{"name": "y", "type": {"type": "udt", "pyClass": EVIL}}]},
+        {"type": EVIL},
+        EVIL,
+        ["long"],
+        None,
+    ],
+)
+def test_nothing_that_a_footer_names_is_imported_or_unpickled(tmp_path: Path, kind: object) -> None:
+    described = {"type": "struct", "fields": [{"name": "x", "type": kind}]}
+    text = {"org.apache.spark.sql.parquet.row.metadata": json.dumps(described)}
+    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata(text), tmp_path / "a.parquet")
+    before = set(sys.modules)
+    (found,) = schemas_of(tmp_path).values()
+    assert found.spark_schema is None
+    assert EVIL not in sys.modules
+    assert set(sys.modules) == before
+    assert not Bomb.went_off
+
+
+def test_a_vector_is_the_only_user_defined_type_that_is_known(tmp_path: Path) -> None:
+    schema = T.StructType([T.StructField("v", VectorUDT()), T.StructField("n", T.LongType())])
+    parsed = parse_schema(schema.json())
+    assert parsed == schema

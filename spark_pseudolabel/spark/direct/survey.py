@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +16,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
+from spark_pseudolabel.core.calendars import Calendar, calendar_of
 from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
 from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
+from spark_pseudolabel.spark.schema_text import has_unknown_types, parse_schema
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import FileInfo, Files, join
@@ -30,9 +30,12 @@ from spark_pseudolabel.store.files import FileInfo, Files, join
 _FOOTERS_ON_DRIVER = 64
 _FOOTERS_PER_TASK = 500
 _SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
-# Dates as Spark 2 counted them: Spark moves them into today's calendar, pyarrow does not.
-_OLD_CALENDAR = {b"org.apache.spark.legacyDateTime", b"org.apache.spark.legacyINT96"}
-_FOR_SPARK = "only Spark can read it"
+_REBASING = tuple(
+    f"spark.sql.{prefix}parquet.{kind}RebaseModeInRead"
+    for prefix in ("", "legacy.")
+    for kind in ("datetime", "int96")
+)
+_AS_WRITTEN = "CORRECTED"
 
 _SPARK_TYPES: tuple[tuple[pa.DataType, T.DataType], ...] = (
     (pa.bool_(), T.BooleanType()),
@@ -84,12 +87,16 @@ class PlainTable:
         Of every file.
     spark_schema
         The same as Spark would read it.
+    as_dated
+        Whether its dates and timestamps mean what they say: Spark moves those that Spark 2 counted
+        into today's calendar, pyarrow does not.
     """
 
     root: str
     footers: tuple[Footer, ...]
     schema: pa.Schema
     spark_schema: T.StructType
+    as_dated: bool = True
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -108,7 +115,10 @@ class PlainTable:
 
     def readable(self, columns: Iterable[str]) -> bool:
         """Whether workers read these columns to the same values as Spark."""
-        return all(_is_readable(self.schema.field(column).type) for column in columns)
+        kinds = [self.schema.field(column).type for column in columns]
+        return all(map(_is_readable, kinds)) and (
+            self.as_dated or not any(map(pa.types.is_temporal, kinds))
+        )
 
     def collect(self, source: Source) -> pa.Table:
         """Read keys and features of all rows into the driver's memory."""
@@ -143,13 +153,43 @@ def plain_table(
     flat = not any("/" in info.path for info in listed)
     if not flat or len(schemas) != 1:
         return None
-    schema, spark_schema = next(iter(schemas.values()))
-    if spark_schema is None:
+    described = next(iter(schemas.values()))
+    if described.spark_schema is None:
         return None
-    return PlainTable(root, tuple(footers), schema, spark_schema)
+    as_dated = described.calendar == "today" or (
+        described.calendar == "untold" and not _rebases_untold(spark)
+    )
+    return PlainTable(root, tuple(footers), described.schema, described.spark_schema, as_dated)
 
 
-Schemas = dict[str, tuple[pa.Schema, T.StructType | None]]
+@dataclass(frozen=True)
+class FileSchema:
+    """What the files of a table have in common.
+
+    Parameters
+    ----------
+    schema
+        Of the batches.
+    spark_schema
+        As Spark would infer it; None where only Spark knows.
+    calendar
+        Of dates and timestamps.
+    """
+
+    schema: pa.Schema
+    spark_schema: T.StructType | None
+    calendar: Calendar
+
+
+Schemas = dict[str, FileSchema]
+_Described = dict[str, tuple[bytes, str | None, Calendar]]
+"""By digest: an Arrow schema, Spark's text of it, the calendar; as tasks tell it."""
+
+
+def _rebases_untold(spark: SparkSession) -> bool:
+    """Whether Spark is told to move the dates of files that name no writer."""
+    modes = [spark.conf.get(key, _AS_WRITTEN) for key in _REBASING]
+    return any(str(mode).upper() != _AS_WRITTEN for mode in modes)
 
 
 def read_footers(
@@ -191,19 +231,19 @@ def _on_workers(files: Files, root: str) -> bool:
 
 def footers_of(
     listed: Sequence[FileInfo], root: str, files: Files | None = None
-) -> tuple[list[Footer], dict[str, tuple[bytes, str | None]]]:
+) -> tuple[list[Footer], _Described]:
     """Read footers one after the other; return them and their schemas, as they travel."""
     opened = files or ArrowFiles.for_uri(root)
-    footers, schemas = [], {}
+    footers: list[Footer] = []
+    schemas: _Described = {}
     for info in listed:
         metadata = _metadata(opened, root, info)
         schema = _bare(metadata.schema.to_arrow_schema())
         told = metadata.metadata or {}
-        words = told[_SPARK_SCHEMA].decode() if _SPARK_SCHEMA in told else None
-        if _OLD_CALENDAR & told.keys():
-            words = _FOR_SPARK
-        digest = hashlib.sha256(f"{schema}{words}".encode()).hexdigest()
-        schemas[digest] = (bytes(schema.serialize()), words)
+        text = told[_SPARK_SCHEMA].decode(errors="replace") if _SPARK_SCHEMA in told else None
+        calendar = calendar_of(told)
+        digest = hashlib.sha256(f"{schema}{text}{calendar}".encode()).hexdigest()
+        schemas[digest] = (bytes(schema.serialize()), text, calendar)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
         footers.append(Footer(info, sizes, digest))
@@ -230,15 +270,16 @@ def _bare(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(field.name, field.type) for field in schema])
 
 
-def _merged(found: Iterable[tuple[list[Footer], dict[str, Any]]]) -> tuple[list[Footer], Schemas]:
+def _merged(found: Iterable[tuple[list[Footer], _Described]]) -> tuple[list[Footer], Schemas]:
     footers: list[Footer] = []
     schemas: Schemas = {}
     for some, described in found:
         footers += some
-        for digest, (schema, words) in described.items():
+        for digest, (schema, text, calendar) in described.items():
             if digest not in schemas:
                 read = pa.ipc.read_schema(pa.py_buffer(schema))
-                schemas[digest] = (_as_read(read), _spark_schema(read, words))
+                spark_schema = _spark_schema(read, text)
+                schemas[digest] = FileSchema(_as_read(read), spark_schema, calendar)
     return footers, schemas
 
 
@@ -249,23 +290,18 @@ def _as_read(schema: pa.Schema) -> pa.Schema:
     return pa.schema(list(zip(schema.names, types, strict=True)))
 
 
-def _spark_schema(schema: pa.Schema, words: str | None) -> T.StructType | None:
+def _spark_schema(schema: pa.Schema, text: str | None) -> T.StructType | None:
     """Return the schema as Spark would infer it; None where only Spark knows."""
-    if words == _FOR_SPARK:
-        return None
-    if words is not None:
-        found = T.StructType.fromJson(json.loads(words))
-        return _nullable(found) if found.names == schema.names else None
+    if text is not None:
+        spark_schema = parse_schema(text)
+        if spark_schema is None or spark_schema.names != schema.names:
+            return None
+        return None if has_unknown_types(spark_schema) else spark_schema
     types = [_spark_type(field.type) for field in schema]
     if any(kind is None for kind in types):
         return None
     pairs = zip(schema.names, types, strict=True)
     return T.StructType([T.StructField(name, kind) for name, kind in pairs if kind is not None])
-
-
-def _nullable(schema: T.StructType) -> T.StructType:
-    # As Spark's own reader does: what a file promises is not checked.
-    return T.StructType([T.StructField(field.name, field.dataType) for field in schema])
 
 
 def _spark_type(kind: pa.DataType) -> T.DataType | None:
