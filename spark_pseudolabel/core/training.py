@@ -304,9 +304,10 @@ def soft_lines(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """Return row, class and share of each line by which soft labels enter a training frame.
 
-    A class with less than one in a hundred gets no line, which would cost fitting time, unless it
-    is the row's largest; the shares of the others sum to 1. Students that are measured and the one
-    that is kept learn by this one rule.
+    The least probable classes that together have at most one in a hundred get no line, which
+    would cost fitting time; the shares of the others sum to 1. Bounded is what is left out, since
+    of many classes each may be improbable. Students that are measured and the one that is kept
+    learn by this one rule.
 
     Parameters
     ----------
@@ -323,8 +324,12 @@ def soft_lines(
     >>> soft_lines(np.array([[0.995, 0.005], [0.25, 0.75]]))
     (array([0, 1, 1]), array([0, 0, 1]), array([1.  , 0.25, 0.75]))
     """
-    negligible = (P < _NEGLIGIBLE) & (P.max(axis=1, keepdims=True) > P)
-    kept = np.where(negligible, 0.0, P)
+    # Stable, and from the last class on: of equal ones the first is kept, as the label is.
+    order = np.argsort(P[:, ::-1], axis=1, kind="stable")
+    together = np.take_along_axis(P[:, ::-1], order, axis=1).cumsum(axis=1)
+    negligible = np.empty(P.shape, dtype=bool)
+    np.put_along_axis(negligible, order, together <= _NEGLIGIBLE, axis=1)
+    kept = np.where(negligible[:, ::-1], 0.0, P)
     kept = kept / kept.sum(axis=1, keepdims=True)
     row, code = np.nonzero(kept)
     return row, code, kept[row, code]

@@ -18,8 +18,8 @@ from spark_pseudolabel.core.counts import BINS, Counts
 
 Each = float | Literal["confidence", "softmatch"]
 
-_SOFTMATCH_WIDTH = 2.0
-"""Standard deviations below the mean are counted in these (n_sigma of the paper)."""
+_SOFTMATCH_SIGMAS = 2.0
+"""How many widths of the Gaussian are one standard deviation (n_sigma of the reference code)."""
 
 _DECIMALS = 6
 """The exponential function's last bits differ between processors."""
@@ -137,15 +137,17 @@ class PseudoWeights:
 
 
 def softmatch(confidence: NDArray[np.float64], mean: float, std: float) -> NDArray[np.float64]:
-    """Return SoftMatch's truncated Gaussian weights.
+    """Return SoftMatch's truncated Gaussian weights, ``exp(-2 (c - mean)**2 / std**2)`` below.
+
+    The reference code divides the variance by n_sigma squared, 4.
 
     Examples
     --------
-    >>> softmatch(np.array([0.9, 0.7, 0.5]), mean=0.7, std=0.1).round(3)
+    >>> softmatch(np.array([0.9, 0.7, 0.65]), mean=0.7, std=0.1).round(3)
     array([1.   , 1.   , 0.607])
     """
     below = np.minimum(confidence - mean, 0.0)
-    spread = max(std, 1e-9) * _SOFTMATCH_WIDTH
+    spread = max(std, 1e-9) / _SOFTMATCH_SIGMAS
     weights: NDArray[np.float64] = np.exp(-(below**2) / (2 * spread**2))
     return weights.round(_DECIMALS)
 

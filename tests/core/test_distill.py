@@ -14,7 +14,7 @@ from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fi
 from spark_pseudolabel.core.estimators import REGISTRY, takes_sample_weight
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import TrainingRows, Weighting, training_rows
+from spark_pseudolabel.core.training import TrainingRows, Weighting, soft_lines, training_rows
 
 FEATURES = (Feature("a", "numeric", "double"),)
 MIXED = (*FEATURES, Feature("b", "category", "string"))
@@ -39,15 +39,23 @@ def test_soft_labels_are_a_line_per_class_that_matters() -> None:
     assert rows.n_pseudo == 2
 
 
-def test_row_that_could_be_any_of_many_classes_keeps_its_largest() -> None:
-    many = np.full((2, 200), 0.0049)
-    many[:, 7] = 1 - 199 * 0.0049
-    many[1] = 1 / 200
-    rows = distilled_rows(LABELED, POOL, many, HALVES)
-    assert rows.weights is not None
-    assert np.isfinite(rows.weights).all()
-    assert rows.weights[2:].sum() == pytest.approx(1.0)
-    assert rows.codes[2] == 7
+@pytest.mark.parametrize("n_classes", [2, 3, 30, 200, 5000])
+def test_soft_label_keeps_what_many_improbable_classes_have_together(n_classes: int) -> None:
+    chance = np.random.default_rng(0)
+    for P in (
+        np.full((4, n_classes), 1 / n_classes),
+        chance.dirichlet(np.full(n_classes, 0.2), 40),
+        chance.dirichlet(np.ones(n_classes), 40).round(6),
+    ):
+        row, code, share = soft_lines(P)
+        kept = np.zeros_like(P)
+        kept[row, code] = P[row, code]
+        assert (P.sum(axis=1) - kept.sum(axis=1)).max() <= 0.01 + 1e-9
+        assert np.allclose(np.bincount(row, weights=share), 1)
+        assert (kept.argmax(axis=1) == P.argmax(axis=1)).all()  # of equal ones the first
+        # Nothing more probable than a class that has a line has none.
+        least = np.where(kept > 0, kept, 1.0).min(axis=1)
+        assert (np.where(kept > 0, 0.0, P).max(axis=1) <= least).all()
 
 
 @pytest.mark.parametrize("n_classes", [2, 150])

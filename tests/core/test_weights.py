@@ -27,6 +27,15 @@ def test_weight_of_each_row_and_of_all(weights: PseudoWeights, expected: list[fl
     assert weights.of(CONFIDENCE, POOL, n_labeled=10) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("below", "weight"), [(0.0, 1.0), (0.5, 0.606531), (1.0, 0.135335), (2.0, 0.000335)]
+)
+def test_softmatch_falls_as_its_reference_code_does(below: float, weight: float) -> None:
+    # exp(-d**2 / (2 * std**2 / n_sigma**2)), n_sigma = 2; d in standard deviations.
+    found = softmatch(np.array([0.7 - below * 0.1, 0.8]), 0.7, 0.1)
+    assert found.tolist() == pytest.approx([weight, 1.0], abs=1e-6)
+
+
 def test_softmatch_takes_mean_and_spread_from_the_pool() -> None:
     assert moments(POOL) == pytest.approx((0.7005, 0.2))
     expected = softmatch(CONFIDENCE, 0.7005, 0.2)
