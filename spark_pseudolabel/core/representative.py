@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from spark_pseudolabel.core.crossfit import cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.support import find_support, finite
+from spark_pseudolabel.core.support import find_support, finite, outside_by_chance
 from spark_pseudolabel.core.training import TrainingRows
 
 SAMPLE = 2000
@@ -52,6 +52,8 @@ class Representativeness:
         Share of pool rows whose category no labeled row has, by column.
     outside
         Share of pool rows farther from any labeled row than labeled rows are from each other.
+    outside_by_chance
+        Whether so large a share may be chance, as it often is with few labeled rows.
     """
 
     n_labeled: int
@@ -61,11 +63,13 @@ class Representativeness:
     psi: Mapping[str, float]
     unseen: Mapping[str, float]
     outside: float
+    outside_by_chance: bool
 
     @property
     def shifted(self) -> bool:
         """Whether the labeled rows do not stand for the pool."""
-        return self.auc > self.auc_limit or self.outside > _OUTSIDE
+        far = self.outside > _OUTSIDE and not self.outside_by_chance
+        return self.auc > self.auc_limit or far
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests and in the report."""
@@ -96,6 +100,10 @@ def representativeness(
     auc = separability(labeled, pool, features, hashes, random_state)
     n, m = len(labeled), len(pool)
     support, _ = find_support(labeled, features, hashes[:n], random_state)
+    outside = float((~support.holds(pool)).mean())
+    by_chance = outside <= _OUTSIDE or outside_by_chance(
+        labeled, pool, features, hashes, random_state
+    )
     chance = math.sqrt((n + m + 1) / (12 * n * m))
     return Representativeness(
         n_labeled=n,
@@ -104,7 +112,8 @@ def representativeness(
         auc_limit=0.5 + _AUC_MARGIN + _AUC_Z * chance,
         psi={str(name): psi(labeled[name], pool[name]) for name in _comparable(labeled, features)},
         unseen={f.name: unseen(labeled[f.name], pool[f.name]) for f in _of(features, "category")},
-        outside=float((~support.holds(pool)).mean()),
+        outside=outside,
+        outside_by_chance=by_chance,
     )
 
 
@@ -160,8 +169,9 @@ class PriorShift:
     even
         Whether the given labels are as even as drawing per class makes them.
     drawn_per_class
-        Whether the labels look drawn per class while the pool is not so balanced: certificates
-        and comparisons on such rows do not speak about the pool.
+        Whether the labels look drawn per class while the pool is not so balanced, or, where the
+        pool's shares are given, whether these look false: certificates and comparisons on such
+        rows do not speak about the pool.
     """
 
     labeled: tuple[float, ...]
@@ -176,7 +186,11 @@ class PriorShift:
 
 
 def prior_shift(
-    given: NDArray[np.int64], labeled: NDArray[np.int64], pool: NDArray[np.int64]
+    given: NDArray[np.int64],
+    labeled: NDArray[np.int64],
+    pool: NDArray[np.int64],
+    *,
+    mixed: bool = False,
 ) -> PriorShift:
     """Compare predicted classes on labeled rows and pool.
 
@@ -188,10 +202,13 @@ def prior_shift(
         The same by their out-of-fold prediction.
     pool
         Pool rows by prediction.
+    mixed
+        Whether the labeled rows were mixed as a given prior says the pool is. Nobody draws such
+        rows at random, so that less of a difference is needed to doubt the prior.
     """
     even = bool(given.min() > 1 and given.max() <= _ALIKE * given.min())
     p = _homogeneity(labeled, pool)
-    limit = _PRIOR_LEVEL_IF_EVEN if even else _PRIOR_LEVEL
+    limit = _PRIOR_LEVEL_IF_EVEN if even or mixed else _PRIOR_LEVEL
     n, m = labeled / max(1, labeled.sum()), pool / max(1, pool.sum())
     return PriorShift(tuple(map(float, n)), tuple(map(float, m)), p, even, bool(p < limit))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.metrics import pairwise_distances_argmin
+from sklearn.metrics import euclidean_distances, pairwise_distances_argmin
 from sklearn.neighbors import NearestNeighbors
 
 from spark_pseudolabel.core.features import Feature
@@ -20,6 +20,12 @@ MOST_ROWS = 2000
 
 QUANTILE = 0.99
 """One in a hundred rows of the labeled rows' own kind counts as outside their support."""
+
+LEVEL = 0.01
+"""How often rows of one kind are taken for rows of two."""
+
+# As few draws as allow this level: rows that are labeled must lie beyond all of them.
+_DRAWS = round(1 / LEVEL) - 1
 
 # Bounds what a batch of wide rows takes: 131 MB with 2,000 columns.
 _ROWS_AT_ONCE = 8192
@@ -117,6 +123,49 @@ def find_support(
     others = np.setdiff1d(np.arange(len(labeled)), nearest)
     inside[others] = support.holds(labeled.iloc[others])
     return support, inside
+
+
+def outside_by_chance(
+    labeled: pd.DataFrame,
+    pool: pd.DataFrame,
+    features: Sequence[Feature],
+    hashes: NDArray[np.int64],
+    random_state: int,
+) -> bool:
+    """Say whether chance puts as large a share of the pool outside of the labeled rows.
+
+    A permutation test at :data:`LEVEL`, exact for any number of rows, columns and any
+    distribution: among rows of one kind, those that are labeled lie no closer together, and no
+    farther from the others, than as many that are chosen at random.
+
+    Parameters
+    ----------
+    labeled, pool, features, hashes, random_state
+        As of :func:`spark_pseudolabel.core.representative.representativeness`.
+    """
+    n = min(len(labeled), MOST_ROWS)
+    order = np.argsort(hashes[: len(labeled)], kind="stable")[:n]
+    labeled = finite(labeled.iloc[np.sort(order)])
+    # Columns are scaled by all rows, or the rows that are labeled would be no longer alike.
+    linear = registered_learner("LinearDiscriminantAnalysis", {}, features, random_state)
+    rows = pd.concat([labeled, finite(pool)], ignore_index=True)
+    X = linear.estimator.steps[0][1].fit_transform(rows)
+    distances = euclidean_distances(X)
+    np.fill_diagonal(distances, np.inf)
+    share = _share_outside(distances, np.arange(n))
+    chance = np.random.default_rng(random_state)
+    return any(
+        _share_outside(distances, np.sort(chance.permutation(len(X))[:n])) >= share
+        for _ in range(_DRAWS)
+    )
+
+
+def _share_outside(distances: NDArray[np.float64], chosen: NDArray[np.intp]) -> float:
+    """Return the share of rows farther from the chosen ones than these are from each other."""
+    nearest = distances[:, chosen].min(axis=1)
+    radius = float(np.quantile(nearest[chosen], QUANTILE))
+    others = np.delete(nearest, chosen)
+    return float((others > radius * (1 + _SLACK) + _SLACK).mean())
 
 
 def _least_squares(

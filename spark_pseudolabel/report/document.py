@@ -335,7 +335,8 @@ class PredictedPrior(Document):
     even: bool
     """Whether the given labels are as even as drawing per class makes them."""
     drawn_per_class: bool
-    """Whether the labels look drawn per class while the pool is not so balanced."""
+    """Whether the labels look drawn per class while the pool is not so balanced; where
+    the pool's shares are given, whether it looks mixed otherwise."""
 
 
 class MeasuredShift(Document):
@@ -362,6 +363,8 @@ class Shift(MeasuredShift):
     """Pool rows compared."""
     psi: dict[str, float]
     """Population stability index by column; above 0.25 is usually called a large shift."""
+    outside_by_chance: bool
+    """Whether so large a share outside may be chance, as it often is with few labeled rows."""
     unseen: dict[str, Share]
     """Share of pool rows whose category no labeled row has, by column."""
     prior_shift: PredictedPrior | None = None

@@ -12,6 +12,7 @@ from spark_pseudolabel.report.document import (
     ModelResult,
     ReliabilityTable,
     Report,
+    Shift,
     label_key,
 )
 from spark_pseudolabel.report.tally import last_measured
@@ -238,6 +239,13 @@ def given_labels(report: Report) -> str:
 
 
 MOST_COLUMNS = 5
+_TOO_FAR = 0.1
+
+
+def _how_far(found: Shift) -> str:
+    if found.outside > _TOO_FAR and found.outside_by_chance:
+        return "may be chance: the labeled rows are few"
+    return "about 1% is usual, 10% too much"
 
 
 def shift(report: Report) -> Lines | None:
@@ -247,7 +255,7 @@ def shift(report: Report) -> Lines | None:
         return None
     body = [
         ["told apart (AUC)", f"{found.auc:.3f}", f"up to {found.auc_limit:.3f} is chance"],
-        ["pool far from labeled rows", percent(found.outside), "about 1% is usual, 10% too much"],
+        ["pool far from labeled rows", percent(found.outside), _how_far(found)],
     ]
     for name, value in sorted(found.psi.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
         body.append([f"PSI of {clean(name)}", f"{value:.2f}", "0.25 and more is a large shift"])

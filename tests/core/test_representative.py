@@ -6,13 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.representative import (
     prior_shift,
     psi,
     representativeness,
     unseen,
 )
+from spark_pseudolabel.core.support import find_support, outside_by_chance
 from tests.core.mixed_rows import FEATURES, frame
+
+NUMBERS = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
 
 
 def hashes(n: int) -> np.ndarray:
@@ -25,6 +29,35 @@ def test_gate_fires_where_the_pool_lies_elsewhere(shift: float, shifted: bool) -
     assert found.shifted is shifted
     assert (found.psi["a"] > 0.25) is shifted
     assert json.loads(json.dumps(found.to_dict()))["unseen"] == {"job": 0.0}
+
+
+@pytest.mark.parametrize("n", [4, 10, 30])
+def test_few_labeled_rows_raise_no_alarm_by_themselves(n: int) -> None:
+    alarms, far = 0, 0
+    for seed in range(40):
+        rows = np.random.default_rng(seed).standard_cauchy((n + 200, 2))
+        both = pd.DataFrame(rows, columns=["a", "b"])
+        keys = np.random.default_rng(seed).permutation(n + 200).astype(np.int64)
+        labeled, pool = both[:n], both[n:].reset_index(drop=True)
+        support, _ = find_support(labeled, NUMBERS, keys[:n], 0)
+        if (~support.holds(pool)).mean() > 0.1:
+            far += 1
+            alarms += not outside_by_chance(labeled, pool, NUMBERS, keys, seed)
+    assert alarms <= 3  # 1 % of 40; more than 3 come once in 1,000 times
+    assert far > 5 or n == 30
+
+
+@pytest.mark.parametrize("n", [8, 30, 300])
+def test_few_labeled_rows_are_enough_where_the_whole_pool_lies_elsewhere(n: int) -> None:
+    labeled, pool = frame(n, 0), frame(300, 1, 8.0)
+    assert not outside_by_chance(labeled, pool, FEATURES, hashes(n + 300), 0)
+
+
+def test_rows_that_come_in_twos_are_closer_together_than_chance_has_it() -> None:
+    labeled = pd.concat([frame(60, 0)] * 2, ignore_index=True)
+    found = representativeness(labeled, frame(300, 1), FEATURES, hashes(420), 0)
+    assert found.outside > 0.9
+    assert found.shifted
 
 
 def test_two_rows_tell_nothing() -> None:
@@ -58,6 +91,16 @@ def test_labels_drawn_per_class_from_an_unbalanced_pool_are_noticed(
 ) -> None:
     found = prior_shift(np.array(given), np.array(labeled), np.array(pool))
     assert found.drawn_per_class is alarm
+
+
+def test_prior_that_the_pool_does_not_have_is_noticed() -> None:
+    # Mixed nine to one as the prior says; predictions on the pool are near one to one.
+    given, labeled = np.array([225, 25]), np.array([215, 35])
+    assert prior_shift(given, labeled, np.array([1050, 950]), mixed=True).drawn_per_class
+    assert not prior_shift(given, labeled, np.array([1720, 280]), mixed=True).drawn_per_class
+    doubtful = np.array([1570, 430])  # beyond chance, by less than labels drawn at random need
+    assert prior_shift(given, labeled, doubtful, mixed=True).drawn_per_class
+    assert not prior_shift(given, labeled, doubtful).drawn_per_class
 
 
 def test_natural_samples_raise_few_false_alarms() -> None:

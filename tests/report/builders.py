@@ -203,6 +203,7 @@ def with_shift(report: dict[str, Any]) -> dict[str, Any]:
         "psi": {"age": 1.25, "hours": 0.02},
         "unseen": {"job": 0.31, "country": 0.0},
         "outside": 0.274,
+        "outside_by_chance": False,
         "shifted": True,
         "prior_shift": None,
     }
