@@ -14,6 +14,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from spark_pseudolabel.core.adjustment import Calibration, Method, Params, logit
 from spark_pseudolabel.core.guard import log_losses
+from spark_pseudolabel.core.priors import estimate_prior, shares
 
 RELIABILITY_BINS = 10
 
@@ -57,6 +58,36 @@ def fit_per_fold(
     n_folds = int(folds.max(initial=-1)) + 1
     others = [folds != fold for fold in range(n_folds)]
     return tuple(fit_calibration(method, P[other], codes[other]) for other in others)
+
+
+def pool_prior(
+    labeled: NDArray[np.float64], codes: NDArray[np.int32], pool: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Estimate the pool's class shares where labels were drawn per class.
+
+    An overconfident model counts too many rows for the classes that it sees most of, so scores are
+    calibrated first. What is found on labeled rows holds for rows that are scored in the same way.
+
+    Parameters
+    ----------
+    labeled
+        ndarray of shape (n, n_classes): scores of labeled rows by models that have not seen them;
+        rows of NaN are left out.
+    codes
+        ndarray of shape (n,): their true class indices; every class is there.
+    pool
+        ndarray of shape (m, n_classes): from
+        :meth:`spark_pseudolabel.core.crossfit.CrossFit.score_apart`.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        The labeled rows' own shares where there is no row of the pool.
+    """
+    learned = shares(codes, labeled.shape[1])
+    if not len(pool):
+        return learned
+    return estimate_prior(fit_calibration("temperature", labeled, codes).apply(pool), learned)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,11 @@
-"""Cross-fitting: a model for each fold, an honest score for every labeled row, one mean model."""
+"""Cross-fitting: a model for each fold, an honest score for every labeled row, one mean model.
+
+Two kinds of models are measured on labeled rows. One that is fitted on all rows is known by the
+models of the folds, each of which has not seen its fold (:func:`cross_fit`). The mean of these
+models is another kind: it is right more often and sure in another way than each of them, so that
+what is found on scores of single models does not hold for it. It is known by means of as many
+models, none of which has seen the row (:func:`cross_fit_mean`).
+"""
 
 from __future__ import annotations
 
@@ -41,14 +48,17 @@ class CrossFit:
     P
         ndarray of shape (n, n_classes): rounded out-of-fold probabilities, NaN without a fold.
     adjustments
-        What happens to the scores of each fold's model, which has not seen the fold either;
-        empty where nothing does.
+        What happens to the scores of each fold, found without its rows; empty where nothing does.
+    unseen
+        Per fold, the model that has scored its rows where that is not `models`: a mean of models
+        none of which has seen the fold.
     """
 
     models: tuple[BaseEstimator, ...]
     folds: NDArray[np.int32]
     P: NDArray[np.float64]
     adjustments: tuple[Adjustment, ...] = ()
+    unseen: tuple[BaseEstimator, ...] = ()
 
     @property
     def adjusted(self) -> NDArray[np.float64]:
@@ -56,15 +66,16 @@ class CrossFit:
         return adjusted_by_fold(self.P, self.folds, self.adjustments)
 
     def score(self, fold: int, X: Any) -> NDArray[np.float64]:
-        """Score rows with the model of a fold, adjusted and rounded."""
-        P = probabilities(self.models[fold], X)
+        """Score rows as those of a fold are, adjusted and rounded."""
+        P = probabilities((self.unseen or self.models)[fold], X)
         return rounded(self.adjustments[fold].apply(P)) if self.adjustments else P
 
     def score_apart(self, X: Any, hashes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Score rows of the pool as labeled rows are: each with the model of one fold.
+        """Score rows of the pool exactly as labeled rows are: each as a row of one fold.
 
-        What a mean of models predicts is not distributed as what each of them does: it follows the
-        majority, the more so the less they agree. Samples are alike only where their scores are.
+        What the mean of all models predicts is not distributed as what less of them do: it follows
+        the majority, the more so the less they agree. Samples are alike only where their scores
+        are.
 
         Parameters
         ----------
@@ -89,27 +100,9 @@ class CrossFit:
         known: NDArray[np.bool_] = self.folds != NEVER_HELD_OUT
         return known
 
-    @classmethod
-    def of_mean_model(
-        cls,
-        model: BaseEstimator,
-        folds: NDArray[np.int32],
-        P: NDArray[np.float64],
-        classes: Sequence[Label],
-    ) -> CrossFit:
-        """Take a stored mean model apart again; the reverse of :meth:`mean_model`."""
-        parts = members_of(model)
-        weights = weights_of(model)
-        size = len(parts) // (int(folds.max(initial=0)) + 1)
-        starts = range(0, len(parts), size)
-        models = [_as_one(parts[at : at + size], classes, weights[at : at + size]) for at in starts]
-        return cls(tuple(models), folds, P)
-
     def mean_model(self, classes: Sequence[Label]) -> BaseEstimator:
         """Return the mean of the fold models' probabilities as one model."""
-        parts = [model for fold in self.models for model in members_of(fold)]
-        weights = [weight for fold in self.models for weight in weights_of(fold)]
-        return _vote(parts, classes, weights)
+        return _mean(self.models, classes)
 
 
 def fold_of(
@@ -171,6 +164,73 @@ def cross_fit(
     return CrossFit(tuple(models), folds, P)
 
 
+def cross_fit_mean(
+    learner: Fits, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+) -> CrossFit:
+    """Fit one model per fold, and score each fold as their mean scores rows it has not seen.
+
+    Of k folds each is scored by the mean of k models: the one fitted without the fold, and those
+    fitted without it and another one. The latter serve two folds: k (k - 1) / 2 fits more.
+
+    Parameters
+    ----------
+    learner, rows, folds, classes
+        As in :func:`cross_fit`.
+
+    Returns
+    -------
+    CrossFit
+        Its `models` are what :meth:`CrossFit.mean_model` is the mean of.
+    """
+    fitted = cross_fit(learner, rows, folds, classes)
+    if not fitted.held_out.any():
+        return fitted
+    without_two: dict[bytes, BaseEstimator | None] = {}
+    unseen, P = [], fitted.P.copy()
+    for fold, model in enumerate(fitted.models):
+        held_out = folds == fold
+        parts = [model]
+        for other in range(len(fitted.models)):
+            if other == fold:
+                continue
+            chosen = _without_two(rows.codes, folds, fold, other)
+            key = chosen.tobytes()
+            if key not in without_two:
+                without_two[key] = _fit_on_few(learner, subset(rows, chosen), classes)
+            part = without_two[key]
+            if part is not None:
+                # Its own weights would be equal: none of its rows has told the members apart.
+                parts.append(_as_one(members_of(part), classes, weights_of(model)))
+        unseen.append(_mean(parts, classes))
+        P[held_out] = probabilities(unseen[-1], rows.X[held_out])
+    return replace(fitted, unseen=tuple(unseen), P=P)
+
+
+def _without_two(
+    codes: NDArray[np.int32], folds: NDArray[np.int32], fold: int, other: int
+) -> NDArray[np.bool_]:
+    """Leave out a fold, and of another one all rows but those of classes that nobody else has.
+
+    So every model knows every class, as in :func:`fold_of`.
+    """
+    apart = (folds != fold) & (folds != other)
+    gone = np.setdiff1d(codes, codes[apart])
+    chosen: NDArray[np.bool_] = apart | ((folds == other) & np.isin(codes, gone))
+    return chosen
+
+
+def _fit_on_few(
+    learner: Fits, rows: TrainingRows, classes: Sequence[Label]
+) -> BaseEstimator | None:
+    """Fit a model that scores; None where an estimator asks for more rows than that."""
+    try:
+        model = learner.fit(rows, classes)
+        model.predict_proba(rows.X[:1])
+    except ValueError:
+        return None
+    return model
+
+
 def adjusted_by_fold(
     P: NDArray[np.float64], folds: NDArray[np.int32], adjustments: Sequence[Adjustment]
 ) -> NDArray[np.float64]:
@@ -221,6 +281,12 @@ def _vote(
     parts: Sequence[BaseEstimator], classes: Sequence[Label], weights: Sequence[float]
 ) -> BaseEstimator:
     return soft_vote({f"m{i}": part for i, part in enumerate(parts)}, classes, weights)
+
+
+def _mean(models: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
+    """Return the mean of models, each a committee or a single one, as one flat vote."""
+    parts = [part for model in models for part in members_of(model)]
+    return _vote(parts, classes, [weight for model in models for weight in weights_of(model)])
 
 
 def _as_one(

@@ -12,13 +12,18 @@ from typing import Any, get_args
 
 from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.core.certify import Promise
-from spark_pseudolabel.core.committee import DEFAULT_MEMBERS, Member, registered_committee
-from spark_pseudolabel.core.crossfit import Fits
-from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.committee import (
+    DEFAULT_MEMBERS,
+    Committee,
+    Member,
+    registered_committee,
+)
+from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
-from spark_pseudolabel.evaluate.guarded import runs_of
+from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
+from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
 from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw
@@ -26,6 +31,9 @@ from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw
 MODELS: dict[str, tuple[Member, ...]] = {
     "lr": (("LogisticRegression", {"max_iter": 1000}),),
     "et": (("ExtraTreesClassifier", {"n_estimators": 50}),),
+    "tree": (("DecisionTreeClassifier", {}),),
+    "knn": (("KNeighborsClassifier", {}),),
+    "hgb": (("HistGradientBoostingClassifier", {}),),
     "auto": DEFAULT_MEMBERS,
 }
 PROMISES = {"all": Promise(), "class": Promise(per="class")}
@@ -35,6 +43,9 @@ CELLS = {
     "guard": ["noise:100:lr", "noise:100:et", "imbalance:100:lr", "overlap:100:et"],
     "drawn": ["imbalance:500", "overlap:300", "noise:200"],
     "shift": ["overlap:100", "noise:500"],
+    "student": ["overlap:500:tree", "noise:300:lr"],
+    "reliability": ["overlap:500:tree", "noise:300:knn"],
+    "prior": ["imbalance:500/class:tree", "imbalance:500/class:lr"],
 }
 
 
@@ -78,16 +89,35 @@ def _accuracy(options: argparse.Namespace, task: Task) -> dict[str, Any]:
 
 
 def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
-    members = MODELS[model]
-    if len(members) == 1:
-        learner: Fits = registered_learner(*members[0], task.data.features, task.seed)
-    else:
-        learner = registered_committee(members, task.data.features, task.seed)
-    return certify_task(learner, task, PROMISES, options.calibration)
+    learner = _learner(model, task)
+    first = float("nan") if options.prior == "true" else options.prior and float(options.prior)
+    return certify_task(learner, task, PROMISES, options.calibration, first)
 
 
 def _guard(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
-    return runs_of(registered_learner(*MODELS[model][0], task.data.features, task.seed), task)
+    return runs_of(_learner(model, task), task)
+
+
+def _student(
+    options: argparse.Namespace, task: Task, model: str = "lr", student: str | None = None
+) -> dict[str, Any]:
+    teacher = teacher_of(_learner(model, task), task)
+    return {"student": student_of(_learner(student or model, task), teacher, task)}
+
+
+def _reliability(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+    return reliability_of(_learner(model, task), task)
+
+
+def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+    return prior_of(_learner(model, task), task)
+
+
+def _learner(model: str, task: Task) -> Learner | Committee:
+    members = MODELS[model]
+    if len(members) == 1:
+        return registered_learner(*members[0], task.data.features, task.seed)
+    return registered_committee(members, task.data.features, task.seed)
 
 
 def _drawn(options: argparse.Namespace, task: Task) -> dict[str, Any]:
@@ -113,6 +143,9 @@ _RUNS: dict[str, Callable[..., dict[str, Any]]] = {
     "guard": _guard,
     "drawn": _drawn,
     "shift": _shift,
+    "student": _student,
+    "reliability": _reliability,
+    "prior": _prior,
 }
 
 
@@ -121,7 +154,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/evaluate",
         description="Measure methods on rows whose labels are known, in memory.",
         epilog=f"Cells are SET:LABELS, or SET:LABELS/class for so many of each class; "
-        f"for certificates and guards SET:LABELS:MODEL with {list(MODELS)}. "
+        f"where one model is measured SET:LABELS:MODEL with {list(MODELS)}; for students that are "
+        "another model than their teacher SET:LABELS:TEACHER:STUDENT. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_RUNS))
@@ -138,6 +172,10 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration", choices=get_args(Method), help="of what is certified; default: none"
     )
     parser.add_argument(
+        "--prior",
+        help="of what is certified: true, or a share of the first class; default: none",
+    )
+    parser.add_argument(
         "--read", nargs="+", type=Path, help="files of runs to print instead of measuring"
     )
     parser.add_argument("--json", type=Path, help="file for the single runs")
@@ -148,6 +186,7 @@ def _command(options: argparse.Namespace) -> str:
     cells = " ".join(options.cells or CELLS[options.what])
     given = {name: getattr(options, name) for name in ("first", "seeds", "pool", "test")}
     given |= {"calibration": options.calibration} if options.calibration else {}
+    given |= {"prior": options.prior} if options.prior else {}
     flags = " ".join(f"--{name} {value}" for name, value in given.items())
     return f"scripts/evaluate {options.what} {cells} {flags}"
 

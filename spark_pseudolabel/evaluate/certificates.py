@@ -7,12 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spark_pseudolabel.core.adjustment import Adjustment, Method
+from spark_pseudolabel.core.adjustment import Adjustment, Method, PriorCorrection
 from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, reliability
 from spark_pseudolabel.core.certify import CalibrationRows, Promise, certify
 from spark_pseudolabel.core.counts import Counts, bin_of
-from spark_pseudolabel.core.crossfit import Fits, cross_fit, fold_of, probabilities, rounded
+from spark_pseudolabel.core.crossfit import (
+    CrossFit,
+    Fits,
+    cross_fit_mean,
+    fold_of,
+    probabilities,
+    rounded,
+)
+from spark_pseudolabel.core.priors import shares, thinned
+from spark_pseudolabel.core.representative import SAMPLE, prior_shift
 from spark_pseudolabel.evaluate.task import Task
 
 FIXED = 0.9
@@ -23,26 +33,72 @@ def certify_task(
     task: Task,
     promises: Mapping[str, Promise],
     calibration: Method | None = None,
+    first: float | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Certify the pool of a task by out-of-fold scores, and hold it against the truth."""
+    """Certify the pool of a task by out-of-fold scores, and hold it against the truth.
+
+    Parameters
+    ----------
+    learner, task, promises
+        What is certified.
+    calibration
+        Of the scores.
+    first
+        The share that the pool's first class is said to have, as a given prior; the others keep
+        their ratios. None without a prior, NaN for the true one.
+    """
     classes, codes = task.data.classes, task.labeled.codes
     folds = fold_of(codes, task.hashes)
-    fitted = cross_fit(learner, task.labeled, folds, classes)
+    fitted = cross_fit_mean(learner, task.labeled, folds, classes)
     P = probabilities(fitted.mean_model(classes), task.pool)
     if calibration is not None:
         P = rounded(Adjustment(fit_calibration(calibration, fitted.P, codes)).apply(P))
         of_folds = fit_per_fold(calibration, fitted.P, codes, folds)
         fitted = replace(fitted, adjustments=tuple(map(Adjustment, of_folds)))
+    known, refused = fitted.held_out, None
+    # With a prior each label has a tested row, and rows that are the only one say nothing more.
+    alone = int((~known).sum()) if first is None else 0
+    if first is not None:
+        prior = _given(task, first, len(classes))
+        learned = tuple(shares(codes, len(classes)).tolist())
+        correction = PriorCorrection(learned, tuple(prior.tolist()), "given")
+        P = rounded(correction.apply(P))
+        before = fitted.adjustments or (Adjustment(),) * len(fitted.models)
+        fitted = replace(fitted, adjustments=tuple(replace(a, prior=correction) for a in before))
+        known &= thinned(codes, task.hashes, prior)
+        refused = _refused(fitted, task, known)
     pool = CalibrationRows.from_scores(P, task.pool_codes)
-    known = fitted.held_out
-    rows = CalibrationRows.from_scores(fitted.adjusted[known], codes[known], int((~known).sum()))
+    rows = CalibrationRows.from_scores(fitted.adjusted[known], codes[known], alone)
     counts = counts_of(pool, len(classes))
     found = {
-        name: _certified(promise, counts, rows, pool, len(classes))
+        name: _certified(promise, counts, rows, pool, len(classes), refused)
         for name, promise in promises.items()
     }
     fixed = _realized(pool.confidence > FIXED, pool.right, 0.95)
     return found | {"fixed": fixed, "pool": {"ece": reliability(P, task.pool_codes).ece}}
+
+
+def _given(task: Task, first: float, n_classes: int) -> NDArray[np.float64]:
+    """Return the prior that is given."""
+    true = np.bincount(task.pool_codes, minlength=n_classes) / len(task.pool_codes)
+    if np.isnan(first):
+        return true
+    others = true[1:] / true[1:].sum()
+    return np.concatenate([[first], (1 - first) * others])
+
+
+def _refused(fitted: CrossFit, task: Task, known: NDArray[np.bool_]) -> str | None:
+    """Say what a run says of a prior that predictions on the pool contradict."""
+    sample = task.pool.head(SAMPLE)
+    hashes = np.random.default_rng(task.seed).permutation(len(sample)).astype(np.int64)
+    codes = (
+        task.labeled.codes[known],
+        fitted.adjusted[known].argmax(axis=1),
+        fitted.score_apart(sample, hashes).argmax(axis=1),
+    )
+    n_classes = len(task.data.classes)
+    counts = (np.bincount(each, minlength=n_classes) for each in codes)
+    return "prior_disagrees" if prior_shift(*counts, mixed=True).drawn_per_class else None
 
 
 def counts_of(rows: CalibrationRows, n_classes: int) -> Counts:
@@ -58,8 +114,9 @@ def _certified(
     rows: CalibrationRows,
     pool: CalibrationRows,
     n_classes: int,
+    refused: str | None,
 ) -> dict[str, Any]:
-    certificate = certify(promise, counts, rows)
+    certificate = certify(promise, counts, rows, refused=refused)
     plan = certificate.plan({"policy": "certified"}, n_classes)
     cuts = np.array([np.inf if cut is None else cut.confidence for cut in plan.cuts])
     published = pool.confidence >= cuts[pool.codes]

@@ -9,10 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities, subset
+from spark_pseudolabel.core.crossfit import (
+    CrossFit,
+    Fits,
+    cross_fit_mean,
+    fold_of,
+    probabilities,
+    subset,
+)
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
 from spark_pseudolabel.core.guard import MARGIN, LossComparison, compare, compare_losses
-from spark_pseudolabel.core.learner import Learner
 from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, p_of_true
 from spark_pseudolabel.core.rounds import ModelFacts, best_model
 from spark_pseudolabel.evaluate.shift import gate
@@ -26,7 +32,7 @@ Guard = Callable[[Models, bool], int]
 THRESHOLD, ROUNDS, STUDENT_ROWS = 0.9, 3, 1500
 
 
-def runs_of(learner: Learner, task: Task) -> dict[str, Any]:
+def runs_of(learner: Fits, task: Task) -> dict[str, Any]:
     """Run a student and rounds by threshold, on the pool and on pools unlike the labeled rows.
 
     Returns
@@ -34,8 +40,7 @@ def runs_of(learner: Learner, task: Task) -> dict[str, Any]:
     dict
         By what was done to the pool: whether the gate fired, and the models of each run.
     """
-    folds = fold_of(task.labeled.codes, task.hashes)
-    teacher = cross_fit(learner, task.labeled, folds, task.data.classes)
+    teacher = teacher_of(learner, task)
     pools = {"none": task} | {name: change(task) for name, change in SHIFTS.items()}
     return {
         "n_test": len(task.test_codes),
@@ -43,15 +48,24 @@ def runs_of(learner: Learner, task: Task) -> dict[str, Any]:
             name: {
                 "shifted": gate(changed)["shifted"],
                 "student": student_of(learner, teacher, changed),
-                "rounds": rounds_of(learner, folds, changed),
+                "rounds": rounds_of(learner, teacher.folds, changed),
             }
             for name, changed in pools.items()
         },
     }
 
 
-def student_of(learner: Learner, teacher: CrossFit, task: Task) -> list[dict[str, Any]]:
-    """Measure a cross-fitted teacher, and a student that learned from all it says of the pool."""
+def teacher_of(learner: Fits, task: Task) -> CrossFit:
+    """Cross-fit a teacher."""
+    folds = fold_of(task.labeled.codes, task.hashes)
+    return cross_fit_mean(learner, task.labeled, folds, task.data.classes)
+
+
+def student_of(learner: Fits, teacher: CrossFit, task: Task) -> list[dict[str, Any]]:
+    """Measure a cross-fitted teacher, and a student that learned from all it says of the pool.
+
+    `learner` makes the student.
+    """
     classes, X = task.data.classes, task.pool.head(STUDENT_ROWS)
     seed, ones = teacher.mean_model(classes), np.ones(len(X))
     student = fit_student(learner, seed, task.labeled, X, ones, classes)
@@ -64,7 +78,7 @@ def student_of(learner: Learner, teacher: CrossFit, task: Task) -> list[dict[str
     ]
 
 
-def rounds_of(learner: Learner, folds: NDArray[np.int32], task: Task) -> list[dict[str, Any]]:
+def rounds_of(learner: Fits, folds: NDArray[np.int32], task: Task) -> list[dict[str, Any]]:
     """Measure the models of rounds that add confident rows; the rows of fold 0 validate them."""
     own, classes = subset(task.labeled, folds != 0), task.data.classes
     held_out = subset(task.labeled, folds == 0)

@@ -24,7 +24,7 @@ from spark_pseudolabel.core.committee import (
     registered_committee,
     weights_of,
 )
-from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.crossfit import CrossFit, cross_fit_mean, fold_of, probabilities
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
 from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.guard import LossComparison, compare_scores
@@ -85,7 +85,7 @@ class Ours:
     @cached_property
     def teacher(self) -> CrossFit:
         folds = fold_of(self.task.labeled.codes, self.task.hashes)
-        return cross_fit(self.committee, self.task.labeled, folds, self.task.data.classes)
+        return cross_fit_mean(self.committee, self.task.labeled, folds, self.task.data.classes)
 
     @cached_property
     def mean_model(self) -> BaseEstimator:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spark_pseudolabel.core.crossfit import cross_fit, fold_of
+from spark_pseudolabel.core.crossfit import cross_fit_mean, fold_of
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.evaluate.task import Task
@@ -24,7 +24,7 @@ def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict
     name, params = estimator
     learner = registered_learner(name, params, task.data.features, task.seed)
     folds = fold_of(task.labeled.codes, task.hashes)
-    fitted = cross_fit(learner, task.labeled, folds, task.data.classes)
+    fitted = cross_fit_mean(learner, task.labeled, folds, task.data.classes)
     sample = task.pool.head(SAMPLE)
     hashes = np.random.default_rng(task.seed).permutation(len(sample)).astype(np.int64)
     pool = fitted.score_apart(sample, hashes).argmax(axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from spark_pseudolabel.evaluate.guarded import GUARDS, Guard
 from spark_pseudolabel.evaluate.methods import STUDENTS
+from spark_pseudolabel.evaluate.reliable import METHODS
 
 Run = Mapping[str, Any]
 
@@ -77,9 +78,64 @@ def shift(runs: Sequence[Run]) -> str:
     return _alarms(runs, ("none", "masked", "moved"), "shifted")
 
 
+def reliability(runs: Sequence[Run]) -> str:
+    """Return the reported calibration error beside the published one, by calibration."""
+    rows = [
+        [
+            cell,
+            len(of),
+            *(
+                f"{_mean(run[method][kind] for run in of):.3f}"
+                for method in METHODS
+                for kind in ("reported", "published")
+            ),
+        ]
+        for cell, of in _by_cell(runs).items()
+    ]
+    heads = [f"{method}: {kind}" for method in METHODS for kind in ("reported", "published")]
+    return _table(["cell", "runs", *heads], rows)
+
+
+def prior(runs: Sequence[Run]) -> str:
+    """Return estimated class shares beside the true ones, of the class that is rarest."""
+    rows = []
+    for cell, of in _by_cell(runs).items():
+        rarest = int(np.argmin(of[0]["true"]))
+        true, estimated = (
+            np.array([run[kind][rarest] for run in of]) for kind in ("true", "estimated")
+        )
+        error = np.abs(estimated - true).max()
+        figures = (f"{value:.3f}" for value in (true.mean(), estimated.mean(), error))
+        rows.append([cell, len(of), *figures])
+    return _table(["cell", "runs", "true share", "estimated", "largest error"], rows)
+
+
+def student(runs: Sequence[Run]) -> str:
+    """Return how many students the guard lets through, and how many of them it should have."""
+    used = GUARDS["student"]["both"]
+    rows = []
+    for cell, of in [*_by_cell(runs).items(), ("all", runs)]:
+        pairs = [run["student"] for run in of]
+        lifts = np.array([new["accuracy"] - teacher["accuracy"] for teacher, new in pairs])
+        let = np.array([used(models, False) > 0 for models in pairs])
+        mean = f"{lifts[let].mean():+.2f}" if let.any() else ""
+        rows.append(
+            [
+                cell,
+                len(of),
+                f"{(lifts >= 0).sum()} of {len(of)}",
+                f"{let.sum()} of {len(of)}",
+                f"{(lifts[let] >= 0).sum()} of {let.sum()}",
+                mean,
+            ]
+        )
+    heads = ["cell", "runs", "students as accurate", "let through", "of these as accurate"]
+    return _table([*heads, "their mean difference"], rows)
+
+
 def guard(runs: Sequence[Run]) -> str:
     """Return what each guard makes of students and of rounds, by what was done to the pool."""
-    heads = ["run", "pool", "guard", "runs", "new model used", "mean", "worst run"]
+    heads = ["run", "pool", "guard", "runs", "new model used", "as accurate", "mean", "worst run"]
     rows = [
         [kind, pool, name, *_guarded(runs, kind, pool, rule)]
         for kind, rules in GUARDS.items()
@@ -98,9 +154,11 @@ def _guarded(runs: Sequence[Run], kind: str, pool: str, rule: Guard) -> list[str
             for one, end in zip(pools, ends, strict=True)
         ]
     )
+    used = np.array(ends) > 0
     return [
         str(len(lifts)),
-        f"{100 * np.mean([end > 0 for end in ends]):.0f} %",
+        f"{100 * used.mean():.0f} %",
+        f"{(lifts[used] >= 0).sum()} of {used.sum()}",
         f"{lifts.mean():+.2f}",
         f"{lifts.min():+.1f}",
         f"{100 * (lifts < _HARM).mean():.0f} %",
@@ -113,6 +171,9 @@ TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = {
     "guard": guard,
     "drawn": drawn,
     "shift": shift,
+    "student": student,
+    "reliability": reliability,
+    "prior": prior,
 }
 
 

@@ -7,19 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection, Source
-from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold
+from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, pool_prior
 from spark_pseudolabel.core.crossfit import CrossFit
-from spark_pseudolabel.core.kernel import score_any
-from spark_pseudolabel.core.priors import estimate_prior, shares, thinned
+from spark_pseudolabel.core.priors import shares, thinned
 from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import cross_fit_labeled, kept_scores, labeled_rows
+from spark_pseudolabel.job.honest import (
+    cross_fit_labeled,
+    kept_scores,
+    labeled_rows,
+    score_sample,
+)
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
 
@@ -32,7 +35,6 @@ Prior = tuple[NDArray[np.float64], Source]
 def adjustment_of(
     run: Run,
     number: int,
-    model: BaseEstimator,
     rows: TrainingRows,
     fitted: CrossFit | None = None,
 ) -> Adjustment | None:
@@ -42,14 +44,14 @@ def adjustment_of(
     ----------
     run
         The run; models before this one are committed.
-    number, model
-        The model.
+    number
+        Of the model.
     rows
         What it was fitted on: these class shares are what it has learned.
     fitted
         What it is the mean of; only such a model is calibrated.
     """
-    prior = _first_prior(run, model, fitted) if number == 1 else _known_prior(run)
+    prior = _first_prior(run, fitted) if number == 1 else _known_prior(run)
     correction = None
     if prior is not None:
         learned = shares(rows.codes, len(run.inputs.classes), rows.weights)
@@ -97,13 +99,26 @@ def like_pool(
         ndarray of shape (n_rows,): the rows that may be chosen; None: all.
     """
     chosen = np.ones(rows.num_rows, dtype=bool) if among is None else among.copy()
-    if run.prior is not None and chosen.any():
-        codes = rows.column(CODE).to_numpy().astype(np.int32)[chosen]
-        prior = np.array(run.prior.prior)
-        there = np.where(np.bincount(codes[codes >= 0], minlength=len(prior)) > 0, prior, 0.0)
-        if there.any():
-            chosen[chosen] = thinned(codes, run.row_hashes(rows)[chosen], there)
+    if run.prior is not None:
+        chosen[chosen] = _mixed(run, rows.filter(pa.array(chosen)), np.array(run.prior.prior))
     return chosen
+
+
+def like_given_prior(run: Run, rows: pa.Table) -> NDArray[np.bool_]:
+    """Return which rows are mixed as a given prior says; all of them without one.
+
+    As :func:`like_pool`, before there is a model.
+    """
+    prior = given_prior(run.config, run.inputs)
+    return np.ones(rows.num_rows, dtype=bool) if prior is None else _mixed(run, rows, prior)
+
+
+def _mixed(run: Run, rows: pa.Table, prior: NDArray[np.float64]) -> NDArray[np.bool_]:
+    codes = rows.column(CODE).to_numpy().astype(np.int32)
+    there = np.where(np.bincount(codes[codes >= 0], minlength=len(prior)) > 0, prior, 0.0)
+    if not there.any():
+        return np.ones(len(codes), dtype=bool)
+    return thinned(codes, run.row_hashes(rows), there)
 
 
 def given_prior(config: Config, inputs: Inputs) -> NDArray[np.float64] | None:
@@ -135,30 +150,16 @@ def _known_prior(run: Run) -> Prior | None:
     return None if known is None else (np.array(known.prior), known.source)
 
 
-def _first_prior(run: Run, model: BaseEstimator, fitted: CrossFit | None) -> Prior | None:
+def _first_prior(run: Run, fitted: CrossFit | None) -> Prior | None:
     given = given_prior(run.config, run.inputs)
     if given is not None:
         return given, "given"
-    return (_estimated(run, model, fitted), "estimated") if run.estimates_prior else None
+    return (_estimated(run, fitted), "estimated") if run.estimates_prior else None
 
 
-def _estimated(run: Run, model: BaseEstimator, fitted: CrossFit | None) -> NDArray[np.float64]:
+def _estimated(run: Run, fitted: CrossFit | None) -> NDArray[np.float64]:
     """Estimate the pool's class shares on a sample of it, from honestly calibrated scores."""
     rows = labeled_rows(run)
-    learned = shares(rows.codes, len(run.inputs.classes))
-    P = _sample_scores(run, model)
-    if not len(P):
-        return learned
-    # An overconfident model counts too many rows for the classes that it sees most of.
-    out_of_fold = (fitted or cross_fit_labeled(run, rows)).P
-    calibration = fit_calibration("temperature", out_of_fold, rows.codes)
-    return estimate_prior(calibration.apply(P), learned)
-
-
-def _sample_scores(run: Run, model: BaseEstimator) -> NDArray[np.float64]:
-    """Score a sample of the pool on the driver; rows that can't be scored are left out."""
-    inputs = run.inputs
-    sample = run.pool.sample(PRIOR_SAMPLE)
-    scorer = run.teacher.scorer(model, inputs.features, probabilities=True)
-    scores = score_any(sample.combine_chunks().to_batches()[0], scorer)
-    return scores.probabilities[scores.code >= 0]
+    fitted = fitted or cross_fit_labeled(run, rows)
+    _, P = score_sample(run, fitted, run.pool.sample(PRIOR_SAMPLE))
+    return pool_prior(fitted.P, rows.codes, P)

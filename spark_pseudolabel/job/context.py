@@ -18,6 +18,7 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, Student
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.committee import Committee, registered_committee
+from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import Scorer
@@ -63,6 +64,8 @@ class Run:
     trusted: tuple[str, ...] = ()
     _models: dict[int, BaseEstimator] = field(default_factory=dict)
     _adjustments: dict[int, Adjustment | None] = field(default_factory=dict)
+    cross_fitted: CrossFit | None = None
+    """The models of the folds while a student still has to be taught by them."""
 
     # --- how the configuration reads here
 

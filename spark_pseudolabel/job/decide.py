@@ -35,6 +35,7 @@ from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
 
 DRAWN_PER_CLASS = "drawn_per_class"
+PRIOR_DISAGREES = "prior_disagrees"
 UNTESTED_LABELS = "untested_labels"
 _NAMED = 5
 _MEASURED = ("auc", "auc_limit", "outside", "shifted")
@@ -142,8 +143,9 @@ def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, Pr
         np.bincount(codes[codes >= 0], minlength=n_classes),
         np.bincount(rows.codes, minlength=n_classes),
         predicted_in_pool(run, pool) if chosen.scores == "out_of_fold" else pool.by_class,
+        mixed=run.config.unlabeled.prior is not None,
     )
-    refused = DRAWN_PER_CLASS if _unlike_pool(run, shift) else None
+    refused = _unlike_pool(run, shift)
     if untested_labels(run.config, run.inputs):
         refused = UNTESTED_LABELS
     labels = _given_rows(run, chosen)
@@ -162,11 +164,13 @@ def _given_rows(run: Run, chosen: Certified) -> int:
     return validation if run.config.validation.is_table else labeled + validation
 
 
-def _unlike_pool(run: Run, shift: PriorShift) -> bool:
-    """Whether labels drawn per class void a certificate; an estimate of the prior is no promise."""
+def _unlike_pool(run: Run, shift: PriorShift) -> str | None:
+    """Return why rows are no sample of the pool's classes; an estimated prior is no promise."""
     if run.config.unlabeled.prior is not None:
-        return False
-    return shift.drawn_per_class or run.config.labeled.drawn == "per_class"
+        # The rows are mixed as it says, and predictions show that the pool is not.
+        return PRIOR_DISAGREES if shift.drawn_per_class else None
+    declared = run.config.labeled.drawn == "per_class"
+    return DRAWN_PER_CLASS if shift.drawn_per_class or declared else None
 
 
 def _calibration_scores(

@@ -156,7 +156,9 @@ def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> dict[str,
         fitted = cross_fit_labeled(run, rows)
     failpoint("model.fitted")
     model = fitted.mean_model(run.inputs.classes)
-    adjustment = adjustment_of(run, 1, model, rows, fitted)
+    if run.config.student is not None:
+        run.cross_fitted = fitted
+    adjustment = adjustment_of(run, 1, rows, fitted)
     fields = _committed(run, 1, attempt, model, rows, None, adjustment)
     fields["training"]["hygiene"], files = check_given_labels(run, attempt, rows.codes, fitted.P)
     honest = adjusted(run, fitted, rows.codes)
@@ -228,7 +230,7 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         else:
             model = learner.fit(rows, inputs.classes)
     failpoint("model.fitted")
-    adjustment = adjustment_of(run, number, model, rows)
+    adjustment = adjustment_of(run, number, rows)
     fields = _committed(run, number, attempt, model, rows, limits, adjustment, row_weights)
     if number == 1 or not run.config.cross_fitted or inputs.validation.num_rows:
         return fields

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD
-from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of, rounded
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH
+from spark_pseudolabel.core.crossfit import (
+    CrossFit,
+    cross_fit,
+    cross_fit_mean,
+    fold_of,
+    rounded,
+)
 from spark_pseudolabel.core.distill import cross_fit_student
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.guard import LossComparison, compare_scores
+from spark_pseudolabel.core.kernel import score_any
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import TrainingRows
@@ -33,9 +41,30 @@ def labeled_rows(run: Run) -> TrainingRows:
 
 
 def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
-    """Fit the teacher once per fold; once, where no class has two rows that make folds."""
+    """Fit the teacher once per fold, to score labeled rows as model 1 scores the pool.
+
+    Model 1 is the mean of these models, or, where the run measures nothing on labeled rows, one
+    that is fitted on all of them.
+    """
     folds = fold_of(rows.codes, run.row_hashes(run.inputs.labeled))
-    return cross_fit(run.teacher, rows, folds, run.inputs.classes)
+    fits = cross_fit_mean if run.config.cross_fitted else cross_fit
+    return fits(run.teacher, rows, folds, run.inputs.classes)
+
+
+def score_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[Any, NDArray[np.float64]]:
+    """Score a sample of the pool as labeled rows are scored.
+
+    Returns
+    -------
+    tuple
+        Model input and probabilities of the rows that can be scored.
+    """
+    features = run.inputs.features
+    batch = sample.combine_chunks().to_batches()[0]
+    scorer = run.teacher.scorer(fitted.models[0], features, probabilities=True)
+    valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
+    X = to_frame(valid, features)
+    return X, fitted.score_apart(X, valid.column(HASH).to_numpy())
 
 
 def keep_scores(run: Run, attempt: Attempt, fitted: CrossFit) -> FileEntry:
@@ -98,7 +127,8 @@ def measure_student(
         if prior is not None:
             found = rounded(correct(found, shares(rows.codes, len(classes)), prior))
     else:
-        of_folds = CrossFit.of_mean_model(run.model(1), teacher.folds, teacher.P, classes)
+        # The same models again, where another process has fitted them.
+        of_folds = run.cross_fitted or cross_fit_labeled(run, rows)
         found = cross_fit_student(
             run.student,
             replace(of_folds, adjustments=teacher.adjustments),

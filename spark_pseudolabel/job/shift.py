@@ -12,10 +12,11 @@ from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
-from spark_pseudolabel.core.kernel import score_any, without_odd_vectors
+from spark_pseudolabel.core.kernel import without_odd_vectors
 from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
-from spark_pseudolabel.job.adjust import kept_cross_fit, like_pool
+from spark_pseudolabel.job.adjust import kept_cross_fit, like_given_prior, like_pool
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.honest import score_sample
 from spark_pseudolabel.spark.progress import described
 
 _NAMED = 3
@@ -44,13 +45,14 @@ def measure_shift(run: Run, sample: pa.Table | None) -> dict[str, Any] | None:
     dict or None
         What was measured; None without a sample, or where nobody wants to know.
     """
-    inputs = run.inputs
     if not run.config.measures_shift or sample is None:
         return None
-    hashes = np.concatenate([run.row_hashes(inputs.labeled), sample.column(HASH).to_numpy()])
-    features = inputs.features
+    # Rows that were drawn per class differ from the pool, whatever they were drawn from.
+    rows = run.inputs.labeled.filter(pa.array(like_given_prior(run, run.inputs.labeled)))
+    features = run.inputs.features
     whole = without_odd_vectors(sample.combine_chunks().to_batches()[0], features)[0]
-    labeled, pool = to_frame(inputs.labeled, features), to_frame(whole, features)
+    hashes = np.concatenate([run.row_hashes(rows), whole.column(HASH).to_numpy()])
+    labeled, pool = to_frame(rows, features), to_frame(whole, features)
     found = representativeness(labeled, pool, features, hashes, run.config.random_state)
     measured = found.to_dict()
     if found.shifted:
@@ -62,11 +64,13 @@ def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
     """Say how the pool differs, in a sentence that names the columns that differ most."""
     largest = sorted(measured["psi"].items(), key=lambda item: -item[1])[:_NAMED]
     columns = ", ".join(f"{name} (PSI {value:.2f})" for name, value in largest)
+    chance = ", as chance may have it" if measured["outside_by_chance"] else ""
     return {
         "code": "shift",
         "message": "The pool is unlike the labeled rows: a model tells them apart with an AUC of "
         f"{measured['auc']:.2f} (up to {measured['auc_limit']:.2f} is chance), and "
-        f"{measured['outside']:.0%} of the pool lies outside of what is labeled. Most different: "
+        f"{measured['outside']:.0%} of the pool lies outside of what is labeled{chance}. Most "
+        "different: "
         f"{columns}. Figures on labeled rows, a certificate too, hold for rows like them; label "
         f"rows drawn at random from the pool.{_CONSEQUENCES[shift_action(run)]}",
         "auc": measured["auc"],
@@ -75,7 +79,7 @@ def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> list[int]:
-    """Count sampled pool rows by predicted class, each predicted by the model of one fold.
+    """Count sampled pool rows by predicted class, each predicted as a labeled row is.
 
     Without rows that can't be scored, and those that would be withheld.
 
@@ -88,12 +92,7 @@ def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> list[int]:
     sample
         From :func:`pool_sample`.
     """
-    features = run.inputs.features
-    batch = sample.combine_chunks().to_batches()[0]
-    scorer = run.teacher.scorer(fitted.models[0], features, probabilities=True)
-    valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
-    X = to_frame(valid, features)
-    P = fitted.score_apart(X, valid.column(HASH).to_numpy())
+    X, P = score_sample(run, fitted, sample)
     if run.support is not None and len(X):
         P = P[run.support[0].holds(X)]
     by_code: list[int] = np.bincount(P.argmax(axis=1), minlength=P.shape[1]).tolist()
@@ -135,6 +134,7 @@ def predicted_prior(run: Run) -> dict[str, Any] | None:
         np.bincount(codes[kept], minlength=n_classes),
         np.bincount(fitted.adjusted[kept].argmax(axis=1), minlength=n_classes),
         predicted_in_pool(run, Counts.from_dict(first.histogram)),
+        mixed=run.config.unlabeled.prior is not None,
     ).to_dict()
 
 

@@ -11,12 +11,13 @@ from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import (
     DRAWN_PER_CLASS,
+    PRIOR_DISAGREES,
     UNTESTED_LABELS,
     untested,
     untested_labels,
 )
 from spark_pseudolabel.job.hygiene import given_labels, suspicious_labels
-from spark_pseudolabel.job.shift import shift_warning
+from spark_pseudolabel.job.shift import predicted_prior, shift_warning
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.layout import model_name
 
@@ -49,6 +50,10 @@ def trust_warnings(
                 missing="validation" if table else "labeled",
             )
         )
+    elif certificate is None and run.prior is not None and run.prior.source == "given":
+        predicted = predicted_prior(run)
+        if predicted is not None and predicted["drawn_per_class"]:
+            found.append(_prior_disagrees(predicted, ""))
     if run.prior is not None and run.prior.source == "estimated":
         found.append(_estimated(run, run.prior))
     elif declared and run.prior is None and not refused:
@@ -62,6 +67,18 @@ def trust_warnings(
             }
         )
     return found + _unused_student(run, end)
+
+
+def _prior_disagrees(predicted: Mapping[str, Any], consequence: str) -> dict[str, Any]:
+    """Say that the given prior is not what the pool looks like."""
+    return {
+        "code": PRIOR_DISAGREES,
+        "message": "The pool does not look as unlabeled.prior says: labeled rows mixed in these "
+        "shares are predicted in other shares than the pool's rows, far beyond chance "
+        f"(p = {predicted['p_value']:.2g}).{consequence} Correct the prior, or leave it out and "
+        "label rows drawn at random from the pool.",
+        "p_value": predicted["p_value"],
+    }
 
 
 def _estimated(run: Run, prior: PriorCorrection) -> dict[str, Any]:
@@ -107,6 +124,9 @@ def not_certified(
             f"published: {untested(untested_names)}",
             "labels": list(untested_names),
         }
+    if certificate["refused"] == PRIOR_DISAGREES:
+        consequence = f" {asked[0].upper()}{asked[1:]} can't be certified: no label is published."
+        return _prior_disagrees(certificate["prior_shift"], consequence)
     if certificate["refused"] is not None:
         why = "labeled.drawn says that their classes are not distributed as the pool's"
         if not declared:

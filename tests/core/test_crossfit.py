@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,12 @@ import pytest
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration
+from spark_pseudolabel.core.calibration import (
+    fit_calibration,
+    fit_per_fold,
+    pool_prior,
+    reliability,
+)
 from spark_pseudolabel.core.committee import (
     members_of,
     registered_committee,
@@ -17,13 +24,15 @@ from spark_pseudolabel.core.committee import (
 from spark_pseudolabel.core.crossfit import (
     NEVER_HELD_OUT,
     CrossFit,
+    adjusted_by_fold,
     cross_fit,
+    cross_fit_mean,
     fold_of,
     probabilities,
 )
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.training import Label, TrainingRows
 
 FEATURES = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
 
@@ -157,19 +166,112 @@ def test_one_row_of_each_class_makes_a_model_and_no_score() -> None:
     assert np.isnan(found.P).all()
     mean = found.mean_model((0, 1, 2))
     assert (mean.predict(rows.X) == rows.codes).all()
-    again = CrossFit.of_mean_model(mean, folds, found.P, (0, 1, 2))
-    assert np.allclose(again.models[0].predict_proba(rows.X), mean.predict_proba(rows.X))
+    assert not cross_fit_mean(committee, rows, folds, (0, 1, 2)).held_out.any()
 
 
-def test_mean_model_of_weighted_committees_comes_apart_again() -> None:
-    rows, folds, found = weighted_fit()
-    mean = found.mean_model((0, 1, 2))
-    again = CrossFit.of_mean_model(mean, folds, found.P, (0, 1, 2))
-    for before, after in zip(found.models, again.models, strict=True):
-        assert weights_of(before) == pytest.approx(weights_of(after))
-        assert np.allclose(before.predict_proba(rows.X), after.predict_proba(rows.X))
-    expected = np.mean([model.predict_proba(rows.X) for model in found.models], axis=0)
-    assert np.allclose(mean.predict_proba(rows.X), expected)
+class Recorded:
+    """Fits models, and remembers which rows each has seen by their first column."""
+
+    def __init__(self, name: str = "GaussianNB", fewest: int = 0) -> None:
+        self.learner, self.fewest = registered_learner(name, {}, FEATURES, 0), fewest
+        self.seen: dict[int, set[float]] = {}
+        self.classes: list[set[int]] = []
+
+    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+        if len(rows.codes) < self.fewest:
+            raise ValueError("too few rows")
+        model = self.learner.fit(rows, classes)
+        self.seen[id(model)] = set(rows.X["a"])
+        self.classes.append(set(rows.codes.tolist()))
+        return model
+
+
+def test_fold_is_scored_by_the_mean_of_as_many_models_none_of_which_has_seen_it() -> None:
+    rows, learner = labeled(), Recorded()
+    folds = fold_of(rows.codes, hashes(90))
+    found = cross_fit_mean(learner, rows, folds, (0, 1, 2))
+    assert len(learner.seen) == 5 + 10
+    assert len(members_of(found.mean_model((0, 1, 2)))) == 5
+    for fold, model in enumerate(found.unseen):
+        held_out = folds == fold
+        parts = members_of(model)
+        assert len(parts) == 5
+        for part in parts:
+            assert not learner.seen[id(part)] & set(rows.X["a"][held_out])
+        expected = np.mean([part.predict_proba(rows.X[held_out]) for part in parts], axis=0)
+        assert np.allclose(found.P[held_out], expected, atol=1e-6)
+        assert (found.score(fold, rows.X[held_out]) == found.P[held_out]).all()
+
+
+def test_every_model_knows_a_class_of_two_rows_and_none_scores_a_row_that_it_has_seen() -> None:
+    rows = labeled(40, 2)
+    codes = rows.codes.copy()
+    codes[:2], codes[2] = 2, 3
+    rows, learner = TrainingRows(rows.X, codes, None, 0), Recorded()
+    folds = fold_of(codes, hashes(40))
+    found = cross_fit_mean(learner, rows, folds, (0, 1, 2, 3))
+    assert all(classes == {0, 1, 2, 3} for classes in learner.classes)
+    assert len(learner.seen) == 5 + 10 + 1  # the pair that holds both rows makes two models
+    for fold, model in enumerate(found.unseen):
+        for part in members_of(model):
+            assert not learner.seen[id(part)] & set(rows.X["a"][folds == fold])
+
+
+def test_model_of_a_fold_stands_alone_where_an_estimator_needs_more_rows() -> None:
+    rows, learner = labeled(30), Recorded(fewest=20)
+    folds = fold_of(rows.codes, hashes(30))
+    plain = cross_fit(learner, rows, folds, (0, 1, 2))
+    assert (cross_fit_mean(learner, rows, folds, (0, 1, 2)).P == plain.P).all()
+
+
+def test_committees_of_a_fold_have_the_weights_that_its_rows_had_no_say_in() -> None:
+    rows, folds, plain = weighted_fit()
+    members = (("GaussianNB", {}), ("DecisionTreeClassifier", {"max_depth": 1}))
+    found = cross_fit_mean(registered_committee(members, FEATURES, 0), rows, folds, (0, 1, 2))
+    for fold, model in enumerate(found.unseen):
+        weights = np.reshape(weights_of(model), (3, 2))
+        assert weights == pytest.approx(np.tile(weights_of(plain.models[fold]), (3, 1)) / 3)
+
+
+def two_classes(n: int, share: float, seed: int) -> TrainingRows:
+    """Draw rows of two classes that overlap, the second with a share."""
+    chance = np.random.default_rng(seed)
+    codes = (np.arange(n) < share * n).astype(np.int32)
+    X = pd.DataFrame(chance.normal(size=(n, 2)) + codes[:, np.newaxis], columns=["a", "b"])
+    return TrainingRows(X, codes, None, 0)
+
+
+@pytest.mark.parametrize("name", ["DecisionTreeClassifier", "GaussianNB"])
+def test_prior_is_estimated_from_models_that_are_sure_of_every_row(name: str) -> None:
+    rows, pool = two_classes(1000, 0.5, 0), two_classes(3000, 0.1, 1)
+    learner = registered_learner(name, {}, FEATURES, 0)
+    fitted = cross_fit_mean(learner, rows, fold_of(rows.codes, hashes(1000)), (0, 1))
+    P = fitted.score_apart(pool.X, hashes(3000))
+    assert pool_prior(fitted.P, rows.codes, P)[1] == pytest.approx(0.1, abs=0.025)
+    assert pool_prior(fitted.P, rows.codes, P[:0]).tolist() == [0.5, 0.5]
+
+
+def test_labeled_rows_tell_how_sure_and_how_right_the_mean_of_trees_is() -> None:
+    # One tree says 0 or 1 and is right on two rows in three; five of them are another model.
+    rows, pool = two_classes(600, 0.5, 0), two_classes(3000, 0.5, 1)
+    learner = registered_learner("DecisionTreeClassifier", {}, FEATURES, 0)
+    folds = fold_of(rows.codes, hashes(600))
+    found = cross_fit_mean(learner, rows, folds, (0, 1))
+    published = probabilities(found.mean_model((0, 1)), pool.X)
+    one_by_one = cross_fit(learner, rows, folds, (0, 1)).P
+
+    def ece(P: np.ndarray, of: TrainingRows) -> float:
+        value = reliability(P, of.codes).ece
+        assert value is not None
+        return value
+
+    assert ece(one_by_one, rows) > ece(published, pool) + 0.1
+    assert abs(ece(found.P, rows) - ece(published, pool)) < 0.03
+    for method in ("temperature", "sigmoid", "isotonic"):
+        calibrated = fit_calibration(method, found.P, rows.codes).apply(published)
+        of_folds = fit_per_fold(method, found.P, rows.codes, folds)
+        reported = adjusted_by_fold(found.P, folds, [Adjustment(each) for each in of_folds])
+        assert ece(calibrated, pool) < ece(reported, rows) + 0.02
 
 
 def test_pool_row_is_scored_by_the_model_of_one_fold() -> None:

@@ -1,0 +1,69 @@
+"""Whether what a run reports of its confidences, and of the pool's classes, is so in the pool."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from spark_pseudolabel.core.adjustment import Adjustment, Method
+from spark_pseudolabel.core.calibration import (
+    fit_calibration,
+    fit_per_fold,
+    pool_prior,
+    reliability,
+)
+from spark_pseudolabel.core.crossfit import (
+    CrossFit,
+    Fits,
+    adjusted_by_fold,
+    cross_fit_mean,
+    fold_of,
+    probabilities,
+    rounded,
+)
+from spark_pseudolabel.evaluate.task import Task
+
+METHODS: tuple[Literal["none"] | Method, ...] = ("none", "temperature", "sigmoid", "isotonic")
+
+
+def reliability_of(learner: Fits, task: Task) -> dict[str, Any]:
+    """Hold what labeled rows say of the mean model's confidences against the pool.
+
+    Returns
+    -------
+    dict
+        By calibration, and ``none``: the expected calibration error as a report has it, and that
+        of the published confidences.
+    """
+    fitted = _cross_fitted(learner, task)
+    codes, kept = task.labeled.codes, fitted.held_out
+    scored = probabilities(fitted.mean_model(task.data.classes), task.pool)
+    found: dict[str, Any] = {}
+    for method in METHODS:
+        reported, published = fitted.P, scored
+        if method != "none":
+            calibration = fit_calibration(method, fitted.P, codes)
+            of_folds = fit_per_fold(method, fitted.P, codes, fitted.folds)
+            reported = adjusted_by_fold(fitted.P, fitted.folds, tuple(map(Adjustment, of_folds)))
+            published = rounded(Adjustment(calibration).apply(scored))
+        found[method] = {
+            "reported": reliability(reported[kept], codes[kept]).ece,
+            "published": reliability(published, task.pool_codes).ece,
+        }
+    return found
+
+
+def prior_of(learner: Fits, task: Task) -> dict[str, Any]:
+    """Estimate the pool's class shares from labels drawn per class, and return the true ones."""
+    fitted = _cross_fitted(learner, task)
+    hashes = np.random.default_rng(task.seed).permutation(len(task.pool)).astype(np.int64)
+    P = fitted.score_apart(task.pool, hashes)
+    estimated = pool_prior(fitted.P, task.labeled.codes, P)
+    true = np.bincount(task.pool_codes, minlength=len(estimated)) / len(task.pool_codes)
+    return {"estimated": estimated.tolist(), "true": true.tolist()}
+
+
+def _cross_fitted(learner: Fits, task: Task) -> CrossFit:
+    folds = fold_of(task.labeled.codes, task.hashes)
+    return cross_fit_mean(learner, task.labeled, folds, task.data.classes)
