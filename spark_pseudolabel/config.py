@@ -20,18 +20,26 @@ from pydantic import (
     PrivateAttr,
     Tag,
     TypeAdapter,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, ValidationError
 
 from spark_pseudolabel.config_example import EXAMPLE
-from spark_pseudolabel.config_file import Source, policy_of, read_overrides, read_yaml
+from spark_pseudolabel.config_file import (
+    KeyPath,
+    Source,
+    policy_of,
+    read_overrides,
+    read_yaml,
+)
 from spark_pseudolabel.config_problems import (
     JsonSchema,
     choice,
     of_section,
     unknown_key,
 )
+from spark_pseudolabel.config_trust import problem_of_query, refused_settings
 from spark_pseudolabel.errors import ConfigError, Problem
 from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
 
@@ -132,6 +140,13 @@ class _Table(_Section):
                 f"Got {' and '.join(self.sources) or 'none of them'}."
             )
         return self
+
+    @field_validator("query")
+    @classmethod
+    def _only_selects(cls, query: str | None) -> str | None:
+        if query is not None and (problem := problem_of_query(query)):
+            raise _said(f"{problem}. Make a view or a table of it, and name that by table:.")
+        return query
 
 
 class LabeledTable(_Table):
@@ -696,7 +711,7 @@ def _parse(
 ) -> Config:
     checks: list[Check] = [*_CHECKS, partial(_prior_is_of_the_rows, estimator=estimator)]
     if not dataframes:
-        checks.append(_no_dataframes)
+        checks += [_no_dataframes, partial(_no_code, overridden=source.overridden)]
     parts, found = _check_sections(source)
     selection, why = _chosen_selection(source, parts)
     parts = _recommended(parts | selection, allow_import, estimator)
@@ -1078,6 +1093,24 @@ _CHECKS: tuple[Check, ...] = (
     _label_is_no_feature,
     _sklearn_mode,
 )
+
+
+def _no_code(parts: Parts, *, overridden: frozenset[KeyPath]) -> Iterator[tuple[str, str]]:
+    """Tell of settings in a file that could run code; whoever types a command may do that."""
+    spark = parts.get("spark")
+    conf = spark.conf if isinstance(spark, SparkSettings) else {}
+    in_file = {k: v for k, v in conf.items() if not _is_typed(("spark", "conf", k), overridden)}
+    for key in refused_settings(in_file):
+        yield (
+            f"spark.conf.{key}",
+            "must not stand in a file, where only settings of size, speed and storage may: others "
+            f"can run code. Give it on the command line: --set spark.conf.{key}=..., or to "
+            "spark-submit by --conf.",
+        )
+
+
+def _is_typed(path: KeyPath, overridden: frozenset[KeyPath]) -> bool:
+    return any(path[: len(given)] == given for given in overridden)
 
 
 def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,7 @@ class Source:
 
     def problem(self, key: str | KeyPath, message: str) -> Problem:
         """Say what is wrong at a key, at its own line or at the nearest one above it."""
-        path = tuple(key.split(".")) if isinstance(key, str) else key
+        path = _key_path(key) if isinstance(key, str) else key
         dotted = ".".join(path)
         if self.file is None or self._is_overridden(path):
             return Problem(dotted, message)

@@ -35,6 +35,7 @@ PAGES = {
     "config_example": "config",
     "config_file": "config",
     "config_problems": "config",
+    "config_trust": "config",
 }
 # Neighbors in a row that may know each other: a file system behind the JVM is one of the store's.
 NEIGHBORS = {("spark", "store")}

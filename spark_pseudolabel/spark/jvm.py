@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import string
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from py4j.java_gateway import JavaGateway
 from pyspark import SparkConf, SparkContext
@@ -19,6 +22,7 @@ _COMPILE_LATER = (
     "-XX:Tier4CompileThreshold=600000 -XX:Tier4BackEdgeThreshold=1600000"
 )
 _JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
+_SUBMIT_ARGUMENTS = "PYSPARK_SUBMIT_ARGS"
 
 
 class JvmStart:
@@ -53,9 +57,13 @@ class JvmStart:
 
     def _launch(self, handle: int) -> None:
         try:
-            with os.fdopen(handle, "wb") as log, _java_options(self._conf.get("spark.master")):
+            with (
+                os.fdopen(handle, "wb") as log,
+                _java_options(self._conf.get("spark.master")),
+                _settings_in_a_file(dict(self._conf.getAll())),
+            ):
                 streams = {"stdout": log, "stderr": log}
-                self._found = launch_gateway(self._conf, streams)  # type: ignore[no-untyped-call]
+                self._found = launch_gateway(None, streams)  # type: ignore[no-untyped-call]
         except BaseException as error:  # noqa: BLE001  raised where the gateway is asked for
             self._found = error
 
@@ -73,6 +81,47 @@ def is_there() -> bool:
 def is_local(master: str | None) -> bool:
     """Whether executors are threads of the driver's JVM."""
     return master is not None and master.startswith("local") and "cluster" not in master
+
+
+@contextlib.contextmanager
+def _settings_in_a_file(conf: Mapping[str, str]) -> Iterator[None]:
+    """Give settings to the JVM in a file that is the user's alone, for as long as it starts.
+
+    As arguments, pyspark's own way, everybody on the machine would read the keys of stores in a
+    list of processes.
+    """
+    before = os.environ.get(_SUBMIT_ARGUMENTS)
+    handle, path = tempfile.mkstemp(prefix="spark-pseudolabel-", suffix=".properties")
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.writelines(map(_property, conf, conf.values()))
+        arguments = f"--properties-file {shlex.quote(path)} --load-spark-defaults"
+        os.environ[_SUBMIT_ARGUMENTS] = f"{arguments} {before or 'pyspark-shell'}"
+        yield
+    finally:
+        Path(path).unlink(missing_ok=True)
+        if before is None:
+            os.environ.pop(_SUBMIT_ARGUMENTS, None)
+        else:
+            os.environ[_SUBMIT_ARGUMENTS] = before
+
+
+def _property(key: str, value: str) -> str:
+    r"""Return a line of Java's properties, every character that could end a part of it escaped.
+
+    Examples
+    --------
+    >>> _property("spark.app.name", "é = 1")
+    'spark.app.name=\\u00e9\\u0020\\u003d\\u00201\n'
+    """
+    return f"{_escaped(key)}={_escaped(value)}\n"
+
+
+def _escaped(text: str) -> str:
+    units = text.encode("utf-16-be", "surrogatepass")
+    codes = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
+    plain = frozenset(map(ord, string.ascii_letters + string.digits + "._-/*+,"))
+    return "".join(chr(code) if code in plain else f"\\u{code:04x}" for code in codes)
 
 
 @contextlib.contextmanager

@@ -91,13 +91,14 @@ def test_a_killed_run_is_resumed_and_what_it_left_is_collected(
 ) -> None:
     output = f"{place.store.root}/killed-{moment.replace(':', '-')}"
     command, driver = _commands(place, output, tmp_path), place.drivers[0]
-    spark = {"conf": place.store.settings}
     conf = write_configuration(
-        tmp_path / "killed.yaml",
-        configuration(tables, tmp_path, spark=spark) | {"output": {"path": output}},
+        tmp_path / "killed.yaml", configuration(tables, tmp_path) | {"output": {"path": output}}
     )
     armed = place.environment | {"SPL_FAILPOINT": moment}
-    assert ended(run_command(conf), armed, tmp_path) == -signal.SIGKILL
+    # A class path may only be typed.
+    typed = [f"spark.conf.{key}={json.dumps(value)}" for key, value in place.store.settings.items()]
+    command_line = run_command(conf, *(part for pair in typed for part in ("--set", pair)))
+    assert ended(command_line, armed, tmp_path) == -signal.SIGKILL
     before = driver.call(in_driver.committed, output)
     assert command("status")["state"] == "resumable"
 

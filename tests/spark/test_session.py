@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -25,22 +26,48 @@ import json, sys
 from spark_pseudolabel.config import SparkSettings
 from spark_pseudolabel.spark.session import get_session, start_early
 from spark_pseudolabel.spark.tasking import run_tasks
-from tests.spark.test_session import modules_there
+from tests.spark.test_session import SECRET, command_lines, modules_there
 
-settings = SparkSettings(master="local[2]", conf={"spark.ui.enabled": "false"})
+conf = {
+    "spark.ui.enabled": "false",
+    "spark.driver.memory": "700m",
+    "spark.hadoop.fs.s3a.secret.key": SECRET,
+    "spark.hadoop.of.us": " \\\\ é=:#\\t€ 😀",
+}
+settings = SparkSettings(master="local[2]", conf=conf)
 start_early(settings)
 spark = get_session(settings)
 first = run_tasks(spark, modules_there, [("sklearn.linear_model", "pandas")] * 2)
 woken = spark._made is not None
 zone = spark.conf.get("spark.sql.session.timeZone")
+hadoop = spark.sparkContext._jsc.hadoopConfiguration()
 spark.sparkContext._jvm.System.out.println("of the JVM")
 print(json.dumps({
     "imported": first, "sql woken": woken, "time zone": zone,
     "rows": spark.range(3).count(), "woken by a query": spark._made is not None,
+    "secret": hadoop.get("fs.s3a.secret.key"),
+    "as given": hadoop.get("of.us") == conf["spark.hadoop.of.us"],
+    "memory": spark.sparkContext._jvm.Runtime.getRuntime().maxMemory(),
+    "shown to all": [line for line in command_lines() if SECRET in line],
     "zone in SQL": spark.sql("select current_timezone()").collect()[0][0],
 }))
 spark.stop()
 """
+
+
+SECRET = "hunter-of-the-session"
+
+
+def command_lines() -> list[str]:
+    """Return what everybody on this machine sees of this process and of those it started."""
+    session = os.getsid(0)
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(folder.name)) == session:
+                found.append((folder / "cmdline").read_bytes().decode(errors="replace"))
+    assert any("java" in line for line in found)
+    return found
 
 
 def modules_there(names: tuple[str, ...]) -> list[bool]:
@@ -78,6 +105,13 @@ def test_sql_is_woken_by_what_needs_it(told: dict[str, Any]) -> None:
 
 def test_settings_hold_before_and_after(told: dict[str, Any]) -> None:
     assert told["time zone"] == told["zone in SQL"] == "UTC"
+
+
+def test_settings_reach_the_jvm_and_no_list_of_processes(told: dict[str, Any]) -> None:
+    assert told["secret"] == SECRET
+    assert told["as given"]
+    assert 500 << 20 < told["memory"] < 701 << 20
+    assert told["shown to all"] == []
 
 
 def test_what_the_jvm_prints_is_not_our_output(printed: str) -> None:
