@@ -27,7 +27,7 @@ import typer
 
 from spark_pseudolabel import signals
 from spark_pseudolabel.errors import ConfigError, InputError, PseudoLabelError
-from spark_pseudolabel.progress import Events, choose_events, encodable
+from spark_pseudolabel.progress import Events, choose_events, showable
 from spark_pseudolabel.redaction import redacted_text
 from spark_pseudolabel.version import VERSION
 
@@ -613,7 +613,8 @@ def _reader_may_leave() -> Iterator[None]:
 def _fail(error: BaseException, face: Face) -> int:
     """Tell an error and return its exit code."""
     if face.debug:
-        sys.stderr.write(redacted_text("".join(traceback.format_exception(error))))
+        said = redacted_text("".join(traceback.format_exception(error)))
+        sys.stderr.write(showable(said, sys.stderr))
     ours = _as_ours(error)
     document = {"error": ours.to_dict()}
     with contextlib.suppress(OSError, PseudoLabelError):
@@ -661,12 +662,12 @@ def _tell(error: PseudoLabelError | None) -> None:
     if error is not None:
         sys.stdout.flush()
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(encodable(f"{error.message}\n", sys.stderr))
+            sys.stderr.write(showable(f"{error.message}\n", sys.stderr))
             sys.stderr.flush()
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(encodable(text.rstrip("\n") + "\n", sys.stdout))
+    sys.stdout.write(showable(text.rstrip("\n") + "\n", sys.stdout))
     sys.stdout.flush()
 
 

@@ -60,7 +60,9 @@ class PseudoLabelError(Exception):
     default_code: ClassVar[str] = "failed"
 
     def __init__(self, message: str, *, code: str | None = None, where: str | None = None):
-        self.message = redacted_text(message)
+        # A file's name may hold line breaks, and would tell lines of its own.
+        named = message if not where else message.replace(where, " ".join(where.splitlines()))
+        self.message = redacted_text(named)
         super().__init__(self.message)
         self.code = code or self.default_code
         self.where = redacted(where)

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ class PlainEvents:
     def _say(self, text: str) -> None:
         # A closed terminal or a full disk must not end a run of hours.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(encodable(f"{time.strftime('%H:%M:%S')} {text}\n", self._stream))
+            self._stream.write(showable(f"{time.strftime('%H:%M:%S')} {text}\n", self._stream))
             self._stream.flush()
 
 
@@ -242,10 +243,29 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c in "\n\t" else "\ufffd" for c in text)
 
 
-def encodable(text: str, stream: TextIO) -> str:
-    """Spell what the stream's encoding lacks as escapes."""
+def showable(text: str, stream: TextIO) -> str:
+    r"""Spell as escapes what the stream's encoding lacks, and what a terminal would obey.
+
+    All that is written to a terminal passes here: names of files, hosts, columns and classes are
+    data of others, and may hold codes that move the cursor, change titles or turn text around.
+
+    Examples
+    --------
+    >>> import io
+    >>> print(showable("a\x1b]0;title\x07\u202e.csv\nü", io.StringIO()))
+    a\x1b]0;title\x07\u202e.csv
+    ü
+    """
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, errors="backslashreplace").decode(encoding)
+    plain = "".join(map(_plain, text)) if not text.isprintable() else text
+    return plain.encode(encoding, errors="backslashreplace").decode(encoding)
+
+
+def _plain(char: str) -> str:
+    if char.isprintable() or char in "\n\t":
+        return char
+    # Blanks of other widths are harmless, and no letter of any script is touched.
+    return " " if unicodedata.category(char) == "Zs" else char.encode("unicode_escape").decode()
 
 
 def _so_far(progress: tuple[int, int] | None, rows: int | None) -> list[str]:

@@ -439,3 +439,27 @@ def test_the_demo_goes_on_after_ctrl_c_and_sigterm(tmp_path: Path) -> None:
     assert "Final model  test accuracy 0.9" in end.stdout
     again = subprocess.run(command, capture_output=True, text=True, env=environ, check=True)
     assert again.stdout.startswith("Nothing to do: demo/out is finished.\n")
+
+
+HOSTILE = "a\x1b]0;title\x07\x1b[2J\u202etxt.exe\rb\x9b31m"
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", HOSTILE],
+        ["verify", f"{HOSTILE}\nAll is well."],
+        ["run", f"{HOSTILE}.yaml"],
+        ["status", "out", "--result", f"{HOSTILE}/x.json"],
+        [HOSTILE],
+    ],
+)
+def test_no_name_moves_the_cursor_of_a_terminal(
+    arguments: list[str], debug: list[str], capsys: Captured
+) -> None:
+    assert main([*arguments, *debug]) != 0
+    out, err = capsys.readouterr()
+    assert "\\x1b]0;title\\x07" in err
+    assert "".join((out + err).split()).isprintable()
+    assert "All is well." not in err.splitlines()
