@@ -19,8 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.counts import BINS, Counts, bin_of
-from spark_pseudolabel.core.finite import most_wrong, p_value
+from spark_pseudolabel.core.counts import Counts
+from spark_pseudolabel.core.evidence import CalibrationRows as CalibrationRows
+from spark_pseudolabel.core.evidence import Evidence, tail_of
+from spark_pseudolabel.core.finite import fewest_wrong, most_wrong, p_value
 from spark_pseudolabel.core.rules import Cut, Plan
 
 STEP = 0.02
@@ -31,7 +33,10 @@ _START_SLACK = 1.2
 # Estimates of missing labels look this many times as far as a test without an error.
 _HOPELESS = 100
 
+_LIKELY = 0.1  # what chance explains more often is no sign of a model that is good enough
+
 Source = Literal["out_of_fold", "held_out"]
+Outlook = Literal["labels", "model", "pool", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -65,42 +70,6 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class CalibrationRows:
-    """Rows with true labels, scored by models that were not trained on them.
-
-    Parameters
-    ----------
-    codes
-        ndarray of shape (n,): the predicted class indices.
-    confidence
-        ndarray of shape (n,), rounded as the pool's.
-    right
-        ndarray of shape (n,): whether the prediction is the true label.
-    only_ones
-        Further rows, each the only one of its label: a model that has not seen it can't know its
-        label, and nobody knows what it would have said instead, nor how surely. So each of them
-        counts as wrong, above every cut, and with a claim for each class in all of these.
-    """
-
-    codes: NDArray[np.int32]
-    confidence: NDArray[np.float64]
-    right: NDArray[np.bool_]
-    only_ones: int = 0
-
-    def __len__(self) -> int:
-        return len(self.codes) + self.only_ones
-
-    @classmethod
-    def from_scores(
-        cls, P: NDArray[np.float64], true_codes: NDArray[np.int32], only_ones: int = 0
-    ) -> CalibrationRows:
-        """Build from rounded probabilities of shape (n, n_classes), argmax as in the kernel."""
-        codes = P.argmax(axis=1).astype(np.int32)
-        confidence = np.take_along_axis(P, codes[:, np.newaxis], axis=1)[:, 0]
-        return cls(codes, confidence, codes == true_codes, only_ones)
-
-
-@dataclass(frozen=True)
 class Claim:
     """What can be said of the rows predicted as some classes.
 
@@ -113,7 +82,7 @@ class Claim:
     n, wrong
         Calibration rows at or above the cut, and how many of them are wrong, rows that are the
         only one of their label included; of the strictest cut that was tried where nothing is
-        claimed.
+        claimed. Copies count once, and so do rows of one group.
     p_value
         Probability of at most `wrong` errors if the published rows were just below the promised
         precision, see :func:`~spark_pseudolabel.core.finite.p_value`.
@@ -124,8 +93,13 @@ class Claim:
     rows
         Pool rows at or above the cut.
     more_labels
-        Estimate of the labeled rows still missing where nothing is claimed; None where no number
-        of them would help this model, or where nothing is missing.
+        Estimate of the labeled rows still missing where nothing is claimed and ``outlook`` is
+        ``"labels"``; else None.
+    outlook
+        What a claim takes. ``"labels"``: more of them; errors seem rare enough. ``"model"``: a
+        better one, since errors are too frequent at every cut. ``"pool"``: a larger one, since
+        chance alone breaks the promise in so few rows. ``"unclear"``: too few rows were tested
+        to tell. None where something is claimed, or refused.
     """
 
     codes: tuple[int, ...]
@@ -137,10 +111,41 @@ class Claim:
     bound: float
     rows: int
     more_labels: int | None
+    outlook: Outlook | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests."""
         return asdict(self) | {"codes": list(self.codes)}
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What was found of the rows that are published as one class.
+
+    Parameters
+    ----------
+    code
+        Its index.
+    n, wrong
+        Calibration rows predicted as it above its cut, and how many of them are wrong.
+    lower, upper
+        Bounds of the share of right labels among its published rows, each holding with the
+        promised certainty by itself; 0 and 1 where nothing is known.
+    published
+        Its published rows.
+    """
+
+    code: int
+    n: int
+    wrong: int
+    lower: float
+    upper: float
+    published: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests, with the index as ``class``."""
+        values = asdict(self)
+        return {"class": values.pop("code"), **values}
 
 
 @dataclass(frozen=True)
@@ -154,13 +159,15 @@ class Certificate:
     source
         Where the calibration rows' scores come from.
     n_calibration, n_pool
-        Rows with true labels, and valid pool rows.
+        Rows with true labels, copies and groups counted once, and valid pool rows.
     claims
         One for all classes, or one for each.
     refused
         Why nothing may be claimed whatever the numbers say, such as ``"drawn_per_class"``.
     n_only_ones
         How many of the calibration rows count as wrong for being the only one of their label.
+    by_class
+        What was found of each class, whatever the claims are about; empty without a claim.
     """
 
     promise: Promise
@@ -170,6 +177,7 @@ class Certificate:
     claims: tuple[Claim, ...]
     refused: str | None = None
     n_only_ones: int = 0
+    by_class: tuple[ClassResult, ...] = ()
 
     @property
     def claimed(self) -> bool:
@@ -202,6 +210,7 @@ class Certificate:
             "coverage": self.coverage,
             "claims": [claim.to_dict() for claim in self.claims],
             "refused": self.refused,
+            "by_class": [result.to_dict() for result in self.by_class],
         }
 
 
@@ -238,7 +247,7 @@ def certify(
     Certificate
         Cuts are bin edges, so that the counts alone say exactly which pool rows they publish.
     """
-    groups = _groups(promise, pool, len(rows))
+    groups = _groups(promise, pool, rows.expected)
     level = promise.risk / max(1, sum(tested for _, tested in groups))
     claims = tuple(
         _claim(codes, pool, rows, promise.error, level, tested=tested) for codes, tested in groups
@@ -246,9 +255,17 @@ def certify(
     if labels and len(rows):
         claims = tuple(_in_labels(claim, labels / len(rows)) for claim in claims)
     if refused is not None:
-        claims = tuple(replace(claim, cut=None, rows=0, more_labels=None) for claim in claims)
+        claims = tuple(
+            replace(claim, cut=None, rows=0, more_labels=None, outlook=None) for claim in claims
+        )
+    by_class = tuple(
+        _of_class(code, claim.cut, pool, rows, promise.risk)
+        for claim in claims
+        if claim.cut is not None
+        for code in claim.codes
+    )
     return Certificate(
-        promise, source, len(rows), pool.total, claims, refused, n_only_ones=rows.only_ones
+        promise, source, len(rows), pool.total, claims, refused, rows.only_ones, by_class
     )
 
 
@@ -313,7 +330,20 @@ def rows_needed(error: float, level: float, wrong: int = 0, pool: int | None = N
     return high
 
 
-def _groups(promise: Promise, pool: Counts, n_rows: int) -> list[tuple[tuple[int, ...], bool]]:
+def _of_class(
+    code: int, cut: float, pool: Counts, rows: CalibrationRows, level: float
+) -> ClassResult:
+    bin_ = round(cut * 1000)
+    pool_tail = tail_of(pool.n[code])
+    (found,) = rows.at([code], [bin_], pool_tail)
+    lower, upper = 0.0, 1.0
+    if found.n and found.pool:
+        lower = 1.0 - most_wrong(found.wrong, found.n, found.pool, level) / found.pool
+        upper = 1.0 - fewest_wrong(found.wrong, found.n, found.pool, level) / found.pool
+    return ClassResult(code, found.n, found.wrong, lower, upper, int(pool_tail[bin_]))
+
+
+def _groups(promise: Promise, pool: Counts, n_rows: float) -> list[tuple[tuple[int, ...], bool]]:
     """Return the classes of each claim, and whether it is tested at all.
 
     A class of which too few calibration rows are to be expected takes no part, so that the risk is
@@ -340,29 +370,26 @@ def _claim(
     *,
     tested: bool,
 ) -> Claim:
-    pool_tail = _tail(pool.n[list(codes)].sum(axis=0))
-    n_tail, wrong_tail = _calibration_tails(codes, rows)
-    sequence = _sequence(pool_tail, pool.total, len(rows), error, level)
-    p = [
-        p_value(int(wrong_tail[bin_]), int(n_tail[bin_]), error, int(pool_tail[bin_]))
-        for bin_ in sequence
-    ]
+    pool_tail = tail_of(pool.n[list(codes)].sum(axis=0))
+    sequence = _sequence(pool_tail, pool.total, rows, error, level)
+    cuts = rows.at(codes, sequence, pool_tail)
+    p = [evidence.p_value(error) for evidence in cuts]
     passed = _leading(value <= level for value in p) if tested else 0
     at = max(0, passed - 1)
-    bin_ = sequence[at] if sequence else BINS - 1
-    n, wrong, above = int(n_tail[bin_]), int(wrong_tail[bin_]), int(pool_tail[bin_])
-    tails = (n_tail, wrong_tail, pool_tail)
-    more = None if passed else _more_labels(sequence, tails, rows, error, level)
+    found = cuts[at] if cuts else Evidence(0, 0, 0)
+    most = most_wrong(found.wrong, found.n, found.pool, level)
+    outlook, more = (None, None) if passed else _outlook(cuts, rows, error, level)
     return Claim(
         codes=codes,
-        cut=bin_ / 1000 if passed else None,
-        n=n,
-        wrong=wrong,
+        cut=sequence[at] / 1000 if passed else None,
+        n=found.n,
+        wrong=found.wrong,
         p_value=p[at] if p else 1.0,
         level=level,
-        bound=1.0 - most_wrong(wrong, n, above, level) / above if above else 0.0,
-        rows=above if passed else 0,
+        bound=1.0 - most / found.pool if found.pool else 0.0,
+        rows=int(pool_tail[sequence[at]]) if passed else 0,
         more_labels=more,
+        outlook=outlook,
     )
 
 
@@ -371,46 +398,28 @@ def _in_labels(claim: Claim, labels_per_row: float) -> Claim:
     return replace(claim, more_labels=None if more is None else math.ceil(more * labels_per_row))
 
 
-def _tail(per_bin: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many rows lie in each bin or above."""
-    tail: NDArray[np.int64] = np.cumsum(per_bin[::-1])[::-1]
-    return tail
-
-
-def _calibration_tails(
-    codes: Sequence[int], rows: CalibrationRows
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    inside = np.isin(rows.codes, codes)
-    bins = bin_of(rows.confidence)
-    n = np.bincount(bins[inside], minlength=BINS)
-    wrong = np.bincount(bins[inside & ~rows.right], minlength=BINS)
-    n[-1] += rows.only_ones
-    wrong[-1] += rows.only_ones
-    return _tail(n), _tail(wrong)
-
-
 def _sequence(
-    pool_tail: NDArray[np.int64], n_pool: int, n_rows: int, error: float, level: float
+    pool_tail: NDArray[np.int64], n_pool: int, rows: CalibrationRows, error: float, level: float
 ) -> list[int]:
     """Return the bins to cut at, the strictest first, chosen by the pool's scores alone."""
-    most = int(pool_tail[0])
+    most, n_rows = int(pool_tail[0]), rows.expected
     if most == 0 or n_rows == 0:
         return []
     start = _start_rows(n_rows, error, level) / n_rows
     wanted = np.ceil(np.arange(start, most / n_pool, STEP) * n_pool - 1e-9)
     # Of that many rows one more may be wrong than of one row less.
     wanted = np.minimum(np.ceil(np.ceil(wanted * error - 1e-9) / error - 1e-9), most)
-    bins = {int(np.flatnonzero(pool_tail >= rows)[-1]) for rows in wanted}
+    bins = {int(np.flatnonzero(pool_tail >= n)[-1]) for n in wanted}
     cuts = [
         bin_
         for bin_ in bins
-        if _worth_a_test(n_rows * int(pool_tail[bin_]) / n_pool, int(pool_tail[bin_]), error, level)
+        if _worth_a_test(n_rows * pool_tail[bin_] / n_pool, int(pool_tail[bin_]), error, level)
     ]
     everything = int(np.flatnonzero(pool_tail >= most)[-1])
     return sorted({*cuts, everything}, reverse=True)
 
 
-def _start_rows(n_rows: int, error: float, level: float) -> float:
+def _start_rows(n_rows: float, error: float, level: float) -> float:
     """Return how many calibration rows the strictest cut is expected to have.
 
     Enough that one error does not end the sequence; more, where there are the rows, because the
@@ -439,32 +448,35 @@ def _leading(flags: Any) -> int:
     return count
 
 
-def _more_labels(
-    sequence: Sequence[int],
-    tails: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    rows: CalibrationRows,
-    error: float,
-    level: float,
-) -> int | None:
-    """Estimate the missing labels: the least over the cuts, should their error rates stay.
+def _outlook(
+    cuts: Sequence[Evidence], rows: CalibrationRows, error: float, level: float
+) -> tuple[Outlook, int | None]:
+    """Say what a claim takes, and estimate the missing labels where these would do.
 
-    Parameters
-    ----------
-    sequence
-        Bins to cut at.
-    tails
-        Calibration rows, wrong ones, and pool rows in each bin or above.
+    The least over the cuts, should their error rates stay. Only over cuts where errors are rare
+    beyond chance, or where none is seen in too few rows for any claim: of many cuts one is lucky.
     """
     if not len(rows.codes):  # rows of a label that stand alone say nothing of a model
-        return rows_needed(error, level)
-    n_rows = len(rows)
-    at_cuts = [tuple(int(tail[bin_]) for tail in tails) for bin_ in sequence]
+        return "labels", rows_needed(error, level)
+    likely = [cut for cut in cuts if _seems_good(cut, error, level)]
     totals = [
-        math.ceil(wanted * n_rows / n)
-        for n, wrong, pool in at_cuts
-        if (wanted := _rows_at_rate(wrong, n, error, level, pool)) is not None
+        math.ceil(wanted * len(rows) / cut.n)
+        for cut in likely
+        if (wanted := _rows_at_rate(cut.wrong, cut.n, error, level, cut.pool)) is not None
     ]
-    return max(1, min(totals) - n_rows) if totals else None
+    if totals:
+        return "labels", max(1, min(totals) - len(rows))
+    if likely:
+        return "pool", None
+    bad = [cut.n > 0 and 1 - p_value(cut.wrong - 1, cut.n, error) <= _LIKELY for cut in cuts]
+    return ("model" if bad and all(bad) else "unclear"), None
+
+
+def _seems_good(cut: Evidence, error: float, level: float) -> bool:
+    if not cut.n:
+        return False
+    few = not cut.wrong and cut.n < rows_needed(error, level)
+    return few or p_value(cut.wrong, cut.n, error) <= _LIKELY
 
 
 def _rows_at_rate(wrong: int, n: int, error: float, level: float, pool: int) -> int | None:

@@ -106,7 +106,10 @@ class CrossFit:
 
 
 def fold_of(
-    codes: NDArray[np.int32], hashes: NDArray[np.int64], n_folds: int = FOLDS
+    codes: NDArray[np.int32],
+    hashes: NDArray[np.int64],
+    n_folds: int = FOLDS,
+    units: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int32]:
     """Deal rows to folds, class by class in the order of their hash.
 
@@ -118,23 +121,76 @@ def fold_of(
         ndarray of shape (n,), a hash of (row id, random_state): the order of rows says nothing.
     n_folds
         At least 2.
+    units
+        ndarray of shape (n,): rows of one number share a fold; None: each has its own.
 
     Returns
     -------
     ndarray of shape (n,)
         The fold of each row. Classes and folds are as even as they can be; the only row of a
-        class is never held out, so that every fold model knows every class.
+        class, or its only unit, is never held out, so that every fold model knows every class.
 
     Examples
     --------
     >>> fold_of(np.array([0, 0, 1, 1, 1, 2]), np.array([7, 3, 5, 1, 9, 4]), n_folds=2)
     array([ 1,  0,  1,  0,  0, -1], dtype=int32)
     """
+    if units is not None and len(np.unique(units)) < len(units):
+        return _folds_of_units(codes, hashes, n_folds, units)
     folds = np.full(len(codes), NEVER_HELD_OUT, dtype=np.int32)
     order = np.lexsort((hashes, codes))
     alone = np.bincount(codes)[codes] < 2
     dealt = order[~alone[order]]
     folds[dealt] = np.arange(len(dealt)) % n_folds
+    return folds
+
+
+def _folds_of_units(
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], n_folds: int, units: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Deal units of several rows first, each to the fold that has the least of its classes."""
+    folds = np.full(len(codes), NEVER_HELD_OUT, dtype=np.int32)
+    n_of_class = np.bincount(codes)
+    dealt = np.zeros((n_folds, len(n_of_class)), dtype=np.int64)
+    order = np.lexsort((hashes, units))
+    starts = np.flatnonzero(np.diff(units[order], prepend=units[order[0]] - 1))
+    rows_of = np.split(order, starts[1:])
+    several = [rows for rows in rows_of if len(rows) > 1]
+    for rows in sorted(several, key=lambda rows: (-len(rows), hashes[rows[0]])):
+        there, n = np.unique(codes[rows], return_counts=True)
+        crowded = np.round(dealt[:, there] @ (n / n_of_class[there]), 9)
+        fold = int(np.lexsort((dealt.sum(axis=1), crowded))[0])
+        folds[rows] = fold
+        dealt[fold, there] += n
+    single = np.sort(np.array([rows[0] for rows in rows_of if len(rows) == 1], dtype=np.intp))
+    for code in np.unique(codes[single]):
+        rows = single[codes[single] == code]
+        filled = _least_filled(dealt, int(code), len(rows))
+        folds[rows[np.argsort(hashes[rows], kind="stable")]] = filled
+        dealt[:, code] += np.bincount(filled, minlength=n_folds)
+    return _every_class_learned(codes, folds, several)
+
+
+def _least_filled(dealt: NDArray[np.int64], code: int, n: int) -> NDArray[np.intp]:
+    """Return the folds for n more rows of a class, one after the other to the emptiest."""
+    n_folds = len(dealt)
+    levels = dealt[:, code, np.newaxis] + np.arange(n)
+    emptier = np.argsort(np.argsort(dealt.sum(axis=1), kind="stable"), kind="stable")
+    order = np.lexsort((np.repeat(emptier, n), levels.ravel()))
+    return np.repeat(np.arange(n_folds), n)[order[:n]]
+
+
+def _every_class_learned(
+    codes: NDArray[np.int32], folds: NDArray[np.int32], several: Sequence[NDArray[np.intp]]
+) -> NDArray[np.int32]:
+    """Never hold out a unit of a class that lies in one fold as a whole."""
+    unit_of = np.arange(len(codes))
+    for rows in several:
+        unit_of[rows] = rows[0]
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        if (folds[rows] == folds[rows[0]]).all() and folds[rows[0]] != NEVER_HELD_OUT:
+            folds[unit_of == unit_of[rows[0]]] = NEVER_HELD_OUT
     return folds
 
 

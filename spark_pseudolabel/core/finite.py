@@ -49,7 +49,7 @@ def p_value(wrong: int, n: int, error: float, pool: int | None = None) -> float:
     if not n or pool == 0:
         return 1.0
     if pool is None:
-        return float(bdtr(wrong, n, error))
+        return float(bdtr(wrong, n, error)) if wrong >= 0 else 0.0
     return at_most(wrong, n, wrong + allowed_wrong(error, pool) + 1, n + pool)
 
 

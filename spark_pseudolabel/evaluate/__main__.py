@@ -26,7 +26,7 @@ from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
 from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
-from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw
+from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw, with_copies, without_groups
 
 MODELS: dict[str, tuple[Member, ...]] = {
     "lr": (("LogisticRegression", {"max_iter": 1000}),),
@@ -69,19 +69,33 @@ def _stored(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
 def _runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for cell in options.cells or CELLS[options.what]:
         name, labels, *model = cell.split(":")
-        n, _, kind = labels.partition("/")
+        changes = [_VARIANTS[word] for word in model if word in _VARIANTS]
         data = load(name, options.data)
-        task = partial(_draw, options, data, int(n), per_class=kind == "class")
         for seed in range(options.first, options.first + options.seeds):
             sys.stderr.write(f"{cell} {seed}\n")
+            task = _draw(options, data, labels, seed)
+            for change in changes:
+                task = change(task)
             kept = {"cell": cell, "seed": seed}
-            yield kept | _RUNS[options.what](options, task(seed), *model)
+            models = [word for word in model if word not in _VARIANTS]
+            yield kept | _RUNS[options.what](options, task, *models)
 
 
-def _draw(
-    options: argparse.Namespace, data: DataSet, n: int, seed: int, *, per_class: bool
-) -> Task:
-    return draw(data, n, seed, per_class=per_class, n_pool=options.pool, n_test=options.test)
+def _draw(options: argparse.Namespace, data: DataSet, labels: str, seed: int) -> Task:
+    """Draw ``LABELS``, ``LABELS/class``, ``LABELS@POOL`` or ``LABELS/class@POOL``."""
+    given, _, pool = labels.partition("@")
+    n, _, kind = given.partition("/")
+    n_pool = int(pool) if pool else options.pool
+    per_class = kind == "class"
+    return draw(data, int(n), seed, per_class=per_class, n_pool=n_pool, n_test=options.test)
+
+
+_VARIANTS: dict[str, Callable[[Task], Task]] = {
+    "copies10": partial(with_copies, share=0.1),
+    "copies30": partial(with_copies, share=0.3),
+    "twice": partial(with_copies, share=1.0),
+    "nokey": without_groups,
+}
 
 
 def _accuracy(options: argparse.Namespace, task: Task) -> dict[str, Any]:
@@ -153,9 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/evaluate",
         description="Measure methods on rows whose labels are known, in memory.",
-        epilog=f"Cells are SET:LABELS, or SET:LABELS/class for so many of each class; "
-        f"where one model is measured SET:LABELS:MODEL with {list(MODELS)}; for students that are "
-        "another model than their teacher SET:LABELS:TEACHER:STUDENT. "
+        epilog=f"Cells are SET:LABELS, or SET:LABELS/class for so many of each class, and with "
+        f"@POOL behind the labels a pool of that size; where one model is measured "
+        f"SET:LABELS:MODEL with {list(MODELS)}; for students that are another model than their "
+        f"teacher SET:LABELS:TEACHER:STUDENT; any of them with :VARIANT behind it, of "
+        f"{list(_VARIANTS)}: labeled rows that are copies, sessions without their key. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_RUNS))

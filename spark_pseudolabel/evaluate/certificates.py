@@ -21,8 +21,11 @@ from spark_pseudolabel.core.crossfit import (
     probabilities,
     rounded,
 )
+from spark_pseudolabel.core.evidence import dependence_of
 from spark_pseudolabel.core.priors import shares, thinned
 from spark_pseudolabel.core.representative import SAMPLE, prior_shift
+from spark_pseudolabel.core.units import GroupSizes, equal_rows, units_of
+from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import Task
 
 FIXED = 0.9
@@ -37,6 +40,9 @@ def certify_task(
 ) -> dict[str, dict[str, Any]]:
     """Certify the pool of a task by out-of-fold scores, and hold it against the truth.
 
+    As runs do: copies and groups share a fold and count once, and where the labeled rows do not
+    stand for the pool nothing is claimed.
+
     Parameters
     ----------
     learner, task, promises
@@ -48,7 +54,8 @@ def certify_task(
         their ratios. None without a prior, NaN for the true one.
     """
     classes, codes = task.data.classes, task.labeled.codes
-    folds = fold_of(codes, task.hashes)
+    units = units_of(equal_rows(task.labeled.X), task.groups)
+    folds = fold_of(codes, task.hashes, units=units)
     fitted = cross_fit_mean(learner, task.labeled, folds, classes)
     P = probabilities(fitted.mean_model(classes), task.pool)
     if calibration is not None:
@@ -57,7 +64,7 @@ def certify_task(
         fitted = replace(fitted, adjustments=tuple(map(Adjustment, of_folds)))
     known, refused = fitted.held_out, None
     # With a prior each label has a tested row, and rows that are the only one say nothing more.
-    alone = int((~known).sum()) if first is None else 0
+    alone = len(np.unique(units[~known])) if first is None else 0
     if first is not None:
         prior = _given(task, first, len(classes))
         learned = tuple(shares(codes, len(classes)).tolist())
@@ -68,14 +75,31 @@ def certify_task(
         known &= thinned(codes, task.hashes, prior)
         refused = _refused(fitted, task, known)
     pool = CalibrationRows.from_scores(P, task.pool_codes)
-    rows = CalibrationRows.from_scores(fitted.adjusted[known], codes[known], alone)
+    rows = CalibrationRows.from_scores(
+        fitted.adjusted[known],
+        codes[known],
+        alone,
+        dependence_of(units[known], task.hashes[known], _group_sizes(task)),
+    )
     counts = counts_of(pool, len(classes))
+    shifted = gate(task, units, mixed=known if first is not None else None)["shifted"]
+    refused = refused or ("shift" if shifted else None)
     found = {
         name: _certified(promise, counts, rows, pool, len(classes), refused)
         for name, promise in promises.items()
     }
     fixed = _realized(pool.confidence > FIXED, pool.right, 0.95)
-    return found | {"fixed": fixed, "pool": {"ece": reliability(P, task.pool_codes).ece}}
+    others = {"ece": reliability(P, task.pool_codes).ece, "shifted": shifted}
+    return found | {"fixed": fixed, "pool": others}
+
+
+def _group_sizes(task: Task) -> GroupSizes | None:
+    if task.pool_groups is None:
+        return None
+    sizes, counts = np.unique(
+        np.unique(task.pool_groups, return_counts=True)[1], return_counts=True
+    )
+    return GroupSizes(dict(zip(sizes.tolist(), counts.tolist(), strict=True)))
 
 
 def _given(task: Task, first: float, n_classes: int) -> NDArray[np.float64]:
@@ -129,7 +153,16 @@ def _certified(
             for code in range(n_classes)
             if (of_class := published & (pool.codes == code)) is not None
         )
-    return found
+    asked = any(claim.more_labels is not None for claim in certificate.claims)
+    return found | {"more_labels": asked, "reachable": _reachable(pool, promise.precision)}
+
+
+def _reachable(pool: CalibrationRows, precision: float) -> bool:
+    """Whether at any cut that holds a tenth of the pool enough of it is right."""
+    order = np.argsort(-pool.confidence, kind="stable")
+    upto = np.arange(1, len(order) + 1)
+    right = np.cumsum(pool.right[order]) / upto
+    return bool((right[upto >= len(order) / 10] >= precision).any())
 
 
 def _realized(published: Any, right: Any, precision: float) -> dict[str, Any]:

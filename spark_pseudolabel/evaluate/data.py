@@ -22,6 +22,7 @@ from sklearn.datasets import (
 from spark_pseudolabel.core.features import Feature
 
 SEED = 0
+_GROUP = "group"
 _ROWS = 12_000
 _FEWEST_ROWS = 150
 # As in each data set's own description.
@@ -43,11 +44,14 @@ class DataSet:
         Model input as :func:`spark_pseudolabel.core.features.to_frame` gives it.
     codes
         ndarray of shape (n,), class indices.
+    groups
+        ndarray of shape (n,): rows of one number are drawn together; None: all are independent.
     """
 
     name: str
     X: pd.DataFrame
     codes: NDArray[np.int32]
+    groups: NDArray[np.int64] | None = None
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -82,10 +86,11 @@ def _data_set(name: str, X: pd.DataFrame, labels: Any) -> DataSet:
     labels = pd.Series(np.asarray(labels))
     kept = labels.map(labels.value_counts()) >= min(_FEWEST_ROWS, len(labels) // 10)
     X, labels = X[kept.to_numpy()].reset_index(drop=True), labels[kept]
+    groups = X.pop(_GROUP).to_numpy(np.int64) if _GROUP in X else None
     numeric = [column for column in X if X[column].dtype != object]
     strings = [column for column in X if X[column].dtype == object]
     X = pd.concat([X[numeric].astype("float64"), X[strings]], axis=1)
-    return DataSet(name, X, np.unique(labels, return_inverse=True)[1].astype(np.int32))
+    return DataSet(name, X, np.unique(labels, return_inverse=True)[1].astype(np.int32), groups)
 
 
 def _feature(name: str, column: pd.Series) -> Feature:
@@ -173,6 +178,37 @@ def _mixed() -> Loaded:
     for name, values in drawn.items():
         X[name] = pd.Series([f"{name[0]}{value}" for value in values], dtype=object)
     return X, codes
+
+
+def _sessions() -> Loaded:
+    """Make sessions, nine in ten of 1 to 3 rows, the others of 20, which are often labeled wrong.
+
+    A session has one label, which in one of eight large ones is another than its features say. So
+    of the sessions 1 % are wrong, and of the rows 7 %; mates of a session give its label away.
+    """
+    chance = np.random.default_rng(SEED)
+    n = _ROWS // 2
+    sizes = np.where(chance.random(n) < 0.1, 20, chance.integers(1, 4, size=n))
+    return _of_sessions(chance, sizes, (sizes == 20) * 0.13)
+
+
+def _teams() -> Loaded:
+    """Make sessions of 2 to 6 rows, of which few are labeled otherwise than their features say."""
+    chance = np.random.default_rng(SEED)
+    sizes = chance.integers(2, 7, size=_ROWS)
+    return _of_sessions(chance, sizes, 0.002 * sizes)
+
+
+def _of_sessions(
+    chance: np.random.Generator, sizes: NDArray[np.int64], wrong: NDArray[Any]
+) -> Loaded:
+    """Make rows that are alike within a session, with one label for all of them."""
+    centers = chance.normal(size=(len(sizes), 8))
+    centers[:, 0] += np.sign(centers[:, 0])
+    labels = (centers[:, 0] > 0) ^ (chance.random(len(sizes)) < wrong)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    X = _numbers(centers[group] + 0.1 * chance.normal(size=(len(group), 8)))
+    return X.assign(**{_GROUP: group}), labels[group]
 
 
 def _topics() -> Loaded:
@@ -285,6 +321,7 @@ BUILT_IN: Mapping[str, Callable[[], Loaded]] = {
     "clean": _generated(n_classes=4, class_sep=1.5, flip_y=0.0),
     "noise": _generated(flip_y=0.2),
     "imbalance": _generated(weights=[0.9], class_sep=0.8),
+    "rare": _generated(weights=[0.95], class_sep=1.0),
     "overlap": _generated(n_classes=3, class_sep=0.6, n_clusters_per_class=1),
     "sparse": _generated(n_features=40, n_informative=5, n_classes=3, random_state=7),
     "waveform": _waveform,
@@ -294,6 +331,8 @@ BUILT_IN: Mapping[str, Callable[[], Loaded]] = {
     "mixed": _mixed,
     "topics": _topics,
     "subjects": _subjects,
+    "sessions": _sessions,
+    "teams": _teams,
 }
 FILES: Mapping[str, Callable[[Path], Loaded]] = {
     "adult": _adult,

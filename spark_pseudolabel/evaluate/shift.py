@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spark_pseudolabel.core.crossfit import cross_fit_mean, fold_of
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
+from spark_pseudolabel.core.units import first_of
 from spark_pseudolabel.evaluate.task import Task
 
 GATE_ROWS = 1000
@@ -35,10 +37,26 @@ def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict
     return {"alarm": found.drawn_per_class, "p_value": found.p_value}
 
 
-def gate(task: Task) -> dict[str, Any]:
-    """Ask whether the labeled rows stand for the pool."""
-    pool = task.pool.head(GATE_ROWS)
-    n = len(task.labeled.codes) + len(pool)
-    hashes = np.random.default_rng(task.seed).permutation(n).astype(np.int64)
-    found = representativeness(task.labeled.X, pool, task.data.features, hashes, task.seed)
+def gate(
+    task: Task,
+    units: NDArray[np.int64] | None = None,
+    mixed: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Ask whether the labeled rows stand for the pool: one row of each unit and of each group.
+
+    With a prior those that are `mixed` as it says.
+    """
+    chance = np.random.default_rng(task.seed)
+    labeled, pool, hashes = task.labeled.X, task.pool.head(GATE_ROWS), task.hashes
+    if mixed is not None:
+        labeled, hashes = labeled[mixed].reset_index(drop=True), hashes[mixed]
+        units = None if units is None else units[mixed]
+    if units is not None:
+        labeled = labeled[first_of(units, hashes)].reset_index(drop=True)
+    if task.pool_groups is not None:
+        sampled = np.sort(chance.permutation(len(task.pool))[:GATE_ROWS])
+        once = first_of(task.pool_groups[sampled], np.arange(len(sampled)))
+        pool = task.pool.iloc[sampled[once]].reset_index(drop=True)
+    hashes = chance.permutation(len(labeled) + len(pool)).astype(np.int64)
+    found = representativeness(labeled, pool, task.data.features, hashes, task.seed)
     return {"shifted": found.shifted, "auc": found.auc, "outside": found.outside}

@@ -54,18 +54,27 @@ def _accuracy(runs: Sequence[Run], method: str) -> str:
 
 
 def certificate(runs: Sequence[Run]) -> str:
-    """Return coverage and broken promises by cell."""
+    """Return coverage and broken promises by cell, and how often labels were asked for in vain."""
     rows = [
         [
             cell,
             len(of),
             *(text for kind in ("all", "class", "fixed") for text in _kept(of, kind)),
+            _in_vain(of),
             f"{_mean(run['pool']['ece'] for run in of):.3f}",
         ]
         for cell, of in _by_cell(runs).items()
     ]
-    heads = [f"{kind}: {what}" for kind in ("all", "class", "> 0.9") for what in ("cov", "broken")]
-    return _table(["cell", "runs", *heads, "ECE on the pool"], rows)
+    columns = ("cov", "broken", "of those claimed")
+    heads = [f"{kind}: {what}" for kind in ("all", "class", "> 0.9") for what in columns]
+    return _table(["cell", "runs", *heads, "labels asked for in vain", "ECE on the pool"], rows)
+
+
+def _in_vain(runs: Sequence[Run]) -> str:
+    """Count refusals that ask for labels, of those where no cut of the pool is good enough."""
+    hopeless = [run["all"] for run in runs if not run["all"].get("reachable", True)]
+    refused = [found for found in hopeless if found["precision"] is None]
+    return f"{sum(found['more_labels'] for found in refused)} of {len(refused)}"
 
 
 def drawn(runs: Sequence[Run]) -> str:
@@ -203,9 +212,11 @@ def _lift(cells: Mapping[str, Sequence[Run]], new: str, old: str) -> list[str]:
     ]
 
 
-def _kept(runs: Sequence[Run], kind: str) -> tuple[str, str]:
+def _kept(runs: Sequence[Run], kind: str) -> tuple[str, str, str]:
     broken = sum(run[kind]["broken"] for run in runs)
-    return f"{_mean(run[kind]['coverage'] for run in runs):.2f}", f"{broken} of {len(runs)}"
+    claimed = sum(run[kind]["precision"] is not None for run in runs)
+    coverage = f"{_mean(run[kind]['coverage'] for run in runs):.2f}"
+    return coverage, f"{broken} of {len(runs)}", f"{broken} of {claimed}"
 
 
 def _alarms(runs: Sequence[Run], kinds: Sequence[str], key: str) -> str:

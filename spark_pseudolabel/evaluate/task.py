@@ -31,6 +31,9 @@ class Task:
         Rows to measure a model on.
     seed
         Of the draw and of the models.
+    groups, pool_groups
+        ndarrays of shape (n_labeled,) and (n_pool,): which rows were drawn together, as far as
+        methods may know it; None: they are not told.
     """
 
     data: DataSet
@@ -41,6 +44,8 @@ class Task:
     test: pd.DataFrame
     test_codes: NDArray[np.int32]
     seed: int
+    groups: NDArray[np.int64] | None = None
+    pool_groups: NDArray[np.int64] | None = None
 
 
 def draw(
@@ -58,7 +63,7 @@ def draw(
         At most so many; of a small set, three in five of what is left are the pool.
     """
     chance = np.random.default_rng([seed, n])
-    order = chance.permutation(len(data.codes))
+    order = _order(data, chance)
     chosen = _first_of_each(data.codes, order, n) if per_class else _random(data.codes, order, n)
     rest = order[~np.isin(order, chosen)]
     n_pool = min(n_pool, len(rest) * 3 // 5)
@@ -72,7 +77,23 @@ def draw(
         test=_rows(data.X, test),
         test_codes=data.codes[test],
         seed=seed,
+        groups=None if data.groups is None else data.groups[chosen],
+        pool_groups=None if data.groups is None else data.groups[pool],
     )
+
+
+def with_copies(task: Task, share: float) -> Task:
+    """Add copies of a share of the labeled rows, as rows of their own."""
+    chance = np.random.default_rng([task.seed, 1])
+    n = len(task.labeled.codes)
+    again = np.append(np.arange(n), chance.permutation(n)[: round(share * n)])
+    rows = replace(task.labeled, X=_rows(task.labeled.X, again), codes=task.labeled.codes[again])
+    return replace(task, labeled=rows, hashes=chance.permutation(len(again)).astype(np.int64))
+
+
+def without_groups(task: Task) -> Task:
+    """Do not tell which rows were drawn together."""
+    return replace(task, groups=None, pool_groups=None)
 
 
 def masked(task: Task) -> Task:
@@ -89,6 +110,15 @@ def moved(task: Task) -> Task:
 
 
 SHIFTS: Mapping[str, Callable[[Task], Task]] = {"masked": masked, "moved": moved}
+
+
+def _order(data: DataSet, chance: np.random.Generator) -> NDArray[np.intp]:
+    """Return the rows in an order of chance, those of a group one after the other."""
+    order = chance.permutation(len(data.codes))
+    if data.groups is None:
+        return order
+    place = chance.permutation(int(data.groups.max()) + 1)
+    return order[np.argsort(place[data.groups[order]], kind="stable")]
 
 
 def _first_of_each(codes: NDArray[np.int32], order: NDArray[np.intp], n: int) -> NDArray[np.intp]:

@@ -64,7 +64,11 @@ def _certificate(run: Run) -> dict[str, Any] | None:
     if found is None:
         return None
     claims = [_claim(run, claim) for claim in found["claims"]]
-    return {**found, "claims": claims}
+    by_class = [
+        result | {"class": run.inputs.classes[result["class"]]}
+        for result in found.get("by_class", [])
+    ]
+    return {**found, "claims": claims, "by_class": by_class}
 
 
 def _shift(run: Run) -> dict[str, Any] | None:

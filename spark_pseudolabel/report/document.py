@@ -72,7 +72,9 @@ def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
     pydantic.ValidationError
         If the document does not have the shape its schema promises; a fault of ours.
     """
-    found: dict[str, Any] = redacted(model.model_validate(data).model_dump(mode="json"))
+    found: dict[str, Any] = redacted(
+        model.model_validate(data).model_dump(mode="json", by_alias=True)
+    )
     return found
 
 
@@ -320,7 +322,27 @@ class CertifiedClaim(Document):
     """Published pool rows."""
     more_labels: Annotated[int, Field(ge=1)] | None
     """Estimate of the labeled rows still missing, of the validation rows where these are a table
-    and tested; null where none is missing or no number would do."""
+    and tested; null where none is missing, or where it is not labels that are (``outlook``)."""
+    outlook: Literal["labels", "model", "pool", "unclear"] | None = None
+    """What a claim takes: more labels, a model that errs less, a pool of more rows, or that too few
+    rows were tested to tell; null where something is claimed, or refused."""
+
+
+class ClassResult(Document):
+    """What was found of the rows that are published as one class."""
+
+    class_: Annotated[Label, Field(alias="class")]
+    """The label."""
+    n: Count
+    """Calibration rows predicted as it above its cut; copies and groups count once."""
+    wrong: Count
+    """How many of them are wrong."""
+    lower: Share
+    """Lower bound of the share of right labels among its published rows, at the certainty."""
+    upper: Share
+    """Upper bound, likewise."""
+    published: Count
+    """Its published rows."""
 
 
 class PredictedPrior(Document):
@@ -385,7 +407,7 @@ class Certificate(Document):
     source: Literal["out_of_fold", "held_out"]
     """Where the calibration rows' scores come from."""
     n_calibration: Count
-    """Rows with true labels."""
+    """Rows with true labels; copies count once, and so do the rows of a group."""
     n_only_ones: Count = 0
     """Rows among them that count as wrong: each the only one of its label, so that no model that
     has not seen it could know it."""
@@ -397,6 +419,8 @@ class Certificate(Document):
     """One for all labels, or one for each."""
     refused: str | None
     """Why nothing may be claimed whatever the numbers say; null otherwise."""
+    by_class: list[ClassResult] = []
+    """What was found of each class, whatever the claims are about; empty without a claim."""
     prior_shift: PredictedPrior | None = None
     """Predicted labels of the calibration rows and of the pool, compared."""
     prior: list[Share] | None = None

@@ -282,3 +282,33 @@ def test_pool_row_is_scored_by_the_model_of_one_fold() -> None:
     P = fitted.score_apart(rows.X.head(5), keys)
     for row, key in enumerate(keys.tolist()):
         assert (P[row] == fitted.score(key % 5, rows.X[row : row + 1])[0]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_of_a_unit_share_a_fold_and_every_fold_model_knows_every_class(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    codes = np.sort(chance.choice(4, 300, p=[0.6, 0.3, 0.08, 0.02])).astype(np.int32)
+    units = chance.integers(0, 150, 300)
+    folds = fold_of(codes, hashes(300, seed), units=units)
+    for unit in np.unique(units):
+        assert len(set(folds[units == unit])) == 1
+    for fold in range(5):
+        assert set(codes[folds != fold]) == set(codes)
+    sizes = np.bincount(folds[folds >= 0], minlength=5)
+    assert sizes.max() - sizes.min() <= 12
+    order = chance.permutation(300)
+    again = fold_of(codes[order], hashes(300, seed)[order], units=units[order])
+    assert (again == folds[order]).all()
+
+
+def test_class_that_is_one_unit_is_never_held_out() -> None:
+    codes = np.array([0, 0, 0, 0, 1, 1, 1], dtype=np.int32)
+    units = np.array([0, 1, 2, 3, 4, 4, 4])
+    assert (fold_of(codes, hashes(7), units=units)[4:] == NEVER_HELD_OUT).all()
+    assert (fold_of(codes, hashes(7), units=np.zeros(7, int)) == NEVER_HELD_OUT).all()
+
+
+def test_units_of_one_row_change_nothing() -> None:
+    codes = (np.arange(60) % 3).astype(np.int32)
+    alone = np.arange(60)[::-1].copy()
+    assert (fold_of(codes, hashes(60), units=alone) == fold_of(codes, hashes(60))).all()
