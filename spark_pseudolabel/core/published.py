@@ -136,7 +136,8 @@ def _filled(
     columns = [made[name] if name in made else rows.column(name) for name in schema.names]
     return pa.table(
         [
-            column.cast(field.type, safe=False)
+            # A moment may lose its nanoseconds; a number that does not fit is an error of ours.
+            column.cast(field.type, safe=not pa.types.is_temporal(field.type))
             for column, field in zip(columns, schema, strict=True)
         ],
         schema=schema,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_type
@@ -79,7 +79,9 @@ def _write_labels(run: Run, end: Finish, target: str) -> _Written:
 
 def _write_training(run: Run, end: Finish, target: str) -> _Written:
     """Write labeled and accepted rows with the weight that the final model gave them."""
-    rows = _published(run, end, [LABEL, WEIGHT, SOURCE, ROUND, *_features(run)])
+    # Of labeled rows, too, whose ids and numbers may be longer than the pool's.
+    types = {name: to_arrow_type(kind) for name, kind in run.inputs.training_types.items()}
+    rows = _published(run, end, [LABEL, WEIGHT, SOURCE, ROUND, *_features(run)], types)
     rounds, given = run.published_rounds(end.best_round), rows.given(run.inputs.labeled)
     features = run.config.output.features
     written = run.pool.publish(
@@ -90,7 +92,7 @@ def _write_training(run: Run, end: Finish, target: str) -> _Written:
 
 def _write_invalid(run: Run, end: Finish, target: str) -> _Written:
     """Write the rows that could not be scored, and why."""
-    schema = _schema(run, [REASON, ROUND])
+    schema = _schema(run, [REASON, ROUND], {})
     rounds = [one for one in run.published_rounds(end.best_round) if one.counts["invalid"]]
     written = run.pool.publish("scored", rounds, Unscored(schema), schema, target)
     return _counted(rounds, "invalid"), written
@@ -100,11 +102,13 @@ def _counted(rounds: Sequence[RoundManifest], what: str) -> int:
     return sum(int(one.counts[what]) for one in rounds)
 
 
-def _published(run: Run, end: Finish, columns: list[str]) -> Published:
+def _published(
+    run: Run, end: Finish, columns: list[str], types: Mapping[str, pa.DataType] | None = None
+) -> Published:
     training = run.store.models[end.best_round].training
     rounds = run.published_rounds(end.best_round)
     return Published(
-        schema=_schema(run, columns),
+        schema=_schema(run, columns, types or {}),
         classes=run.inputs.classes,
         keys=run.inputs.keys,
         weights=RowWeights.from_dict(training["weights"]),
@@ -121,11 +125,11 @@ def _features(run: Run) -> list[str]:
     return [feature.name for feature in run.inputs.features if run.config.output.features]
 
 
-def _schema(run: Run, columns: list[str]) -> pa.Schema:
-    """Return keys in the pool's own types, and columns in theirs."""
+def _schema(run: Run, columns: list[str], others: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Return keys and features in the pool's own types, or in others, and columns in theirs."""
     types = {key: _arrow_type(kind) for key, kind in run.inputs.key_types.items()}
     types |= {field.name: to_arrow_type(field.dataType) for field in _feature_fields(run)}
-    types |= {**_TYPES, LABEL: _arrow_type(run.inputs.label_type)}
+    types |= {**others, **_TYPES, LABEL: _arrow_type(run.inputs.label_type)}
     return pa.schema([pa.field(name, types[name]) for name in [*run.inputs.keys, *columns]])
 
 

@@ -41,6 +41,7 @@ from spark_pseudolabel.spark.schema import (
     selected_schema,
     settle,
     type_name,
+    type_of_both,
 )
 from spark_pseudolabel.spark.tables import Table, open_table, require_columns
 from spark_pseudolabel.spark.warm_up import warm_up
@@ -65,6 +66,8 @@ class Inputs:
         The id column, or ``file`` and ``row_index``.
     key_types
         Their Spark types in the pool; inside a run all integers are bigint.
+    training_types
+        By key and feature, the Spark type that holds the values of labeled rows and of the pool's.
     features
         Input columns of the model.
     classes
@@ -92,6 +95,7 @@ class Inputs:
 
     keys: tuple[str, ...]
     key_types: dict[str, str]
+    training_types: dict[str, T.DataType]
     features: tuple[Feature, ...]
     classes: tuple[Label, ...]
     label_type: str
@@ -145,6 +149,7 @@ def read_inputs(
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _check_columns(tables, config, keys)
     key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}
+    given = {name: table.schema for name, table in tables.items()}
     tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
     features = _features(tables, config, keys)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
@@ -167,6 +172,10 @@ def read_inputs(
     return Inputs(
         keys=keys,
         key_types=key_types,
+        training_types={
+            name: type_of_both(given["labeled"][name].dataType, given["unlabeled"][name].dataType)
+            for name in (*keys, *(feature.name for feature in features))
+        },
         features=features,
         classes=classes,
         label_type=type_name(tables["labeled"].schema, config.labeled.label),

@@ -23,6 +23,12 @@ LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__$")
 
 KEY_TYPES = (T.StringType, T.IntegralType)
+_INTEGERS: tuple[T.DataType, ...] = (
+    T.ByteType(),
+    T.ShortType(),
+    T.IntegerType(),
+    T.LongType(),
+)
 
 _KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
     (T.BooleanType, "boolean"),
@@ -153,6 +159,27 @@ def selected_schema(
 def type_name(schema: T.StructType, column: str) -> str:
     """Return a column's type in Spark's own words, such as ``bigint``."""
     return schema[column].dataType.simpleString()
+
+
+def type_of_both(labeled: T.DataType, pool: T.DataType) -> T.DataType:
+    """Return the type that holds a column's values of both tables, where they are of one kind.
+
+    Integers take the longer type, other numbers are doubles, as they are to a model.
+    """
+    labeled, pool = _array_of(labeled), _array_of(pool)
+    if isinstance(labeled, T.ArrayType) and isinstance(pool, T.ArrayType):
+        return T.ArrayType(type_of_both(labeled.elementType, pool.elementType))
+    if type(labeled) is type(pool) and not isinstance(pool, T.DecimalType):
+        return pool
+    if isinstance(labeled, T.IntegralType) and isinstance(pool, T.IntegralType):
+        return max(labeled, pool, key=_INTEGERS.index)
+    if isinstance(labeled, T.NumericType) and isinstance(pool, T.NumericType):
+        return pool if labeled == pool else T.DoubleType()
+    return pool
+
+
+def _array_of(kind: T.DataType) -> T.DataType:
+    return T.ArrayType(T.DoubleType()) if _is_ml_vector(kind) else kind
 
 
 def require_type(

@@ -70,3 +70,12 @@ def test_labels_are_spelled_out() -> None:
     rows = Published(SCHEMA, ("no", "yes"), ("id",), RowWeights(), None)(ACCEPTED)
     assert rows.column(LABEL).to_pylist() == ["no", "yes", "yes", "no"]
     assert np.array_equal(rows.column("id").to_numpy(), [1, 2, 3, 4])
+
+
+def test_a_number_that_does_not_fit_is_never_written_as_another() -> None:
+    short = pa.schema([("id", pa.int32()), (LABEL, pa.string()), (WEIGHT, pa.float64())])
+    labeled = pa.table({"id": [5_000_000_000], CODE: pa.array([0], pa.int32())})
+    rows = Published(SCHEMA, ("no", "yes"), ("id",), RowWeights(), None)
+    assert rows.given(labeled).column("id").to_pylist() == [5_000_000_000]
+    with pytest.raises(pa.ArrowInvalid, match="5000000000"):
+        Published(short, ("no", "yes"), ("id",), RowWeights(), None).given(labeled)

@@ -315,6 +315,8 @@ def confusion_of_part(
 
 def true_codes(labels: pa.Array | pa.ChunkedArray, classes: Sequence[Label]) -> NDArray[np.int32]:
     """Map a column of labels to class indices; -1 for a label that is not among the classes."""
+    if pa.types.is_integer(labels.type):  # another table's may be too short for all classes
+        labels = labels.cast(pa.int64())
     known = pa.array(list(classes)).cast(labels.type)
     codes: NDArray[np.int32] = pc.index_in(labels, value_set=known).fill_null(-1).to_numpy()
     return codes
