@@ -408,7 +408,8 @@ def _start_early(settings: SparkSettings) -> None:
 
 
 def _import_aside(*modules: str) -> None:
-    threading.Thread(target=lambda: [*map(_try_import, modules)], daemon=True).start()
+    # No daemon: one that is still in a library's C++ when the interpreter ends aborts the process.
+    threading.Thread(target=lambda: [*map(_try_import, modules)]).start()
 
 
 def _try_import(module: str) -> None:

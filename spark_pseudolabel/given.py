@@ -49,7 +49,7 @@ def read_given(store: RoundStore) -> pa.Table | None:
     except FileNotFoundError:
         return None
     try:
-        return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise damaged(_file(store), f"is not a whole Parquet file: {error}") from error
 

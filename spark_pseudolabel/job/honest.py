@@ -82,7 +82,7 @@ def kept_scores(run: Run) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray
     entry = run.store.models[0].oof_scores
     assert entry is not None
     try:
-        scores = pq.read_table(io.BytesIO(run.store.read_file(entry)))
+        scores = pq.read_table(pa.BufferReader(run.store.read_file(entry)))
     except pa.ArrowException as error:
         raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
     P = np.stack(scores.column(CLASS_SCORES).to_numpy())

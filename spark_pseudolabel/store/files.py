@@ -15,7 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 from uuid import uuid4
 
 from spark_pseudolabel.errors import InputError, RunFailedError
@@ -95,7 +95,7 @@ class Files(Protocol):
         """Create a directory and its parents; silent if it exists."""
 
     def open_input(self, path: str) -> BinaryIO:
-        """Open a file for reading; the result can seek and serves pyarrow."""
+        """Open a file for reading; the result can seek and serves pyarrow, natively if it can be."""
 
     def sync(self, root: str, paths: Iterable[str]) -> None:
         """Make files that others wrote below `root` survive a crash of the machine."""
@@ -280,7 +280,12 @@ class LocalFiles:
             _fsync_dir(os.path.dirname(folder))
 
     def open_input(self, path: str) -> BinaryIO:
-        return open(local_path(path), "rb")
+        # Imported late, as in `open_files`.
+        import pyarrow
+
+        # No file object of Python's: Arrow's threads may hold one until after the answer, and a
+        # thread that wants the interpreter while that ends takes the whole process down.
+        return cast(BinaryIO, pyarrow.OSFile(local_path(path), "rb"))
 
     def sync(self, root: str, paths: Iterable[str]) -> None:
         top = os.path.abspath(local_path(root))

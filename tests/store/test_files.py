@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyarrow import fs
 
@@ -53,6 +54,16 @@ def files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Lo
     if request.param == "no links":
         monkeypatch.setattr(os, "link", _refuse)
     return LocalFiles()
+
+
+def test_arrow_reads_local_files_without_the_interpreter(tmp_path: Path) -> None:
+    # Its threads may hold what they read from until after the interpreter's end.
+    (tmp_path / "data").write_bytes(b"content")
+    with LocalFiles().open_input(str(tmp_path / "data")) as opened:
+        assert isinstance(opened, pa.OSFile)
+        assert opened.read() == b"content"
+    with pytest.raises(FileNotFoundError):
+        LocalFiles().open_input(str(tmp_path / "gone"))
 
 
 def test_the_first_content_stays(files: LocalFiles, tmp_path: Path) -> None:
