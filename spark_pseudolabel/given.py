@@ -49,9 +49,19 @@ def read_given(store: RoundStore) -> pa.Table | None:
     except FileNotFoundError:
         return None
     try:
-        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        return read_bytes(data)
     except (pa.ArrowException, OSError) as error:
         raise damaged(_file(store), f"is not a whole Parquet file: {error}") from error
+
+
+def read_bytes(data: bytes) -> pa.Table:
+    """Read a small Parquet file that is in memory, its pages checked.
+
+    In this thread alone: Arrow's own may let go of memory that is Python's when the interpreter is
+    ending already, which takes the process down.
+    """
+    parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    return parquet.read(use_threads=False)
 
 
 def _file(store: RoundStore) -> str:

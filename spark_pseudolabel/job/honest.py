@@ -26,6 +26,7 @@ from spark_pseudolabel.core.kernel import score_any
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.priors import correct, shares
 from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.given import read_bytes
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.store.manifest import FileEntry, damaged
 from spark_pseudolabel.store.store import Attempt
@@ -82,7 +83,7 @@ def kept_scores(run: Run) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray
     entry = run.store.models[0].oof_scores
     assert entry is not None
     try:
-        scores = pq.read_table(pa.BufferReader(run.store.read_file(entry)))
+        scores = read_bytes(run.store.read_file(entry))
     except pa.ArrowException as error:
         raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
     P = np.stack(scores.column(CLASS_SCORES).to_numpy())

@@ -95,7 +95,7 @@ class Files(Protocol):
         """Create a directory and its parents; silent if it exists."""
 
     def open_input(self, path: str) -> BinaryIO:
-        """Open a file for reading; the result can seek and serves pyarrow, natively if it can be."""
+        """Open a file for reading; the result can seek, and is pyarrow's own where it can be."""
 
     def sync(self, root: str, paths: Iterable[str]) -> None:
         """Make files that others wrote below `root` survive a crash of the machine."""
