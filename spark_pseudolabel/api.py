@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql import types as T
-from pyspark.sql.functions import pandas_udf  # type: ignore[attr-defined]
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CONFIDENCE, LABEL
 from spark_pseudolabel.config import Config, parse_config
-from spark_pseudolabel.core.kernel import Scorer, score
+from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
-from spark_pseudolabel.spark.schema import select_features
-from spark_pseudolabel.spark.session import prepare
+from spark_pseudolabel.spark.session import borrowed
+from spark_pseudolabel.spark.transform import with_predictions
 from spark_pseudolabel.store.files import join, unglobbed
 
 Section = Mapping[str, Any]
@@ -157,16 +154,19 @@ class SelfTraining:
         frames = {"labeled": labeled, "unlabeled": unlabeled}
         optional = {"validation": validation, "test": test}
         frames |= {name: rows for name, rows in optional.items() if rows is not None}
-        spark = prepare(labeled.sparkSession)
         config = self.config(output, [name for name in optional if name in frames])
-        result = run(
-            spark,
-            config,
-            events=events,
-            frames=frames,
-            estimator=self._own_estimator,
-            trusted=self.trusted,
-        )
+        spark = labeled.sparkSession
+        with contextlib.ExitStack() as lent:
+            for session in _sessions(frames.values()):
+                lent.enter_context(borrowed(session))
+            result = run(
+                spark,
+                config,
+                events=events,
+                frames=frames,
+                estimator=self._own_estimator,
+                trusted=self.trusted,
+            )
         return SelfTrainingResult.load(spark, output, self.trusted, report=result.report)
 
     def config(self, output: str, frames: Sequence[str] = ()) -> Config:
@@ -279,14 +279,14 @@ class SelfTrainingResult:
     def transform(
         self, rows: DataFrame, *, label_col: str = LABEL, confidence_col: str = CONFIDENCE
     ) -> DataFrame:
-        """Add the final model's label and confidence to each row, through a pandas UDF.
+        """Add the final model's label and confidence to each row: the same as ``label`` gives.
 
         Parameters
         ----------
         rows
             Holds the feature columns.
         label_col, confidence_col
-            Names of the new columns; the label is null where a row can't be scored.
+            Names of the new columns; both are null where a row can't be scored.
 
         Raises
         ------
@@ -294,16 +294,13 @@ class SelfTrainingResult:
             If a feature is missing, or a new column's name is taken.
         """
         self._check_columns(rows, label_col, confidence_col)
-        predict = pandas_udf(
-            predict_function(self.scorer, self.report["classes"]),
-            T.StructType().add("label", T.StringType()).add("confidence", T.DoubleType()),
-        )
-        columns = select_features(rows, self.scorer.features)
-        return (
-            rows.withColumn("spl_prediction", predict(F.struct(*columns)))
-            .withColumn(label_col, F.col("spl_prediction.label").cast(self._label_type))
-            .withColumn(confidence_col, F.col("spl_prediction.confidence"))
-            .drop("spl_prediction")
+        return with_predictions(
+            rows,
+            self.scorer,
+            self.report["classes"],
+            self._label_type,
+            label_col=label_col,
+            confidence_col=confidence_col,
         )
 
     def _check_columns(self, rows: DataFrame, label_col: str, confidence_col: str) -> None:
@@ -323,27 +320,9 @@ class SelfTrainingResult:
             )
 
 
-def predict_function(
-    scorer: Scorer, classes: Sequence[Any]
-) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
-    """Return the function that a pandas UDF runs: feature frames in, labels as text out."""
-    # Text in Spark's own spelling, cast to the label's type outside.
-    texts = pa.array([str(c).lower() if isinstance(c, bool) else str(c) for c in classes])
-
-    def predict(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        for frame in frames:
-            scores = score(pa.Table.from_pandas(frame, preserve_index=False), scorer)
-            codes = pa.array(scores.code, mask=scores.code < 0)
-            yield pd.DataFrame(
-                {"label": texts.take(codes).to_pandas(), "confidence": scores.confidence}
-            )
-
-    # Spark reads the annotations to see that this is an iterator of frames.
-    predict.__annotations__ = {
-        "frames": Iterator[pd.DataFrame],
-        "return": Iterator[pd.DataFrame],
-    }
-    return predict
+def _sessions(frames: Iterable[DataFrame]) -> list[SparkSession]:
+    """Return the sessions of DataFrames, each once."""
+    return [*{id(rows.sparkSession): rows.sparkSession for rows in frames}.values()]
 
 
 def _model_section(

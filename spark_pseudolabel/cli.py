@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import logging
 import os
 import re
 import sys
@@ -330,11 +331,27 @@ def _read(arguments: list[str]) -> Task | None:
 
 
 def _work(task: Task) -> Answer:
-    with warnings.catch_warnings():
-        if not task.face.debug:
-            # Those of libraries; what a user should know is an event or stands in the report.
-            warnings.simplefilter("ignore")
+    with contextlib.nullcontext() if task.face.debug else _libraries_silent():
         return task.work(task.face)
+
+
+@contextlib.contextmanager
+def _libraries_silent() -> Iterator[None]:
+    """Keep warnings, logs and traces of libraries and their threads off the screen.
+
+    What a user should know is an event, stands in the report, or is the message at the end.
+    """
+    logs, of_threads = logging.root.manager.disable, threading.excepthook
+    # Py4J logs a trace for every call that another thread has under way while the JVM ends.
+    logging.disable(logging.CRITICAL)
+    threading.excepthook = lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logs)
+        threading.excepthook = of_threads
 
 
 def _init(file: str, face: Face) -> Answer:
@@ -356,13 +373,18 @@ def _init(file: str, face: Face) -> Answer:
 
 def _plan(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) -> Answer:
     config = _load(conf, overrides, allow, check_estimators=False)
-    _start_early(config.spark)
-    _load(conf, overrides, allow)
-    from spark_pseudolabel import job
-    from spark_pseudolabel.report.text import render_plan
+    from spark_pseudolabel.early import check_configuration
 
-    with _spark(config.spark) as spark:
-        document = job.plan(spark, config)
+    check_configuration(config)
+    with _events(face) as events:
+        events.event("starting")
+        _start_early(config.spark)
+        _load(conf, overrides, allow)
+        from spark_pseudolabel import job
+        from spark_pseudolabel.report.text import render_plan
+
+        with _spark(config.spark) as spark:
+            document = job.plan(spark, config, events=events)
     return Answer(document, render_plan(document))
 
 
@@ -385,10 +407,12 @@ def _run_config(
     What `check` needs to import takes as long as a JVM does to start.
     """
     from spark_pseudolabel.done import report_if_finished
+    from spark_pseudolabel.early import check_configuration
 
     report = report_if_finished(config)
     if report is not None:
         return report, True
+    check_configuration(config)
     with _events(face) as events, _resumable(config.output.path):
         events.event("starting")
         _start_early(config.spark)
@@ -515,15 +539,19 @@ def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) ->
 
 def _label(out: str, source: str, target: str, source_format: str | None, face: Face) -> Answer:
     from spark_pseudolabel.config import SparkSettings
+    from spark_pseudolabel.early import check_labeling
 
-    _start_early(SparkSettings())
-    from spark_pseudolabel import job
-    from spark_pseudolabel.report.text import render_label
+    check_labeling(out, source, target)
+    with _events(face) as events:
+        events.event("starting")
+        _start_early(SparkSettings())
+        from spark_pseudolabel import job
+        from spark_pseudolabel.report.text import render_label
 
-    with _events(face) as events, _spark(SparkSettings()) as spark:
-        document = job.label(
-            spark, out, input=source, output=target, format=source_format, events=events
-        )
+        with _spark(SparkSettings()) as spark:
+            document = job.label(
+                spark, out, input=source, output=target, format=source_format, events=events
+            )
     return Answer(document, render_label(document))
 
 
@@ -555,19 +583,20 @@ def _events(face: Face) -> Iterator[Events]:
 @contextlib.contextmanager
 def _spark(settings: SparkSettings) -> Iterator[SparkSession]:
     """Find or start Spark; stop it where it was started here, in bounded time."""
-    from pyspark import SparkContext
+    from spark_pseudolabel.spark.session import borrowed, get_session, is_active
 
-    from spark_pseudolabel.spark.session import get_session
-
-    found = SparkContext._active_spark_context is not None
+    lent = is_active()
     with signals.sigint_kept() as put_back:
         spark = get_session(settings)
         put_back()
+        if lent:
+            with borrowed(spark, settings.conf):
+                yield spark
+            return
         try:
             yield spark
         finally:
-            if not found:
-                signals.within(8.0, spark.stop)
+            signals.within(8.0, spark.stop)
 
 
 @contextlib.contextmanager

@@ -170,7 +170,8 @@ def explain(
     Raises
     ------
     InputError
-        If the id is of the wrong kind, or the row's features are asked for and can't be had.
+        If no row has this id, it is of the wrong kind, or the row's features are asked for and
+        can't be had.
     """
     files, root = opened or open_files(out)
     store = RoundStore.open(files, root)
@@ -184,6 +185,8 @@ def explain(
             for manifest in store.rounds
             if (step := _decision(store, manifest, key)) is not None
         ]
+        if not steps:
+            raise _unknown(store, row_id)
         told = _explain_pool_row(store, row_id, steps)
     if store.final is not None:
         told["final_model"] = model_name(store.final.final_model)
@@ -409,6 +412,18 @@ def _explain_pool_row(
     }
 
 
+def _unknown(store: RoundStore, row_id: str) -> InputError:
+    seen = f"{len(store.rounds):,} round{'' if len(store.rounds) == 1 else 's'}"
+    name = store.identity["id"]
+    kind = "file and row_index" if name is None else repr(name)
+    return InputError(
+        f"--id must be the {kind} of a row of this run. {row_id!r} is no labeled row, and none of "
+        f"the pool's rows that its {seen} looked at.",
+        code="unknown_id",
+        where=row_id,
+    )
+
+
 def _decisive(used: Sequence[Mapping[str, Any]], relabel: bool) -> Mapping[str, Any] | None:
     """Return the step that published the row's label, or kept it from having one."""
     if relabel:
@@ -420,8 +435,6 @@ def _decisive(used: Sequence[Mapping[str, Any]], relabel: bool) -> Mapping[str, 
 def _verdict(
     row_id: str, steps: Sequence[Mapping[str, Any]], decisive: Mapping[str, Any] | None
 ) -> tuple[str, str]:
-    if not steps:
-        return "unknown", f"Row {row_id} was in no round: this run has not seen such an id."
     if decisive is None:
         return "rejected", (
             f"Row {row_id} has no label: the rounds that looked at it were discarded by the guard."

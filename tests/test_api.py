@@ -172,8 +172,10 @@ def _sample(rows: pd.DataFrame, labels: pd.DataFrame) -> list[int]:
     return [*rows.row_id[:N_LABELED:4], *labels.index[:4], *rejected]
 
 
-def test_explain_of_an_unknown_row_says_so(result: SelfTrainingResult) -> None:
-    assert inspect.explain(result.output, "123456")["kind"] == "unknown"
+def test_explain_of_an_unknown_row_is_refused(result: SelfTrainingResult) -> None:
+    with pytest.raises(InputError, match="123456") as refused:
+        inspect.explain(result.output, "123456")
+    assert refused.value.code == "unknown_id"
 
 
 def test_status_and_verify_agree_with_the_report(result: SelfTrainingResult) -> None:

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.early import require_finished
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -63,10 +63,6 @@ def open_finished(spark: SparkSession, out: str) -> Finished:
     """
     files, root = files_for(spark, out)
     store = RoundStore.open(files, root)
-    if store.final is None:
-        raise InputError(
-            f"{out} must hold a finished run. Run its configuration again to finish it.",
-            code="not_finished",
-            where=out,
-        )
+    require_finished(store, out)
+    assert store.final is not None
     return Finished(store, store.final, store.models[store.final.final_model - 1])

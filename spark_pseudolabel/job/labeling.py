@@ -22,8 +22,9 @@ from spark_pseudolabel.columns import (
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.rules import Plan, plan_for_new_rows
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.early import output_exists
 from spark_pseudolabel.job.finished import Finished, open_finished
+from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
 from spark_pseudolabel.spark.evaluation import label_of
@@ -80,6 +81,7 @@ def label(
         rows far from the labeled ones, which it has not kept) and ``model``.
     """
     events = events or SilentEvents()
+    announce(spark, events)
     finished = open_finished(spark, out)
     _require_new(spark, output)
     id_column = finished.store.identity["id"]
@@ -92,17 +94,14 @@ def label(
     ):
         labeled = _labeled(score_rows(rows, shared), finished, keys)
         labeled.write.mode("errorifexists").parquet(output)
+    events.event("views", path=output)
     return _document(spark, input, output, model_name(finished.model.number))
 
 
 def _require_new(spark: SparkSession, output: str) -> None:
     files, root = files_for(spark, output)
     if files.exists(root):
-        raise InputError(
-            f"--output {output!r} must not exist yet: nothing is ever overwritten.",
-            code="output_exists",
-            where=output,
-        )
+        raise output_exists(output)
 
 
 def _open(

@@ -69,7 +69,7 @@ def run(
     Parameters
     ----------
     spark
-        A session from :func:`spark_pseudolabel.spark.session.get_session` or ``prepare``.
+        A session from :func:`spark_pseudolabel.spark.session.get_session` or within ``borrowed``.
     config
         What to do.
     events
@@ -96,7 +96,7 @@ def run(
     require_place(files, root)
     if not isinstance(files, LocalFiles):
         require_slots(files, root)
-    _announce(spark, events)
+    announce(spark, events)
     require_same_libraries(spark, extras_of(config.estimators))
     with hold(files, root, owner=spark.sparkContext.applicationId):
         with _witness(files, root) as witness, events.stage(0, "read inputs"):
@@ -190,7 +190,8 @@ def _read_by(run: Run) -> str:
     return f"by the workers themselves, in {n_parts:,} part{'' if n_parts == 1 else 's'}"
 
 
-def _announce(spark: SparkSession, events: Events) -> None:
+def announce(spark: SparkSession, events: Events) -> None:
+    """Say which session works, and let the display ask it how far it is."""
     context = spark.sparkContext
     events.event(
         "session", app_id=context.applicationId, ui_url=context.uiWebUrl, master=context.master

@@ -14,6 +14,8 @@ from spark_pseudolabel.core.estimators import extras_of
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.preprocessing import describe
 from spark_pseudolabel.job.decide import require_possible
+from spark_pseudolabel.job.loop import announce
+from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import PlanDocument, document
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
@@ -28,7 +30,13 @@ _IN_WORDS: Mapping[str, str] = {
 }
 
 
-def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> dict[str, Any]:
+def plan(
+    spark: SparkSession,
+    config: Config,
+    frames: Frames | None = None,
+    *,
+    events: Events | None = None,
+) -> dict[str, Any]:
     """Return the document of ``plan``: what ``run`` would do with this configuration.
 
     Raises
@@ -36,8 +44,11 @@ def plan(spark: SparkSession, config: Config, frames: Frames | None = None) -> d
     InputError
         As ``run`` would, before any model is fitted.
     """
+    events = events or SilentEvents()
+    announce(spark, events)
     require_same_libraries(spark, extras_of(config.estimators))
-    inputs = read_inputs(spark, config, frames)
+    with events.stage(0, "read inputs"):
+        inputs = read_inputs(spark, config, frames)
     require_possible(config, inputs)
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(

@@ -197,11 +197,12 @@ def code_of(classes: Sequence[Label], column: str = TRUE_LABEL) -> Column:
     return F.coalesce(F.nullif(position, F.lit(0)) - 1, F.lit(len(classes))).cast("int")
 
 
-def label_of(classes: Sequence[Label], label_type: str) -> Column:
-    """Return the label of a class index, in the type of the labeled column."""
+def label_of(classes: Sequence[Label], label_type: str, code: Column | None = None) -> Column:
+    """Return the label of a class index (``spl_code``), in the type of the labeled column."""
+    code = F.col(CODE) if code is None else code
     # Not element_at: for a null index and a constant array Spark 4.3 returns the last element.
     labels = F.array(*[F.lit(label) for label in classes])
-    return F.get(labels, F.col(CODE)).cast(label_type)
+    return F.get(labels, code).cast(label_type)
 
 
 def _metrics(scored: DataFrame, unknown: int) -> Metrics:

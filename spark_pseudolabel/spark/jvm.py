@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
+import shutil
+import socket
 import string
 import tempfile
 import threading
@@ -12,8 +15,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from py4j.java_gateway import JavaGateway
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
+
+from spark_pseudolabel.errors import InputError
+
+GONE = (Py4JError, PySparkException, OSError, AttributeError)
+"""What a call into a JVM raises that is ending or has ended."""
+
+OLDEST_JAVA = 17
+_JAVAS = Path("/usr/lib/jvm")
+_LOOPBACK = "127.0.0.1"
+_LOG_BYTES = 64 * 1024
 
 # A JVM's second compiler otherwise takes 14 of the 33 seconds of CPU that a short run costs the
 # JVM, for code that runs at its start only. Loops that are hot still reach these limits in no time.
@@ -33,20 +48,26 @@ class JvmStart:
     conf
         Spark's settings. Some count only when the JVM is started, such as its memory.
 
-    Attributes
-    ----------
-    log
-        What Spark prints before its log level can be set, and what its workers print later. The
-        file stays in the temporary directory for whoever looks for a crash. A JVM that held our
-        standard output would let whoever reads it wait for the JVM's end.
+    Notes
+    -----
+    What Spark prints before its log level can be set, and what its workers print later, goes into
+    a file without a name: a JVM that held our standard output would let whoever reads it wait for
+    the JVM's end, and a file with a name would stay behind.
     """
 
     def __init__(self, conf: Mapping[str, str]):
-        handle, self.log = tempfile.mkstemp(prefix="spark-pseudolabel-", suffix=".log")
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  the JVM's, for as long as it lives
         self._conf = SparkConf(loadDefaults=False).setAll(list(conf.items()))
         self._found: JavaGateway | BaseException | None = None
-        self._thread = threading.Thread(target=self._launch, args=(handle,), daemon=True)
+        self._thread = threading.Thread(target=self._launch, daemon=True)
         self._thread.start()
+
+    def said(self) -> str:
+        """Return the end of what it has printed."""
+        size = os.fstat(self._log.fileno()).st_size
+        # Read without a seek: the JVM writes at the same place of the same open file.
+        end = os.pread(self._log.fileno(), _LOG_BYTES, max(0, size - _LOG_BYTES))
+        return end.decode("utf-8", errors="replace")
 
     def gateway(self) -> JavaGateway:
         """Return the way to it once it is there; raise what went wrong."""
@@ -55,14 +76,13 @@ class JvmStart:
             raise self._found or RuntimeError("The JVM was not started.")
         return self._found
 
-    def _launch(self, handle: int) -> None:
+    def _launch(self) -> None:
         try:
             with (
-                os.fdopen(handle, "wb") as log,
                 _java_options(self._conf.get("spark.master")),
                 _settings_in_a_file(dict(self._conf.getAll())),
             ):
-                streams = {"stdout": log, "stderr": log}
+                streams = {"stdout": self._log, "stderr": self._log}
                 self._found = launch_gateway(None, streams)  # type: ignore[no-untyped-call]
         except BaseException as error:  # noqa: BLE001  raised where the gateway is asked for
             self._found = error
@@ -81,6 +101,121 @@ def is_there() -> bool:
 def is_local(master: str | None) -> bool:
     """Whether executors are threads of the driver's JVM."""
     return master is not None and master.startswith("local") and "cluster" not in master
+
+
+def set_what_java_needs() -> None:
+    """Make sure that there is a Java which Spark takes, as far as that shows without starting it.
+
+    Where neither JAVA_HOME nor the PATH leads to one, JAVA_HOME is set to one that is installed.
+
+    Raises
+    ------
+    InputError
+        If there is none, or JAVA_HOME names another one.
+    """
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        if not os.access(Path(home, "bin", "java"), os.X_OK):
+            raise _no_java(f"JAVA_HOME is {home!r}, which holds no bin/java.")
+        if _too_old(Path(home)):
+            raise _no_java(f"JAVA_HOME is {home!r}, which is Java {_version(Path(home))}.")
+        return
+    on_path = shutil.which("java")
+    if on_path is not None and not _too_old(_home_of(Path(on_path))):
+        return
+    for java in sorted(_JAVAS.glob("*/bin/java")):
+        if not _too_old(_home_of(java)):
+            os.environ["JAVA_HOME"] = str(_home_of(java))
+            return
+    if on_path is None:
+        raise _no_java("No Java was found.")
+    raise _no_java(f"{on_path} is Java {_version(_home_of(Path(on_path)))}.")
+
+
+def set_local_address() -> None:
+    """Let Spark use the loopback address where it would fail to look this machine's name up."""
+    if {"SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME"} & set(os.environ):
+        return
+    try:
+        socket.gethostbyname(socket.gethostname())
+    except OSError:
+        os.environ["SPARK_LOCAL_IP"] = _LOOPBACK
+
+
+_KNOWN: tuple[tuple[str, str], ...] = (
+    (
+        r"UnknownHostException: ([^\s:]+)",
+        r"the host name \1 does not resolve. Add it to /etc/hosts, or set SPARK_LOCAL_IP to an "
+        r"address of this machine.",
+    ),
+    (
+        r"(BindException: [^\n!]+)",
+        r"\1. Set SPARK_LOCAL_IP to an address of this machine.",
+    ),
+    (
+        r"UnsupportedClassVersionError",
+        f"its Java is too old. Set JAVA_HOME to a Java {OLDEST_JAVA} or newer.",
+    ),
+    (
+        r"(\S*java): (?:No such file|cannot execute|Permission denied)|JAVA_HOME is not set",
+        f"there is no Java to run. Set JAVA_HOME to a Java {OLDEST_JAVA} or newer.",
+    ),
+)
+_SAID = (
+    re.compile(r"^Caused by: (.+)$", re.MULTILINE),
+    re.compile(r"^: (.+)$", re.MULTILINE),
+    re.compile(r"^Exception in thread \S+ (.+)$", re.MULTILINE),
+    re.compile(r"^(?:Error|Unrecognized|Invalid)\b.*$", re.MULTILINE),
+    re.compile(r"^.*\bERROR\b.*$", re.MULTILINE),
+)
+
+
+def cause(*texts: str) -> str:
+    """Say why a JVM or its Spark did not start, in a sentence with what to do where that is known.
+
+    Parameters
+    ----------
+    texts
+        What it raised and what it printed.
+    """
+    for pattern, sentence in _KNOWN:
+        for text in texts:
+            if match := re.search(pattern, text):
+                return match.expand(sentence)
+    for pattern_of_line in _SAID:
+        for text in texts:
+            if lines := [*pattern_of_line.finditer(text)]:
+                return lines[-1][lines[-1].lastindex or 0].strip()
+    lines_left = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    return lines_left[0] if lines_left else "it gave no reason."
+
+
+def _no_java(what: str) -> InputError:
+    return InputError(
+        f"Spark needs Java {OLDEST_JAVA} or newer. {what} Install it (Debian, Ubuntu: apt-get "
+        f"install openjdk-{OLDEST_JAVA}-jre-headless), or set JAVA_HOME to where it is.",
+        code="no_java",
+        where="JAVA_HOME",
+    )
+
+
+def _home_of(java: Path) -> Path:
+    return java.resolve().parents[1]
+
+
+def _too_old(home: Path) -> bool:
+    return (_version(home) or OLDEST_JAVA) < OLDEST_JAVA
+
+
+def _version(home: Path) -> int | None:
+    """Return the version that a Java's own file names, 8 for 1.8; None where there is no file."""
+    # Java 8 may have its java in HOME/jre/bin.
+    for folder in (home, home.parent):
+        with contextlib.suppress(OSError):
+            text = (folder / "release").read_text(encoding="utf-8", errors="replace")
+            if match := re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', text, re.MULTILINE):
+                return int(match[1])
+    return None
 
 
 @contextlib.contextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,9 @@ from spark_pseudolabel.config import SECRET, SparkSettings
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark import class_data, daemon, jvm
 from spark_pseudolabel.spark.warm_up import warm_up
+
+# Flipped bytes in a page would be read as other values: our own files have checksums.
+_VERIFY_PAGES = "parquet.page.verify-checksum.enabled"
 
 DEFAULTS: Mapping[str, str] = {
     "spark.app.name": "spark-pseudolabel",
@@ -30,12 +34,10 @@ DEFAULTS: Mapping[str, str] = {
     # Few, narrow shuffles only: 200 partitions would cost more than what is in them.
     "spark.sql.shuffle.partitions": "8",
     "spark.redaction.regex": SECRET.pattern,
+    f"spark.hadoop.{_VERIFY_PAGES}": "true",
 }
 
-# Flipped bytes in a page would be read as other values: our own files have checksums.
-_VERIFY_PAGES = "parquet.page.verify-checksum.enabled"
-
-# What changes with the session and not with the labels: set on a session that we were given, too.
+# What changes with the session and not with the labels: set on a session that is lent, too.
 RUNTIME: Mapping[str, str] = {
     # Timestamps become seconds since 1970 in UTC wherever a run takes place.
     "spark.sql.session.timeZone": "UTC",
@@ -46,6 +48,7 @@ RUNTIME: Mapping[str, str] = {
 _shipped_to: set[str] = set()
 
 _PYTHON = "PYSPARK_PYTHON"
+_MASTER = "spark.master"
 
 _early: list[jvm.JvmStart] = []
 """The JVM that was started before the session was asked for."""
@@ -58,7 +61,9 @@ def start_early(settings: SparkSettings) -> None:
     """
     if jvm.is_there() or _early:
         return
+    jvm.set_what_java_needs()
     if (settings.master or "local").startswith("local"):
+        jvm.set_local_address()
         # Local workers would take whatever "python3" is on the PATH, without our libraries; a
         # cluster's workers have no reason to know the driver's path.
         os.environ.setdefault(_PYTHON, sys.executable)
@@ -66,20 +71,25 @@ def start_early(settings: SparkSettings) -> None:
 
 
 def get_session(settings: SparkSettings) -> SparkSession:
-    """Return the active session, or start one.
+    """Return the active session as it is, or start one.
+
+    One that was there already belongs to somebody else: work on it within :func:`borrowed`.
 
     Parameters
     ----------
     settings
-        ``master`` and ``conf``. Under spark-submit, its own master holds where none is set.
+        ``master`` and ``conf``. Under spark-submit, its own master holds where none is set, and
+        what it sets itself stays.
 
     Raises
     ------
     InputError
         Under Spark Connect, which has no broadcast variables, or when the session can't start.
     """
+    if is_active():
+        return _classic(SparkSession.builder.getOrCreate())
     if jvm.is_there():
-        return prepare(_found(settings))
+        return _shipped(_submitted(settings))
     start_early(settings)
     start = _early.pop()
     try:
@@ -88,8 +98,47 @@ def get_session(settings: SparkSettings) -> SparkSession:
         if _has_our_daemon(context):
             warm_up(context, 1, ())
     except Exception as error:
-        raise _not_started(error, start.log) from error
-    return _fit(cast(SparkSession, _SessionOnDemand(context)))
+        raise _not_started(error, start.said()) from error
+    return _shipped(cast(SparkSession, _SessionOnDemand(context)))
+
+
+def is_active() -> bool:
+    """Whether this process has a Spark context, which somebody else has started."""
+    return SparkContext._active_spark_context is not None
+
+
+@contextlib.contextmanager
+def borrowed(spark: SparkSession, conf: Mapping[str, str] | None = None) -> Iterator[SparkSession]:
+    """Make a session that was lent fit for a run, and give it back as it was, whatever happens.
+
+    Parameters
+    ----------
+    spark
+        A classic session.
+    conf
+        Further settings, as far as a session that runs can take them.
+    """
+    _classic(spark)
+    wanted = {**RUNTIME, **{k: v for k, v in (conf or {}).items() if spark.conf.isModifiable(k)}}
+    before = {key: spark.conf.get(key, None) for key in wanted}
+    hadoop: Any = cast(Any, spark.sparkContext)._jsc.hadoopConfiguration()
+    checks_pages = hadoop.get(_VERIFY_PAGES) is not None
+    try:
+        for key, value in wanted.items():
+            spark.conf.set(key, value)
+        if not checks_pages:
+            hadoop.set(_VERIFY_PAGES, "true")
+        yield _shipped(spark)
+    finally:
+        # The JVM may be what failed; the error that says so must not be lost behind another one.
+        with contextlib.suppress(*jvm.GONE):
+            for key, old in before.items():
+                if old is None:
+                    spark.conf.unset(key)
+                else:
+                    spark.conf.set(key, old)
+            if not checks_pages:
+                hadoop.unset(_VERIFY_PAGES)
 
 
 class _SessionOnDemand:
@@ -119,32 +168,42 @@ class _SessionOnDemand:
         (self._made or self.sparkContext).stop()
 
 
-def prepare(spark: SparkSession) -> SparkSession:
-    """Make a session that was given fit for a run: quiet, in UTC, executors with this package."""
+def _classic(spark: SparkSession) -> SparkSession:
     if type(spark).__module__.startswith("pyspark.sql.connect"):
         raise InputError(
             "This needs a classic Spark session: Spark Connect has no broadcast variables. On "
             "Databricks, switch the cluster to Dedicated access mode.",
             code="spark_connect",
         )
-    for key, value in RUNTIME.items():
-        spark.conf.set(key, value)
-    return _fit(spark)
+    return spark
 
 
-def _found(settings: SparkSettings) -> SparkSession:
+def _submitted(settings: SparkSettings) -> SparkSession:
+    """Start the session in the JVM of spark-submit, whose own settings are left alone."""
     builder = SparkSession.builder
-    for key, value in _conf(settings).items():
+    chosen = {**settings.conf, **({_MASTER: settings.master} if settings.master else {})}
+    for key, value in unset(_conf(settings), dict(SparkConf().getAll()), chosen).items():
         builder = builder.config(key, value)
     try:
-        return builder.getOrCreate()
+        return _classic(builder.getOrCreate())
     except Exception as error:
-        raise _not_started(error, "Spark's own") from error
+        raise _not_started(error) from error
 
 
-def _not_started(error: Exception, log: str) -> InputError:
-    first = next(iter(str(error).splitlines()), type(error).__name__)
-    return InputError(f"Spark did not start: {first} Its log is {log}.", code="no_spark")
+def unset(
+    wanted: Mapping[str, str], given: Mapping[str, str], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the wanted settings that nobody else has given, and those that the user has chosen."""
+    return {key: value for key, value in wanted.items() if key in chosen or key not in given}
+
+
+def _not_started(error: Exception, log: str = "") -> InputError:
+    if isinstance(error, InputError):
+        return error
+    refused = InputError(f"Spark did not start: {jvm.cause(str(error), log)}", code="no_spark")
+    if log:
+        refused.add_note(f"What it printed:\n{log}")
+    return refused
 
 
 def _conf(settings: SparkSettings) -> dict[str, str]:
@@ -156,18 +215,15 @@ def _conf(settings: SparkSettings) -> dict[str, str]:
         own_python = os.environ.get(_PYTHON, sys.executable) == sys.executable
         if jvm.is_local(master) and own_python and daemon.PATH not in settings.conf:
             ours |= daemon.settings()
-    return {**ours, **settings.conf, **({"spark.master": master} if master else {})}
+    return {**ours, **settings.conf, **({_MASTER: master} if master else {})}
 
 
 def _has_our_daemon(context: SparkContext) -> bool:
     return context.getConf().get(daemon.KEY) == daemon.MODULE
 
 
-def _fit(spark: SparkSession) -> SparkSession:
-    context = spark.sparkContext
-    context._jsc.hadoopConfiguration().set(_VERIFY_PAGES, "true")
-    context.setLogLevel("ERROR")
-    if not _has_our_daemon(context):
+def _shipped(spark: SparkSession) -> SparkSession:
+    if not _has_our_daemon(spark.sparkContext):
         _ship_package(spark)
     return spark
 

@@ -7,9 +7,7 @@ import importlib
 import threading
 from collections.abc import Sequence
 
-from py4j.protocol import Py4JError
 from pyspark import SparkContext
-from pyspark.errors import PySparkException
 
 _MOST_TASKS = 64
 
@@ -24,8 +22,9 @@ def warm_up(context: SparkContext, n_tasks: int, modules: Sequence[str]) -> None
 
 def _warm_up(context: SparkContext, n_tasks: int, modules: tuple[str, ...]) -> None:
     n_tasks = min(n_tasks, context.defaultParallelism, _MOST_TASKS)
-    # Nothing depends on it: what can't be imported there is told by the task that needs it.
-    with contextlib.suppress(PySparkException, Py4JError, OSError):
+    # Nothing depends on it: what can't be imported there is told by the task that needs it, and the
+    # session may be stopped at any moment.
+    with contextlib.suppress(Exception):
         context.setLocalProperty("spark.job.description", "start workers")
         if n_tasks:
             context.parallelize(range(n_tasks), n_tasks).foreach(lambda _: import_all(modules))

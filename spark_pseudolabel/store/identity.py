@@ -131,19 +131,30 @@ def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], roo
     InputError
         With code ``other_run`` or ``inputs_changed``, naming the first difference.
     """
-    for key, stored, given in differences(run.identity, normalized(redacted(identity))):
-        raise InputError(
-            f"{root} holds a run with another configuration: {key} is {_show(stored)} there and "
-            f"{_show(given)} now. Use another output.path, or the configuration of that run.",
-            code="other_run",
-            where=key,
-        )
+    require_same_configuration(run, identity, root)
     stored_inputs, given_inputs = (_frozen_part(found) for found in (run.inputs, redacted(inputs)))
     for key, stored, given in differences(stored_inputs, given_inputs):
         raise InputError(
             f"The input of the run in {root} has changed since it began: {key} was "
             f"{_show(stored)} and is {_show(given)}. Restore it, or use another output.path.",
             code="inputs_changed",
+            where=key,
+        )
+
+
+def require_same_configuration(run: Run, identity: dict[str, Any], root: str) -> None:
+    """Refuse to continue a run with another configuration.
+
+    Raises
+    ------
+    InputError
+        With code ``other_run``, naming the first difference.
+    """
+    for key, stored, given in differences(run.identity, normalized(redacted(identity))):
+        raise InputError(
+            f"{root} holds a run with another configuration: {key} is {_show(stored)} there and "
+            f"{_show(given)} now. Use another output.path, or the configuration of that run.",
+            code="other_run",
             where=key,
         )
 

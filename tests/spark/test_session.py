@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,9 +16,11 @@ import pytest
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.spark.session import _SessionOnDemand
+from spark_pseudolabel.spark.progress import described
+from spark_pseudolabel.spark.session import _SessionOnDemand, borrowed, unset
 
 ROOT = Path(__file__).parents[2]
+ZONE = "spark.sql.session.timeZone"
 
 # In a process of its own, since the tests share another session; and in a directory of its own,
 # from which workers could not import this package.
@@ -78,14 +81,16 @@ def modules_there(names: tuple[str, ...]) -> list[bool]:
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("session")
+    (directory / "tmp").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", LOOK],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(directory / "tmp")},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
+    assert os.listdir(directory / "tmp") == []  # no log stays behind
     return done.stdout
 
 
@@ -127,3 +132,46 @@ def test_a_session_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(SparkSession.Builder, "getOrCreate", broken)
     with pytest.raises(AttributeError, match="no catalog"):
         session.read  # noqa: B018  looking is enough
+
+
+@pytest.fixture
+def lent(spark: SparkSession) -> Iterator[SparkSession]:
+    """A session that its owner has set up in a way of his own."""
+    before = spark.conf.get(ZONE)
+    spark.conf.set(ZONE, "America/New_York")
+    spark.sparkContext.setJobGroup("mine", "my jobs")
+    yield spark
+    spark.conf.set(ZONE, str(before))
+    for key in ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel"):
+        spark.sparkContext.setLocalProperty(key, cast(str, None))
+
+
+def _state(spark: SparkSession) -> dict[str, Any]:
+    context, logs = cast(Any, spark.sparkContext), cast(Any, spark)._jvm.org.apache.logging.log4j
+    names = ("spark.jobGroup.id", "spark.job.description")
+    return {
+        "zone": spark.conf.get(ZONE),
+        "pages": context._jsc.hadoopConfiguration().get("parquet.page.verify-checksum.enabled"),
+        "level": logs.LogManager.getRootLogger().getLevel().toString(),
+        **{name: context.getLocalProperty(name) for name in names},
+    }
+
+
+def test_a_session_that_was_lent_is_given_back_as_it_was(lent: SparkSession) -> None:
+    before = _state(lent)
+    with contextlib.suppress(ValueError), borrowed(lent), described(lent, "ours"):
+        during = _state(lent)
+        raise ValueError
+    assert (during["zone"], during["pages"]) == ("UTC", "true")
+    assert during["spark.job.description"] == "ours"
+    assert before["zone"] == "America/New_York"
+    assert _state(lent) == before
+
+
+def test_what_spark_submit_sets_stays() -> None:
+    wanted = {"spark.app.name": "ours", "spark.sql.shuffle.partitions": "8", "spark.x": "1"}
+    given = {"spark.app.name": "theirs", "spark.x": "2", "spark.y": "3"}
+    assert unset(wanted, given, {"spark.x": "1"}) == {
+        "spark.sql.shuffle.partitions": "8",
+        "spark.x": "1",
+    }
