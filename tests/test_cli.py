@@ -338,7 +338,7 @@ def test_a_wrong_key_is_told_within_a_second_and_without_a_jvm() -> None:
 
 
 def test_a_wrong_parameter_is_told_while_the_jvm_starts_and_leaves_none(tmp_path: Path) -> None:
-    sections = "labeled: {path: a, label: y}\nunlabeled: {path: b}\noutput: {path: out}\n"
+    sections = "labeled: {table: a, label: y}\nunlabeled: {table: b}\nid: i\noutput: {path: out}\n"
     model = "model: {estimator: LogisticRegression, params: {nonsense: 1}}\n"
     Path("c.yaml").write_text(sections + model)
     found = python("run", "c.yaml", "--quiet", MARK=str(tmp_path))
