@@ -98,7 +98,17 @@ Fraction = Annotated[Number, Field(ge=0, lt=1)]
 SparkText = Annotated[str, BeforeValidator(_as_spark_text)]
 
 
-Prior = dict[str, Annotated[Number, Field(ge=0, le=1)]]
+def _by_text(value: Any) -> Any:
+    """Spell labels that are keys as reports do: in Python they may be what they are."""
+    if not isinstance(value, Mapping):
+        return value
+    keys = [str(key).lower() if isinstance(key, bool) else str(key) for key in value]
+    if len(set(keys)) < len(keys):
+        raise _said(f"must name every label once. Got {', '.join(keys)}.")
+    return dict(zip(keys, value.values(), strict=True))
+
+
+Prior = Annotated[dict[str, Annotated[Number, Field(ge=0, le=1)]], BeforeValidator(_by_text)]
 """Shares by label, the label as text."""
 
 

@@ -108,7 +108,8 @@ def read_overrides(source: Source, overrides: Sequence[str]) -> tuple[Source, li
         try:
             if not equals or not all(key.split(".")):
                 raise ValueError
-            pairs.append((_key_path(key.strip()), _Loader(value).get_single_data()))
+            path, loader = _key_path(key.strip()), _Loader(value)
+            pairs.append((path, _construct(loader, loader.get_single_node(), path)))
         except (ValueError, yaml.YAMLError):
             message = f"--set must be key=value with a YAML value. Got {override!r}."
             problems.append(Problem(key, message))
@@ -125,7 +126,42 @@ _MAX_NODES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does (PyYAML: text)."""
+    """SafeLoader that reads 1e-3 as a number, as YAML 1.2 does (PyYAML: text).
+
+    Keys are text as it is written, so that labels may be keys: PyYAML makes False of ``no``, 1 of
+    ``01`` and a date of ``2024-01-01``. Parameters of estimators are Python's, keyed by integers
+    where labels are integers; there only ``no`` and its like are no booleans, as in YAML 1.2.
+    """
+
+
+def _construct(loader: _Loader, node: yaml.Node | None, path: KeyPath) -> Any:
+    """Return the value at a path of the configuration."""
+    if node is None:
+        return None
+    _keep_keys(node, path)
+    return loader.construct_document(node)
+
+
+def _keep_keys(node: yaml.Node, path: KeyPath) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _keep_keys(item, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and _is_text(key, of_python="params" in path):
+            key.tag = _TEXT
+        _keep_keys(value, (*path, str(key.value)))
+
+
+def _is_text(key: yaml.ScalarNode, *, of_python: bool) -> bool:
+    if key.tag == "tag:yaml.org,2002:merge":
+        return False
+    boolean = key.tag == "tag:yaml.org,2002:bool"
+    return not of_python or (boolean and key.value.lower() not in ("true", "false"))
+
+
+_TEXT = "tag:yaml.org,2002:str"
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -156,7 +192,7 @@ def _load(text: str, file: str) -> tuple[Any, Any]:
         try:
             node = loader.get_single_node()
             _require_small(node, file)
-            return node, None if node is None else loader.construct_document(node)
+            return node, _construct(loader, node, ())
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
@@ -258,9 +294,15 @@ def _step(value: Any, key: str) -> Any:
     return None
 
 
+def _plain_key(key: Any) -> str | int:
+    """Return a key of a mapping; parameters of an estimator may be keyed by labels."""
+    key = _plain(key)
+    return key if isinstance(key, int) else str(key)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_plain_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, os.PathLike):

@@ -870,3 +870,54 @@ def test_training_is_the_students_where_there_is_one() -> None:
     ):
         given = minimal(**sections, training={"max_rows": 100})
         assert parse_config(given).training.max_rows == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{0: 0.5, 1: 0.5}", {"0": 0.5, "1": 0.5}),
+        ("{no: 0.9, yes: 0.1}", {"no": 0.9, "yes": 0.1}),
+        ("{true: 0.9, False: 0.1}", {"true": 0.9, "False": 0.1}),
+        ("{01: 0.9, 1_0: 0.1}", {"01": 0.9, "1_0": 0.1}),
+        ("{2024-01-01: 0.9, null: 0.1}", {"2024-01-01": 0.9, "null": 0.1}),
+        ("{1.50: 1}", {"1.50": 1.0}),
+    ],
+)
+def test_labels_that_are_keys_are_the_text_that_was_written(
+    tmp_path: Path, text: str, expected: dict[str, float]
+) -> None:
+    path = tmp_path / "conf.yaml"
+    path.write_text(
+        "labeled: {path: a, label: y}\noutput: {path: out}\nselection: {policy: one_shot}\n"
+        f"unlabeled: {{path: b, prior: {text}}}\n"
+    )
+    assert load_config(path).unlabeled.prior == expected
+    path.write_text(path.read_text().replace(f", prior: {text}", ""))
+    assert load_config(path, [f"unlabeled.prior={text}"]).unlabeled.prior == expected
+
+
+def test_labels_in_python_are_what_they_are() -> None:
+    def prior(keys: list[Any]) -> Any:
+        given = dict.fromkeys(keys, 1 / len(keys))
+        return parse_config(minimal(unlabeled={"path": "b", "prior": given})).unlabeled.prior
+
+    assert prior([0, 1]) == {"0": 0.5, "1": 0.5}
+    assert prior([True, False]) == {"true": 0.5, "false": 0.5}
+    assert prior([np.int64(3)]) == {"3": 1.0}
+    with pytest.raises(ConfigError, match=r"every label once\. Got 0, 0\."):
+        prior([0, "0"])
+
+
+def test_parameters_keyed_by_labels_keep_the_labels(tmp_path: Path) -> None:
+    weights = {0: 1.0, 1: 2.0}
+    params = {"class_weight": weights}
+    model = {"estimator": "LogisticRegression", "params": params}
+    assert parse_config(minimal(model=model)).model.params == params
+    path = tmp_path / "conf.yaml"
+    path.write_text(
+        "labeled: {path: a, label: y}\nunlabeled: {path: b}\noutput: {path: out}\n"
+        "model: {estimator: LogisticRegression, params: {class_weight: {no: 1.0, yes: 2.0}}}\n"
+    )
+    assert load_config(path).model.params == {"class_weight": {"no": 1.0, "yes": 2.0}}
+    found = load_config(path, ["model.params.class_weight={0: 1.0, 1: 2.0}"])
+    assert found.model.params == params

@@ -330,6 +330,7 @@ def test_drop_takes_the_round_back(done: Runs) -> None:
     assert found.read("labels").empty
     assert (found.read("training")["source"] == "labeled").all()
     assert found.report["final"]["validation"] == found.report["seed"]["validation"]
+    assert [found.report[name]["chosen_from"] for name in ("seed", "final")] == [2, 2]
     assert [w["code"] for w in found.report["warnings"]] == ["validation_drop"]
     assert found.report["rows"]["rejected"] == len(found.pool)
 

@@ -17,7 +17,7 @@ from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.config import Certified
 from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.guard import compare, compare_losses
+from spark_pseudolabel.core.guard import compare, compare_scores
 from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.errors import InputError
@@ -26,25 +26,28 @@ from spark_pseudolabel.job.fit import check_learners
 from spark_pseudolabel.job.shift import predict_sample
 from spark_pseudolabel.job.warn import not_certified, why_unused
 
-LOSSES = np.linspace(0.1, 0.5, 20)
+CODES = np.zeros(20, dtype=np.int32)
 
 
-def judged(change: float, noise: float, better: int, worse: int) -> dict[str, Any]:
-    """Compare a student whose losses differ so much with its teacher, on 20 rows."""
-    new = LOSSES + change + noise * np.where(np.arange(20) % 2, 1, -1)
-    rows = np.arange(20)
-    return compare_losses(LOSSES, new, rows >= better, rows < 20 - worse).to_dict()
+def judged(change: float, better: int, worse: int) -> dict[str, Any]:
+    """Compare a student whose probabilities differ so much with its teacher, on 20 rows."""
+    p = np.full(20, 0.7)
+    teacher, student = p.copy(), p + change
+    teacher[:better], student[:better] = 0.4, 0.4 + abs(change)
+    teacher[20 - worse :], student[20 - worse :] = 0.6, 0.45
+    P = (np.column_stack([each, 1 - each]) for each in (teacher, student))
+    return compare_scores(*P, CODES).to_dict()
 
 
 @pytest.mark.parametrize(
     ("against", "why"),
     [
-        (judged(0.1, 0.0, 0, 0), "is not lower: 0.4000 after 0.3000"),
-        (judged(-0.01, 0.09, 0, 0), "by no more than the standard error of the difference, 0.02"),
-        (judged(-0.1, 0.0, 1, 3), "right alone on 1, its teacher alone on 3"),
+        (judged(-0.1, 0, 0), "is not lower: 0.5108 after 0.3567"),
+        (judged(0.2, 4, 0), "may be chance: right alone on 4, its teacher alone on 0"),
+        (judged(0.2, 1, 3), "right alone on 1, its teacher alone on 3"),
         (
             compare(1, np.array([True, True]), np.array([False, True])).to_dict(),
-            "right on fewer validation rows than its teacher: right alone on 0",
+            "not surely right on more validation rows than its teacher: right alone on 0",
         ),
     ],
 )

@@ -1,8 +1,8 @@
 """Whether a round made the model worse on rows with true labels.
 
 Where there are validation rows, two models are compared row by row (:func:`compare`); without,
-by the log loss of out-of-fold scores (:func:`compare_scores`), which sees harm earlier than the
-accuracy does.
+by the losses of out-of-fold scores as well (:func:`compare_scores`), which see harm earlier than
+the accuracy does.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR
 
-DROP_Z = 1.645
-"""One-sided 5 % point of the normal distribution: a smaller drop counts as noise."""
+DROP_LEVEL = 0.05
+"""A drop that two equally good models show more often than this counts as noise."""
 
-MARGIN = 1.0
-"""Standard errors by which a student's loss has to be lower; docs/quality.md has other rules."""
+SURE_LEVEL = 0.05
+"""A student must be better by what one no better than its teacher shows less often than this."""
+
+_SURE_Z = 1.645
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same validation rows (the discordant pairs of McNemar's test).
+    """Two models on the same validation rows (the discordant pairs of McNemar's exact test).
 
     Parameters
     ----------
@@ -36,7 +39,8 @@ class Comparison:
     better
         Rows the other way round.
     dropped
-        Whether ``(worse - better) / sqrt(worse + better)`` exceeds :data:`DROP_Z`.
+        Whether heads come up `worse` times and more in ``worse + better`` throws of a coin with a
+        probability of at most :data:`DROP_LEVEL`: with 4 rows never, with 5 if all got worse.
     """
 
     model: int
@@ -46,8 +50,8 @@ class Comparison:
 
     @property
     def usable(self) -> bool:
-        """Whether a student may take its teacher's place: it is right at least as often."""
-        return self.better >= self.worse
+        """Whether a student may take its teacher's place: it is right more often, surely."""
+        return _chance(self.better, self.worse) <= SURE_LEVEL
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests."""
@@ -66,8 +70,12 @@ def compare(model: int, best_right: NDArray[np.bool_], new_right: NDArray[np.boo
     """
     worse = int((best_right & ~new_right).sum())
     better = int((new_right & ~best_right).sum())
-    dropped = worse > better and (worse - better) / math.sqrt(worse + better) > DROP_Z
-    return Comparison(model, worse, better, dropped)
+    return Comparison(model, worse, better, _chance(worse, better) <= DROP_LEVEL)
+
+
+def _chance(for_it: int, against: int) -> float:
+    """Return the probability of as many rows for one of two equally good models (sign test)."""
+    return float(binom.sf(for_it - 1, for_it + against, 0.5))
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class LossComparison:
         Mean log loss of the best model so far, and of the new one.
     standard_error
         Of the mean difference.
+    squared
+        By how many standard errors the new model's squared error (Brier's score) is lower.
     worse, better
         Rows that only the best model so far has right, and rows that only the new one has.
     """
@@ -90,6 +100,7 @@ class LossComparison:
     best: float
     new: float
     standard_error: float
+    squared: float
     worse: int
     better: int
 
@@ -102,12 +113,13 @@ class LossComparison:
     def usable(self) -> bool:
         """Whether the new model may be the final one.
 
-        Its loss must be lower by more than a standard error, since with few rows a lower mean is
-        often chance, and it must be right at least as often: a model that is only more sure of
-        what it says has a lower loss, too.
+        It must be right more often and its squared error lower, both beyond chance: few students
+        are better than what they learned from, so that most of those that merely look so are
+        not. The log loss must be lower at all. It decides nothing else: a mean of few trees says
+        0 to some right label, and whatever says 0.01 has a far lower loss, be it right or not.
         """
-        lower = self.n > 1 and self.best - self.new > MARGIN * self.standard_error
-        return lower and self.better >= self.worse
+        more_right = _chance(self.better, self.worse) <= SURE_LEVEL
+        return more_right and self.squared > _SURE_Z and self.improved
 
     @property
     def z(self) -> float:
@@ -132,31 +144,53 @@ def compare_scores(
     codes
         ndarray of shape (n,): the true class indices.
     """
-    return compare_losses(
-        log_losses(best, codes),
-        log_losses(new, codes),
-        best.argmax(axis=1) == codes,
-        new.argmax(axis=1) == codes,
-    )
+    return compare_losses(*(Losses.of(P, codes) for P in (best, new)))
 
 
-def compare_losses(
-    best: NDArray[np.float64],
-    new: NDArray[np.float64],
-    best_right: NDArray[np.bool_],
-    new_right: NDArray[np.bool_],
-) -> LossComparison:
-    """Compare the log losses of two models, and which rows each has right, row by row."""
-    n = len(best)
-    rows = compare(1, best_right, new_right)
+@dataclass(frozen=True)
+class Losses:
+    """What a model makes of each of n rows.
+
+    Parameters
+    ----------
+    log
+        ndarray of shape (n,): log loss.
+    squared
+        ndarray of shape (n,): squared distance of the probabilities from the truth, in [0, 2].
+    right
+        ndarray of shape (n,).
+    """
+
+    log: NDArray[np.float64]
+    squared: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, P: NDArray[np.float64], codes: NDArray[np.int32]) -> Losses:
+        """Measure probabilities of shape (n, n_classes) by the true class indices."""
+        squared = ((P - np.eye(P.shape[1])[codes]) ** 2).sum(axis=1)
+        return cls(log_losses(P, codes), squared, P.argmax(axis=1) == codes)
+
+
+def compare_losses(best: Losses, new: Losses) -> LossComparison:
+    """Compare two models on the same rows, at least one, row by row."""
+    rows = compare(1, best.right, new.right)
+    lower = best.squared - new.squared
+    error = _standard_error(lower)
     return LossComparison(
-        n=n,
-        best=float(best.mean()),
-        new=float(new.mean()),
-        standard_error=float((new - best).std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0,
+        n=len(best.log),
+        best=float(best.log.mean()),
+        new=float(new.log.mean()),
+        standard_error=_standard_error(new.log - best.log),
+        squared=float(lower.mean()) / error if error else 0.0,
         worse=rows.worse,
         better=rows.better,
     )
+
+
+def _standard_error(differences: NDArray[np.float64]) -> float:
+    n = len(differences)
+    return float(differences.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
 
 
 def log_losses(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:

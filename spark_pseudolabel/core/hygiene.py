@@ -22,9 +22,13 @@ TORN_ODDS = 2.0
 OVERLAP_SHARE = math.sqrt(2) - 1
 """The largest share that sure rows have among sure and torn ones where classes only overlap.
 
-For two normal classes of equal spread, d standard deviations apart, the log-odds L of the true
-label have a density proportional to exp(L/2 - L**2 / (2 d**2)). Sure rows, L < -log 4, are to torn
-rows, abs(L) < log 2, at most as the integrals of exp(L/2): as 1 to the square root of 2.
+For two normal classes of equal spread, d standard deviations apart, the logarithm L of the true
+label's likelihood ratio is normal with mean d**2 / 2 and variance d**2, in each of the two classes:
+its density is proportional to exp(L/2 - L**2 / (2 d**2)), whatever the classes' shares are. Sure
+rows, L < -log 4, are to torn rows, abs(L) < log 2, at most as the integrals of exp(L/2): as 1 to
+the square root of 2. Of odds, which hold the classes' shares as well, nothing of that kind is true:
+where one row in ten is of the rarer class and nothing tells the classes apart, all of these rows
+have odds of 9 to 1 against them, and no row is torn.
 """
 
 LEVEL = 0.01
@@ -63,8 +67,8 @@ class Hygiene:
     suspects
         Those whose label is probably wrong, the clearest first.
     sure, torn
-        Rows with odds of :data:`SURE_ODDS` and more against their label, and those within
-        :data:`TORN_ODDS`.
+        Rows with odds and a likelihood ratio of :data:`SURE_ODDS` and more against their label,
+        and those with a likelihood ratio within :data:`TORN_ODDS`.
     """
 
     n: int
@@ -88,7 +92,8 @@ def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Hygiene:
 
     A row belongs to the most probable class among those that are at least as probable as they are,
     on average, for the rows given that label. It is a suspect when that is not its own label, and
-    the odds are :data:`SURE_ODDS` against that.
+    the odds are :data:`SURE_ODDS` against that, also where all labels were equally frequent: a rare
+    label is no reason for doubt.
 
     Parameters
     ----------
@@ -99,13 +104,13 @@ def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Hygiene:
     """
     scored = np.flatnonzero(np.isfinite(P).all(axis=1))
     P, codes = P[scored], codes[scored]
-    every = np.arange(len(codes))
-    given = P[every, codes]
-    others = P.copy()
-    others[every, codes] = -1.0
-    other = others.max(axis=1, initial=0.0)
-    sure = other >= SURE_ODDS * given
-    torn = (other < TORN_ODDS * given) & (given < TORN_ODDS * other)
+    given, other = _given_and_best(P, codes)
+    n = np.bincount(codes, minlength=P.shape[1])
+    # The share of each label among the rows that models learned from turns odds into likelihoods.
+    likelihood = np.where(n > 0, P / np.maximum(n, 1), 0.0)
+    own, best_other = _given_and_best(likelihood, codes)
+    sure = (other >= SURE_ODDS * given) & (best_other >= SURE_ODDS * own)
+    torn = (best_other < TORN_ODDS * own) & (own < TORN_ODDS * best_other)
     candidates = np.where(_self_confidence(P, codes) <= P, P, -1.0)
     best = candidates.argmax(axis=1)
     off = sure & (candidates.max(axis=1, initial=-1.0) > 0) & (best != codes)
@@ -115,6 +120,16 @@ def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Hygiene:
     ]
     found.sort(key=lambda suspect: (suspect.p_given - suspect.p_suggested, suspect.row))
     return Hygiene(len(scored), tuple(found), int(sure.sum()), int(torn.sum()))
+
+
+def _given_and_best(
+    P: NDArray[np.float64], codes: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each row's value of its given label, and the largest of the others."""
+    every = np.arange(len(codes))
+    others = P.copy()
+    others[every, codes] = -1.0
+    return P[every, codes], others.max(axis=1, initial=0.0)
 
 
 def _self_confidence(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:

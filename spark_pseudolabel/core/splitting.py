@@ -46,6 +46,9 @@ def group_validation_mask(
 ) -> NDArray[np.bool_]:
     """Take whole groups, in the order of their hash, while that brings classes nearer their share.
 
+    Where each of them is too large for that, the one that goes least beyond is taken. No group is
+    where each has all rows of a class, which is then to be learned from: the mask has no row.
+
     Parameters
     ----------
     codes
@@ -66,15 +69,23 @@ def group_validation_mask(
     missing = np.array([float(_share(int(n), fraction)) for n in per_group.sum(axis=0)])
     remaining = per_group.sum(axis=0)
     first_row = np.array([np.flatnonzero(index == i)[0] for i in range(len(names))])
-    for group in np.argsort(group_hashes[first_row], kind="stable"):
+    order = np.argsort(group_hashes[first_row], kind="stable")
+    wanted = missing.copy()
+    for group in order:
         rows = per_group[group]
         nearer = np.abs(missing - rows).sum() < np.abs(missing).sum()
-        keeps_every_class = (remaining - rows)[remaining > 0].min() > 0
-        if nearer and keeps_every_class:
+        if nearer and _keeps_every_class(remaining, rows):
             mask |= index == group
             missing -= rows
             remaining -= rows
+    possible = [group for group in order if _keeps_every_class(remaining, per_group[group])]
+    if not mask.any() and possible:
+        mask = index == min(possible, key=lambda group: np.abs(wanted - per_group[group]).sum())
     return mask
+
+
+def _keeps_every_class(remaining: NDArray[np.float64], rows: NDArray[np.float64]) -> bool:
+    return bool((remaining - rows)[remaining > 0].min() > 0)
 
 
 def only_ones(labeled: NDArray[np.int32], validation: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -18,8 +18,7 @@ from spark_pseudolabel.core.crossfit import (
     subset,
 )
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
-from spark_pseudolabel.core.guard import MARGIN, LossComparison, compare, compare_losses
-from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, p_of_true
+from spark_pseudolabel.core.guard import LossComparison, Losses, compare, compare_losses
 from spark_pseudolabel.core.rounds import ModelFacts, best_model
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import SHIFTS, Task
@@ -30,6 +29,8 @@ Guard = Callable[[Models, bool], int]
 """Models of a run and whether the gate fired: the position of the one that is kept."""
 
 THRESHOLD, ROUNDS, STUDENT_ROWS = 0.9, 3, 1500
+MARGIN = 1.0
+"""Standard errors of the log loss, in a rule that is compared."""
 
 
 def runs_of(learner: Fits, task: Task) -> dict[str, Any]:
@@ -105,10 +106,12 @@ def _measured(
 ) -> dict[str, Any]:
     """Return the accuracy on test rows in percent, and what a guard sees, row by row."""
     right = probabilities(model, task.test).argmax(axis=1) == task.test_codes
+    seen = Losses.of(P, codes)
     return {
         "accuracy": float(100 * right.mean()),
-        "p_true": p_of_true(codes, P).round(6).tolist(),
-        "right": (P.argmax(axis=1) == codes).astype(int).tolist(),
+        "log_loss": seen.log.round(6).tolist(),
+        "squared": seen.squared.round(6).tolist(),
+        "right": seen.right.astype(int).tolist(),
     }
 
 
@@ -138,8 +141,8 @@ GUARDS: Mapping[str, Mapping[str, Guard]] = {
             lambda found: found.best - found.new > MARGIN * found.standard_error
         ),
         "as often right": _student(lambda found: found.better >= found.worse),
-        "both": _student(lambda found: found.usable),
-        "both, and the gate": _student(lambda found: found.usable, gated=True),
+        "surely better": _student(lambda found: found.usable),
+        "surely better, and the gate": _student(lambda found: found.usable, gated=True),
     },
     "rounds": {
         "none": lambda models, shifted: len(models) - 1,
@@ -150,21 +153,20 @@ GUARDS: Mapping[str, Mapping[str, Guard]] = {
         ),
     },
 }
-"""What is compared: "both, and the gate" is what runs do with a student, "paired test" what they
-do with rounds that validation rows measure."""
+"""What is compared: "surely better, and the gate" is what runs do with a student, "paired test"
+what they do with rounds that validation rows measure."""
 
 
 def _facts(number: int, model: Mapping[str, Any]) -> ModelFacts:
-    return ModelFacts(number, float(np.mean(model["right"])), float(_losses_of(model).mean()))
+    return ModelFacts(number, float(np.mean(model["right"])), float(np.mean(model["log_loss"])))
 
 
 def _losses(best: Mapping[str, Any], new: Mapping[str, Any]) -> LossComparison:
-    return compare_losses(_losses_of(best), _losses_of(new), *_right(best, new))
+    return compare_losses(_losses_of(best), _losses_of(new))
 
 
-def _losses_of(model: Mapping[str, Any]) -> Matrix:
-    found: Matrix = -np.log(np.maximum(model["p_true"], LOG_LOSS_FLOOR))
-    return found
+def _losses_of(model: Mapping[str, Any]) -> Losses:
+    return Losses(np.array(model["log_loss"]), np.array(model["squared"]), *_right(model))
 
 
 def _right(*models: Mapping[str, Any]) -> list[NDArray[np.bool_]]:

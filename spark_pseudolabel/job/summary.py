@@ -120,10 +120,20 @@ def _model(run: Run, manifest: ModelManifest, end: Finish) -> dict[str, Any]:
     return {
         "model": model_name(manifest.number),
         "validation": manifest.validation,
+        "chosen_from": _chosen_from(run, end) if manifest.number == end.best_round + 1 else 1,
         "oof": manifest.oof,
         "test": _test(run, manifest.number, end),
         "adjustment": manifest.adjustment,
     }
+
+
+def _chosen_from(run: Run, end: Finish) -> int:
+    """Count the models that the final one was the best of, on the rows that measure it."""
+    n_models = len(run.store.models)
+    measured = run.inputs.validation.num_rows > 0 or run.config.cross_fitted
+    chosen = end.reason in ("validation_drop", "oof_drop") or run.limits.keep_best
+    student = run.config.one_round and run.config.student is not None
+    return n_models if measured and (chosen or student) else 1
 
 
 def _test(run: Run, number: int, end: Finish) -> dict[str, Any] | None:
@@ -177,7 +187,8 @@ def _warnings(run: Run, end: Finish) -> list[dict[str, Any]]:
                 "code": "validation_drop",
                 "message": f"Round {end.n_iter} made the model worse on the validation rows, "
                 f"beyond noise. Rounds after {end.best_round} are not used; the final model is "
-                f"{model_name(end.best_round + 1)}.",
+                f"{model_name(end.best_round + 1)}. It was chosen by these rows, so that its "
+                "figures on them flatter it.",
             }
         )
     found += trust_warnings(run, end, _certificate(run))

@@ -189,7 +189,7 @@ def why_unused(against: Mapping[str, Any]) -> str:
         return "No student was fitted: the pool is unlike the labeled rows."
     right = f"right alone on {against['better']:,}, its teacher alone on {against['worse']:,}"
     if "new" not in against:
-        return f"The student is right on fewer validation rows than its teacher: {right}."
+        return f"The student is not surely right on more validation rows than its teacher: {right}."
     losses = f"{against['new']:.4f} after {against['best']:.4f}"
     if not against["improved"]:
         return f"The student's log loss on rows it had not seen is not lower: {losses}."
@@ -199,6 +199,6 @@ def why_unused(against: Mapping[str, Any]) -> str:
             f"on fewer of them than its teacher: {right}."
         )
     return (
-        f"The student's log loss on rows it had not seen is lower, {losses}, but by no more than "
-        f"the standard error of the difference, {against['standard_error']:.4f}: it may be chance."
+        f"The student's log loss on rows it had not seen is lower, {losses}, but that it is right "
+        f"more often than its teacher may be chance: {right}."
     )

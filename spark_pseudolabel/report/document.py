@@ -152,6 +152,10 @@ class ModelResult(Document):
     """Name of the model, such as ``model-0001``."""
     validation: Metrics | None = None
     """On the validation rows; null without any."""
+    chosen_from: Count = 1
+    """How many models this one was chosen from by its figures on validation rows, or out of fold.
+
+    Of more than one the best figure is better than the model is on new rows."""
     oof: Metrics | None = None
     """Out of fold on the labeled rows; null when not cross-fitted."""
     test: TestMetrics | None = None

@@ -139,7 +139,7 @@ def _environment() -> jinja2.Environment:
         "python_string": repr,
     }
     environment.globals |= {
-        "MEASURED_ON": words.MEASURED_ON,
+        "measured_on": words.measured_on,
         "rounds_word": words.rounds_word,
     }
     return environment

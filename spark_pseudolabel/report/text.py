@@ -255,7 +255,7 @@ def _models(report: Report) -> list[str]:
         [
             role,
             clean(result.model),
-            words.MEASURED_ON[where],
+            words.measured_on(result, where),
             count(m.n),
             *_metric_cells(m),
         ]

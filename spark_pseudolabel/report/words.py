@@ -55,6 +55,7 @@ class Comparison:
     n: int
     seed: float
     final: float
+    best_of: str = ""
 
     @property
     def gain(self) -> float:
@@ -74,7 +75,7 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"Accuracy on {rows(self.n, self.where)}: seed {metric(self.seed)}, "
-            f"final {metric(self.final)} ({self.change})."
+            f"final {metric(self.final)} ({self.change}{self.best_of})."
         )
 
 
@@ -96,7 +97,7 @@ def comparisons(report: Report) -> list[Comparison]:
         ("out-of-fold", seed.oof, final.oof),
     ]
     return [
-        Comparison(where, b.n, a.accuracy, b.accuracy)
+        Comparison(where, b.n, a.accuracy, b.accuracy, _best_of(final, where))
         for where, a, b in pairs
         if a and b and b.n and a.accuracy is not None and b.accuracy is not None
     ]
@@ -319,7 +320,20 @@ def measured(report: Report) -> list[tuple[str, ModelResult, str, Metrics]]:
     ]
 
 
-MEASURED_ON = {
+def measured_on(result: ModelResult, where: str) -> str:
+    """Name the rows that a model was measured on, and whether they have chosen it."""
+    chosen = _best_of(result, where)
+    if not chosen:
+        return _MEASURED_ON[where]
+    return ("validation" if where == "validation" else "out of fold") + chosen
+
+
+def _best_of(result: ModelResult, where: str) -> str:
+    chosen = where != "test" and result.chosen_from > 1
+    return f", best of {result.chosen_from}" if chosen else ""
+
+
+_MEASURED_ON = {
     "validation": "validation rows",
     "oof": "labeled, out of fold",
     "test": "test rows",

@@ -53,6 +53,8 @@ Frames = Mapping[str, DataFrame]
 
 GROUP = "spl_group"
 LABEL_COLUMN = "spl_label"
+UNLABELED = -1
+"""The label that means none to scikit-learn."""
 _SHOWN = 3
 
 
@@ -360,7 +362,7 @@ def _collect_labeled(
     collected = collect(table, keys, features, columns)
     if config.unlabeled.from_ == "labeled":
         collected = collected.filter(pa.compute.is_valid(collected.column(LABEL_COLUMN)))
-    _check_labeled(collected, keys, label)
+    _check_labeled(collected, keys, label, like_sklearn=config.mode == "sklearn")
     labels = collected.column(LABEL_COLUMN).to_pylist()
     classes = tuple(np.unique(np.asarray(labels)).tolist())
     codes = pa.array(class_codes(labels, classes))
@@ -370,7 +372,9 @@ def _collect_labeled(
     return coded.append_column(HASH, pa.array(hashes)).take(order), classes
 
 
-def _check_labeled(labeled: pa.Table, keys: Sequence[str], label: str) -> None:
+def _check_labeled(
+    labeled: pa.Table, keys: Sequence[str], label: str, *, like_sklearn: bool
+) -> None:
     if labeled.num_rows == 0:
         raise InputError("labeled must hold at least one row. It has none.", code="no_labeled")
     nulls = labeled.column(LABEL_COLUMN).null_count
@@ -383,7 +387,24 @@ def _check_labeled(labeled: pa.Table, keys: Sequence[str], label: str) -> None:
             where=label,
         )
     _refuse_nul(labeled.column(LABEL_COLUMN), label)
+    if like_sklearn:
+        _refuse_unlabeled(labeled.column(LABEL_COLUMN), label)
     _check_driver_keys(labeled, keys, "labeled")
+
+
+def _refuse_unlabeled(labels: pa.ChunkedArray, label: str) -> None:
+    """Refuse the label by which scikit-learn's self-training marks rows that have none."""
+    if not pa.types.is_integer(labels.type):
+        return
+    n = pa.compute.sum(pa.compute.equal(labels, UNLABELED)).as_py()
+    if n:
+        raise InputError(
+            f"Labels must not be {UNLABELED} with mode: sklearn, where it means no label. "
+            f"{n} of {len(labels)} in {label!r} are. Put these rows into the pool, say unlabeled: "
+            "{from: labeled} with nulls for them, or give the label another number.",
+            code="bad_label",
+            where=label,
+        )
 
 
 def _refuse_nul(labels: pa.ChunkedArray, label: str) -> None:
@@ -428,6 +449,14 @@ def _split(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
         groups = labeled.column(GROUP)
         hashes = xxhash64([groups, config.random_state])
         mask = group_validation_mask(codes, groups.to_pylist(), hashes, fraction)
+        if fraction and not mask.any():
+            raise InputError(
+                f"validation.group {config.validation.group!r} leaves no row for validation: each "
+                "of its values has all rows of a label, which a model has to learn from. Name a "
+                "column with more values, give a validation table, or leave group out.",
+                code="no_validation",
+                where="validation.group",
+            )
         labeled = labeled.drop_columns([GROUP])
     else:
         mask = validation_mask(codes, labeled.column(HASH).to_numpy(), fraction)

@@ -16,13 +16,13 @@ from spark_pseudolabel.core.guard import (
     [
         (0, 0, False),
         (0, 5, False),
-        (2, 0, False),  # 2 / sqrt(2) = 1.41: may be chance
-        (3, 0, True),  # 3 / sqrt(3) = 1.73
+        (4, 0, False),  # 1 / 16: may be chance
+        (5, 0, True),  # 1 / 32
         (5, 5, False),
-        (8, 3, False),  # 5 / sqrt(11) = 1.51
-        (9, 3, True),  # 6 / sqrt(12) = 1.73
-        (550, 500, False),  # 1.54
-        (560, 500, True),  # 1.84
+        (9, 3, False),  # 299 / 4096
+        (10, 3, True),  # 378 / 8192
+        (550, 500, False),  # 0.065
+        (560, 500, True),  # 0.035
     ],
 )
 def test_drop_is_what_chance_does_not_explain(worse: int, better: int, dropped: bool) -> None:
@@ -38,7 +38,7 @@ def test_no_validation_rows_never_drop() -> None:
         "worse": 0,
         "better": 0,
         "dropped": False,
-        "usable": True,
+        "usable": False,
     }
 
 
@@ -60,22 +60,50 @@ def test_lower_loss_improves_and_says_how_sure_that_is() -> None:
     assert not compare_scores(new, best, ALL_0).improved
 
 
+SIX = (0.6,) * 6 + (0.45,) * 6
+"""A teacher that has six of twelve rows right."""
+
+
 @pytest.mark.parametrize(
-    ("best", "new", "usable"),
+    ("new", "usable"),
     [
-        ((0.6, 0.6, 0.6, 0.6), (0.7, 0.7, 0.7, 0.8), True),
-        ((0.6, 0.6, 0.6, 0.6), (0.7, 0.7, 0.7, 0.51), False),  # lower by 0.95 standard errors
-        ((0.6, 0.6, 0.6, 0.6), (0.9, 0.9, 0.9, 0.49), False),  # surely lower, one more is wrong
-        ((0.6, 0.6, 0.6, 0.49), (0.9, 0.9, 0.49, 0.9), True),  # as many are right
-        ((0.6, 0.6, 0.6, 0.6), (0.5, 0.5, 0.5, 0.5), False),
-        ((0.6,), (0.9,), False),  # one row says nothing of chance
+        ((0.7,) * 6 + (0.55,) * 5 + (0.4,), True),  # five more are right: 1 in 32
+        ((0.7,) * 6 + (0.55,) * 4 + (0.4,) * 2, False),  # four more: 1 in 16
+        ((0.9,) * 6 + (0.45,) * 6, False),  # only more sure of what it says
+        ((0.51,) * 12, False),  # six more are right, its errors are about as large
+        ((0.9,) * 6 + (0.55,) * 5 + (1e-6,), False),  # the same, and one mistake that is certain
+        ((0.45,) * 6 + (0.6,) * 6, False),  # as many are right
     ],
 )
 def test_student_takes_the_place_of_its_teacher_only_where_it_is_surely_better(
-    best: tuple[float, ...], new: tuple[float, ...], usable: bool
+    new: tuple[float, ...], usable: bool
 ) -> None:
-    codes = np.zeros(len(best), dtype=np.int32)
-    assert compare_scores(_sure_of_class_0(*best), _sure_of_class_0(*new), codes).usable is usable
+    codes = np.zeros(12, dtype=np.int32)
+    assert compare_scores(_sure_of_class_0(*SIX), _sure_of_class_0(*new), codes).usable is usable
+
+
+def test_one_row_says_nothing_of_chance() -> None:
+    codes = np.zeros(1, dtype=np.int32)
+    assert not compare_scores(_sure_of_class_0(0.4), _sure_of_class_0(0.9), codes).usable
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "usable"), [(0, 0, False), (4, 0, False), (5, 0, True)]
+)
+def test_student_is_surely_right_on_more_validation_rows(
+    better: int, worse: int, usable: bool
+) -> None:
+    assert Comparison(1, worse, better, dropped=False).usable is usable
+
+
+def test_hard_zeros_of_a_teacher_are_no_merit_of_its_student() -> None:
+    # Trees that vote 0 for one right label in ten, a student that says 0.05 there, and errs more.
+    teacher = _sure_of_class_0(*[1.0, 0.8, 0.6, 0.8, 1.0, 0.8, 0.8, 0.6, 1.0, 0.0] * 20)
+    student = _sure_of_class_0(*[0.9, 0.8, 0.45, 0.8, 0.9, 0.8, 0.8, 0.6, 0.9, 0.05] * 20)
+    found = compare_scores(teacher, student, np.zeros(200, dtype=np.int32))
+    assert found.improved
+    assert found.z < -3
+    assert not found.usable
 
 
 def test_same_model_does_not_improve_on_itself() -> None:

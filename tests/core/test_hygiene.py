@@ -55,7 +55,8 @@ def checked(X: pd.DataFrame, codes: Codes, estimator: str) -> Hygiene:
     folds = fold_of(codes, np.random.default_rng(0).permutation(len(codes)))
     learner = registered_learner(estimator, {}, features, 0)
     rows = TrainingRows(X, codes, None, 0)
-    return check_labels(cross_fit(learner, rows, folds, (0, 1, 2)).P, codes)
+    classes = tuple(range(int(codes.max()) + 1))
+    return check_labels(cross_fit(learner, rows, folds, classes).P, codes)
 
 
 @pytest.mark.parametrize("estimator", ["LogisticRegression", "RandomForestClassifier"])
@@ -78,18 +79,45 @@ def test_nothing_is_listed_where_clean_classes_lie_apart(estimator: str) -> None
     assert found.explained
 
 
-@pytest.mark.parametrize("distance", [1.0, 2.0, 3.0, 4.0, 6.0])
-def test_classes_that_only_overlap_explain_what_looks_wrong(distance: float) -> None:
-    """Exact posteriors of two normal classes: no label is wrong, many look so."""
-    alarms = 0
-    for seed in range(400):
-        chance = np.random.default_rng(seed)
-        codes = chance.integers(0, 2, 2000).astype(np.int32)
-        x = chance.normal(size=2000) + distance * (codes - 0.5)
-        p = 1 / (1 + np.exp(-distance * x))
-        alarms += not check_labels(np.column_stack([1 - p, p]), codes).explained
-    assert alarms <= 400 * LEVEL + 3 * np.sqrt(400 * LEVEL)
+def normal_classes(
+    n: int, share: float, distance: float, seed: int
+) -> tuple[NDArray[np.float64], Codes]:
+    """Draw two normal classes, the second with a share, and exact posteriors."""
+    chance = np.random.default_rng(seed)
+    codes = (chance.random(n) < share).astype(np.int32)
+    x = chance.normal(size=n) + distance * (codes - 0.5)
+    p = 1 / (1 + (1 - share) / share * np.exp(-distance * x))
+    return np.column_stack([1 - p, p]), codes
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.02])
+@pytest.mark.parametrize("distance", [0.0, 1.0, 2.0, 4.0, 6.0])
+def test_classes_that_only_overlap_explain_what_looks_wrong(distance: float, share: float) -> None:
+    alarms = sum(
+        not check_labels(*normal_classes(2000, share, distance, seed)).explained
+        for seed in range(200)
+    )
+    assert alarms <= 200 * LEVEL + 3 * np.sqrt(200 * LEVEL)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_errors_among_classes_of_any_shares_are_noticed(share: float) -> None:
+    P, true = normal_classes(2000, share, 5.0, 0)
+    wrong = np.random.default_rng(1).random(2000) < 0.03
+    found = check_labels(P, np.where(wrong, 1 - true, true).astype(np.int32))
+    listed = np.array([suspect.row for suspect in found.suspects])
+    assert wrong[listed].mean() > 0.85
+    assert wrong[listed].sum() > 0.8 * wrong.sum()
+    assert not found.explained
 
 
 def test_overlapping_classes_raise_no_alarm_with_fitted_models() -> None:
     assert all(checked(*blobs(300, 2.0, seed), "LogisticRegression").explained for seed in range(8))
+
+
+def test_rare_class_that_overlaps_raises_no_alarm_with_fitted_models() -> None:
+    for seed in range(8):
+        chance = np.random.default_rng(seed)
+        codes = (chance.random(500) < 0.1).astype(np.int32)
+        X = pd.DataFrame(chance.normal(size=(500, 2)) + codes[:, np.newaxis], columns=["a", "b"])
+        assert checked(X, codes, "LogisticRegression").explained

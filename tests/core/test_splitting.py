@@ -83,6 +83,24 @@ def test_group_split_follows_the_rows_in_any_order() -> None:
     assert (shuffled == mask[order]).all()
 
 
+@pytest.mark.parametrize(
+    ("sizes", "taken"), [([50, 50], 50), ([90, 10], 10), ([70, 30], 30), ([99, 1], 1)]
+)
+def test_groups_that_are_all_too_large_give_the_one_that_goes_least_beyond(
+    sizes: list[int], taken: int
+) -> None:
+    groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes).tolist()
+    hashes = np.repeat(np.arange(len(sizes)), sizes)
+    mask = group_validation_mask(np.zeros(100, dtype=np.int32), groups, hashes, 0.2)
+    assert mask.sum() == taken
+
+
+@pytest.mark.parametrize("groups", ["aaaa", "aabb"])
+def test_groups_with_all_of_a_class_each_leave_nothing_to_validate(groups: str) -> None:
+    codes = np.array([0, 0, 1, 1], dtype=np.int32)
+    assert not group_validation_mask(codes, list(groups), np.array([1, 1, 2, 2]), 0.5).any()
+
+
 def test_group_that_holds_all_of_a_class_is_trained_on() -> None:
     codes = np.array([0, 0, 0, 0, 1, 1], dtype=np.int32)
     groups = ["a", "b", "c", "d", "e", "e"]

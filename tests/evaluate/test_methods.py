@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spark_pseudolabel.core.certify import Promise
+from spark_pseudolabel.core.guard import Losses
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.evaluate import methods
 from spark_pseudolabel.evaluate.accuracy import measure
@@ -74,21 +75,28 @@ def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _model(accuracy: float, *p_true: float) -> dict[str, Any]:
-    return {"accuracy": accuracy, "p_true": p_true, "right": [int(p > 0.5) for p in p_true]}
+    P = np.column_stack([p_true, 1 - np.array(p_true)])
+    seen = Losses.of(P, np.zeros(len(p_true), dtype=np.int32))
+    return {
+        "accuracy": accuracy,
+        "log_loss": seen.log,
+        "squared": seen.squared,
+        "right": seen.right,
+    }
 
 
 def test_guards_keep_what_they_say() -> None:
     seed, better, worse = (
-        _model(80.0, 0.6, 0.6, 0.6, 0.4),
-        _model(81.0, 0.7, 0.7, 0.8, 0.6),
-        _model(70.0, 0.4, 0.4, 0.4, 0.4),
+        _model(80.0, *[0.6, 0.45] * 8),
+        _model(81.0, *[0.7, 0.6] * 7, 0.6, 0.4),
+        _model(70.0, *[0.4, 0.45] * 8),
     )
     for models, used in (([seed, better], 1), ([seed, worse], 0)):
-        assert GUARDS["student"]["both"](models, True) == used
-        assert GUARDS["student"]["both, and the gate"](models, True) == 0
+        assert GUARDS["student"]["surely better"](models, True) == used
+        assert GUARDS["student"]["surely better, and the gate"](models, True) == 0
         assert GUARDS["student"]["none"](models, False) == 1
     assert GUARDS["rounds"]["loss not higher"]([seed, better, worse], False) == 1
-    # Three rows of four got worse: 3 / sqrt(3) is beyond chance.
+    # Eight rows got worse and none better: 1 in 256.
     assert GUARDS["rounds"]["paired test"]([seed, worse, better], False) == 0
 
 

@@ -87,6 +87,15 @@ def test_says_what_was_gained_and_why_it_stopped() -> None:
     assert "(validation_drop). Best: round 2." in page
 
 
+def test_final_model_that_validation_rows_chose_is_said_to_be_the_best_of_them() -> None:
+    chosen = make_report()
+    chosen["final"] |= {"chosen_from": 4, "test": None}
+    page = " ".join(render_text(chosen).split())
+    assert "validation, best of 4 2,000" in page
+    assert "within noise, best of 4)." in page
+    assert "best of" not in render_text(make_report())
+
+
 @pytest.mark.parametrize(
     ("gain", "word"),
     [

@@ -18,12 +18,18 @@ import pytest
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.spark.direct.source import Source
-from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.spark.inputs import (
+    GROUP,
+    LABEL_COLUMN,
+    _check_labeled,
+    _split,
+    read_inputs,
+)
 from spark_pseudolabel.spark.tables import open_table
 from tests.spark.tables import N_POOL, config_for, labeled_frame, pool_frame, write
 
@@ -490,3 +496,29 @@ def test_a_group_is_on_one_side(spark: SparkSession, tmp_path: Path) -> None:
     assert sides[1]
     assert not sides[0] & sides[1]
     assert [feature.name for feature in inputs.features] == ["x"]
+
+
+@pytest.mark.parametrize(("like_sklearn", "labels"), [(True, ["a", "-1"]), (False, [0, -1])])
+def test_label_of_minus_one_is_refused_only_where_it_means_none(
+    like_sklearn: bool, labels: list[Any]
+) -> None:
+    rows = pa.table({"id": [1, 2], LABEL_COLUMN: labels})
+    _check_labeled(rows, ["id"], "y", like_sklearn=like_sklearn)
+    bad = pa.table({"id": [1, 2], LABEL_COLUMN: pa.array([0, -1], pa.int32())})
+    with pytest.raises(InputError, match=r"must not be -1 with mode: sklearn.* 1 of 2 in 'y'"):
+        _check_labeled(bad, ["id"], "y", like_sklearn=True)
+
+
+def test_group_that_leaves_no_validation_row_is_refused(tmp_path: Path) -> None:
+    config = config_for(tmp_path, validation={"fraction": 0.5, "group": "customer"})
+    rows = pa.table(
+        {
+            CODE: pa.array([0, 0, 1, 1], pa.int32()),
+            GROUP: ["a", "a", "b", "b"],
+            HASH: [1, 2, 3, 4],
+        }
+    )
+    with pytest.raises(InputError, match=r"validation.group 'customer' leaves no row"):
+        _split(rows, config)
+    labeled, validation = _split(rows.set_column(1, GROUP, pa.array(["a", "b", "a", "b"])), config)
+    assert (labeled.num_rows, validation.num_rows) == (2, 2)
