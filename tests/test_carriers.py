@@ -184,6 +184,9 @@ def outcome(
         json.loads(path.read_text()) for path in sorted((out / "_commits").rglob("round-*.json"))
     ]
     content = [manifest["content"] for manifest in manifests]
+    models = [json.loads(path.read_text()) for path in (out / "_commits").rglob("model-*.json")]
+    (reference,) = {json.dumps(model["training"]["reference"]) for model in models}
+    content.append(json.loads(reference))
     accepted = [
         pd.concat([pd.read_parquet(out / entry["path"]) for entry in manifest["accepted"]])
         for manifest in manifests

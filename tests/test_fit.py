@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from spark_pseudolabel.errors import RunFailedError, StoredStateError
+from spark_pseudolabel.errors import InputError, RunFailedError, StoredStateError
+from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.fit import _pseudo_rows
 from spark_pseudolabel.job.score import _require_stored
 from spark_pseudolabel.store.manifest import FileEntry
@@ -43,3 +45,12 @@ def test_a_round_whose_files_hold_other_rows_is_not_committed(accepted: int, tau
     with pytest.raises(RunFailedError, match="Nothing was committed"):
         _require_stored(1, files, counts)
     _require_stored(1, files | {"accepted": entries(5), "taught": entries(3)}, counts)
+
+
+def test_a_pool_that_gives_other_rows_than_model_1_learned_from_is_refused() -> None:
+    found = SimpleNamespace(n_pool=2, to_dict=lambda: {"pool_rows": 2, "sha256": "b"})
+    for kept, alike in (({"pool_rows": 2, "sha256": "a"}, False), (found.to_dict(), True)):
+        first = SimpleNamespace(training={"reference": kept})
+        run: Any = SimpleNamespace(store=SimpleNamespace(models=[first]))
+        with nullcontext() if alike else pytest.raises(InputError, match="must give the same rows"):
+            Run._require_same_reference(run, found)  # type: ignore[arg-type]

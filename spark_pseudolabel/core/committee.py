@@ -58,6 +58,11 @@ class Committee:
     members: Mapping[str, Learner]
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether a member does; see :attr:`Learner.needs_reference`."""
+        return any(learner.needs_reference for learner in self.members.values())
+
+    @property
     def weighted(self) -> bool:
         """Whether every member takes ``sample_weight``."""
         return all(weights_supported(learner.estimator) for learner in self.members.values())

@@ -45,6 +45,14 @@ class Learner:
     columns: BaseEstimator | None = None
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether it learns anything that needs no labels; see :meth:`prepared`."""
+        columns, _ = split(self.estimator)
+        return self.default_columns and any(
+            step != "passthrough" for _, step, _ in getattr(columns, "transformers", ())
+        )
+
+    @property
     def warm(self) -> bool:
         """Whether every fit goes on from the model before it."""
         return not self.named and bool(getattr(final_step(self.estimator), "warm_start", False))
@@ -74,9 +82,9 @@ class Learner:
             Preprocessing that other learners have fitted on the same rows, which is shared with
             those that need the same; one that is fitted here is added.
         """
-        columns, _ = split(self.estimator)
-        if not self.default_columns or columns is None:
+        if not self.needs_reference:
             return self
+        columns, _ = split(self.estimator)
         known = {} if fitted is None else fitted
         key = joblib.hash(columns)
         if key not in known:

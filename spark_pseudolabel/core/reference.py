@@ -24,8 +24,10 @@ MAX_ROWS = 20_000
 MAX_BYTES = 32 * 2**20
 """Of these rows: long texts and wide tables get fewer of them."""
 
-# A sentinel such as 999999 in one row of a thousand would otherwise be what a column is scaled by.
+# A sentinel such as 999999 in one row of a thousand would otherwise be what a column is scaled by,
+# and so would rows of the pool that are unlike all labeled ones.
 _TAIL = 0.001
+_RANGES = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Reference:
     Parameters
     ----------
     X
-        DataFrame of shape (n_rows, n_model_columns): labeled rows, then the pool's; no number is
-        infinite or beyond all but one in a thousand.
+        DataFrame of shape (n_rows, n_model_columns): labeled rows, then the pool's, without numbers
+        that would spoil a mean or a spread.
     n_pool
         How many are the pool's.
     sha256
@@ -62,7 +64,7 @@ class Reference:
         n_pool = int((np.cumsum(row_bytes(sample)) <= MAX_BYTES)[:MAX_ROWS].sum())
         drawn = sample.iloc[:n_pool]
         rows = pd.concat([labeled, drawn], ignore_index=True) if n_pool else labeled
-        return cls(_without_tails(finite(rows)), n_pool, _sha256(drawn))
+        return cls(_without_tails(finite(rows), len(labeled)), n_pool, _sha256(drawn))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests."""
@@ -87,7 +89,7 @@ def row_bytes(X: pd.DataFrame) -> NDArray[np.int64]:
     """Return what each row of model input takes: 8 a number, 8 and its characters a string."""
     size = np.full(len(X), 8 * X.shape[1], dtype=np.int64)
     for _, strings in X.select_dtypes(object).items():
-        size += strings.str.len().fillna(0).to_numpy(dtype=np.int64)
+        size += np.array([len(value) if value else 0 for value in strings], dtype=np.int64)
     return size
 
 
@@ -96,12 +98,17 @@ def _sha256(rows: pd.DataFrame) -> str:
     return hashlib.sha256(hashes).hexdigest()
 
 
-def _without_tails(rows: pd.DataFrame) -> pd.DataFrame:
-    """Move numbers beyond all but one in a thousand to where these are."""
+def _without_tails(rows: pd.DataFrame, n_labeled: int) -> pd.DataFrame:
+    """Move numbers to the bounds of what is usual: among all rows, and near the labeled ones."""
     numbers = rows.select_dtypes("float64")
     if numbers.empty:
         return rows
+    values = numbers.to_numpy()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        low, high = np.nanquantile(numbers.to_numpy(), [_TAIL, 1 - _TAIL], axis=0)
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        low, high = np.nanquantile(values, [_TAIL, 1 - _TAIL], axis=0)
+        least, most = (of(values[:n_labeled], axis=0) for of in (np.nanmin, np.nanmax))
+    reach = _RANGES * (most - least)
+    # A column of which no labeled row has a value is bounded by the others alone.
+    low, high = np.fmax(low, least - reach), np.fmin(high, most + reach)
     return rows.assign(**numbers.clip(low, high, axis=1))

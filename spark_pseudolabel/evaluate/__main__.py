@@ -130,8 +130,9 @@ def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[s
 def _learner(model: str, task: Task) -> Learner | Committee:
     members = MODELS[model]
     if len(members) == 1:
-        return registered_learner(*members[0], task.data.features, task.seed)
-    return registered_committee(members, task.data.features, task.seed)
+        one = registered_learner(*members[0], task.data.features, task.seed)
+        return one.prepared(task.reference)
+    return registered_committee(members, task.data.features, task.seed).prepared(task.reference)
 
 
 def _drawn(options: argparse.Namespace, task: Task) -> dict[str, Any]:

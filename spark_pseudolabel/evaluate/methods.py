@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse, vstack
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import SelfTrainingClassifier
 
@@ -59,7 +58,8 @@ class Ours:
 
     @cached_property
     def committee(self) -> Committee:
-        return registered_committee(DEFAULT_MEMBERS, self.task.data.features, self.task.seed)
+        made = registered_committee(DEFAULT_MEMBERS, self.task.data.features, self.task.seed)
+        return made.prepared(self.task.reference)
 
     @cached_property
     def learners(self) -> Mapping[str, Learner]:
@@ -164,10 +164,10 @@ def self_training(steps: Ours, threshold: float) -> Matrix:
 
     It takes no table with text in it, so that the preprocessing stands before the loop.
     """
-    task, base = steps.task, steps.learners[steps.picked].estimator
-    columns = base.steps[0][1] if isinstance(base, Pipeline) else FunctionTransformer(np.asarray)
-    estimator = final_step(base)
-    labeled = columns.fit(task.labeled.X).transform(task.labeled.X)
+    task, base = steps.task, steps.learners[steps.picked]
+    columns = base.columns or FunctionTransformer(np.asarray)
+    estimator = final_step(base.estimator)
+    labeled = columns.transform(task.labeled.X)
     pool = columns.transform(task.pool)
     X = vstack([labeled, pool]) if issparse(labeled) else np.concatenate([labeled, pool])
     y = np.concatenate([task.labeled.codes, np.full(len(task.pool), -1)])

@@ -25,6 +25,7 @@ def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict
     n_classes = len(task.data.classes)
     name, params = estimator
     learner = registered_learner(name, params, task.data.features, task.seed)
+    learner = learner.prepared(task.reference)
     folds = fold_of(task.labeled.codes, task.hashes)
     fitted = cross_fit_mean(learner, task.labeled, folds, task.data.classes)
     sample = task.pool.head(SAMPLE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spark_pseudolabel.core.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.evaluate.data import DataSet
 
@@ -46,6 +48,11 @@ class Task:
     seed: int
     groups: NDArray[np.int64] | None = None
     pool_groups: NDArray[np.int64] | None = None
+
+    @cached_property
+    def reference(self) -> pd.DataFrame:
+        """The rows that preprocessing is learned from, as in a run."""
+        return Reference.of(self.labeled.X, self.pool.head(rows_to_draw(self.labeled.X))).X
 
 
 def draw(

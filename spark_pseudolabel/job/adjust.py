@@ -161,5 +161,5 @@ def _estimated(run: Run, fitted: CrossFit | None) -> NDArray[np.float64]:
     """Estimate the pool's class shares on a sample of it, from honestly calibrated scores."""
     rows = labeled_rows(run)
     fitted = fitted or cross_fit_labeled(run, rows)
-    _, P = score_sample(run, fitted, run.pool.sample(PRIOR_SAMPLE))
+    _, P = score_sample(run, fitted, run.sample(PRIOR_SAMPLE))
     return pool_prior(fitted.P, rows.codes, P)

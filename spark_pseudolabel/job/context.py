@@ -21,14 +21,17 @@ from spark_pseudolabel.core.committee import Committee, registered_committee
 from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
-from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
 from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.core.priors import may_estimate
+from spark_pseudolabel.core.reference import Reference, rows_to_draw
+from spark_pseudolabel.core.representative import SAMPLE
 from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.support import Support, find_support
 from spark_pseudolabel.core.training import Weighting
 from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.done import limits_of
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.direct.narrow import is_piece
 from spark_pseudolabel.spark.direct.pool import DirectPool
@@ -36,6 +39,7 @@ from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.frame_pool import FramePool
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
+from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -64,6 +68,7 @@ class Run:
     trusted: tuple[str, ...] = ()
     _models: dict[int, BaseEstimator] = field(default_factory=dict)
     _adjustments: dict[int, Adjustment | None] = field(default_factory=dict)
+    _sample: pa.Table | None = None
     cross_fitted: CrossFit | None = None
     """The models of the folds while a student still has to be taught by them."""
 
@@ -137,6 +142,59 @@ class Run:
     def learner(self, number: int) -> Learner | Committee:
         """Return who makes a model."""
         return self.teacher if number == 1 else self.student
+
+    def ready(self, learner: Learner | Committee) -> Learner | Committee:
+        """Return a learner with all learned that needs no labels; of it, models are fitted."""
+        if self.reference is None:
+            return learner
+        return learner.prepared(self.reference.X, self._columns)
+
+    @cached_property
+    def _columns(self) -> dict[str, BaseEstimator]:
+        return {}
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The rows that preprocessing is learned from; None where there is none, or no pool.
+
+        Raises
+        ------
+        InputError
+            If the pool gives other rows than it gave when the first model was fitted.
+        """
+        learners = (self.teacher, self.student)
+        if not self.inputs.pool_rows or not any(one.needs_reference for one in learners):
+            return None
+        features = self.inputs.features
+        labeled = to_frame(self.inputs.labeled, features)
+        # As many as the comparison with the labeled rows wants anyway, so that one scan will do.
+        drawn = self.sample(max(rows_to_draw(labeled), SAMPLE))
+        batch = drawn.combine_chunks().to_batches()[0]
+        found = Reference.of(labeled, to_frame(without_odd_vectors(batch, features)[0], features))
+        self._require_same_reference(found)
+        return found
+
+    def _require_same_reference(self, found: Reference) -> None:
+        first = self.store.models[0].training.get("reference") if self.store.models else None
+        if first is not None and first != found.to_dict():
+            raise InputError(
+                "unlabeled must give the same rows for as long as a run lasts. A sample of "
+                f"{found.n_pool:,} rows, drawn by their ids, differs from the one that model 1 has "
+                "learned words and scales from. Give a table whose rows do not change, or start "
+                "with a new output.path.",
+                code="inputs_changed",
+                where="unlabeled",
+            )
+
+    def sample(self, n: int) -> pa.Table:
+        """Return the `n` pool rows with the lowest hash, or all; a scan only where more are asked.
+
+        See :meth:`spark_pseudolabel.spark.pool.Pool.sample`.
+        """
+        if self._sample is None or self._sample.num_rows < min(n, self.inputs.pool_rows):
+            with described(self.spark, "pool sample"):
+                self._sample = self.pool.sample(n)
+        return self._sample.slice(0, n)
 
     def model(self, number: int) -> BaseEstimator:
         """Return a committed or just fitted model."""

@@ -140,6 +140,7 @@ def _repeat(run: Run, number: int) -> dict[str, Any]:
 
 def _seed(run: Run, attempt: Attempt) -> dict[str, Any]:
     """Make model 1, after a look whether the rows it learns from stand for the pool."""
+    run.ready(run.teacher)  # draws the larger sample first
     sample = pool_sample(run)
     shift = measure_shift(run, sample)
     honest = run.config.cross_fitted
@@ -217,7 +218,7 @@ def _teacher_again(run: Run, number: int, against: dict[str, Any] | None) -> dic
 
 
 def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
-    inputs, learner = run.inputs, run.learner(number)
+    inputs, learner = run.inputs, run.ready(run.learner(number))
     limits, pseudo = _rows_of_rounds(run)
     row_weights, weights = _weights(run, pseudo)
     rows = training_rows(
@@ -236,7 +237,6 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
         return fields
     _, teacher = kept_cross_fit(run)
     measured = like_pool(run, inputs.labeled, teacher.held_out)
-    run.model(1)  # what can't be loaded is no matter of the rows
     with _fit_errors(run, learner, rows):
         metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
     against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
@@ -303,6 +303,7 @@ def _committed(
             "hash_limits": limits,
             "weights": (weights or RowWeights()).to_dict(),
             "sha256": rows.sha256(),
+            "reference": None if run.reference is None else run.reference.to_dict(),
             "against_best": against_best,
         },
         "validation": validation.to_dict() if validation.n else None,

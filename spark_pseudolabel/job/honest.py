@@ -49,7 +49,7 @@ def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
     """
     folds = fold_of(rows.codes, run.row_hashes(run.inputs.labeled))
     fits = cross_fit_mean if run.config.cross_fitted else cross_fit
-    return fits(run.teacher, rows, folds, run.inputs.classes)
+    return fits(run.ready(run.teacher), rows, folds, run.inputs.classes)
 
 
 def score_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[Any, NDArray[np.float64]]:
@@ -123,15 +123,16 @@ def measure_student(
     """
     rows, classes = labeled_rows(run), run.inputs.classes
     prior = None if run.prior is None else np.array(run.prior.prior)
+    student = run.ready(run.student)
     if pseudo is None or not pseudo.num_rows:
-        found = cross_fit(run.student, rows, teacher.folds, classes).P
+        found = cross_fit(student, rows, teacher.folds, classes).P
         if prior is not None:
             found = rounded(correct(found, shares(rows.codes, len(classes)), prior))
     else:
         # The same models again, where another process has fitted them.
         of_folds = run.cross_fitted or cross_fit_labeled(run, rows)
         found = cross_fit_student(
-            run.student,
+            student,
             replace(of_folds, adjustments=teacher.adjustments),
             rows,
             to_frame(pseudo, run.inputs.features),

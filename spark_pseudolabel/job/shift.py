@@ -17,7 +17,6 @@ from spark_pseudolabel.core.representative import SAMPLE, prior_shift, represent
 from spark_pseudolabel.job.adjust import kept_cross_fit, like_given_prior, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import score_sample
-from spark_pseudolabel.spark.progress import described
 
 _NAMED = 3
 _CONSEQUENCES = {
@@ -33,8 +32,7 @@ def pool_sample(run: Run) -> pa.Table | None:
     tested = config.cross_fitted and config.certified is not None
     if not run.inputs.pool_rows or not (config.measures_shift or tested):
         return None
-    with described(run.spark, "pool sample"):
-        return run.pool.sample(SAMPLE)
+    return run.sample(SAMPLE)
 
 
 def measure_shift(run: Run, sample: pa.Table | None) -> dict[str, Any] | None:

@@ -51,6 +51,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
+from spark_pseudolabel.core.committee import soft_vote
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.store import artifact
 from spark_pseudolabel.store.artifact import check_storable, dump_model, load_model
@@ -395,3 +396,16 @@ def test_a_missing_library_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError, match="xgboost") as caught:
         load_model(stored.data, stored.sha256, ())
     assert caught.value.code == "missing_library"
+
+
+def test_what_models_share_is_stored_once() -> None:
+    scaler = StandardScaler().fit(X)
+    members = {
+        f"m{i}": Pipeline([("columns", scaler), ("estimator", GaussianNB().fit(X, Y))])
+        for i in range(3)
+    }
+    loaded = _round_trip(soft_vote(members, sorted(set(Y))))
+    assert len({id(member.steps[0][1]) for member in loaded.estimators_}) == 1
+    np.testing.assert_array_equal(
+        loaded.predict_proba(X), soft_vote(members, sorted(set(Y))).predict_proba(X)
+    )
