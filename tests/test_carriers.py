@@ -59,11 +59,16 @@ def write(
     *,
     one_table: bool = False,
     with_labeled: bool = False,
+    with_nulls: bool = False,
     names: Sequence[str] = ("0", "1"),
 ) -> dict[str, Any]:
     """Write the tables, the pool as two files of small row groups; return the paths' sections."""
     labeled, test = digits[:N_LABELED], digits[-N_TEST:]
     pool = digits[:-N_TEST] if with_labeled else digits[N_LABELED:-N_TEST]
+    if with_nulls:  # which pandas writes without a type
+        labeled = labeled.assign(nowhere=None, word="a", number=None)
+        pool = pool.assign(nowhere=None, word=None, number=0.5)
+        test = test.assign(nowhere=None, word="b", number=1.0)
     sections: dict[str, Any] = {"test": {"path": str(directory / "test.parquet")}}
     test.to_parquet(directory / "test.parquet", index=False)
     if one_table:
@@ -138,6 +143,7 @@ def test_labels_are_the_same(
         tmp_path,
         one_table="one table" in name,
         with_labeled="with labeled rows" in name,
+        with_nulls="all columns" in name,
         names=("a b+c", "50%für") if "escape" in name else ("0", "1"),
     )
     outcomes = {scan: outcome(spark, tmp_path, CASES[name], paths, scan) for scan in SCANS}

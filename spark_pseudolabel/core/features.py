@@ -192,6 +192,8 @@ def odd_numbers(X: pd.DataFrame) -> list[OddNumber]:
 
 def odd_vectors(rows: pa.RecordBatch, feature: Feature) -> dict[int, int]:
     """Find vectors of another length than the feature's width: their length by row."""
+    if rows.column(feature.name).null_count == rows.num_rows:
+        return {}  # of any type
     lengths = pc.list_value_length(rows.column(feature.name))
     odd = pc.fill_null(pc.not_equal(lengths, feature.width), False)
     if not pc.any(odd).as_py():
@@ -253,6 +255,8 @@ def _vectors(column: pa.Array | pa.ChunkedArray, feature: Feature) -> NDArray[np
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # zero chunks stay chunked
         column = pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    if column.null_count == len(column):  # of any type
+        return np.full((len(column), feature.width), np.nan)
     _check_widths(column, feature)
     if column.null_count == 0:
         return _float64(column.flatten()).reshape(len(column), feature.width)

@@ -42,6 +42,7 @@ from spark_pseudolabel.spark.schema import (
     settle,
     type_name,
     type_of_both,
+    with_typed_nulls,
 )
 from spark_pseudolabel.spark.tables import Table, open_table, require_columns
 from spark_pseudolabel.spark.warm_up import warm_up
@@ -153,6 +154,8 @@ def read_inputs(
     key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}
     given = {name: table.schema for name, table in tables.items()}
     tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
+    no_features = [config.labeled.label, *_group_columns(config), *config.features.exclude]
+    tables = with_typed_nulls(tables, [*keys, *no_features])
     features = _features(tables, config, keys)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
     features = settle(features, labeled, config.features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.config import Features
 from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.tables import require_columns
+from spark_pseudolabel.spark.tables import Table, require_columns
 
 LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
 # What pandas leaves in a Parquet file when it has an index: a row's number, no property of it.
@@ -91,6 +91,54 @@ def find_features(
     )
 
 
+def with_typed_nulls(tables: Mapping[str, Table], not_features: Sequence[str]) -> dict[str, Table]:
+    """Give columns without any value the type that they have in another table.
+
+    Such a column has no type of its own: pandas writes none, and readers of CSV and JSON call it a
+    string. Numbers are what a column is that has no value anywhere.
+
+    Parameters
+    ----------
+    tables
+        By section name, ``labeled`` and ``unlabeled`` among them.
+    not_features
+        Columns that keep their types.
+    """
+    agreed = dict(tables)
+    shared = set(tables["labeled"].schema.names) & set(tables["unlabeled"].schema.names)
+    for name in sorted(shared - set(not_features)):
+        having = {key: one for key, one in agreed.items() if name in one.schema.names}
+        types = [one.schema[name].dataType for one in having.values()]
+        untyped = any(isinstance(one, T.NullType) for one in types)
+        if len(set(map(_kind_or_none, types))) == 1 and not untyped:
+            continue
+        valued = {key: one for key, one in having.items() if _has_values(one, name)}
+        first = next(iter(valued.values()), None)
+        wanted = T.DoubleType() if first is None else first.schema[name].dataType
+        for key in having.keys() - valued.keys():
+            agreed[key] = _retyped(having[key], name, wanted)
+    return agreed
+
+
+def _has_values(table: Table, name: str) -> bool:
+    if isinstance(table.schema[name].dataType, T.NullType):
+        return False
+    return not table.rows.filter(F.col(_quoted(name)).isNotNull()).isEmpty()
+
+
+def _retyped(table: Table, name: str, data_type: T.DataType) -> Table:
+    """Let a column of nulls be of another type; files that workers read have none to be cast."""
+    wanted = T.ArrayType(T.DoubleType()) if _is_ml_vector(data_type) else data_type
+    schema = T.StructType(
+        [T.StructField(name, wanted) if field.name == name else field for field in table.schema]
+    )
+    return table.changed(schema, lambda rows: rows.withColumn(name, F.lit(None).cast(wanted)))
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
 def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) -> None:
     """Refuse a table whose columns are not what a model was fitted on, or widen to it.
 
@@ -102,6 +150,8 @@ def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) 
     require_columns(schema, [feature.name for feature in features], name)
     for feature in features:
         data_type = schema[feature.name].dataType
+        if isinstance(data_type, T.NullType):
+            continue  # nothing in it is of another type
         wanted = "category" if feature.kind == "text" else feature.kind
         if _kind_of(data_type, feature.name, name) != wanted:
             raise InputError(
@@ -226,12 +276,15 @@ def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) 
     return "text" if name in settings.text else kind
 
 
-def _kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
+def _kind_or_none(data_type: T.DataType) -> Kind | None:
     if _is_vector(data_type):
         return "vector"
-    for spark_type, kind in _KINDS:
-        if isinstance(data_type, spark_type):
-            return kind
+    return next((kind for one, kind in _KINDS if isinstance(data_type, one)), None)
+
+
+def _kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
+    if (kind := _kind_or_none(data_type)) is not None:
+        return kind
     raise InputError(
         f"{table} column {name!r} is {data_type.simpleString()}, which no model takes. Cast it, "
         "or leave it out by features.exclude.",
@@ -270,6 +323,13 @@ def _replace(feature: Feature, **changes: Any) -> Feature:
 
 
 def _width(feature: Feature, column: pa.ChunkedArray) -> int:
+    if column.null_count == len(column):
+        raise InputError(
+            f"The labeled rows must hold a vector in {feature.name!r}, which tells how many "
+            "numbers it has. It has no value there: leave it out by features.exclude.",
+            code="vector_length",
+            where=feature.name,
+        )
     lengths = pc.min_max(pc.list_value_length(column)).as_py()
     if lengths["min"] is None or lengths["min"] != lengths["max"] or lengths["min"] == 0:
         raise InputError(

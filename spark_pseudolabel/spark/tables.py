@@ -173,7 +173,7 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
     def opener() -> DataFrame:
         reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})
         if plain is not None:  # else Spark runs a job to find the schema
-            reader = reader.schema(plain.spark_schema)
+            reader = reader.schema(_by_spark(plain.spark_schema))
         rows = reader.load(path)
         return _with_positions(spark, rows, path) if positions else rows
 
@@ -181,6 +181,18 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
         return replace(Table.of_rows(name, opener()), files=listed)
     schema = T.StructType([*plain.spark_schema.fields, *(_POSITIONS if positions else ())])
     return Table(name, schema, opener, listed, plain)
+
+
+def _by_spark(schema: T.StructType) -> T.StructType:
+    """Return a schema by which Spark reads: it takes columns without a type for integers."""
+    return T.StructType(
+        [
+            T.StructField(field.name, T.IntegerType())
+            if isinstance(field.dataType, T.NullType)
+            else field
+            for field in schema
+        ]
+    )
 
 
 def _plain_table(

@@ -522,3 +522,40 @@ def test_group_that_leaves_no_validation_row_is_refused(tmp_path: Path) -> None:
         _split(rows, config)
     labeled, validation = _split(rows.set_column(1, GROUP, pa.array(["a", "b", "a", "b"])), config)
     assert (labeled.num_rows, validation.num_rows) == (2, 2)
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_a_column_without_any_value_has_the_type_of_the_other_table(
+    spark: SparkSession, tmp_path: Path, format: str
+) -> None:
+    labeled = labeled_frame().assign(v=None, w="u", n=None)
+    pool = pool_frame().assign(v=None, w=None, n=0.5)
+    options = {}
+    if format == "csv":
+        labeled.to_csv(tmp_path / "labeled.csv", index=False)
+        pool.to_csv(tmp_path / "pool.csv", index=False)
+        options = {
+            "labeled": {"path": str(tmp_path / "labeled.csv"), "format": "csv", "label": "y"},
+            "unlabeled": {"path": str(tmp_path / "pool.csv"), "format": "csv"},
+        }
+    else:
+        write(tmp_path, labeled=labeled, pool=pool)
+    found = read_inputs(spark, config_for(tmp_path, **options))
+    kinds = {feature.name: feature.kind for feature in found.features}
+    nowhere = "numeric" if format == "parquet" else "category"  # where CSV has none, it has text
+    assert kinds == {"x": "numeric", "v": nowhere, "w": "category", "n": "numeric"}
+    assert (found.scan is None) == (format == "csv")
+    X = to_frame(found.labeled, found.features)
+    assert X["n"].isna().all()
+    rows = to_frame(found.pool.rows.toArrow(), found.features)
+    assert rows["w"].isna().all()
+    assert rows["n"].tolist() == [0.5] * N_POOL
+
+
+def test_vectors_that_no_labeled_row_has_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+    write(
+        tmp_path, labeled=labeled_frame().assign(e=None), pool=pool_frame().assign(e=[[1.0]] * 20)
+    )
+    with pytest.raises(InputError, match="must hold a vector in 'e'") as refused:
+        read_inputs(spark, config_for(tmp_path))
+    assert refused.value.where == "e"

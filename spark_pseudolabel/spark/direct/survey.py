@@ -38,6 +38,7 @@ _REBASING = tuple(
 _AS_WRITTEN = "CORRECTED"
 
 _SPARK_TYPES: tuple[tuple[pa.DataType, T.DataType], ...] = (
+    (pa.null(), T.NullType()),
     (pa.bool_(), T.BooleanType()),
     (pa.int8(), T.ByteType()),
     (pa.int16(), T.ShortType()),
@@ -319,7 +320,8 @@ def _is_readable(kind: pa.DataType) -> bool:
         return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
     # Decimals are left to Spark, whose way to a double may differ in the last bit.
     return bool(
-        pa.types.is_boolean(kind)
+        pa.types.is_null(kind)
+        or pa.types.is_boolean(kind)
         or pa.types.is_signed_integer(kind)
         or kind in (pa.float32(), pa.float64(), pa.string(), pa.date32())
         or pa.types.is_timestamp(kind)
