@@ -33,6 +33,8 @@ IN_ROUND: Final = "spl_round"
 FOLD: Final = "spl_fold"
 # The numeric features of a row, on their way to the workers.
 PACKED: Final = "spl_numbers"
+# A hash of a row's key and features as a scan saw them: the next one must see the same.
+FINGERPRINT: Final = "spl_fingerprint"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 

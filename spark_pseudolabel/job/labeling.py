@@ -32,7 +32,7 @@ from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.schema import require_kinds, select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
-from spark_pseudolabel.spark.tables import open_table, require_columns
+from spark_pseudolabel.spark.tables import open_table, refuse_unsafe_commits, require_columns
 from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.layout import model_name
 
@@ -84,6 +84,7 @@ def label(
     announce(spark, events)
     finished = open_finished(spark, out)
     _require_new(spark, output)
+    refuse_unsafe_commits(spark)
     id_column = finished.store.identity["id"]
     keys = (id_column,) if id_column else (FILE, ROW_INDEX)
     scorer = finished.scorer(keys, trusted)

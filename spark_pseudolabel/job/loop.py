@@ -28,6 +28,7 @@ from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.spark.progress import task_counter
+from spark_pseudolabel.spark.tables import refuse_unsafe_commits
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.identity import frozen_before, require_place
 from spark_pseudolabel.store.lease import hold
@@ -113,6 +114,8 @@ def run(
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
         job = Run(spark, config, inputs, store, events, estimator, tuple(trusted))
+        if job.scan is None:
+            refuse_unsafe_commits(spark)
         check_learners(job)
         return _to_the_end(job)
 

@@ -12,6 +12,7 @@ from spark_pseudolabel.core.rules import Plan, make_plan
 from spark_pseudolabel.errors import InputError, RunFailedError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import decide
+from spark_pseudolabel.spark.frame_pool import changed_pool
 from spark_pseudolabel.spark.pool import Accepted, Overlap, Scored
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.failpoint import failpoint
@@ -35,6 +36,7 @@ def score_round(run: Run, number: int) -> None:
     clock.lap("score")
     with run.events.stage(number, "select"), described(run.spark, f"round {number} · select"):
         _require_all(number, scored, expected)
+        _require_unchanged(run, number, scored)
         _require_valid(run, number, scored)
         plan, certificate = decide(run, number, scored)
         accepted = scored.accept(plan, join(attempt.path, ACCEPTED), _compared_with(run, number))
@@ -61,6 +63,7 @@ def score_round(run: Run, number: int) -> None:
         counts=counts,
         histogram=scored.counts().to_dict(),
         content=accepted.content,
+        read=_read(scored, accepted),
         seconds=clock.seconds,
     )
     _tell(run, manifest)
@@ -113,6 +116,21 @@ def _require_all(number: int, scored: Scored, expected: int) -> None:
             "while it was read. Run again once nobody writes to it.",
             code="rows_lost",
         )
+
+
+def _require_unchanged(run: Run, number: int, scored: Scored) -> None:
+    """Stop where the rows are others than those that an earlier round has read."""
+    earlier = run.store.rounds[: number - 1]
+    if not earlier or scored.xor64 is None:
+        return
+    before = earlier[-1].read
+    if scored.xor64 != before.get("xor64" if run.relabel else "left_xor64", scored.xor64):
+        raise changed_pool()
+
+
+def _read(scored: Scored, accepted: Accepted) -> dict[str, int]:
+    hashes = {"xor64": scored.xor64, "left_xor64": accepted.left_xor64}
+    return {name: value for name, value in hashes.items() if value is not None}
 
 
 def _require_stored(

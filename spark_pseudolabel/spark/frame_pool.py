@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow.compute as pc
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from spark_pseudolabel.columns import CODE, HASH, IN_ROUND
+from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import sample_limit
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
@@ -24,6 +28,9 @@ from spark_pseudolabel.store.manifest import RoundManifest
 
 BROADCAST_ROWS = 5_000_000
 """Keys up to this number are broadcast; each executor holds them in memory."""
+
+_NOW = "spl_now"
+_CHANGED = "spl: other rows than were scored"
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class FramePool:
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
     ) -> SparkCandidates:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        scorer = replace(scorer, keys=(*self.keys, FINGERPRINT))
         with broadcast(self.spark.sparkContext, scorer) as shared:
             pool, after = self._left(rounds)
             scored = score_rows(pool, shared)
@@ -85,7 +93,10 @@ class FramePool:
         wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
         if limits is not None or n_rows <= BROADCAST_ROWS:
             wanted = F.broadcast(wanted)
-        return to_arrow(self.rows.join(wanted, on=list(self.keys), how="inner"))
+        found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
+        if pc.any(pc.not_equal(found[_NOW], found[FINGERPRINT])).as_py():
+            raise changed_pool()
+        return found.drop_columns([_NOW, FINGERPRINT])
 
     def publish(
         self,
@@ -101,18 +112,34 @@ class FramePool:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         stored = getattr(self.stored, kind)(rounds)
         if features:
-            stored = stored.join(self.rows, on=list(self.keys), how="inner")
+            stored = stored.join(self._marked, on=list(self.keys), how="inner")
 
         def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
+                if features and pc.any(pc.not_equal(batch[_NOW], batch[FINGERPRINT])).as_py():
+                    raise RuntimeError(_CHANGED)
                 yield from transform(pa.Table.from_batches([batch])).to_batches()
 
         made = stored.mapInArrow(make, schema=from_arrow_schema(schema))
         if more is not None:
             made = made.unionByName(self.spark.createDataFrame(more))
         files = max(1, -(-self.n_rows // ROWS_PER_FILE))
-        made.coalesce(files).write.mode("errorifexists").parquet(target)
+        try:
+            made.coalesce(files).write.mode("errorifexists").parquet(target)
+        except (PySparkException, Py4JError) as error:
+            if _CHANGED in str(error):
+                raise changed_pool() from error
+            raise
         return None
+
+    @property
+    def _marked(self) -> DataFrame:
+        """The rows with a hash of what they hold now."""
+        return self.rows.withColumn(_NOW, F.xxhash64(*map(_column, self.rows.columns)))
+
+    @property
+    def _to_score(self) -> DataFrame:
+        return self._marked.withColumnRenamed(_NOW, FINGERPRINT)
 
     def _left(self, rounds: Sequence[RoundManifest]) -> tuple[DataFrame, DataFrame | None]:
         """Return the rows to score, and the keys to which the scores are cut down afterwards.
@@ -122,16 +149,32 @@ class FramePool:
         are joined: the other way would shuffle features.
         """
         if not rounds:
-            return self.rows, None
+            return self._to_score, None
         keys, before = list(self.keys), rounds[-1]
         is_rejected = F.col(CODE).isNotNull() & ~accepted_by(Plan.from_dict(before.plan), keys)
         left = self.stored.scored([before]).filter(is_rejected).select(*keys)
         n_left = int(before.counts["rejected"])
         n_done = self.n_rows - n_left
         if min(n_left, n_done) > BROADCAST_ROWS:
-            return self.rows, left
+            return self._to_score, left
         if n_left <= n_done:
-            return self.rows.join(F.broadcast(left), on=keys, how="left_semi"), None
+            return self._to_score.join(F.broadcast(left), on=keys, how="left_semi"), None
         done = self.stored.accepted(rounds).select(*keys)
         done = done.unionByName(self.stored.invalid(rounds).select(*keys))
-        return self.rows.join(F.broadcast(done), on=keys, how="left_anti"), None
+        return self._to_score.join(F.broadcast(done), on=keys, how="left_anti"), None
+
+
+def changed_pool() -> InputError:
+    """Return the error for a pool that is not what an earlier scan of it has read."""
+    return InputError(
+        "The rows of unlabeled are not those that an earlier round of this run has read: its "
+        "table, query or DataFrame has changed, or gives other values each time that it is read, "
+        "as by rand() or uuid(). Restore it, or write it to files, name these by unlabeled.path, "
+        "and start with a new output.path.",
+        code="inputs_changed",
+        where="unlabeled",
+    )
+
+
+def _column(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")

@@ -57,12 +57,16 @@ class Accepted:
         What was written; None: all that lies there.
     overlap
         With the round that was asked about; None: with none.
+    left_xor64
+        A hash over keys and features of the rows that are left for the next round, in any order;
+        None where the files of the pool tell whether they changed.
     """
 
     by_code: list[int]
     content: dict[str, int]
     files: Files | None
     overlap: Overlap | None = None
+    left_xor64: int | None = None
 
 
 class Scored(Candidates, Protocol):
@@ -85,6 +89,11 @@ class Scored(Candidates, Protocol):
     @property
     def files(self) -> Files | None:
         """What was written; None: all that lies there."""
+        ...
+
+    @property
+    def xor64(self) -> int | None:
+        """A hash over keys and features of the rows; see :attr:`Accepted.left_xor64`."""
         ...
 
     def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from spark_pseudolabel.columns import (
     CLASS_SCORES,
     CODE,
+    FINGERPRINT,
     HASH,
     IN_ROUND,
     INVALID,
@@ -21,7 +22,9 @@ from spark_pseudolabel.columns import (
     SCORE,
 )
 from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values
+from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.rules import Cut, Plan
+from spark_pseudolabel.errors import RunFailedError
 from spark_pseudolabel.spark.pool import Accepted, Overlap, content_of
 from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.spark.tables import with_hash
@@ -57,11 +60,20 @@ class SparkCandidates:
     stored: StoredRows
 
     @cached_property
-    def _cells(self) -> list[tuple[int | None, int | None, bool, int]]:
+    def _grouped(self) -> list[Row]:
         held_back = F.col(INVALID).isNotNull().alias(HELD_BACK)
         grouped = self.scored.groupBy(CODE, confidence_bin().alias(BIN), held_back)
-        rows = grouped.count().collect()
-        return [(row[CODE], row[BIN], row[HELD_BACK], row["count"]) for row in rows]
+        count, xor64 = F.count(F.lit(1)).alias("n"), F.bit_xor(FINGERPRINT).alias("xor64")
+        return grouped.agg(count, xor64).collect()
+
+    @property
+    def _cells(self) -> list[tuple[int | None, int | None, bool, int]]:
+        return [(row[CODE], row[BIN], row[HELD_BACK], row["n"]) for row in self._grouped]
+
+    @property
+    def xor64(self) -> int:
+        """A hash over keys and features of the rows as they were scored, in any order."""
+        return xor_all(row["xor64"] or 0 for row in self._grouped)
 
     @property
     def _candidates(self) -> DataFrame:
@@ -118,19 +130,52 @@ class SparkCandidates:
 
     def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
         """Write what a plan accepts; see :class:`spark_pseudolabel.spark.pool.Scored`."""
-        chosen = with_hash(
-            self.scored.filter(accepted_by(plan, self.keys)), self.keys, self.random_state
-        )
+        is_accepted = accepted_by(plan, self.keys)
+        expected, left_xor64 = self._decided(is_accepted)
+        chosen = with_hash(self.scored.filter(is_accepted), self.keys, self.random_state)
         scores = [name for name in (RAW_SCORE, CLASS_SCORES) if name in self.scored.columns]
-        accepted = chosen.select(*self.keys, CODE, SCORE, HASH, IN_ROUND, *scores)
+        accepted = chosen.select(*self.keys, CODE, SCORE, HASH, IN_ROUND, FINGERPRINT, *scores)
         files = max(1, -(-self.counts().total // ROWS_PER_FILE))
         accepted.coalesce(files).write.mode("errorifexists").parquet(target)
         written = accepted.sparkSession.read.schema(accepted.schema).parquet(unglobbed(target))
         by_code, xor_a, xor_b = count_accepted(written, self.keys, self.n_classes)
+        _require_written(by_code, expected, target)
         overlap = None
         if before is not None:
             overlap = overlap_of(written, self.stored.accepted([before]), self.keys)
-        return Accepted(by_code, content_of(by_code, xor_a, xor_b), None, overlap)
+        content = content_of(by_code, xor_a, xor_b)
+        return Accepted(by_code, content, None, overlap, left_xor64)
+
+    def _decided(self, is_accepted: Column) -> tuple[list[int], int]:
+        """Count by class what a plan accepts, and hash what it leaves; an action."""
+        is_left = F.col(CODE).isNotNull() & ~is_accepted
+        rows = (
+            self.scored.groupBy(CODE)
+            .agg(
+                F.count(F.when(is_accepted, 1)).alias("n"),
+                F.bit_xor(F.when(is_left, F.col(FINGERPRINT))).alias("left"),
+            )
+            .collect()
+        )
+        by_code = [0] * self.n_classes
+        for row in rows:
+            if row[CODE] is not None:
+                by_code[row[CODE]] = row["n"]
+        return by_code, xor_all(row["left"] or 0 for row in rows)
+
+
+def _require_written(by_code: Sequence[int], expected: Sequence[int], target: str) -> None:
+    """Stop where other rows were written than a plan accepts.
+
+    What a lost try of a task has left is read as if it belonged there, and would be published.
+    """
+    if list(by_code) != list(expected):
+        raise RunFailedError(
+            f"{target} must hold {sum(expected):,} accepted rows. It holds {sum(by_code):,}: a "
+            "task that was lost or ran twice has left a file. Nothing was committed; run again.",
+            code="rows_lost",
+            where=target,
+        )
 
 
 def confidence_bin() -> Column:

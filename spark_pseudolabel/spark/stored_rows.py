@@ -12,6 +12,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.columns import (
     CLASS_SCORES,
     CODE,
+    FINGERPRINT,
     HASH,
     IN_ROUND,
     INVALID,
@@ -69,6 +70,8 @@ class StoredRows:
         # With a schema Spark opens no file to plan.
         schema = T.StructType([*self.keys.fields, T.StructField(CODE, T.IntegerType())])
         schema = schema.add(SCORE, T.DoubleType()).add(IN_ROUND, T.IntegerType()).add(column)
+        # Null in what workers wrote by themselves, and in what older versions wrote.
+        schema = schema.add(FINGERPRINT, T.LongType())
         if self.raw:
             schema = schema.add(RAW_SCORE, T.DoubleType())
         if self.probabilities:

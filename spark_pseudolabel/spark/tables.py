@@ -32,6 +32,7 @@ _TABLE_FORMATS: Mapping[str, str] = {
 
 _POSITIONS = (T.StructField(FILE, T.StringType()), T.StructField(ROW_INDEX, T.LongType()))
 
+_COMMITTER = "mapreduce.fileoutputcommitter.algorithm.version"
 _HIDES_LOSS = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
 
 
@@ -129,6 +130,22 @@ def refuse_hidden_loss(spark: SparkSession) -> None:
                 code="hides_loss",
                 where=key,
             )
+
+
+def refuse_unsafe_commits(spark: SparkSession) -> None:
+    """Refuse the committer that publishes what tasks write before they are known to be whole.
+
+    With it the files of a task that was lost and ran again stand side by side in the output.
+    """
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+    version = spark.conf.get(_COMMITTER, None) or hadoop.get(_COMMITTER)
+    if str(version or "1").strip() != "1":
+        raise InputError(
+            f"{_COMMITTER} must be 1. It is {version}: rows of tasks that were lost would be "
+            f"published beside those of their second try. Set spark.hadoop.{_COMMITTER} to 1.",
+            code="unsafe_committer",
+            where=_COMMITTER,
+        )
 
 
 def list_data(spark: SparkSession, path: str) -> tuple[FileInfo, ...]:

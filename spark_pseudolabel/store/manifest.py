@@ -206,6 +206,8 @@ class ModelManifest(Manifest):
 class RoundManifest(Manifest):
     """From here on a round exists: its plan, and the files it accepted.
 
+    ``read`` holds hashes over keys and features of the rows that were scored (``xor64``) and of
+    those left for the next round (``left_xor64``), where no list of files tells that they changed.
     ``taught`` are the rows that a student may learn from, by ``taught_plan``, where these are
     others.
     """
@@ -221,6 +223,7 @@ class RoundManifest(Manifest):
     counts: dict[str, Any]
     histogram: dict[str, Any] = {}
     content: dict[str, Any] = {}
+    read: dict[str, int] = {}
     seconds: dict[str, float] = {}
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
-from spark_pseudolabel.columns import CODE, INVALID, SCORE
+from spark_pseudolabel.columns import CODE, FINGERPRINT, INVALID, SCORE
 from spark_pseudolabel.core.rules import make_plan
 from spark_pseudolabel.spark.pool import Overlap
 from spark_pseudolabel.spark.selection import (
@@ -54,7 +55,12 @@ def scored(spark: SparkSession, rows: Rows) -> DataFrame:
     together = [frame, invalid.astype({CODE: "Int32", SCORE: "float64"}), withheld]
     schema = f"id bigint, {CODE} int, {SCORE} double, {INVALID} string"
     cells = pd.concat(together).replace({float("nan"): None}).to_numpy().tolist()
-    return spark.createDataFrame(cells, schema).repartition(7).cache()
+    return (
+        spark.createDataFrame(cells, schema)
+        .withColumn(FINGERPRINT, F.xxhash64("id"))
+        .repartition(7)
+        .cache()
+    )
 
 
 @pytest.fixture(scope="module")

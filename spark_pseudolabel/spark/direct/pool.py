@@ -228,6 +228,10 @@ class ScoredPieces:
         return files_of(self.done)
 
     @property
+    def xor64(self) -> None:
+        """Unknown: a file is opened only if it has the length that was listed."""
+
+    @property
     def paths(self) -> list[str]:
         """Full paths of the files."""
         return [f"{self.folder}/{name}" for name in self.files]
