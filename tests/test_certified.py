@@ -199,6 +199,11 @@ def test_labels_drawn_per_class_need_the_prior(
     assert report["certificate"]["claimed"]
     assert 200 < report["certificate"]["n_calibration"] < 400
     assert precision(drawn, labels_of(tmp_path / "out")) >= 0.9
+    false = {"no": 1 - share, "yes": share}
+    report = report_of(spark, drawn, tmp_path / "false", **declared, unlabeled={"prior": false})
+    assert (report["certificate"]["claimed"], report["rows"]["accepted"]) == (False, 0)
+    assert report["certificate"]["refused"] == "prior_disagrees"
+    assert "prior_disagrees" in [found["code"] for found in report["warnings"]]
 
 
 SMALL: list[dict[str, Any]] = [

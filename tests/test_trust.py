@@ -144,3 +144,17 @@ def test_an_estimator_that_feigns_shares_is_refused_where_they_are_estimated(
     with pytest.raises(InputError, match="logisticregression__class_weight must") as caught:
         check_learners(run)
     assert caught.value.code == "feigned_shares"
+
+
+def test_false_prior_is_said_to_be_what_pool_and_predictions_contradict() -> None:
+    certificate = {
+        "precision": 0.95,
+        "certainty": 0.95,
+        "refused": "prior_disagrees",
+        "prior_shift": {"p_value": 3.4e-21},
+    }
+    found = not_certified(certificate, [], declared=True)
+    assert found["code"] == "prior_disagrees"
+    assert "does not look as unlabeled.prior says" in found["message"]
+    assert "(p = 3.4e-21)" in found["message"]
+    assert "Precision 0.95 with certainty 0.95 can't be certified" in found["message"]
