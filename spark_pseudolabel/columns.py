@@ -31,12 +31,17 @@ CLASS_SCORES: Final = "spl_probabilities"
 INVALID: Final = "spl_reason"
 IN_ROUND: Final = "spl_round"
 FOLD: Final = "spl_fold"
+# Why a row of text could not be read as its header says; null where it could.
+UNREADABLE: Final = "spl_unreadable"
 # The numeric features of a row, on their way to the workers.
 PACKED: Final = "spl_numbers"
 # A hash of a row's key and features as a scan saw them: the next one must see the same.
 FINGERPRINT: Final = "spl_fingerprint"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
+
+RESERVED: Final = "spl_"
+"""What the names of such columns begin with."""
 
 PUBLISHED: Final = (
     LABEL,

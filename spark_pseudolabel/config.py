@@ -6,6 +6,8 @@ looked up when a configuration names one.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, ValidationError
 
+from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.config_example import EXAMPLE
 from spark_pseudolabel.config_file import (
     KeyPath,
@@ -41,6 +44,7 @@ from spark_pseudolabel.config_problems import (
 )
 from spark_pseudolabel.config_trust import problem_of_query, refused_settings
 from spark_pseudolabel.errors import ConfigError, Problem
+from spark_pseudolabel.formats import format_of_path
 from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
 
 if TYPE_CHECKING:
@@ -141,6 +145,15 @@ class _Table(_Section):
     def is_parquet_path(self) -> bool:
         """Whether the rows are files that have a position of their own (file, row_index)."""
         return self.path is not None and self.format == "parquet"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _format_by_name(cls, data: Any) -> Any:
+        """Let the names of the files say what they are, unless the user does."""
+        path = data.get("path") if isinstance(data, Mapping) else None
+        if isinstance(path, str) and data.get("format") is None:
+            return {**data, "format": format_of_path(path) or "parquet"}
+        return data
 
     @model_validator(mode="after")
     def _one_source(self) -> _Table:
@@ -1048,12 +1061,45 @@ def _relabeling_ends(parts: Parts) -> Iterator[tuple[str, str]]:
 
 
 def _label_is_no_feature(parts: Parts) -> Iterator[tuple[str, str]]:
-    labeled = parts.get("labeled")
+    labeled, features = parts.get("labeled"), parts.get("features")
+    taken = {labeled.label: "the label"} if labeled else {}
+    if "id" in parts and parts["id"] is None:
+        taken |= dict.fromkeys((FILE, ROW_INDEX), "what identifies a row without an id")
+    elif parts.get("id"):
+        taken[parts["id"]] = "the id"
+    for key in ("include", "text"):
+        for name in (getattr(features, key) or ()) if features else ():
+            if name in taken:
+                yield f"features.{key}", f"must not name {name!r}, which is {taken[name]}."
     if labeled and "id" in parts and parts["id"] == labeled.label:
         yield (
             "id",
             f"must be another column than labeled.label. Both are {labeled.label!r}.",
         )
+
+
+def _output_is_no_input(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Refuse an output among the files of a table, where the next start would read it."""
+    output = parts.get("output")
+    for name in ("labeled", "unlabeled", "validation", "test"):
+        table = parts.get(name)
+        if not output or not table or table.path is None:
+            continue
+        inside, folder = (_full(path) for path in (output.path, table.path))
+        if inside == folder or inside.startswith(f"{folder}/"):
+            yield (
+                "output.path",
+                f"must not lie in {name}.path {table.path!r}, whose files are all read. Got "
+                f"{output.path!r}: choose another directory.",
+            )
+
+
+def _full(path: str) -> str:
+    """Return a path as it can be compared: absolute and without links, where it is local."""
+    local = path.removeprefix("file://").removeprefix("file:")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", local):
+        return path.rstrip("/")
+    return os.path.realpath(local)
 
 
 def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -1069,7 +1115,8 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
     }
     for name, keys in implied.items():
         section = parts.get(name)
-        for key in sorted(section.model_fields_set) if section else ():
+        # The format may follow from the path, which is told as well.
+        for key in sorted(section.model_fields_set - {"format"}) if section else ():
             value = getattr(section, key)
             if (name == "validation" or key in keys) and keys.get(key, object()) != value:
                 spelled = "from" if key == "from_" else key
@@ -1101,6 +1148,7 @@ _CHECKS: tuple[Check, ...] = (
     _dropped_rows_have_ids,
     _relabeling_ends,
     _label_is_no_feature,
+    _output_is_no_input,
     _sklearn_mode,
 )
 

@@ -8,9 +8,9 @@ from typing import Any
 from spark_pseudolabel.config import GROWING, Config, identity
 from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts, next_step
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store.files import Files, open_files, scheme_of
 from spark_pseudolabel.store.identity import SEEN, differences
-from spark_pseudolabel.store.layout import is_hidden
 from spark_pseudolabel.store.manifest import normalized
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import report_problems

@@ -15,9 +15,9 @@ from typing import Any
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import is_hidden, is_tab_separated
 from spark_pseudolabel.store.files import LocalFiles, local_path, open_files, scheme_of
 from spark_pseudolabel.store.identity import read_run, require_place, require_same_configuration
-from spark_pseudolabel.store.layout import is_hidden
 from spark_pseudolabel.store.store import RoundStore
 
 MOST_FILES = 64
@@ -179,14 +179,18 @@ def _of_csv(path: Path, options: Mapping[str, Any]) -> list[str] | None:
     said = {str(key): value for key, value in options.items()}
     if not set(said) <= _UNDERSTOOD or str(said.get("header", "true")).lower() != "true":
         return None
-    separator = str(said.get("sep", said.get("delimiter", ",")))
+    usual = "\t" if is_tab_separated(path.name) else ","
+    separator = str(said.get("sep", said.get("delimiter", usual)))
     encoding = str(said.get("encoding", "utf-8-sig"))
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding=encoding, newline="") as opened:
-            return next(csv.reader(opened, delimiter=separator, quotechar=said.get("quote", '"')))
+            rows = csv.reader(opened, delimiter=separator, quotechar=said.get("quote", '"'))
+            header = next(filter(any, rows))
     except (OSError, EOFError, ValueError, LookupError, TypeError, csv.Error, StopIteration):
         return None
+    # Of a single name the run says what the separator seems to be.
+    return header if len(header) > 1 else None
 
 
 _READERS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[str] | None]] = {

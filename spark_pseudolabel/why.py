@@ -27,9 +27,10 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer, score
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.given import ROLE, read_given
 from spark_pseudolabel.store.files import Files, join, open_files
-from spark_pseudolabel.store.layout import is_hidden, model_name
+from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.store import RoundStore
 
 BACKGROUND_ROWS = 100

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn import config_context
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE, UNREADABLE
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.features import (
     Feature,
@@ -149,7 +149,7 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
 def score_any(batch: pa.RecordBatch, scorer: Scorer) -> Scores:
     """Score rows as they come: one with a vector of the wrong length is invalid, no error."""
     rows, reasons = without_odd_vectors(batch, scorer.features)
-    return score(rows, scorer, reasons)
+    return score(rows, scorer, {**reasons, **_unreadable(batch)})
 
 
 def score(
@@ -235,6 +235,15 @@ def _probabilities(
     valid = np.setdiff1d(np.arange(len(X)), list(reasons))
     _predict(_take(X, valid), valid, scorer, P, reasons)
     return P
+
+
+def _unreadable(batch: pa.RecordBatch) -> dict[int, str]:
+    """Return why rows of a text file are not what their header says."""
+    if UNREADABLE not in batch.schema.names:
+        return {}
+    reasons = batch.column(UNREADABLE)
+    rows = np.flatnonzero(reasons.is_valid().to_numpy(zero_copy_only=False))
+    return {int(row): reasons[int(row)].as_py() for row in rows}
 
 
 def make_scorer(

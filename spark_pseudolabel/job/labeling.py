@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -27,19 +26,26 @@ from spark_pseudolabel.job.finished import Finished, open_finished
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
+from spark_pseudolabel.spark.collecting import require_spark_reads
 from spark_pseudolabel.spark.evaluation import label_of
 from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.spark.names import columns
 from spark_pseudolabel.spark.schema import require_kinds, select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
-from spark_pseudolabel.spark.tables import open_table, refuse_unsafe_commits, require_columns
+from spark_pseudolabel.spark.tables import (
+    open_table,
+    reasons_of,
+    refuse_unsafe_commits,
+    require_columns,
+)
+from spark_pseudolabel.spark.text_columns import as_features, with_key_types
 from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.layout import model_name
 
 ACCEPTED = "accepted"
 STORED_CUTS = ("certified", "flexmatch", "freematch")
 """Policies whose cuts are confidences found in the pool, which decide new rows, too."""
-_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".orc": "orc"}
 
 
 def label(
@@ -65,7 +71,7 @@ def label(
     output
         Where the labels go, Parquet; must not exist.
     format
-        Of the input; by the path's ending, else Parquet.
+        Of the input; as the names of its files end, else Parquet.
     events
         Who listens.
     trusted
@@ -112,13 +118,14 @@ def _open(
     keys: Sequence[str],
     features: Sequence[Feature],
 ) -> DataFrame:
-    found = format or _FORMATS.get(PurePosixPath(path).suffix, "parquet")
-    settings = UnlabeledTable(path=path, format=found)
+    settings = UnlabeledTable.model_validate({"path": path, "format": format})
     table = open_table(spark, settings, "input", positions=keys == (FILE, ROW_INDEX))
-    require_columns(table.schema, keys, "input")
+    require_columns(table.schema, [*keys, *(feature.name for feature in features)], "input")
+    table = as_features(with_key_types(table, keys), features)
     require_kinds(table.schema, features, "input")
+    require_spark_reads(table, [feature.name for feature in features])
     rows = table.rows
-    return rows.select(*keys, *select_features(rows, features))
+    return rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
 
 
 def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> DataFrame:
@@ -126,7 +133,7 @@ def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> Data
     plan = _last_plan(finished)
     raw = [F.col(RAW_SCORE).alias(RAW_CONFIDENCE)] if RAW_SCORE in scored.columns else []
     return scored.select(
-        *keys,
+        *columns(keys),
         label_of(model.classes, model.label_type).alias(LABEL),
         F.col(SCORE).alias(CONFIDENCE),
         *raw,

@@ -173,6 +173,8 @@ def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
     inputs = run.inputs
     if run.config.why_selection is not None:
         run.events.event("policy", why=run.config.why_selection)
+    for note in inputs.notes:
+        run.events.event("warning", code=note.code, message=note.message)
     run.events.event(
         "inputs",
         labeled=inputs.labeled.num_rows,

@@ -104,7 +104,8 @@ def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:
 
 
 def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
-    found = [
+    found = [note.to_dict() for note in inputs.notes]
+    found += [
         {
             "code": "time_as_number",
             "message": f"{feature.name!r} is a {feature.type}: the model sees "

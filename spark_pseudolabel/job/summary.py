@@ -180,7 +180,7 @@ def _rows(run: Run, end: Finish) -> dict[str, int]:
 
 
 def _warnings(run: Run, end: Finish) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = [note.to_dict() for note in run.inputs.notes]
     if end.reason == "validation_drop":
         found.append(
             {

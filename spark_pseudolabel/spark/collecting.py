@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 from pyspark.sql import Column
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark import names
 from spark_pseudolabel.spark.direct.survey import PlainTable
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.tables import Table, to_arrow
@@ -61,22 +61,46 @@ def _by_driver(
     features: Sequence[Feature],
     renamed: Mapping[str, str],
 ) -> pa.Table:
-    names = [feature.name for feature in features]
-    columns = dict.fromkeys([*names, *renamed.values()])
-    found = plain.collect(Source(plain.root, tuple(keys), tuple(columns)))
-    wanted = {name: name for name in (*keys, *names)} | dict(renamed)
+    used = [feature.name for feature in features]
+    columns = dict.fromkeys([*used, *renamed.values()])
+    found = plain.collect(plain.source(keys, list(columns)))
+    wanted = {name: name for name in (*keys, *used)} | dict(renamed)
     return pa.table({new: found.column(old) for new, old in wanted.items()})
 
 
 def _by_spark(
     table: Table, keys: Sequence[str], features: Sequence[Feature], renamed: Mapping[str, str]
 ) -> pa.Table:
+    require_spark_reads(table, [*(feature.name for feature in features), *renamed.values()])
     extra = [_simple(table, old).alias(new) for new, old in renamed.items()]
-    return to_arrow(table.rows.select(*keys, *select_features(table.rows, features), *extra))
+    chosen = [*names.columns(keys), *select_features(table.rows, features), *extra]
+    return to_arrow(table.rows.select(*chosen))
+
+
+def require_spark_reads(table: Table, columns: Iterable[str]) -> None:
+    """Refuse columns that workers could read, and Spark can't, where Spark has to.
+
+    Raises
+    ------
+    InputError
+        Naming the column.
+    """
+    if table.files is None:
+        return
+    lost = [name for name in columns if name not in table.rows.columns]
+    if lost:
+        raise InputError(
+            f"{table.name} column {lost[0]!r} is of a type that Spark cannot read, such as times "
+            "in nanoseconds, and Spark has to read this table. Write it in microseconds, or leave "
+            "it out by features.exclude.",
+            code="bad_type",
+            where=lost[0],
+        )
 
 
 def _simple(table: Table, column: str) -> Column:
-    return F.col(column) if _is_simple(table, column) else F.col(column).cast("string")
+    found = names.column(column)
+    return found if _is_simple(table, column) else found.cast("string")
 
 
 def _is_simple(table: Table, column: str) -> bool:

@@ -21,9 +21,9 @@ from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, Metrics, metrics_of_table
 from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.training import Label
-from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import PlainTable
 from spark_pseudolabel.spark.direct.tasks import confusion_of_part, true_codes
+from spark_pseudolabel.spark.names import column, columns
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.tables import Table, to_arrow
@@ -97,8 +97,8 @@ class FrameTest:
     @cached_property
     def rows(self) -> DataFrame:
         """Keys, features and ``spl_true_label``."""
-        rows, label = self.table.rows, F.col(self.label).alias(TRUE_LABEL)
-        return rows.select(*self.keys, *select_features(rows, self.features), label)
+        rows, label = self.table.rows, column(self.label).alias(TRUE_LABEL)
+        return rows.select(*columns(self.keys), *select_features(rows, self.features), label)
 
     def count(self) -> int:
         """Count the rows; an action."""
@@ -109,7 +109,7 @@ class FrameTest:
         keys = list(self.keys)
         schema = T.StructType([self.table.schema[key] for key in keys])
         others = self.spark.createDataFrame(known.to_pandas(), schema=schema)
-        both = self.rows.select(*keys).join(F.broadcast(others), on=keys, how="left_semi")
+        both = self.rows.select(*columns(keys)).join(F.broadcast(others), on=keys, how="left_semi")
         return to_arrow(both)
 
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
@@ -137,13 +137,13 @@ class ScannedTest(FrameTest):
         """Return the keys that are also among the known ones."""
         if self._is_large:
             return super().overlap(known)
-        rows = self.plain.collect(Source(self.plain.root, self.keys))
+        rows = self.plain.collect(self.plain.source(self.keys))
         values = known.column(self.keys[0]).combine_chunks()
         return rows.filter(pc.is_in(rows.column(self.keys[0]), value_set=values))
 
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
         """Compute a model's metrics; a job, of which counts come back."""
-        source = Source(self.plain.root, (), (*(f.name for f in self.features), self.label))
+        source = self.plain.source((), [*(f.name for f in self.features), self.label])
         label = self.label
         with broadcast(self.spark.sparkContext, scorer) as shared:
 
@@ -159,7 +159,7 @@ class ScannedTest(FrameTest):
         """Return keys and ``spl_code``; None if there are too many rows to hold."""
         if self._is_large:
             return None
-        rows = self.plain.collect(Source(self.plain.root, self.keys, (self.label,)))
+        rows = self.plain.collect(self.plain.source(self.keys, [self.label]))
         codes = true_codes(rows.column(self.label), classes)
         return rows.select(list(self.keys)).append_column(CODE, pa.array(codes))
 
@@ -180,10 +180,10 @@ def labels_against_truth(
     test
         Rows with true labels.
     """
-    known = test.rows.select(*keys, code_of(classes).alias(_TRUE_CODE))
+    known = test.rows.select(*columns(keys), code_of(classes).alias(_TRUE_CODE))
     right = F.col(CODE) == F.col(_TRUE_CODE)
     row = (
-        accepted.select(*keys, CODE)
+        accepted.select(*columns(keys), CODE)
         .join(known, on=list(keys), how="inner")
         .agg(F.count(F.lit(1)).alias("n"), F.count(F.when(right, 1)).alias("correct"))
         .collect()[0]

@@ -18,11 +18,12 @@ from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import sample_limit
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.names import columns
 from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
-from spark_pseudolabel.spark.tables import to_arrow, with_hash
+from spark_pseudolabel.spark.tables import reasons_of, to_arrow, with_hash
 from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.manifest import RoundManifest
 
@@ -78,7 +79,10 @@ class FramePool:
 
     def sample(self, n: int) -> pa.Table:
         """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        hashed = with_hash(self.rows, self.keys, self.random_state)
+        rows = self.rows
+        for reason in reasons_of(rows):
+            rows = rows.filter(reason.isNull()).drop(reason)
+        hashed = with_hash(rows, self.keys, self.random_state)
         if (limit := sample_limit(n, self.n_rows)) is not None:
             hashed = hashed.filter(F.col(HASH) <= F.lit(limit))
         return lowest(to_arrow(hashed), n, self.keys)
@@ -152,15 +156,15 @@ class FramePool:
             return self._to_score, None
         keys, before = list(self.keys), rounds[-1]
         is_rejected = F.col(CODE).isNotNull() & ~accepted_by(Plan.from_dict(before.plan), keys)
-        left = self.stored.scored([before]).filter(is_rejected).select(*keys)
+        left = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
         n_left = int(before.counts["rejected"])
         n_done = self.n_rows - n_left
         if min(n_left, n_done) > BROADCAST_ROWS:
             return self._to_score, left
         if n_left <= n_done:
             return self._to_score.join(F.broadcast(left), on=keys, how="left_semi"), None
-        done = self.stored.accepted(rounds).select(*keys)
-        done = done.unionByName(self.stored.invalid(rounds).select(*keys))
+        done = self.stored.accepted(rounds).select(*columns(keys))
+        done = done.unionByName(self.stored.invalid(rounds).select(*columns(keys)))
         return self._to_score.join(F.broadcast(done), on=keys, how="left_anti"), None
 
 

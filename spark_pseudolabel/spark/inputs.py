@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,20 @@ import pandas as pd
 import pyarrow as pa
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import CODE, FILE, HASH, LABEL, PUBLISHED, ROW_INDEX
+from spark_pseudolabel.columns import (
+    CODE,
+    FILE,
+    HASH,
+    LABEL,
+    PUBLISHED,
+    RESERVED,
+    ROW_INDEX,
+    UNREADABLE,
+)
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
@@ -25,11 +35,12 @@ from spark_pseudolabel.core.training import Label, class_codes
 from spark_pseudolabel.errors import ConfigError, InputError, Problem
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.spark import frame_keys
-from spark_pseudolabel.spark.collecting import collect
+from spark_pseudolabel.spark.collecting import collect, require_spark_reads
+from spark_pseudolabel.spark.csv_files import other_separator
 from spark_pseudolabel.spark.direct.keys import look_at_keys, require_reach
-from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
+from spark_pseudolabel.spark.names import column, columns
 from spark_pseudolabel.spark.schema import (
     KEY_TYPES,
     LABEL_TYPES,
@@ -42,9 +53,19 @@ from spark_pseudolabel.spark.schema import (
     settle,
     type_name,
     type_of_both,
+    unshared,
     with_typed_nulls,
 )
-from spark_pseudolabel.spark.tables import Table, open_table, require_columns
+from spark_pseudolabel.spark.settle_types import settle_types
+from spark_pseudolabel.spark.tables import (
+    Note,
+    Table,
+    open_table,
+    reasons_of,
+    require_columns,
+    require_in_all_files,
+    some,
+)
 from spark_pseudolabel.spark.warm_up import warm_up
 from spark_pseudolabel.store.identity import SEEN, differences
 from spark_pseudolabel.store.manifest import normalized
@@ -56,6 +77,7 @@ GROUP = "spl_group"
 LABEL_COLUMN = "spl_label"
 UNLABELED = -1
 """The label that means none to scikit-learn."""
+_ID = "spl_id"
 _SHOWN = 3
 
 
@@ -94,6 +116,8 @@ class Inputs:
         Rows with true labels, or None.
     frozen
         What must not change while the run lasts: file lists and fingerprints, for the store.
+    notes
+        What a user should know of how the tables were read.
     """
 
     keys: tuple[str, ...]
@@ -110,6 +134,7 @@ class Inputs:
     no_scan: str
     test: HeldOutRows | None
     frozen: dict[str, Any]
+    notes: tuple[Note, ...] = ()
 
 
 def read_inputs(
@@ -145,18 +170,21 @@ def read_inputs(
     ConfigError
         If a column's name collides with one of the output.
     """
-    tables = _open_tables(spark, config, frames or {})
+    opened = _open_tables(spark, config, frames or {})
+    keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
+    _require_columns(opened, config, keys)
+    settled = settle_types(opened, config, keys)
+    tables = _split_off_pool(settled.tables, config)
     plain = tables["unlabeled"].plain
     if plain is not None and modules:
         warm_up(spark.sparkContext, len(plain.parts), modules)
-    keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _check_columns(tables, config, keys)
     key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}
     given = {name: table.schema for name, table in tables.items()}
     tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
     no_features = [config.labeled.label, *_group_columns(config), *config.features.exclude]
-    tables = with_typed_nulls(tables, [*keys, *no_features])
-    features = _features(tables, config, keys)
+    tables = with_typed_nulls(tables, [*keys, *no_features, *settled.empty])
+    features = _features(tables, config, keys, settled.empty)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
     features = settle(features, labeled, config.features)
     labeled, validation = _split(labeled, config)
@@ -172,6 +200,8 @@ def read_inputs(
     }
     before = _known_before(frozen, proved)
     survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness, before)
+    if survey.scan is None:
+        require_spark_reads(tables["unlabeled"], [feature.name for feature in features])
     fingerprint = survey.fingerprint or _check_keys(spark, pool, known, keys, config, before)
     frozen["unlabeled"] |= fingerprint
     return Inputs(
@@ -196,6 +226,7 @@ def read_inputs(
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
             SEEN: _seen(tables, config),
         },
+        notes=(*settled.notes, *_notes(tables, config, keys, settled.empty, classes)),
     )
 
 
@@ -216,22 +247,33 @@ def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[st
             tables[name] = Table.of_rows(name, frames[name])
         else:
             tables[name] = open_table(spark, section, name, positions=positions)
-    return _split_off_pool(tables, config)
+    return tables
 
 
 def _split_off_pool(tables: dict[str, Table], config: Config) -> dict[str, Table]:
     """Let rows with a null label be the pool where one table holds both."""
     if config.unlabeled.from_ != "labeled":
         return tables
-    both = tables["labeled"]
-    label = config.labeled.label
-    require_columns(both.schema, [label], "labeled")
-    others = T.StructType([field for field in both.schema if field.name != label])
-    pool = both.changed(others, lambda rows: rows.filter(F.col(label).isNull()).drop(label))
+    both, label = tables["labeled"], column(config.labeled.label)
+    others = T.StructType([field for field in both.schema if field.name != config.labeled.label])
+
+    def pool(rows: DataFrame) -> DataFrame:
+        # The label of a row that can't be read may be another column's.
+        known = reduce(Column.__and__, _readable(rows), label.isNotNull())
+        return rows.filter(~known).drop(label)
+
     return tables | {
-        "labeled": both.changed(both.schema, lambda rows: rows.filter(F.col(label).isNotNull())),
-        "unlabeled": replace(pool, name="unlabeled"),
+        "labeled": both.changed(
+            both.schema,
+            lambda rows: rows.filter(reduce(Column.__and__, _readable(rows), label.isNotNull())),
+        ),
+        "unlabeled": replace(both.changed(others, pool), name="unlabeled"),
     }
+
+
+def _readable(rows: DataFrame) -> list[Column]:
+    """Return the condition that a row could be read, where some could not."""
+    return [column(UNREADABLE).isNull()] if UNREADABLE in rows.columns else []
 
 
 def _pool(
@@ -245,7 +287,7 @@ def _pool(
     """Return keys and features of the unlabeled rows, without the labeled ones if so asked for."""
 
     def change(rows: DataFrame) -> DataFrame:
-        pool = rows.select(*keys, *select_features(rows, features))
+        pool = rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
         if not config.unlabeled.drop_labeled:
             return pool
         taken = F.broadcast(_frame(spark, known, table.schema))
@@ -254,9 +296,11 @@ def _pool(
     return table.changed(selected_schema(table.schema, keys, features), change)
 
 
-def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
-    label = config.labeled.label
-    if config.id in PUBLISHED:
+def _require_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
+    """Refuse tables without their ids and labels, and names that are taken."""
+    label, group = config.labeled.label, _group_columns(config)
+    taken = [*PUBLISHED, *([] if config.id is None else _reserved(config.id))]
+    if config.id in taken:
         raise ConfigError(
             [
                 Problem(
@@ -264,8 +308,31 @@ def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[s
                 )
             ]
         )
-    require_columns(tables["labeled"].schema, [*keys, label, *_group_columns(config)], "labeled")
-    require_columns(tables["unlabeled"].schema, keys, "unlabeled")
+    wanted = {"labeled": [*keys, label, *group], "unlabeled": keys}
+    for name, table in tables.items():
+        _require_one_name(table)
+        require_columns(table.schema, wanted.get(name, [*keys, label]), name)
+        require_in_all_files(table, wanted.get(name, [*keys, label]))
+
+
+def _reserved(name: str) -> list[str]:
+    return [name] if name.startswith(RESERVED) else []
+
+
+def _require_one_name(table: Table) -> None:
+    """Say what is likely wrong where a CSV header is one name only."""
+    mark = other_separator(table.schema.names) if table.texts else None
+    if mark is not None:
+        raise InputError(
+            f"{table.name} has one column, {table.schema.names[0]!r}. Its fields seem to be "
+            f"separated by {mark!r}: write options: {{sep: {mark!r}}}.",
+            code="separator",
+            where=table.name,
+        )
+
+
+def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
+    label = config.labeled.label
     require_type(
         tables["labeled"].schema,
         label,
@@ -275,7 +342,6 @@ def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[s
     )
     for name, table in tables.items():
         if name in ("validation", "test"):
-            require_columns(table.schema, [*keys, label], name)
             _require_label_type(table, tables["labeled"], label)
         for key in keys:
             require_type(table.schema, key, KEY_TYPES, name, "a string or an integer")
@@ -313,7 +379,7 @@ def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequenc
     )
     return table.changed(
         schema,
-        lambda rows: rows.withColumns({key: F.col(key).cast("bigint") for key in integers}),
+        lambda rows: rows.withColumns({key: column(key).cast("bigint") for key in integers}),
     )
 
 
@@ -322,11 +388,11 @@ def _group_columns(config: Config) -> list[str]:
 
 
 def _features(
-    tables: Mapping[str, Table], config: Config, keys: Sequence[str]
+    tables: Mapping[str, Table], config: Config, keys: Sequence[str], empty: Sequence[str]
 ) -> tuple[Feature, ...]:
     labeled, pool = tables["labeled"].schema, tables["unlabeled"].schema
     left_out = [*keys, config.labeled.label, *_group_columns(config)]
-    names = feature_names(labeled, pool, config.features, left_out)
+    names = feature_names(labeled, pool, config.features, left_out, empty)
     if config.output.features and (taken := sorted(set(names) & {LABEL, *PUBLISHED})):
         raise ConfigError(
             [
@@ -344,6 +410,51 @@ def _features(
         if name in tables:
             require_kinds(tables[name].schema, features, name)
     return features
+
+
+def _notes(
+    tables: Mapping[str, Table],
+    config: Config,
+    keys: Sequence[str],
+    empty: Sequence[str],
+    classes: Sequence[Label],
+) -> tuple[Note, ...]:
+    """Return what is told of columns and labels that are not as a user may think."""
+    left_out = [*keys, config.labeled.label, *_group_columns(config)]
+    notes = unshared(
+        tables["labeled"].schema, tables["unlabeled"].schema, config.features, left_out
+    )
+    for table in (tables["labeled"], tables["unlabeled"]):
+        lost = [f"{n!r} (in {file})" for n, file in table.lacking.items() if n not in left_out]
+        if lost:
+            notes += (
+                Note(
+                    "files_differ",
+                    f"Files of {table.name} lack columns that others of its files have: "
+                    f"{some(lost)}. These are missing values there.",
+                ),
+            )
+    if empty:
+        notes += (
+            Note(
+                "empty_columns",
+                f"Columns {some([repr(name) for name in empty])} hold no value, neither in labeled "
+                "nor in unlabeled rows: they are left out.",
+            ),
+        )
+    alike: dict[str, list[str]] = {}
+    for label in classes:
+        alike.setdefault(str(label).strip().casefold(), []).append(str(label))
+    twins = [labels for labels in alike.values() if len(labels) > 1]
+    if twins:
+        notes += (
+            Note(
+                "labels_alike",
+                f"Labels {some([repr(label) for label in twins[0]])} differ in case or blanks "
+                "only, and are different classes. Mend the labeled rows if they are one.",
+            ),
+        )
+    return notes
 
 
 def _require_numbers(features: Sequence[Feature]) -> None:
@@ -525,17 +636,16 @@ def _survey(
 ) -> _Survey:
     """Try whether workers can read the pool by themselves, and look at its keys on the way."""
     one_table = config.unlabeled.from_ == "labeled"
-    source = Source(
-        root=table.plain.root if table.plain is not None else "",
-        keys=keys,
-        features=tuple(feature.name for feature in features),
-        only_null=config.labeled.label if one_table else None,
-        excluded=known.column(0).combine_chunks() if config.unlabeled.drop_labeled else None,
-    )
-    reason = _needs_spark(table, config, source)
+    reason = _needs_spark(table, config, keys, features)
     if reason:
         return _Survey(no_scan=reason)
     assert table.plain is not None
+    source = table.plain.source(
+        keys,
+        [feature.name for feature in features],
+        only_null=config.labeled.label if one_table else None,
+        excluded=known.column(0).combine_chunks() if config.unlabeled.drop_labeled else None,
+    )
     scan = Scan(source, table.plain.parts)
     try:
         if before is not None and before.same_files:
@@ -543,7 +653,7 @@ def _survey(
             return _Survey(scan, fingerprint=before.fingerprint)
         found = look_at_keys(spark, scan, known.column(0), witness)
     except (OSError, PySparkException, Py4JError, InputError) as error:
-        if isinstance(error, InputError) and error.code == "damaged_file":
+        if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
             raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
     if config.id is None:
@@ -553,19 +663,20 @@ def _survey(
     return _Survey(scan, fingerprint={"rows": found.rows, "ids_xor64": found.xor64})
 
 
-def _needs_spark(table: Table, config: Config, source: Source) -> str:
+def _needs_spark(
+    table: Table, config: Config, keys: Sequence[str], features: Sequence[Feature]
+) -> str:
     """Say why Spark has to read the pool; nothing where it need not."""
     if config.unlabeled.scan == "spark":
         return "unlabeled.scan is spark"
     if table.files is None:
         return "it is no directory of files"
     if table.plain is None:
-        return (
-            "it is not a flat directory of Parquet files with the same columns and today's calendar"
-        )
-    if source.excluded is not None and config.id is None:
+        return "it is not a flat directory of Parquet files with today's calendar"
+    if config.unlabeled.drop_labeled and config.id is None:
         return "unlabeled.drop_labeled needs an id"
-    if not table.plain.readable(source.columns(source.features)):
+    ids = keys if config.id is not None else ()
+    if not table.plain.readable([*ids, *(feature.name for feature in features)]):
         return "it has columns of types that are left to Spark"
     return ""
 
@@ -586,7 +697,7 @@ def _check_keys(
     if before is not None and before.same_files:
         return before.fingerprint
     if config.id is None:
-        row = pool.rows.select(*keys).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
+        row = pool.rows.select(*columns(keys)).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
         return {"rows": int(row["rows"])}
     if before is not None:
         rows, xor64 = frame_keys.count_keys(pool.rows, keys[0])
@@ -639,17 +750,19 @@ def _refuse_keys(found: Mapping[str, Any], key: str) -> None:
 
 
 def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> dict[str, Any]:
-    marked = known.withColumn("known", F.lit(1))
-    per_id = pool.select(key).groupBy(key).agg(F.count(F.lit(1)).alias("n"))
+    # Renamed first: no name of a user's column may be one of those below.
+    ids = pool.select(column(key).alias(_ID))
+    marked = known.select(column(key).alias(_ID), F.lit(1).alias("known"))
+    per_id = ids.groupBy(_ID).agg(F.count(F.lit(1)).alias("n"))
     twice = F.col("n") > 1
     row = (
-        per_id.join(F.broadcast(marked), on=key, how="left")
+        per_id.join(F.broadcast(marked), on=_ID, how="left")
         .agg(
-            F.sum(F.when(F.col(key).isNull(), F.col("n"))).alias("nulls"),
-            F.count(F.when(twice & F.col(key).isNotNull(), 1)).alias("twice"),
-            F.min(F.when(twice, F.col(key))).alias("first_twice"),
+            F.sum(F.when(F.col(_ID).isNull(), F.col("n"))).alias("nulls"),
+            F.count(F.when(twice & F.col(_ID).isNotNull(), 1)).alias("twice"),
+            F.min(F.when(twice, F.col(_ID))).alias("first_twice"),
             F.count("known").alias("known"),
-            F.min(F.when(F.col("known") == 1, F.col(key))).alias("first_known"),
+            F.min(F.when(F.col("known") == 1, F.col(_ID))).alias("first_known"),
         )
         .collect()[0]
     )

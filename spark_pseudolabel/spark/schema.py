@@ -13,14 +13,17 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_pseudolabel.columns import RESERVED
 from spark_pseudolabel.config import Features
 from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.tables import Table, require_columns
+from spark_pseudolabel.spark.names import column
+from spark_pseudolabel.spark.tables import Note, Table, require_columns, some
 
 LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
-# What pandas leaves in a Parquet file when it has an index: a row's number, no property of it.
-_PANDAS_INDEX = re.compile(r"__index_level_\d+__$")
+# Row numbers that pandas leaves in a file, as an index or as what it makes of a nameless column: a
+# row's number is no property of it.
+_ROW_NUMBERS = re.compile(r"__index_level_\d+__$|Unnamed: \d+$|$")
 
 KEY_TYPES = (T.StringType, T.IntegralType)
 _INTEGERS: tuple[T.DataType, ...] = (
@@ -40,10 +43,10 @@ _KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
 )
 
 
-def feature_names(
+def candidate_features(
     labeled: T.StructType, pool: T.StructType, settings: Features, not_features: Sequence[str]
 ) -> list[str]:
-    """Name the model's input columns, in the order of the labeled table.
+    """Name the columns that may be features, in the order of the labeled table.
 
     Parameters
     ----------
@@ -54,21 +57,81 @@ def feature_names(
     not_features
         Id, label and group.
     """
+    shared = [name for name in labeled.names if name in set(pool.names)]
+    if settings.include is not None:
+        return [name for name in settings.include if name in shared]
+    left_out = {*not_features, *settings.exclude}
+    return [c for c in shared if c not in left_out and not _ROW_NUMBERS.match(c)]
+
+
+def feature_names(
+    labeled: T.StructType,
+    pool: T.StructType,
+    settings: Features,
+    not_features: Sequence[str],
+    empty: Sequence[str] = (),
+) -> list[str]:
+    """Name the model's input columns, in the order of the labeled table.
+
+    Parameters
+    ----------
+    labeled, pool, settings, not_features
+        As in :func:`candidate_features`.
+    empty
+        Columns without any value, which are left out.
+
+    Raises
+    ------
+    InputError
+        If a column that the settings name is in no table, there is no feature at all, or one has a
+        name that is taken.
+    """
     if settings.include is not None:
         require_columns(labeled, settings.include, "labeled")
         require_columns(pool, settings.include, "unlabeled")
-        return list(settings.include)
     _require_known((*settings.exclude, *settings.text), labeled, pool)
-    left_out = {*not_features, *settings.exclude}
-    shared = [column for column in labeled.names if column in set(pool.names)]
-    names = [c for c in shared if c not in left_out and not _PANDAS_INDEX.match(c)]
+    found = candidate_features(labeled, pool, settings, not_features)
+    names = [name for name in found if name not in empty]
     if not names:
         raise InputError(
             f"labeled and unlabeled must share at least one feature column. labeled has "
             f"{labeled.names}, unlabeled has {pool.names}.",
             code="no_features",
         )
+    _require_free_names(names)
     return names
+
+
+def unshared(
+    labeled: T.StructType, pool: T.StructType, settings: Features, not_features: Sequence[str]
+) -> tuple[Note, ...]:
+    """Tell which columns are no features since one of the tables lacks them."""
+    if settings.include is not None:
+        return ()
+    known = {*not_features, *settings.exclude}
+    only = [
+        [n for n in mine.names if n not in theirs.names and n not in known and not _is_number(n)]
+        for mine, theirs in ((labeled, pool), (pool, labeled))
+    ]
+    if not any(only):
+        return ()
+    said = [
+        f"{name} has {some([repr(n) for n in names])}, which {other} lacks"
+        for names, name, other in zip(
+            only, ("labeled", "unlabeled"), ("unlabeled", "labeled"), strict=True
+        )
+        if names
+    ]
+    lowered = {name.strip().lower() for name in only[0]}
+    alike = [name for name in only[1] if name.strip().lower() in lowered]
+    hint = f" {alike[0]!r} differs in case or blanks only: rename it." if alike else ""
+    return (
+        Note(
+            "unshared_columns",
+            f"{'; '.join(said)}: the model does not see them.{hint} Columns that features.exclude "
+            "names are not told here.",
+        ),
+    )
 
 
 def find_features(
@@ -123,7 +186,7 @@ def with_typed_nulls(tables: Mapping[str, Table], not_features: Sequence[str]) -
 def _has_values(table: Table, name: str) -> bool:
     if isinstance(table.schema[name].dataType, T.NullType):
         return False
-    return not table.rows.filter(F.col(_quoted(name)).isNotNull()).isEmpty()
+    return not table.rows.filter(column(name).isNotNull()).isEmpty()
 
 
 def _retyped(table: Table, name: str, data_type: T.DataType) -> Table:
@@ -133,10 +196,6 @@ def _retyped(table: Table, name: str, data_type: T.DataType) -> Table:
         [T.StructField(name, wanted) if field.name == name else field for field in table.schema]
     )
     return table.changed(schema, lambda rows: rows.withColumn(name, F.lit(None).cast(wanted)))
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) -> None:
@@ -153,7 +212,7 @@ def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) 
         if isinstance(data_type, T.NullType):
             continue  # nothing in it is of another type
         wanted = "category" if feature.kind == "text" else feature.kind
-        if _kind_of(data_type, feature.name, name) != wanted:
+        if kind_of(data_type, feature.name, name) != wanted:
             raise InputError(
                 f"Feature {feature.name!r} must be {feature.type} in {name}, or widen to it. It is "
                 f"{data_type.simpleString()}: cast it.",
@@ -177,17 +236,17 @@ def _require_own_columns(features: Sequence[Feature]) -> None:
     """Refuse a feature with the name that a number of a vector gets in the model."""
     owner: dict[str, str] = {}
     for feature in sorted(features, key=lambda one: one.kind == "vector"):
-        for column in feature.columns:
-            if column in owner:
+        for taken in feature.columns:
+            if taken in owner:
                 raise InputError(
-                    f"Columns {owner[column]!r} and {feature.name!r} must not have the same name "
+                    f"Columns {owner[taken]!r} and {feature.name!r} must not have the same name "
                     f"in the model: the vector {feature.name!r} becomes {feature.columns[0]!r} and "
-                    f"so on, and {column!r} is there already. Rename one of them, or leave it out "
+                    f"so on, and {taken!r} is there already. Rename one of them, or leave it out "
                     "by features.exclude.",
                     code="name_taken",
-                    where=owner[column],
+                    where=owner[taken],
                 )
-            owner[column] = feature.name
+            owner[taken] = feature.name
 
 
 def select_features(rows: DataFrame, features: Sequence[Feature]) -> list[Column]:
@@ -203,6 +262,24 @@ def selected_schema(
     array = T.ArrayType(T.DoubleType())
     return T.StructType(
         [T.StructField(f.name, array) if _is_ml_vector(f.dataType) else f for f in kept]
+    )
+
+
+def kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
+    """Return what a column's type makes of it as a feature.
+
+    Raises
+    ------
+    InputError
+        If no model takes it.
+    """
+    if (kind := _kind_or_none(data_type)) is not None:
+        return kind
+    raise InputError(
+        f"{table} column {name!r} is {data_type.simpleString()}, which no model takes. Cast it, "
+        "or leave it out by features.exclude.",
+        code="bad_type",
+        where=name,
     )
 
 
@@ -245,6 +322,21 @@ def require_type(
         )
 
 
+def _require_free_names(names: Sequence[str]) -> None:
+    taken = [name for name in names if name.startswith(RESERVED)]
+    if taken:
+        raise InputError(
+            f"features: column {taken[0]!r} begins with {RESERVED!r}, as columns do that are used "
+            "inside. Rename it, or leave it out by features.exclude.",
+            code="reserved_name",
+            where=taken[0],
+        )
+
+
+def _is_number(name: str) -> bool:
+    return _ROW_NUMBERS.match(name) is not None
+
+
 def _require_known(names: Sequence[str], labeled: T.StructType, pool: T.StructType) -> None:
     known = {*labeled.names, *pool.names}
     unknown = [name for name in names if name not in known]
@@ -257,7 +349,7 @@ def _require_known(names: Sequence[str], labeled: T.StructType, pool: T.StructTy
 
 
 def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) -> Kind:
-    kind, other = _kind_of(labeled, name, "labeled"), _kind_of(pool, name, "unlabeled")
+    kind, other = kind_of(labeled, name, "labeled"), kind_of(pool, name, "unlabeled")
     if kind != other:
         raise InputError(
             f"Feature {name!r} must have the same type in both tables (numbers widen to double). "
@@ -282,17 +374,6 @@ def _kind_or_none(data_type: T.DataType) -> Kind | None:
     return next((kind for one, kind in _KINDS if isinstance(data_type, one)), None)
 
 
-def _kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
-    if (kind := _kind_or_none(data_type)) is not None:
-        return kind
-    raise InputError(
-        f"{table} column {name!r} is {data_type.simpleString()}, which no model takes. Cast it, "
-        "or leave it out by features.exclude.",
-        code="bad_type",
-        where=name,
-    )
-
-
 def _is_vector(data_type: T.DataType) -> bool:
     is_numbers = isinstance(data_type, T.ArrayType) and isinstance(
         data_type.elementType, T.NumericType
@@ -306,8 +387,8 @@ def _is_ml_vector(data_type: T.DataType) -> bool:
 
 def _arrow_column(rows: DataFrame, name: str) -> Column:
     if _is_ml_vector(rows.schema[name].dataType):
-        return vector_to_array(F.col(name)).alias(name)
-    return F.col(name)
+        return vector_to_array(column(name)).alias(name)
+    return column(name)
 
 
 def _settled(feature: Feature, column: pa.ChunkedArray, settings: Features) -> Feature:

@@ -12,9 +12,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, PACKED, RAW_SCORE, SCORE
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    INVALID,
+    PACKED,
+    RAW_SCORE,
+    SCORE,
+    UNREADABLE,
+)
 from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.spark.names import column
 from spark_pseudolabel.spark.settling import settle
 
 # What Spark and Arrow turn into the same double.
@@ -54,12 +63,12 @@ def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
     """
     value = scorer.value
     pack = _pack(rows, value.features)
-    names = {*value.keys, *[feature.name for feature in value.features]}
+    names = {*value.keys, *[feature.name for feature in value.features], UNREADABLE}
     if pack is not None:
         names -= {*pack.names} - {*value.keys}
-    columns = [F.col(f"`{name}`") for name in rows.columns if name in names]
+    columns = [column(name) for name in rows.columns if name in names]
     if pack is not None:
-        numbers = [F.col(f"`{name}`").cast("double") for name in pack.names]
+        numbers = [column(name).cast("double") for name in pack.names]
         columns.append(F.array(*numbers).alias(pack.name))
     return rows.select(*columns).mapInArrow(
         _scoring_function(scorer, pack), schema=scored_schema(rows, value)

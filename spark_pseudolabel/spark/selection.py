@@ -25,6 +25,7 @@ from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.rules import Cut, Plan
 from spark_pseudolabel.errors import RunFailedError
+from spark_pseudolabel.spark.names import column, columns
 from spark_pseudolabel.spark.pool import Accepted, Overlap, content_of
 from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.spark.tables import with_hash
@@ -95,8 +96,8 @@ class SparkCandidates:
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster; an action."""
-        reasons = self.scored.filter(F.col(CODE).isNull()).select(*self.keys, INVALID)
-        return str(reasons.orderBy(*self.keys).first()[INVALID])  # type: ignore[index]
+        reasons = self.scored.filter(F.col(CODE).isNull()).select(*columns(self.keys), INVALID)
+        return str(reasons.orderBy(*columns(self.keys)).first()[INVALID])  # type: ignore[index]
 
     def counts(self) -> Counts:
         """Count valid candidates by class and bin; an action, once."""
@@ -124,8 +125,8 @@ class SparkCandidates:
         tied = self._candidates.filter(
             _of_classes(tie.codes) & (F.col(SCORE) == F.lit(tie.confidence))
         )
-        lowest = tied.select(*self.keys).orderBy(*self.keys).limit(tie.n)
-        last = lowest.orderBy(*[F.col(key).desc() for key in self.keys]).limit(1).collect()[0]
+        lowest = tied.select(*columns(self.keys)).orderBy(*columns(self.keys)).limit(tie.n)
+        last = lowest.orderBy(*[key.desc() for key in columns(self.keys)]).limit(1).collect()[0]
         return tuple(last)
 
     def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
@@ -134,7 +135,9 @@ class SparkCandidates:
         expected, left_xor64 = self._decided(is_accepted)
         chosen = with_hash(self.scored.filter(is_accepted), self.keys, self.random_state)
         scores = [name for name in (RAW_SCORE, CLASS_SCORES) if name in self.scored.columns]
-        accepted = chosen.select(*self.keys, CODE, SCORE, HASH, IN_ROUND, FINGERPRINT, *scores)
+        accepted = chosen.select(
+            *columns(self.keys), CODE, SCORE, HASH, IN_ROUND, FINGERPRINT, *scores
+        )
         files = max(1, -(-self.counts().total // ROWS_PER_FILE))
         accepted.coalesce(files).write.mode("errorifexists").parquet(target)
         written = accepted.sparkSession.read.schema(accepted.schema).parquet(unglobbed(target))
@@ -211,7 +214,7 @@ def _above(cut: Cut, keys: Sequence[str]) -> Column:
 
 def _not_after(keys: Sequence[str], last: Key) -> Column:
     """Whether a row's key is at most `last`, compared field by field."""
-    key, value = F.col(keys[0]), F.lit(last[0])
+    key, value = column(keys[0]), F.lit(last[0])
     if len(keys) == 1:
         return key <= value
     return (key < value) | ((key == value) & _not_after(keys[1:], last[1:]))
@@ -235,7 +238,7 @@ def count_accepted(
     tuple
         Rows per class, and two hashes over all rows: the same for the same labels in any order.
     """
-    labeled = F.xxhash64(*keys, CODE)
+    labeled = F.xxhash64(*columns(keys), CODE)
     rows = (
         accepted.groupBy(CODE)
         .agg(
@@ -256,8 +259,8 @@ def count_accepted(
 
 def overlap_of(accepted: DataFrame, before: DataFrame, keys: Sequence[str]) -> Overlap:
     """Count rows that were accepted before, too, and those with another label; an action."""
-    earlier = before.select(*keys, F.col(CODE).alias(_EARLIER))
-    both = accepted.select(*keys, CODE).join(earlier, on=list(keys), how="inner")
+    earlier = before.select(*columns(keys), F.col(CODE).alias(_EARLIER))
+    both = accepted.select(*columns(keys), CODE).join(earlier, on=list(keys), how="inner")
     changed = F.count(F.when(F.col(CODE) != F.col(_EARLIER), 1))
     row = both.agg(F.count(F.lit(1)).alias("n"), changed.alias("changed")).collect()[0]
     return Overlap(row["n"], row["changed"])

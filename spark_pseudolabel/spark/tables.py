@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, reduce
 from typing import Any, Protocol
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX
+from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX, UNREADABLE
+from spark_pseudolabel.core.text_types import TextFacts
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.direct.survey import PlainTable, plain_table
+from spark_pseudolabel.formats import format_of, is_hidden
+from spark_pseudolabel.spark.csv_files import open_csv
+from spark_pseudolabel.spark.direct.merging import SchemaOfFiles, require_unique
+from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
+from spark_pseudolabel.spark.folders import Folders
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.schema_text import schema_of, without_foreign_types
-from spark_pseudolabel.store.files import FileInfo, Files
-from spark_pseudolabel.store.layout import is_hidden
-
-CSV_DEFAULTS: Mapping[str, str] = {"header": "true", "inferSchema": "true"}
+from spark_pseudolabel.spark.json_files import CORRUPT, holds_documents, with_reasons
+from spark_pseudolabel.spark.names import column, columns
+from spark_pseudolabel.spark.schema_text import (
+    has_unknown_types,
+    schema_of,
+    without_foreign_types,
+)
+from spark_pseudolabel.store.files import FileInfo, Files, join, unglobbed
 
 # Read as plain Parquet, these would return rows that their own log has deleted.
 _TABLE_FORMATS: Mapping[str, str] = {
@@ -33,7 +41,23 @@ _TABLE_FORMATS: Mapping[str, str] = {
 _POSITIONS = (T.StructField(FILE, T.StringType()), T.StructField(ROW_INDEX, T.LongType()))
 
 _COMMITTER = "mapreduce.fileoutputcommitter.algorithm.version"
+_TEXT_FORMATS = ("csv", "json")
+"""A file of no bytes holds no rows in these; Spark leaves such files for empty partitions."""
+
+_NAMED = 5
 _HIDES_LOSS = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about the inputs that a user should know, as a warning has it."""
+
+    code: str
+    message: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the form it has in a report."""
+        return asdict(self)
 
 
 class TableSettings(Protocol):
@@ -62,6 +86,20 @@ class Table:
         The data files, where it is given by path; None for tables, queries and DataFrames.
     plain
         The table as it is read without Spark, where that is possible.
+    texts
+        Columns that are text for want of a type of their own, and what is known of their values.
+    lacking
+        Columns that some of its files lack, and the first such file.
+    notes
+        What a user should know of how it is read.
+    strings_may_be_empty
+        Whether a column without any value is a string, for want of a type.
+    by_lines
+        Opens the rows of files that hold no line break inside of a value, which several tasks can
+        read at once; None where that is no gain.
+    first_unreadable
+        Says where the first row is that can't be read, as far as that is known; None where all
+        rows can. Such rows have a reason in ``spl_unreadable``.
     """
 
     name: str
@@ -69,11 +107,26 @@ class Table:
     opener: Callable[[], DataFrame] = field(repr=False, compare=False)
     files: tuple[FileInfo, ...] | None = None
     plain: PlainTable | None = None
+    texts: Mapping[str, TextFacts | None] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    strings_may_be_empty: bool = False
+    by_lines: Callable[[], DataFrame] | None = field(default=None, repr=False, compare=False)
+    first_unreadable: Callable[[], str | None] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @classmethod
     def of_rows(cls, name: str, rows: DataFrame) -> Table:
-        """Name rows that Spark has opened; columns of foreign types stand in the schema only."""
+        """Name rows that Spark has opened; columns of foreign types stand in the schema only.
+
+        Raises
+        ------
+        InputError
+            If two columns have one name, or names that Spark takes for one.
+        """
         schema = schema_of(rows)
+        _require_names_apart(rows.sparkSession, schema.names, name)
         safe = without_foreign_types(rows, schema)
         return cls(name, schema, lambda: safe)
 
@@ -165,9 +218,33 @@ def require_columns(schema: T.StructType, columns: Sequence[str], name: str) -> 
         )
 
 
+def require_in_all_files(table: Table, columns: Sequence[str]) -> None:
+    """Refuse a table of which a file lacks a column that every row needs."""
+    lost = [name for name in columns if name in table.lacking]
+    if lost:
+        raise InputError(
+            f"{table.name}: {table.lacking[lost[0]]} lacks column {lost[0]!r}, which other files "
+            "of the table have. Write it again with all columns, or take it out of the directory.",
+            code="missing_column",
+            where=lost[0],
+        )
+
+
+def reasons_of(rows: DataFrame) -> list[Column]:
+    """Return the column with the reasons why rows can't be read, where some can't."""
+    return [column(UNREADABLE)] if UNREADABLE in rows.columns else []
+
+
+def some(items: Sequence[str]) -> str:
+    """Name the first few of many."""
+    more = len(items) - _NAMED
+    return ", ".join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def with_hash(rows: DataFrame, keys: Sequence[str], random_state: int) -> DataFrame:
     """Add a hash of the row's identity, the same as ``core.hashing``: all chance comes from it."""
-    return rows.withColumn(HASH, F.xxhash64(*keys, F.lit(random_state).cast("bigint")))
+    seed = F.lit(random_state).cast("bigint")
+    return rows.withColumn(HASH, F.xxhash64(*columns(keys), seed))
 
 
 def to_arrow(rows: DataFrame) -> pa.Table:
@@ -180,54 +257,200 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
     files, root = files_for(spark, path)
     _check_exists(files, root, path, name)
     listed = list_data(spark, path)
-    is_directory = any(info.path for info in listed)
-    if is_directory:
+    if any(info.path for info in listed):
         _check_format(files, root, settings, name)
     _check_files(listed, settings, name)
-    plain = _plain_table(spark, files, root, listed, settings, name)
-    defaults = CSV_DEFAULTS if settings.format == "csv" else {}
+    opened = _Opened(spark, settings, name, files, root, listed, Folders.of(listed, name))
+    if settings.format == "parquet":
+        return opened.parquet(positions)
+    if positions:
+        raise InputError(
+            f"id must name the column with the rows' ids: {name}.path {path!r} holds "
+            f"{settings.format}, and only rows of Parquet files are known by their place.",
+            code="no_id",
+            where="id",
+        )
+    if settings.format == "csv":
+        return opened.csv()
+    if settings.format == "json":
+        return opened.json()
+    return opened.other()
 
-    def opener() -> DataFrame:
-        reader = spark.read.format(settings.format).options(**{**defaults, **settings.options})
-        if plain is not None:  # else Spark runs a job to find the schema
-            reader = reader.schema(_by_spark(plain.spark_schema))
-        rows = reader.load(path)
-        return _with_positions(spark, rows, path) if positions else rows
 
-    if plain is None:
-        return replace(Table.of_rows(name, opener()), files=listed)
-    schema = T.StructType([*plain.spark_schema.fields, *(_POSITIONS if positions else ())])
-    return Table(name, schema, opener, listed, plain)
+@dataclass(frozen=True)
+class _Opened:
+    """A path that exists and holds files."""
 
+    spark: SparkSession
+    settings: TableSettings
+    name: str
+    files: Files
+    root: str
+    listed: tuple[FileInfo, ...]
+    folders: Folders
 
-def _by_spark(schema: T.StructType) -> T.StructType:
-    """Return a schema by which Spark reads: it takes columns without a type for integers."""
-    return T.StructType(
-        [
-            T.StructField(field.name, T.IntegerType())
-            if isinstance(field.dataType, T.NullType)
-            else field
-            for field in schema
+    @property
+    def path(self) -> str:
+        return str(self.settings.path)
+
+    def parquet(self, positions: bool) -> Table:
+        try:
+            found = parquet_table(self.spark, self.files, self.root, self.listed)
+        except InputError as error:
+            message = f"{self.name}: {error.message}"
+            raise InputError(message, code=error.code, where=error.where) from error
+        plain = None if self.settings.options else found.plain
+        merged = found.merged.spark_schema
+        own = [field for field in merged if field.name not in self.folders.columns]
+        if positions:
+            own = [field for field in own if field.name not in (FILE, ROW_INDEX)]
+        schema = T.StructType([*own, *self.folders.fields])
+
+        lost = {
+            field.name
+            for group in found.groups
+            for field in group.spark_schema
+            if not _spark_reads(group.schema, field)
+        }
+        readable = T.StructType([field for field in schema if field.name not in lost])
+
+        def opener() -> DataFrame:
+            _require_names_apart(self.spark, schema.names, self.name)
+            n_groups = len(found.groups)
+            groups = [self._group(one, readable, positions, n_groups) for one in found.groups]
+            return reduce(DataFrame.union, groups)
+
+        notes: tuple[Note, ...] = ()
+        taken = [name for name in merged.names if name in (FILE, ROW_INDEX)] if positions else []
+        if taken:
+            notes += (
+                Note(
+                    "reserved_name",
+                    f"Column {taken[0]!r} of {self.name} is left out: without an id a row is known "
+                    f"by {FILE!r} and {ROW_INDEX!r}. Name an id, or rename the column.",
+                ),
+            )
+        with_places = T.StructType([*schema, *(_POSITIONS if positions else ())])
+        texts = self.folders.facts
+        lacking = found.merged.lacking
+        return Table(self.name, with_places, opener, self.listed, plain, texts, lacking, notes)
+
+    def _group(
+        self, group: SchemaOfFiles, schema: T.StructType, positions: bool, n_groups: int
+    ) -> DataFrame:
+        """Return the rows of files of one schema with the columns of all."""
+        readable = [
+            field
+            for field in group.spark_schema
+            if field.name in schema.names and not isinstance(field.dataType, T.NullType)
         ]
-    )
+        reader = self._reader().schema(T.StructType([*readable, *self.folders.fields]))
+        paths = [unglobbed(join(self.path, f)) for f in group.files] if n_groups > 1 else None
+        rows = self._load(reader, paths)
+        if positions:
+            rows = _with_positions(self.spark, rows, self.path)
+        has = {field.name for field in [*readable, *self.folders.fields, *_POSITIONS]}
+        wanted = [*schema, *(_POSITIONS if positions else ())]
+        return rows.select(
+            *[
+                column(field.name).cast(field.dataType).alias(field.name)
+                if field.name in has
+                else F.lit(None).cast(field.dataType).alias(field.name)
+                for field in wanted
+            ]
+        )
 
+    def csv(self) -> Table:
+        found = open_csv(
+            self.files,
+            self.root,
+            self.path,
+            self.listed,
+            self.settings.options,
+            self.name,
+            self.folders.columns,
+            self.folders.nested,
+        )
+        names = found.names
+        _require_names_apart(self.spark, names, self.name)
+        schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
+        notes: tuple[Note, ...] = ()
+        if found.nameless:
+            notes += (
+                Note(
+                    "nameless_column",
+                    f"A column of {self.name} has no name, as the row numbers have none that "
+                    "pandas writes: it is left out. Name it if it is to be used.",
+                ),
+            )
+        infers = self.settings.options.get("inferSchema", "true").lower() == "true"
+        texts: dict[str, TextFacts | None] = dict.fromkeys(names) if infers else {}
+        return Table(
+            self.name,
+            schema,
+            lambda: found.rows(self.spark),
+            self.listed,
+            texts=texts | self.folders.facts,
+            lacking=found.lacking(),
+            notes=notes,
+            by_lines=(lambda: found.by_lines.rows(self.spark)) if found.large else None,
+            first_unreadable=lambda: found.first_unreadable(self.files, self.root),
+        )
 
-def _plain_table(
-    spark: SparkSession,
-    files: Files,
-    root: str,
-    listed: tuple[FileInfo, ...],
-    settings: TableSettings,
-    name: str,
-) -> PlainTable | None:
-    if settings.format != "parquet":
-        return None
-    try:
-        plain = plain_table(spark, files, root, listed)
-    except InputError as error:
-        message = f"{name}: {error.message}"
-        raise InputError(message, code=error.code, where=error.where) from error
-    return None if settings.options else plain
+    def json(self) -> Table:
+        given = {key.lower() for key in self.settings.options}
+        is_document = "multiline" not in given and holds_documents(
+            self.files, self.root, self.listed, self.name
+        )
+        options = {"columnNameOfCorruptRecord": CORRUPT}
+        if is_document:
+            options["multiLine"] = "true"
+        return self._typed_by_spark(**options)
+
+    def other(self) -> Table:
+        return self._typed_by_spark()
+
+    def _typed_by_spark(self, **options: str) -> Table:
+        """Let Spark find the columns; those of directories are text."""
+        schema = schema_of(self._load(self._reader().options(**options)))
+        as_text = {field.name: field for field in self.folders.fields}
+        schema = T.StructType([as_text.get(field.name, field) for field in schema])
+        shown = [field for field in schema if field.name != CORRUPT]
+        if not shown:
+            raise InputError(
+                f"{self.name}: {self.path!r} holds no JSON objects. A file must be one object a "
+                "line, or an array of objects.",
+                code="no_columns",
+                where=self.path,
+            )
+        _require_names_apart(self.spark, [field.name for field in shown], self.name)
+
+        def opener() -> DataFrame:
+            known = [f for f in schema if not has_unknown_types(T.StructType([f]))]
+            reader = self._reader().options(**options).schema(T.StructType(known))
+            return with_reasons(self._load(reader), T.StructType(known))
+
+        return Table(
+            self.name,
+            T.StructType(shown),
+            opener,
+            self.listed,
+            texts=self.folders.facts,
+            first_unreadable=(lambda: None) if CORRUPT in schema.names else None,
+            strings_may_be_empty=self.settings.format == "json",
+        )
+
+    def _reader(self) -> DataFrameReader:
+        return self.spark.read.format(self.settings.format).options(**self.settings.options)
+
+    def _load(self, reader: DataFrameReader, paths: list[str] | None = None) -> DataFrame:
+        if self.folders.nested:
+            reader = reader.option("recursiveFileLookup", "true")
+        if paths is None:
+            return reader.load(unglobbed(self.path))
+        if self.folders.columns:
+            reader = reader.option("basePath", self.path)
+        return reader.load(paths)
 
 
 def _with_positions(spark: SparkSession, rows: DataFrame, path: str) -> DataFrame:
@@ -250,20 +473,45 @@ def _unescaped(path: Column) -> Column:
     return F.url_decode(F.replace(path, F.lit("+"), F.lit("%2B")))
 
 
+def _spark_reads(schema: pa.Schema, field: T.StructField) -> bool:
+    """Whether Spark's Parquet reader takes a column: no nanoseconds, no type that it lacks."""
+    stored = schema.field(field.name).type
+    nanoseconds = pa.types.is_timestamp(stored) and stored.unit == "ns"
+    return not (nanoseconds or has_unknown_types(T.StructType([field])))
+
+
+def _require_names_apart(spark: SparkSession, names: Sequence[str], table: str) -> None:
+    """Refuse names that Spark takes for one; only it does."""
+    require_unique(names, table)
+    if str(spark.conf.get("spark.sql.caseSensitive")).lower() == "true":
+        return
+    lowered: dict[str, str] = {}
+    for name in names:
+        other = lowered.setdefault(name.lower(), name)
+        if other != name:
+            raise InputError(
+                f"{table}: columns {other!r} and {name!r} differ in case only, which Spark takes "
+                "for one. Rename one of them.",
+                code="column_twice",
+                where=name,
+            )
+
+
 def _check_exists(files: Files, root: str, path: str, name: str) -> None:
+    if files.exists(root):
+        return
     if any(character in path for character in "*?[{"):
         raise InputError(
             f"{name}.path must be a file or a directory, not a pattern. Got {path!r}.",
             code="bad_path",
             where=path,
         )
-    if not files.exists(root):
-        raise InputError(
-            f"{name}.path {path!r} does not exist. Relative paths are relative to the working "
-            "directory.",
-            code="missing_path",
-            where=path,
-        )
+    raise InputError(
+        f"{name}.path {path!r} does not exist. Relative paths are relative to the working "
+        "directory.",
+        code="missing_path",
+        where=path,
+    )
 
 
 def _check_format(files: Files, root: str, settings: TableSettings, name: str) -> None:
@@ -286,9 +534,25 @@ def _check_files(listed: Sequence[FileInfo], settings: TableSettings, name: str)
         raise InputError(
             f"{name}.path {settings.path!r} holds no files.", code="no_files", where=settings.path
         )
+    _check_suffixes(listed, settings, name)
     for info in listed:
-        if info.bytes == 0:
+        if info.bytes == 0 and settings.format not in _TEXT_FORMATS:
             raise _damaged(settings, name, info, "is empty (0 bytes)")
+
+
+def _check_suffixes(listed: Sequence[FileInfo], settings: TableSettings, name: str) -> None:
+    """Refuse a directory whose files' names tell other formats than it is read as."""
+    found = {format_of(info.path): info.path for info in reversed(listed) if info.path}
+    others = {kind: path for kind, path in found.items() if kind not in (None, settings.format)}
+    if not others:
+        return
+    kind, path = next(iter(others.items()))
+    remedy = f"Write format: {kind}, or take it out of the directory."
+    raise InputError(
+        f"{name}.path {settings.path!r} is read as {settings.format}, and holds {path}. {remedy}",
+        code="other_format",
+        where=path,
+    )
 
 
 def _damaged(settings: TableSettings, name: str, info: FileInfo, what: str) -> InputError:

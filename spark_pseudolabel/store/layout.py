@@ -115,14 +115,3 @@ def model_name(number: int) -> str:
     'model-0003'
     """
     return f"model-{number:04d}"
-
-
-def is_hidden(path: str) -> bool:
-    """Tell whether Spark would skip a file, given its path below the directory that is read.
-
-    Examples
-    --------
-    >>> is_hidden("part-0.parquet"), is_hidden("_temporary/0/part-0.parquet")
-    (False, True)
-    """
-    return any(part.startswith(("_", ".")) for part in path.split("/"))

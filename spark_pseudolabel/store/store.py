@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from spark_pseudolabel.errors import InputError, StoredStateError
+from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout, views
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
@@ -222,7 +223,7 @@ class RoundStore:
         listed = self.files.list(join(attempt.path, folder))
         require_seen(join(attempt.path, folder), rows or (), (info.path for info in listed))
         for info in listed:
-            if layout.is_hidden(info.path) or (rows is not None and info.path not in rows):
+            if is_hidden(info.path) or (rows is not None and info.path not in rows):
                 continue
             path = f"{attempt.rel}/{folder}/{info.path}"
             count = rows[info.path] if rows is not None else self._rows(path)

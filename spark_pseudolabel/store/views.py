@@ -10,6 +10,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spark_pseudolabel.errors import RunFailedError
+from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
@@ -171,7 +172,7 @@ def _data_files(files: Files, folder: str) -> tuple[ViewFile, ...]:
     return tuple(
         ViewFile(path=info.path, bytes=info.bytes)
         for info in files.list(folder)
-        if not layout.is_hidden(info.path)
+        if not is_hidden(info.path)
     )
 
 

@@ -6,6 +6,7 @@ import re
 
 import pyarrow as pa
 
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import scheme_of
 
 READ_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
@@ -46,6 +47,33 @@ def with_path(error: Exception, path: str) -> OSError:
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror, path)
     return OSError(f"{path}: {error}")
+
+
+def refusal(error: Exception, path: str, what: str) -> InputError:
+    """Return the error that names a file which can't be read, and what to do about it.
+
+    Parameters
+    ----------
+    error
+        What pyarrow says.
+    path
+        The file.
+    what
+        What is wrong with it, where it is not encrypted.
+    """
+    said = first_line(error)
+    if "crypt" in said:
+        return InputError(
+            f"{path} is encrypted ({said}). Name its table by table or by query, which Spark reads "
+            "with the keys that it has, or write it without encryption.",
+            code="encrypted_file",
+            where=path,
+        )
+    return InputError(
+        f"{path} {what} ({said}). Write it again, or take it out of the directory.",
+        code="damaged_file",
+        where=path,
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.core.splits import Part, RowGroup
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
+from spark_pseudolabel.spark.direct.damage import READ_ERRORS, is_damage, refusal, with_path
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import join, scheme_of
 
@@ -47,6 +47,9 @@ class Source:
         Column that must be null: the pool where one table holds labeled and unlabeled rows.
     excluded
         Ids that do not belong to the pool, or None.
+    types
+        What columns are to be where the files differ in them: a column that a file lacks is null
+        there. None where all files are the same.
     """
 
     root: str
@@ -54,6 +57,7 @@ class Source:
     features: tuple[str, ...] = ()
     only_null: str | None = None
     excluded: pa.Array | None = None
+    types: pa.Schema | None = None
 
     @property
     def unconditional(self) -> Source:
@@ -162,6 +166,8 @@ class _Reader:
 
     def read(self, parquet: pq.ParquetFile, batch_rows: int) -> Iterator[Rows]:
         columns = self.source.columns(self.features)
+        if self.source.types is not None:
+            columns = [name for name in columns if name in parquet.schema_arrow.names]
         with _damage(self.source.root, self.group):
             offset = 0
             for batch in _batches(parquet, self.group.index, columns, batch_rows, self.group.rows):
@@ -173,11 +179,24 @@ class _Reader:
     def _rows(self, batch: pa.RecordBatch, offset: int) -> Rows:
         first = self.start + offset
         positions = np.arange(first, first + batch.num_rows, dtype=np.int32)
-        batch = self._with_keys(batch, offset)
+        batch = self._with_keys(self._as_typed(batch), offset)
         mask = self._wanted(batch, offset)
         if mask is not None and not mask.all():
             batch, positions = batch.filter(pa.array(mask)), positions[mask]
         return Rows(batch.select([*self.source.keys, *self.features]), positions)
+
+    def _as_typed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Give a file's columns the types that they have in the table."""
+        if self.source.types is None:
+            return batch
+        found = {}
+        for name in self.source.columns(self.features):
+            kind = self.source.types.field(name).type
+            if name in batch.schema.names:
+                found[name] = batch.column(name).cast(kind, safe=False)
+            else:
+                found[name] = pa.nulls(batch.num_rows, kind)
+        return pa.RecordBatch.from_pydict(found) if found else batch
 
     def _with_keys(self, batch: pa.RecordBatch, offset: int) -> pa.RecordBatch:
         if self.source.by_place:
@@ -285,12 +304,7 @@ def _damage(root: str, group: RowGroup) -> Iterator[None]:
     except READ_ERRORS as error:
         if not is_damage(error, path):
             raise with_path(error, path) from error
-        raise InputError(
-            f"{path} can't be read ({first_line(error)}). Write it again, or take it out of the "
-            "directory.",
-            code="damaged_file",
-            where=path,
-        ) from error
+        raise refusal(error, path, "cannot be read") from error
 
 
 def _numpy(flags: pa.Array) -> Mask:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import pyarrow as pa
@@ -19,9 +19,10 @@ from pyspark.sql import types as T
 from spark_pseudolabel.core.calendars import Calendar, calendar_of
 from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
+from spark_pseudolabel.spark.direct.damage import READ_ERRORS, is_damage, refusal, with_path
+from spark_pseudolabel.spark.direct.merging import Merged, SchemaOfFiles, merge
 from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
-from spark_pseudolabel.spark.schema_text import has_unknown_types, parse_schema
+from spark_pseudolabel.spark.schema_text import UnknownType, parse_schema
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import FileInfo, Files, join
@@ -48,10 +49,13 @@ _SPARK_TYPES: tuple[tuple[pa.DataType, T.DataType], ...] = (
     (pa.float64(), T.DoubleType()),
     (pa.string(), T.StringType()),
     (pa.date32(), T.DateType()),
-    (pa.timestamp("us"), T.TimestampNTZType()),
-    (pa.timestamp("ms"), T.TimestampNTZType()),
-    (pa.timestamp("us", "UTC"), T.TimestampType()),
-    (pa.timestamp("ms", "UTC"), T.TimestampType()),
+    (pa.large_string(), T.StringType()),
+    (pa.binary(), T.BinaryType()),
+    (pa.uint8(), T.ShortType()),
+    (pa.uint16(), T.IntegerType()),
+    (pa.uint32(), T.LongType()),
+    (pa.uint64(), T.DecimalType(20, 0)),
+    (pa.null(), T.NullType()),
 )
 
 
@@ -76,7 +80,7 @@ class Footer:
 
 @dataclass(frozen=True)
 class PlainTable:
-    """A flat directory of Parquet files of one schema, or one such file.
+    """A flat directory of Parquet files, or one such file.
 
     Parameters
     ----------
@@ -85,12 +89,14 @@ class PlainTable:
     footers
         Of its files, in the order of their names.
     schema
-        Of every file.
+        The columns of all files.
     spark_schema
         The same as Spark would read it.
     as_dated
         Whether its dates and timestamps mean what they say: Spark moves those that Spark 2 counted
         into today's calendar, pyarrow does not.
+    uniform
+        Whether each file has exactly these columns and types.
     """
 
     root: str
@@ -98,6 +104,7 @@ class PlainTable:
     schema: pa.Schema
     spark_schema: T.StructType
     as_dated: bool = True
+    uniform: bool = True
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -121,6 +128,26 @@ class PlainTable:
             self.as_dated or not any(map(pa.types.is_temporal, kinds))
         )
 
+    def source(
+        self,
+        keys: Sequence[str],
+        features: Sequence[str] = (),
+        *,
+        only_null: str | None = None,
+        excluded: pa.Array | None = None,
+    ) -> Source:
+        """Say what tasks read of it; see :class:`Source`."""
+        source = Source(self.root, tuple(keys), tuple(features), only_null, excluded)
+        if self.uniform:
+            return source
+        read = [name for name in source.columns(source.features) if name in self.schema.names]
+        return replace(source, types=pa.schema([self.schema.field(name) for name in read]))
+
+    def retyped(self, types: Mapping[str, pa.DataType]) -> PlainTable:
+        """Return it with other types for columns that hold no value."""
+        fields = [pa.field(f.name, types.get(f.name, f.type)) for f in self.schema]
+        return replace(self, schema=pa.schema(fields), uniform=False)
+
     def collect(self, source: Source) -> pa.Table:
         """Read keys and features of all rows into the driver's memory."""
         batches = [rows.batch for part in self.parts for rows in read_part(source, part)]
@@ -137,30 +164,54 @@ class Scan:
     parts: Sequence[Part]
 
 
-def plain_table(
-    spark: SparkSession, files: Files, root: str, listed: Sequence[FileInfo]
-) -> PlainTable | None:
-    """Return a table that needs no Spark to be read, None if it needs it.
+@dataclass(frozen=True)
+class ParquetTable:
+    """What the footers of a table's files say.
 
-    It does for directories with partitions or of files that differ in their columns, and for
-    types that Spark and pyarrow read differently.
+    Parameters
+    ----------
+    groups
+        The files by their columns.
+    merged
+        The columns of all.
+    plain
+        The table as it is read without Spark; None where it needs Spark: that is
+        directories in directories.
+    """
+
+    groups: tuple[SchemaOfFiles, ...]
+    merged: Merged
+    plain: PlainTable | None
+
+
+def parquet_table(
+    spark: SparkSession, files: Files, root: str, listed: Sequence[FileInfo]
+) -> ParquetTable:
+    """Read what all files of a table say of themselves.
 
     Raises
     ------
     InputError
-        If a file is no whole Parquet file.
+        If a file is no whole Parquet file, or the files have columns that do not go together.
     """
     footers, schemas = read_footers(spark, files, root, listed)
-    flat = not any("/" in info.path for info in listed)
-    if not flat or len(schemas) != 1:
-        return None
-    described = next(iter(schemas.values()))
-    if described.spark_schema is None:
-        return None
-    as_dated = described.calendar == "today" or (
-        described.calendar == "untold" and not _rebases_untold(spark)
+    of_digest: dict[str, list[str]] = {}
+    for footer in footers:
+        of_digest.setdefault(footer.schema, []).append(footer.file.path or root.rpartition("/")[2])
+    groups = tuple(
+        SchemaOfFiles(tuple(paths), schemas[digest].schema, schemas[digest].spark_schema)
+        for digest, paths in of_digest.items()
     )
-    return PlainTable(root, tuple(footers), described.schema, described.spark_schema, as_dated)
+    merged = merge(groups)
+    if any("/" in info.path for info in listed):
+        return ParquetTable(groups, merged, None)
+    calendars = {schemas[digest].calendar for digest in of_digest}
+    as_dated = calendars == {"today"} or (
+        calendars <= {"today", "untold"} and not _rebases_untold(spark)
+    )
+    uniform = len(groups) == 1 and not any(pa.types.is_null(f.type) for f in merged.schema)
+    plain = PlainTable(root, tuple(footers), merged.schema, merged.spark_schema, as_dated, uniform)
+    return ParquetTable(groups, merged, plain)
 
 
 @dataclass(frozen=True)
@@ -172,13 +223,13 @@ class FileSchema:
     schema
         Of the batches.
     spark_schema
-        As Spark would infer it; None where only Spark knows.
+        As Spark would infer it.
     calendar
         Of dates and timestamps.
     """
 
     schema: pa.Schema
-    spark_schema: T.StructType | None
+    spark_schema: T.StructType
     calendar: Calendar
 
 
@@ -239,7 +290,7 @@ def footers_of(
     schemas: _Described = {}
     for info in listed:
         metadata = _metadata(opened, root, info)
-        schema = _bare(metadata.schema.to_arrow_schema())
+        schema = _as_read(metadata)
         told = metadata.metadata or {}
         text = told[_SPARK_SCHEMA].decode(errors="replace") if _SPARK_SCHEMA in told else None
         calendar = calendar_of(told)
@@ -259,16 +310,22 @@ def _metadata(files: Files, root: str, info: FileInfo) -> pq.FileMetaData:
     except READ_ERRORS as error:
         if not is_damage(error, path):
             raise with_path(error, path) from error
-        raise InputError(
-            f"{path} is no whole Parquet file ({first_line(error)}). Write it again, or take it "
-            "out of the directory.",
-            code="damaged_file",
-            where=path,
-        ) from error
+        raise refusal(error, path, "is no whole Parquet file") from error
 
 
-def _bare(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(field.name, field.type) for field in schema])
+def _as_read(metadata: pq.FileMetaData) -> pa.Schema:
+    """Return the schema of the batches: what Spark wrote as INT96 stands in a footer as ns."""
+    int96 = {
+        leaf.path
+        for leaf in map(metadata.schema.column, range(len(metadata.schema)))
+        if leaf.physical_type == "INT96"
+    }
+    return pa.schema(
+        [
+            pa.field(f.name, pa.timestamp(INT96_UNIT) if f.name in int96 else f.type)
+            for f in metadata.schema.to_arrow_schema()
+        ]
+    )
 
 
 def _merged(found: Iterable[tuple[list[Footer], _Described]]) -> tuple[list[Footer], Schemas]:
@@ -280,38 +337,31 @@ def _merged(found: Iterable[tuple[list[Footer], _Described]]) -> tuple[list[Foot
             if digest not in schemas:
                 read = pa.ipc.read_schema(pa.py_buffer(schema))
                 spark_schema = _spark_schema(read, text)
-                schemas[digest] = FileSchema(_as_read(read), spark_schema, calendar)
+                schemas[digest] = FileSchema(read, spark_schema, calendar)
     return footers, schemas
 
 
-def _as_read(schema: pa.Schema) -> pa.Schema:
-    """Return the schema of the batches: what Spark wrote as INT96 stands in a footer as ns."""
-    nanoseconds, read = pa.timestamp("ns"), pa.timestamp(INT96_UNIT)
-    types = [read if field.type == nanoseconds else field.type for field in schema]
-    return pa.schema(list(zip(schema.names, types, strict=True)))
-
-
-def _spark_schema(schema: pa.Schema, text: str | None) -> T.StructType | None:
-    """Return the schema as Spark would infer it; None where only Spark knows."""
+def _spark_schema(schema: pa.Schema, text: str | None) -> T.StructType:
+    """Return the schema as Spark would infer it, with unknown types where it has none."""
     if text is not None:
         spark_schema = parse_schema(text)
-        if spark_schema is None or spark_schema.names != schema.names:
-            return None
-        return None if has_unknown_types(spark_schema) else spark_schema
-    types = [_spark_type(field.type) for field in schema]
-    if any(kind is None for kind in types):
-        return None
-    pairs = zip(schema.names, types, strict=True)
-    return T.StructType([T.StructField(name, kind) for name, kind in pairs if kind is not None])
+        if spark_schema is not None and spark_schema.names == schema.names:
+            return spark_schema
+    return T.StructType([T.StructField(f.name, _spark_type(f.type)) for f in schema])
 
 
-def _spark_type(kind: pa.DataType) -> T.DataType | None:
-    if pa.types.is_list(kind):
+def _spark_type(kind: pa.DataType) -> T.DataType:
+    if pa.types.is_timestamp(kind):
+        return T.TimestampNTZType() if kind.tz is None else T.TimestampType()
+    if pa.types.is_dictionary(kind):
+        return _spark_type(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         element = _spark_type(kind.value_type)
-        return T.ArrayType(element) if element is not None else None
+        return element if isinstance(element, UnknownType) else T.ArrayType(element)
     if pa.types.is_decimal128(kind):
         return T.DecimalType(kind.precision, kind.scale)
-    return next((spark for arrow, spark in _SPARK_TYPES if arrow == kind), None)
+    found = next((spark for arrow, spark in _SPARK_TYPES if arrow == kind), None)
+    return found or UnknownType(str(kind), is_foreign=False)
 
 
 def _is_readable(kind: pa.DataType) -> bool:
@@ -323,6 +373,6 @@ def _is_readable(kind: pa.DataType) -> bool:
         pa.types.is_null(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_signed_integer(kind)
-        or kind in (pa.float32(), pa.float64(), pa.string(), pa.date32())
+        or kind in (pa.float32(), pa.float64(), pa.string(), pa.date32(), pa.null())
         or pa.types.is_timestamp(kind)
     )

@@ -1,0 +1,214 @@
+"""Columns that are text for want of a type of their own: looked at once, then cast."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+
+import pyarrow as pa
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException, PythonException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_type
+
+from spark_pseudolabel.columns import UNREADABLE
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.text_types import (
+    MISSING,
+    NUMBER,
+    TextFacts,
+    TextSurvey,
+    survey_text,
+)
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.names import column
+from spark_pseudolabel.spark.tables import Table
+
+_FACTS = "spl_facts"
+
+
+def look_at_text(table: Table, names: Sequence[str], keys: Sequence[str]) -> TextSurvey:
+    """Look at every value of text columns, and at the keys of rows that can't be read; a job.
+
+    Raises
+    ------
+    InputError
+        If the files can't be read at all.
+    """
+    safe = {f"c{i}": name for i, name in enumerate(dict.fromkeys([*names, *keys]))}
+    of_keys = [alias for alias, name in safe.items() if name in keys]
+    try:
+        rows = table.rows
+        reasons = column(UNREADABLE) if UNREADABLE in rows.columns else F.lit(None).cast("string")
+        picked = [column(name).alias(alias) for alias, name in safe.items()]
+        looked = rows.select(*picked, reasons.alias(UNREADABLE))
+        parts = looked.mapInArrow(_look(of_keys), f"{_FACTS} string").collect()
+    except PythonException:
+        raise  # not the files' fault
+    except (PySparkException, Py4JError) as error:
+        raise InputError(
+            f"{table.name} can't be read: {_cause(error)}", code="unreadable", where=table.name
+        ) from error
+    found = reduce(TextSurvey.merged, (_from_json(part[0]) for part in parts), TextSurvey())
+    facts = {name: found.facts.get(alias, TextFacts()) for alias, name in safe.items()}
+    return replace(found, facts={name: facts[name] for name in names})
+
+
+def retyped(table: Table, types: Mapping[str, T.DataType]) -> Table:
+    """Return the table with text columns, and columns of nothing, as other types.
+
+    Text that is no such value becomes null: it is what spells a missing one, as a survey has shown.
+    """
+    changes = {name: t for name, t in types.items() if table.schema[name].dataType != t}
+    if not changes:
+        return table
+    schema = T.StructType(
+        [T.StructField(f.name, changes.get(f.name, f.dataType)) for f in table.schema]
+    )
+    empty = {f.name for f in table.schema if isinstance(f.dataType, T.NullType)}
+
+    def cast(rows: DataFrame) -> DataFrame:
+        return rows.select(
+            *[_cast(name, changes.get(name), name in empty) for name in rows.columns]
+        )
+
+    changed = table.changed(schema, cast)
+    if table.plain is None:
+        return changed
+    arrow = {name: to_arrow_type(t) for name, t in changes.items()}
+    return replace(changed, plain=table.plain.retyped(arrow))
+
+
+def _cast(name: str, kind: T.DataType | None, empty: bool) -> Column:
+    if kind is None:
+        return column(name)
+    cast = F.lit(None).cast(kind) if empty else column(name).try_cast(kind)
+    return cast.alias(name)
+
+
+def with_key_types(table: Table, keys: Sequence[str]) -> Table:
+    """Return a table of text whose keys are integers where all of them are.
+
+    Raises
+    ------
+    InputError
+        If a row can't be read as far as its key.
+    """
+    unknown = [key for key in keys if key in table.texts]
+    if not unknown and table.first_unreadable is None:
+        return table
+    survey = look_at_text(table, unknown, keys)
+    if survey.lost:
+        raise unreadable_rows(table, survey)
+    whole = {key: T.LongType() for key in unknown if survey.facts[key].whole}
+    return retyped(table, whole)
+
+
+def unreadable_rows(table: Table, survey: TextSurvey) -> InputError:
+    """Return the error that says where the first row is that can't be read."""
+    where = table.first_unreadable() if table.first_unreadable is not None else None
+    lost = "; no id can be read of some" if survey.lost else ""
+    remedy = "Mend the row: a field with a comma, a quote or a line break stands in quotes, and a "
+    remedy += "quote inside is doubled."
+    if table.strings_may_be_empty:
+        remedy = "Mend the line, or take it out."
+    rows = "1 row" if survey.unreadable == 1 else f"{survey.unreadable:,} rows"
+    return InputError(
+        f"{table.name}: {rows} of {survey.rows:,} cannot be read{lost}. The first: "
+        f"{where or survey.example}. {remedy}",
+        code="unreadable_rows",
+        where=table.name,
+    )
+
+
+def as_features(table: Table, features: Sequence[Feature]) -> Table:
+    """Return a table of text with the types that a model has learned from.
+
+    A row whose text is no such value gets a reason in ``spl_unreadable``, so that it is invalid
+    and takes no other row along.
+    """
+    empty = [f for f in features if isinstance(table.schema[f.name].dataType, T.NullType)]
+    table = retyped(table, {feature.name: _spark_type(feature) for feature in empty})
+    numeric = {
+        feature.name: _spark_type(feature)
+        for feature in features
+        if feature.kind in _CASTS and _is_text(table, feature.name)
+    }
+    if not numeric:
+        return table
+    schema = T.StructType(
+        [T.StructField(f.name, numeric.get(f.name, f.dataType)) for f in table.schema]
+    )
+
+    def cast(rows: DataFrame) -> DataFrame:
+        has_reasons = UNREADABLE in rows.columns
+        reason = column(UNREADABLE) if has_reasons else F.lit(None).cast("string")
+        wrong = [_wrong(feature) for feature in features if feature.name in numeric]
+        others = [name for name in rows.columns if name != UNREADABLE]
+        return rows.select(
+            *[_cast(name, numeric.get(name), empty=False) for name in others],
+            F.coalesce(reason, *wrong).alias(UNREADABLE),
+        )
+
+    return table.changed(schema, cast)
+
+
+_CASTS = {"numeric": "number", "boolean": "boolean", "date": "date", "timestamp": "timestamp"}
+
+
+def _is_text(table: Table, name: str) -> bool:
+    is_string = isinstance(table.schema[name].dataType, T.StringType)
+    return name in table.texts or (table.strings_may_be_empty and is_string)
+
+
+def _spark_type(feature: Feature) -> T.DataType:
+    if feature.kind == "vector":
+        return T.ArrayType(T.DoubleType())
+    if not feature.numeric:
+        return T.StringType()
+    if feature.kind == "numeric":
+        return T.DoubleType()
+    if feature.kind == "boolean":
+        return T.BooleanType()
+    if feature.kind == "date":
+        return T.DateType()
+    return T.TimestampType() if feature.type == "timestamp" else T.TimestampNTZType()
+
+
+def _wrong(feature: Feature) -> Column:
+    """Return why a text is no value of a feature, null where it is one or is missing."""
+    text = column(feature.name)
+    is_value = text.try_cast(_spark_type(feature)).isNotNull()
+    if feature.kind == "numeric":
+        is_value = text.rlike(NUMBER)
+    message = F.concat(
+        F.lit(f"feature {feature.name!r} is '"),
+        F.substring(text, 1, 40),
+        F.lit(f"', which is no {_CASTS[feature.kind]}"),
+    )
+    return F.when(text.isNotNull() & ~text.rlike(MISSING) & ~is_value, message)
+
+
+def _look(keys: Sequence[str]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = survey_text(batches, keys)
+        document = {**vars(found), "facts": {n: f.to_dict() for n, f in found.facts.items()}}
+        yield pa.RecordBatch.from_pydict({_FACTS: pa.array([json.dumps(document)])})
+
+    return look
+
+
+def _from_json(text: str) -> TextSurvey:
+    document = json.loads(text)
+    return TextSurvey(
+        **{**document, "facts": {n: TextFacts(**f) for n, f in document["facts"].items()}}
+    )
+
+
+def _cause(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
