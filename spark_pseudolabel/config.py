@@ -177,10 +177,12 @@ class LabeledTable(_Table):
 
     ``per_class``: so many of each label, whatever their share of the pool. That is estimated, where
     ``unlabeled.prior`` does not say it and each label has 50 rows at least, and scores are
-    corrected to it.
+    corrected to it. ``group``: the column that says which rows are alike, such as those of one
+    customer: they share a fold and a side of the validation split, and a certificate counts groups.
     """
 
     label: Text
+    group: Text | None = None
     drawn: Literal["random", "per_class"] = "random"
 
 
@@ -241,7 +243,10 @@ class Validation(_Table):
                 f"must be exactly one of fraction, path, table, query. Got {' and '.join(given)}."
             )
         if self.sources and self.group is not None:
-            raise _said("group splits the labeled rows, so it needs fraction; leave group out.")
+            raise _said(
+                "group splits the labeled rows, so it needs fraction: leave it out here, and say "
+                "labeled.group where a certificate is to count groups."
+            )
         return self
 
 
@@ -415,7 +420,6 @@ _SELF_TRAINING = (
     ("rounds",),
     ("training",),
     ("model", "student"),
-    # Rows of a group are alike, which rules a certificate out.
     ("validation", "group"),
 )
 """Keys that say how a model learns from its own labels: with them, no ``selection`` is no auto."""
@@ -576,6 +580,11 @@ class Config(_Section):
     def certified(self) -> Certified | None:
         """The promise that published labels are to keep, if there is one."""
         return self.selection if isinstance(self.selection, Certified) else None
+
+    @property
+    def group(self) -> str | None:
+        """The column that says which labeled rows belong together."""
+        return self.labeled.group or self.validation.group
 
     @property
     def cross_fitted(self) -> bool:
@@ -957,12 +966,17 @@ def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
             "'held_out' tests on validation rows, and there are none. Give validation a fraction "
             "or a table, or say out_of_fold.",
         )
-    tested = isinstance(selection, Certified) or _cross_fitted(selection, parts.get("teacher"))
-    if validation.group is not None and tested:
+
+
+def _group_has_one_meaning(parts: Parts) -> Iterator[tuple[str, str]]:
+    labeled, validation = parts.get("labeled"), parts.get("validation")
+    if not labeled or not validation or labeled.group is None or validation.group is None:
+        return
+    if labeled.group != validation.group:
         yield (
             "validation.group",
-            "must be left out with policy 'certified' and with a teacher: rows of a group are "
-            "alike, so that their number promises more than they hold.",
+            f"must be the column that labeled.group names, {labeled.group!r}, or be left out. "
+            f"Got {validation.group!r}.",
         )
 
 
@@ -1143,6 +1157,7 @@ _CHECKS: tuple[Check, ...] = (
     _one_round_is_one,
     _students_are_there,
     _certificate_has_rows,
+    _group_has_one_meaning,
     _calibration_has_scores,
     _rows_have_ids,
     _dropped_rows_have_ids,

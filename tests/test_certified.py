@@ -371,6 +371,12 @@ def test_shifted_pool_is_told_before_it_is_scored(
     assert told.index("shift") < told.index("round")
     (warning,) = [found for found in done.report["warnings"] if found["code"] == "shift"]
     assert "x0 (PSI" in warning["message"]
+    assert "nothing is certified" in warning["message"]
+    certificate = done.report["certificate"]
+    assert (certificate["claimed"], certificate["refused"]) == (False, "shift")
+    assert done.report["termination_condition"] == "not_certified"
+    assert labels_of(tmp_path / "out").empty
+    assert "Certified" not in render_text(done.report).replace("Not certified", "")
 
 
 def read_model_manifest(out: Path, number: int) -> dict[str, Any]:

@@ -100,13 +100,15 @@ def test_rows_are_mixed_as_the_pool_before_those_outside_are_left_out(
         support=(None, inside),
         inputs=SimpleNamespace(labeled=pa.table({CODE: codes})),
         row_hashes=lambda rows: hashes,
+        units=SimpleNamespace(labeled=np.arange(80)),
+        group_sizes=None,
         config=SimpleNamespace(unlabeled=SimpleNamespace(prior={"a": 0.9, "b": 0.1})),
     )
     fitted = CrossFit((), np.arange(80, dtype=np.int32) % 5, np.full((80, 2), 0.5))
     monkeypatch.setattr(decide, "kept_cross_fit", lambda run: (codes, fitted))
-    tested, _, only_ones = decide._calibration_scores(run, Certified(policy="certified"))
+    tested, rows = decide._calibration_rows(run, Certified(policy="certified"))
     assert np.bincount(tested).tolist() in ([20, 4], [20, 5])
-    assert only_ones == 0
+    assert (len(rows), rows.only_ones) == (len(tested), 0)
 
 
 def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score() -> None:

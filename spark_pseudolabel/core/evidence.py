@@ -30,16 +30,21 @@ class Dependence:
         ndarray of shape (n,): decides which of them speaks for all.
     groups
         The pool's group sizes, where units are groups; None: where they are copies of a row.
+    seen
+        ndarray of shape (n,): rows of whose unit models have seen another one, so that none of
+        them counts; None: there are none.
     """
 
     units: NDArray[np.int64]
     hashes: NDArray[np.int64]
     groups: GroupSizes | None = None
+    seen: NDArray[np.bool_] | None = None
 
     @cached_property
     def once(self) -> NDArray[np.bool_]:
         """The rows that speak for their unit, shape (n,)."""
-        return first_of(self.units, self.hashes)
+        first = first_of(self.units, self.hashes)
+        return first if self.seen is None else first & ~self.seen
 
     @cached_property
     def largest(self) -> int:
@@ -62,7 +67,7 @@ class Dependence:
         with the probability of its rows above the cut over the rows of the largest group, and one
         of these rows, chosen by hash, stands for it.
         """
-        rows = np.flatnonzero(above)
+        rows = np.flatnonzero(above if self.seen is None else above & ~self.seen)
         units = self.units[rows]
         first = first_of(units, self.hashes[rows])
         size = np.bincount(units, minlength=1)[units]
@@ -72,12 +77,16 @@ class Dependence:
 
 
 def dependence_of(
-    units: NDArray[np.int64], hashes: NDArray[np.int64], groups: GroupSizes | None
+    units: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    groups: GroupSizes | None,
+    seen: NDArray[np.bool_] | None = None,
 ) -> Dependence | None:
     """Return what is not independent among rows; None where all are."""
-    if groups is None and len(np.unique(units)) == len(units):
+    known = seen is not None and seen.any()
+    if groups is None and not known and len(np.unique(units)) == len(units):
         return None
-    return Dependence(units, hashes, groups)
+    return Dependence(units, hashes, groups, seen if known else None)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.units import first_of
 
 MOST_ROWS = 2000
 """Labeled rows that distances are measured to: of every pool row to each of them."""
@@ -86,6 +87,7 @@ def find_support(
     features: Sequence[Feature],
     hashes: NDArray[np.int64],
     random_state: int,
+    units: NDArray[np.int64] | None = None,
 ) -> tuple[Support, NDArray[np.bool_]]:
     """Measure how near labeled rows, at least two, are to each other.
 
@@ -100,6 +102,9 @@ def find_support(
         rows with the lowest ones.
     random_state
         Seed of the preprocessing.
+    units
+        ndarray of shape (n,): rows of one number are copies or of one group, so that only the one
+        with the lowest hash is measured to, and by none of its own; None: each has its own.
 
     Returns
     -------
@@ -111,7 +116,10 @@ def find_support(
     # Of all preprocessing a linear model's: scaled numbers, one column for each category.
     linear = registered_learner("LinearDiscriminantAnalysis", {}, features, random_state)
     columns = linear.estimator.steps[0][1].fit(labeled)
-    nearest = np.sort(np.argsort(hashes, kind="stable")[:MOST_ROWS])
+    order = np.argsort(hashes, kind="stable")
+    if units is not None and len(once := np.flatnonzero(first_of(units, hashes))) > 1:
+        order = once[np.argsort(hashes[once], kind="stable")]
+    nearest = np.sort(order[:MOST_ROWS])
     rows = columns.transform(labeled.iloc[nearest])
     # A row is not its own neighbor here. Trees are slower than all distances to so few rows.
     neighbors = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(rows)
@@ -122,7 +130,25 @@ def find_support(
     inside[nearest] = distances <= support.limit
     others = np.setdiff1d(np.arange(len(labeled)), nearest)
     inside[others] = support.holds(labeled.iloc[others])
+    if units is not None and len(units) > len(order):
+        mates = others[np.isin(units[others], units[nearest])]
+        own = np.searchsorted(units[nearest], units[mates], sorter=np.argsort(units[nearest]))
+        own = np.argsort(units[nearest])[own]
+        inside[mates] = _near_another(support, columns.transform(labeled.iloc[mates]), own)
     return support, inside
+
+
+def _near_another(
+    support: Support, X: NDArray[np.float64], own: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Say which preprocessed rows are inside without the row of their own unit, each by one."""
+    inside = np.zeros(len(X), dtype=bool)
+    for start in range(0, len(X), _PRODUCT_ROWS):
+        some = slice(start, start + _PRODUCT_ROWS)
+        distances = euclidean_distances(X[some], support.rows)
+        distances[np.arange(len(distances)), own[some]] = np.inf
+        inside[some] = distances.min(axis=1) <= support.limit
+    return inside
 
 
 def outside_by_chance(

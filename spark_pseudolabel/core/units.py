@@ -8,7 +8,7 @@ have a group, it is the rows of a group, and of groups that share a copy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,25 @@ class Copies:
         Sets of equal rows among them.
     example
         Positions of the largest set's rows, the first few.
+    equal
+        ndarray of shape (n,): the number of each row's set.
     """
 
     rows: int
     groups: int
     example: tuple[int, ...]
+    equal: NDArray[np.int64] = field(repr=False, compare=False)
+
+    def conflicting(self, codes: NDArray[np.int32]) -> int:
+        """Count the sets whose rows have different labels.
+
+        Parameters
+        ----------
+        codes
+            ndarray of shape (n,): class indices.
+        """
+        pairs = np.unique(np.stack([self.equal, codes]), axis=1)
+        return int((np.bincount(pairs[0]) > 1).sum())
 
 
 def copies_among(equal: NDArray[np.int64], most: int = 5) -> Copies | None:
@@ -121,7 +135,8 @@ def copies_among(equal: NDArray[np.int64], most: int = 5) -> Copies | None:
     if not several.any():
         return None
     example = np.flatnonzero(equal == counts.argmax())[:most]
-    return Copies(int(counts[several].sum()), int(several.sum()), tuple(example.tolist()))
+    n_rows, n_sets = int(counts[several].sum()), int(several.sum())
+    return Copies(n_rows, n_sets, tuple(example.tolist()), equal)
 
 
 class GroupSizes:

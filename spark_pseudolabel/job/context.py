@@ -29,14 +29,17 @@ from spark_pseudolabel.core.representative import SAMPLE
 from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.support import Support, find_support
 from spark_pseudolabel.core.training import Weighting
+from spark_pseudolabel.core.units import GroupSizes
 from spark_pseudolabel.core.weights import PseudoWeights
 from spark_pseudolabel.done import limits_of
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.units import RowUnits, units_in
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.direct.narrow import is_piece
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.frame_pool import FramePool
+from spark_pseudolabel.spark.groups import group_sizes
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.spark.progress import described
@@ -255,7 +258,19 @@ class Run:
             features,
             self.row_hashes(labeled),
             self.config.random_state,
+            self.units.labeled,
         )
+
+    @cached_property
+    def units(self) -> RowUnits:
+        """Which rows with true labels are copies of one another, or of one group."""
+        return units_in(self.inputs)
+
+    @cached_property
+    def group_sizes(self) -> GroupSizes | None:
+        """How large the pool's groups are; None where it does not tell."""
+        groups = self.inputs.groups
+        return None if groups is None or groups.pool is None else group_sizes(groups.pool)
 
     def row_hashes(self, rows: pa.Table) -> NDArray[np.int64]:
         """Return what all chance about rows comes from: a hash of key and seed, shape (n_rows,)."""

@@ -18,7 +18,8 @@ from spark_pseudolabel.core.certify import (
     why_impossible,
 )
 from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import fold_of
+from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.core.evidence import dependence_of
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
@@ -29,16 +30,20 @@ from spark_pseudolabel.core.splitting import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.adjust import given_prior, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.shift import predicted_in_pool
+from spark_pseudolabel.job.shift import MEASURED, predicted_in_pool, voids_certificate
+from spark_pseudolabel.job.units import units_in
 from spark_pseudolabel.report.document import label_key
+from spark_pseudolabel.spark.groups import group_numbers
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
 
 DRAWN_PER_CLASS = "drawn_per_class"
 PRIOR_DISAGREES = "prior_disagrees"
 UNTESTED_LABELS = "untested_labels"
+SHIFT = "shift"
+NO_POOL_GROUPS = "no_pool_groups"
+GROUPS_DIFFER = "groups_differ"
 _NAMED = 5
-_MEASURED = ("auc", "auc_limit", "outside", "shifted")
 
 
 def require_possible(config: Config, inputs: Inputs) -> None:
@@ -61,19 +66,22 @@ def require_possible(config: Config, inputs: Inputs) -> None:
             code="certificate_impossible",
             where="unlabeled.prior",
         )
-    codes, hashes = _calibration(config, inputs, chosen)
+    codes, hashes, units = _calibration(config, inputs, chosen)
     if chosen.required and (names := untested_labels(config, inputs)):
         raise InputError(
             f"The certificate can't be given: {untested(names)}",
             code="certificate_impossible",
             where="unlabeled.prior",
         )
-    n_rows = len(codes) if prior is None else int(thinned(codes, hashes, prior).sum())
+    tested = units if prior is None else units[thinned(codes, hashes, prior)]
+    n_rows = len(np.unique(tested))
     kind = "labeled" if chosen.scores == "out_of_fold" else "validation"
     why = why_impossible(promise_of(chosen), n_rows, kind, inputs.pool_rows)
     if chosen.required and why is not None:
-        if n_rows < len(codes):
+        if len(tested) < len(codes):
             why += f" They are what unlabeled.prior leaves to test of {len(codes):,}."
+        if n_rows < len(tested):
+            why += " Copies of a row count once, and so do rows of one group."
         raise InputError(
             f"The certificate can't be given: {why} Label more rows, or ask for less.",
             code="certificate_impossible",
@@ -86,7 +94,7 @@ def untested_labels(config: Config, inputs: Inputs) -> list[str]:
     prior = given_prior(config, inputs)
     if prior is None or config.certified is None:
         return []
-    codes, _ = _calibration(config, inputs, config.certified)
+    codes, _, _ = _calibration(config, inputs, config.certified)
     return [label_key(inputs.classes[code]) for code in missing(codes, prior)]
 
 
@@ -116,7 +124,7 @@ def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] 
     plan = certificate.plan(rule_of(run), len(run.inputs.classes))
     prior = None if run.prior is None else list(run.prior.prior)
     shift = run.store.models[0].training.get("shift")
-    measured = {key: shift[key] for key in _MEASURED} if shift is not None else None
+    measured = {key: shift[key] for key in MEASURED} if shift is not None else None
     return plan, certificate.to_dict() | {
         "prior_shift": prior_shift.to_dict(),
         "prior": prior,
@@ -136,20 +144,35 @@ def rule_of(run: Run) -> dict[str, Any]:
 
 
 def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:
-    codes, P, n_only_ones = _calibration_scores(run, chosen)
-    rows = CalibrationRows.from_scores(P, codes, n_only_ones)
+    codes, rows = _calibration_rows(run, chosen)
     n_classes = len(run.inputs.classes)
+    once = slice(None) if rows.dependence is None else rows.dependence.once
     shift = prior_shift(
-        np.bincount(codes[codes >= 0], minlength=n_classes),
-        np.bincount(rows.codes, minlength=n_classes),
+        np.bincount(codes[once][codes[once] >= 0], minlength=n_classes),
+        np.bincount(rows.codes[once], minlength=n_classes),
         predicted_in_pool(run, pool) if chosen.scores == "out_of_fold" else pool.by_class,
         mixed=run.config.unlabeled.prior is not None,
     )
-    refused = _unlike_pool(run, shift)
-    if untested_labels(run.config, run.inputs):
-        refused = UNTESTED_LABELS
+    refused = _refused(run, shift)
     labels = _given_rows(run, chosen)
     return certify(promise_of(chosen), pool, rows, chosen.scores, refused, labels), shift
+
+
+def _refused(run: Run, shift: PriorShift) -> str | None:
+    """Return why nothing may be claimed, whatever the numbers say."""
+    if untested_labels(run.config, run.inputs):
+        return UNTESTED_LABELS
+    if unlike := _unlike_pool(run, shift):
+        return unlike
+    if voids_certificate(run):
+        return SHIFT
+    if run.inputs.groups is None:
+        return None
+    sizes = run.group_sizes
+    if sizes is None:
+        return NO_POOL_GROUPS
+    labeled = group_numbers(run.inputs.groups.labeled)
+    return GROUPS_DIFFER if sizes.unlike(np.bincount(labeled)) else None
 
 
 def _given_rows(run: Run, chosen: Certified) -> int:
@@ -173,29 +196,32 @@ def _unlike_pool(run: Run, shift: PriorShift) -> str | None:
     return DRAWN_PER_CLASS if shift.drawn_per_class or declared else None
 
 
-def _calibration_scores(
-    run: Run, chosen: Certified
-) -> tuple[NDArray[np.int32], NDArray[np.float64], int]:
-    """Return true codes and probabilities of rows that no model in question has seen.
+def _calibration_rows(run: Run, chosen: Certified) -> tuple[NDArray[np.int32], CalibrationRows]:
+    """Return true codes and the rows to test, which no model in question has seen.
 
-    Without those that would be withheld in the pool: a certificate is about published rows. Also
-    return how many labeled rows can't be among them for being the only one of their label.
+    Without those that would be withheld in the pool: a certificate is about published rows.
     """
+    seen = None
     if chosen.scores == "out_of_fold":
+        rows, units = run.inputs.labeled, run.units.labeled
         codes, fitted = kept_cross_fit(run)
         P = fitted.adjusted
         # To the pool's prior first: it is that of the whole pool, not of the rows inside.
-        kept = like_pool(run, run.inputs.labeled, fitted.held_out)
+        kept = like_pool(run, rows, fitted.held_out)
         if run.support is not None:
             kept &= run.support[1]
     else:
-        held_out = run.inputs.validation
-        scores = score(held_out, run.scorer(1, probabilities=True))
-        codes, P = held_out.column(CODE).to_numpy().astype(np.int32), scores.probabilities
-        kept = like_pool(run, held_out, scores.code >= 0)
+        rows, units, seen = run.inputs.validation, run.units.validation, run.units.seen
+        scores = score(rows, run.scorer(1, probabilities=True))
+        codes, P = rows.column(CODE).to_numpy().astype(np.int32), scores.probabilities
+        kept = like_pool(run, rows, scores.code >= 0)
         if run.support is not None:
-            kept &= run.support[0].holds(to_frame(held_out, run.inputs.features))
-    return codes[kept], P[kept], _only_ones(run, chosen)
+            kept &= run.support[0].holds(to_frame(rows, run.inputs.features))
+        seen = seen[kept]
+    sizes = run.group_sizes
+    dependence = dependence_of(units[kept], run.row_hashes(rows)[kept], sizes, seen)
+    alone = _only_ones(run, chosen)
+    return codes[kept], CalibrationRows.from_scores(P[kept], codes[kept], alone, dependence)
 
 
 def _only_ones(run: Run, chosen: Certified) -> int:
@@ -215,18 +241,26 @@ def _only_ones(run: Run, chosen: Certified) -> int:
         validation = validation[:0]
     elif run.config.validation.is_table:
         return 0
+    units = run.units.labeled
     alone = only_ones(labeled, validation)
-    return int((alone if run.support is None else alone & run.support[1]).sum())
+    if chosen.scores == "out_of_fold":
+        hashes = run.row_hashes(run.inputs.labeled)
+        alone = fold_of(labeled, hashes, units=units) == NEVER_HELD_OUT
+    if run.support is not None:
+        alone = alone & run.support[1]
+    return len(np.unique(units[alone]))
 
 
 def _calibration(
     config: Config, inputs: Inputs, chosen: Certified
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return codes and hashes of the rows that will be tested."""
-    rows = inputs.labeled if chosen.scores == "out_of_fold" else inputs.validation
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Return codes, hashes and units of the rows that will be tested."""
+    found = units_in(inputs)
+    rows, units, known = inputs.validation, found.validation, ~found.seen
+    if chosen.scores == "out_of_fold":
+        rows, units = inputs.labeled, found.labeled
     codes = rows.column(CODE).to_numpy().astype(np.int32)
     hashes = xxhash64([*[rows.column(key) for key in inputs.keys], config.random_state])
-    known = np.ones(len(codes), dtype=bool)
     if chosen.scores == "out_of_fold":
-        known = fold_of(codes, hashes) >= 0
-    return codes[known], hashes[known]
+        known = fold_of(codes, hashes, units=units) != NEVER_HELD_OUT
+    return codes[known], hashes[known], units[known]

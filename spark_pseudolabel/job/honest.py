@@ -47,7 +47,8 @@ def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
     Model 1 is the mean of these models, or, where the run measures nothing on labeled rows, one
     that is fitted on all of them.
     """
-    folds = fold_of(rows.codes, run.row_hashes(run.inputs.labeled))
+    hashes = run.row_hashes(run.inputs.labeled)
+    folds = fold_of(rows.codes, hashes, units=run.units.labeled)
     fits = cross_fit_mean if run.config.cross_fitted else cross_fit
     return fits(run.ready(run.teacher), rows, folds, run.inputs.classes)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.hygiene import Hygiene, check_labels
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.store.store import Attempt
@@ -60,6 +61,34 @@ def given_labels(run: Run) -> dict[str, Any] | None:
         return None
     file = None if first.suspects is None else first.suspects.path
     return {**first.training["hygiene"], "file": file}
+
+
+def duplicates(run: Run) -> dict[str, Any] | None:
+    """Return what the report says of labeled rows that equal another one; None without any."""
+    copies = None if run.like_sklearn else run.units.copies
+    if copies is None:
+        return None
+    example = run.inputs.labeled.select(list(run.inputs.keys)).take(pa.array(copies.example))
+    return {
+        "rows": copies.rows,
+        "groups": copies.groups,
+        "conflicting": copies.conflicting(run.inputs.labeled.column(CODE).to_numpy()),
+        "example": [_id(list(row.values())) for row in example.to_pylist()],
+    }
+
+
+def duplicate_rows(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the warning about labeled rows that equal another one."""
+    n = found["conflicting"]
+    differ = f", {n:,} of them with more than one label" if n else ""
+    return {
+        "code": "duplicates",
+        "message": f"{found['rows']:,} labeled rows equal another one in every feature, in "
+        f"{found['groups']:,} sets{differ}, such as {', '.join(map(str, found['example']))}. "
+        "Where rows are tested by models that have not seen them, a set stays together, and a "
+        "certificate counts it once.",
+        "rows": found["rows"],
+    }
 
 
 def suspicious_labels(found: Mapping[str, Any]) -> dict[str, Any]:

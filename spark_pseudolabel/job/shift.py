@@ -13,10 +13,20 @@ from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import without_odd_vectors
-from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
+from spark_pseudolabel.core.representative import (
+    SAMPLE,
+    Representativeness,
+    prior_shift,
+    representativeness,
+)
+from spark_pseudolabel.core.units import first_of
 from spark_pseudolabel.job.adjust import kept_cross_fit, like_given_prior, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.honest import score_sample
+from spark_pseudolabel.spark.groups import first_of_groups
+
+MEASURED = ("auc", "auc_limit", "outside", "shifted")
+"""What a certificate repeats of it."""
 
 _NAMED = 3
 _CONSEQUENCES = {
@@ -45,17 +55,52 @@ def measure_shift(run: Run, sample: pa.Table | None) -> dict[str, Any] | None:
     """
     if not run.config.measures_shift or sample is None:
         return None
-    # Rows that were drawn per class differ from the pool, whatever they were drawn from.
-    rows = run.inputs.labeled.filter(pa.array(like_given_prior(run, run.inputs.labeled)))
-    features = run.inputs.features
+    inputs, features = run.inputs, run.inputs.features
+    # Rows that were drawn per class differ from the pool, whatever they were drawn from; copies
+    # are nearer to each other than pool rows can be to any, and so are rows of one group.
+    chosen = like_given_prior(run, inputs.labeled)
+    hashes = run.row_hashes(inputs.labeled)
+    chosen[chosen] = first_of(run.units.labeled[chosen], hashes[chosen])
+    if chosen.sum() < 2:
+        return None
+    if inputs.groups is not None and inputs.groups.pool is not None:
+        once = first_of_groups(inputs.groups.pool, sample, inputs.keys)
+        sample = sample.filter(pa.array(once))
     whole = without_odd_vectors(sample.combine_chunks().to_batches()[0], features)[0]
-    hashes = np.concatenate([run.row_hashes(rows), whole.column(HASH).to_numpy()])
-    labeled, pool = to_frame(rows, features), to_frame(whole, features)
-    found = representativeness(labeled, pool, features, hashes, run.config.random_state)
+    labeled, pool = to_frame(inputs.labeled, features), to_frame(whole, features)
+    of_pool = whole.column(HASH).to_numpy()
+
+    def compare(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Representativeness:
+        of_both = np.concatenate([hashes[mine], of_pool[theirs]])
+        rows = (labeled[mine].reset_index(drop=True), pool[theirs].reset_index(drop=True))
+        return representativeness(*rows, features, of_both, run.config.random_state)
+
+    found = compare(chosen, np.ones(len(pool), dtype=bool))
     measured = found.to_dict()
+    if found.shifted and run.support is not None:
+        mine, theirs = chosen & run.support[1], run.support[0].holds(pool)
+        if min(mine.sum(), theirs.sum()) > 1:
+            inside = compare(mine, theirs).to_dict()
+            measured["inside"] = {key: inside[key] for key in MEASURED}
     if found.shifted:
         run.events.event("warning", **shift_warning(run, measured))
     return measured
+
+
+def voids_certificate(run: Run) -> bool:
+    """Whether labeled rows stand so little for what would be published that nothing is claimed.
+
+    Where rows far from any labeled one are withheld, that is asked of the rows that remain.
+    """
+    measured = run.store.models[0].training.get("shift")
+    return measured is not None and _voids(run, measured)
+
+
+def _voids(run: Run, measured: dict[str, Any]) -> bool:
+    if not measured["shifted"]:
+        return False
+    remain = measured.get("inside")
+    return not run.config.withholds or remain is None or bool(remain["shifted"])
 
 
 def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
@@ -69,11 +114,22 @@ def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
         f"{measured['auc']:.2f} (up to {measured['auc_limit']:.2f} is chance), and "
         f"{measured['outside']:.0%} of the pool lies outside of what is labeled{chance}. Most "
         "different: "
-        f"{columns}. Figures on labeled rows, a certificate too, hold for rows like them; label "
-        f"rows drawn at random from the pool.{_CONSEQUENCES[shift_action(run)]}",
+        f"{columns}. Figures on labeled rows hold for rows like them; label rows drawn at random "
+        f"from the pool.{_CONSEQUENCES[shift_action(run)]}{_of_certificate(run, measured)}",
         "auc": measured["auc"],
         "outside": measured["outside"],
     }
+
+
+def _of_certificate(run: Run, measured: dict[str, Any]) -> str:
+    if run.config.certified is None or shift_action(run) == "stop":
+        return ""
+    if _voids(run, measured):
+        return (
+            " So nothing is certified, and no label is published; shift: {action: off} does not "
+            "look and certifies all the same."
+        )
+    return " The rows that remain are like the labeled ones: the certificate is about them."
 
 
 def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> list[int]:

@@ -11,7 +11,7 @@ from spark_pseudolabel.config import public
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.hygiene import given_labels
+from spark_pseudolabel.job.hygiene import duplicates, given_labels
 from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import SCHEMA_VERSION, Report, document, label_key
@@ -43,6 +43,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "certificate": _certificate(run),
         "shift": _shift(run),
         "given_labels": given_labels(run),
+        "duplicates": duplicates(run),
         "warnings": _warnings(run, end),
         "paths": _paths(run.config.output.path),
         "config": public(run.config),

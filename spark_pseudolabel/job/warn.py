@@ -11,17 +11,34 @@ from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import (
     DRAWN_PER_CLASS,
+    GROUPS_DIFFER,
+    NO_POOL_GROUPS,
     PRIOR_DISAGREES,
+    SHIFT,
     UNTESTED_LABELS,
     untested,
     untested_labels,
 )
-from spark_pseudolabel.job.hygiene import given_labels, suspicious_labels
+from spark_pseudolabel.job.hygiene import (
+    duplicate_rows,
+    duplicates,
+    given_labels,
+    suspicious_labels,
+)
 from spark_pseudolabel.job.shift import predicted_prior, shift_warning
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.layout import model_name
 
 _NAMED = 5
+
+
+_OF_GROUPS = {
+    NO_POOL_GROUPS: "labeled.group names a column that the pool lacks. How many independent groups "
+    "its rows are from decides what can be said of them: give the pool the column.",
+    GROUPS_DIFFER: "the groups of labeled rows are of other sizes than those of the pool, far "
+    "beyond chance, so they are no random sample of them. Label whole groups drawn at random; "
+    "rows that were drawn one by one, whatever their group, need no labeled.group.",
+}
 
 
 def trust_warnings(
@@ -32,12 +49,16 @@ def trust_warnings(
     shift = run.store.models[0].training.get("shift")
     if shift is not None and shift["shifted"]:
         found.append(shift_warning(run, shift))
+    if (copies := duplicates(run)) is not None:
+        found.append(duplicate_rows(copies))
     labels = given_labels(run)
     if labels is not None and not labels["explained"]:
         found.append(suspicious_labels(labels))
     refused = certificate is not None and certificate["refused"] is not None
     declared = run.config.labeled.drawn == "per_class"
-    if certificate is not None and not certificate["claimed"]:
+    # That the pool is unlike the labeled rows is told with its consequence.
+    untold = certificate is not None and certificate["refused"] != SHIFT
+    if certificate is not None and untold and not certificate["claimed"]:
         names = untested_labels(run.config, run.inputs)
         held_out = certificate["source"] == "held_out"
         table = held_out and run.config.validation.is_table
@@ -127,6 +148,12 @@ def not_certified(
     if certificate["refused"] == PRIOR_DISAGREES:
         consequence = f" {asked[0].upper()}{asked[1:]} can't be certified: no label is published."
         return _prior_disagrees(certificate["prior_shift"], consequence)
+    if certificate["refused"] in _OF_GROUPS:
+        return {
+            "code": certificate["refused"],
+            "message": f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
+            f"published: {_OF_GROUPS[certificate['refused']]}",
+        }
     if certificate["refused"] is not None:
         why = "labeled.drawn says that their classes are not distributed as the pool's"
         if not declared:
@@ -142,7 +169,7 @@ def not_certified(
             "every label in the pool, or label rows drawn at random from it.",
         }
     needed = [
-        {"labels": claim["labels"], "more_labels": claim["more_labels"]}
+        {key: claim.get(key) for key in ("labels", "more_labels", "outlook")}
         for claim in certificate["claims"]
     ]
     return {
@@ -156,9 +183,19 @@ def not_certified(
 
 def _in_words(needed: Mapping[str, Any], per: str, kind: str) -> str:
     of = f"For {needed['labels'][0]!r}" if per == "class" else "For all labels"
-    if needed["more_labels"] is None:
-        return f"{of} more {kind} rows would not do, by these: the model errs too often."
-    return f"{of} it would take about {needed['more_labels']:,} more {kind} rows."
+    if needed["more_labels"] is not None:
+        return f"{of} it would take about {needed['more_labels']:,} more {kind} rows."
+    return f"{of} {_OUTLOOKS[needed['outlook'] or 'unclear'].format(kind=kind)}"
+
+
+_OUTLOOKS = {
+    "model": "more {kind} rows would not do, by these: at every cut the model errs too often. It "
+    "takes a better model, other features, or a lower precision.",
+    "pool": "more {kind} rows would not do: the pool is so small that chance alone breaks the "
+    "promise with such a model. It takes a larger pool, a better model, or a lower precision.",
+    "unclear": "these rows do not tell whether more {kind} ones would do: errors are not clearly "
+    "rarer than allowed at any cut. A better model or a lower precision would.",
+}
 
 
 def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:

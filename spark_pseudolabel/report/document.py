@@ -391,6 +391,8 @@ class Shift(MeasuredShift):
     """Population stability index by column; above 0.25 is usually called a large shift."""
     outside_by_chance: bool
     """Whether so large a share outside may be chance, as it often is with few labeled rows."""
+    inside: MeasuredShift | None = None
+    """The same of the rows that are not withheld; null: none is, or they need not be asked."""
     unseen: dict[str, Share]
     """Share of pool rows whose category no labeled row has, by column."""
     prior_shift: PredictedPrior | None = None
@@ -445,6 +447,19 @@ class PoolPrior(Document):
     """Per label."""
     source: Literal["given", "estimated"]
     """Whether they were given, or estimated on a sample of the pool."""
+
+
+class Duplicates(Document):
+    """Labeled rows that equal another one in every feature."""
+
+    rows: Count
+    """How many there are."""
+    groups: Count
+    """In how many sets of equal rows."""
+    example: list[str | int]
+    """The first ids of the largest set; file:row_index where there is no id column."""
+    conflicting: Count
+    """Sets among them whose rows have different labels."""
 
 
 class SuspiciousLabel(Document):
@@ -510,6 +525,8 @@ class Report(Document):
     """Labeled rows against the pool; null: not measured, or the pool is empty."""
     given_labels: GivenLabels | None = None
     """Given labels that are probably wrong; null without out-of-fold scores."""
+    duplicates: Duplicates | None = None
+    """Labeled rows that are copies of another one; null: there are none."""
     warnings: list[Notice] = []
     """What deserves a look."""
     paths: Paths

@@ -82,6 +82,25 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
+class Groups:
+    """The group of each row.
+
+    Parameters
+    ----------
+    labeled
+        Of the labeled rows, in their order; a null is a group of its own.
+    validation
+        Of the validation rows; None where these are a table without the column.
+    pool
+        The pool as keys and ``spl_group``; None where it lacks the column.
+    """
+
+    labeled: pa.ChunkedArray
+    validation: pa.ChunkedArray | None
+    pool: Table | None
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a run works on.
 
@@ -118,6 +137,8 @@ class Inputs:
         What must not change while the run lasts: file lists and fingerprints, for the store.
     notes
         What a user should know of how the tables were read.
+    groups
+        Which rows belong together, where a column says it.
     """
 
     keys: tuple[str, ...]
@@ -135,6 +156,7 @@ class Inputs:
     test: HeldOutRows | None
     frozen: dict[str, Any]
     notes: tuple[Note, ...] = ()
+    groups: Groups | None = None
 
 
 def read_inputs(
@@ -190,6 +212,7 @@ def read_inputs(
     labeled, validation = _split(labeled, config)
     if "validation" in tables:
         validation = _collect_validation(tables["validation"], config, keys, features, classes)
+    (labeled, validation), groups = _groups_apart(labeled, validation, tables, config, keys)
     _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
     pool = _pool(spark, tables["unlabeled"], keys, features, known, config)
@@ -227,6 +250,7 @@ def read_inputs(
             SEEN: _seen(tables, config),
         },
         notes=(*settled.notes, *_notes(tables, config, keys, settled.empty, classes)),
+        groups=groups,
     )
 
 
@@ -384,7 +408,7 @@ def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequenc
 
 
 def _group_columns(config: Config) -> list[str]:
-    return [config.validation.group] if config.validation.group else []
+    return [config.group] if config.group else []
 
 
 def _features(
@@ -471,7 +495,7 @@ def _require_numbers(features: Sequence[Feature]) -> None:
 def _collect_labeled(
     table: Table, config: Config, keys: Sequence[str], features: Sequence[Feature]
 ) -> tuple[pa.Table, tuple[Label, ...]]:
-    label, group = config.labeled.label, config.validation.group
+    label, group = config.labeled.label, config.group
     columns = {LABEL_COLUMN: label, **({GROUP: group} if group else {})}
     collected = collect(table, keys, features, columns)
     if config.unlabeled.from_ == "labeled":
@@ -559,19 +583,18 @@ def _bad_key(name: str, key: str, found: str) -> InputError:
 def _split(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
     codes = labeled.column(CODE).to_numpy()
     fraction = config.validation.fraction
-    if config.validation.group:
+    if config.group and fraction:
         groups = labeled.column(GROUP)
         hashes = xxhash64([groups, config.random_state])
         mask = group_validation_mask(codes, groups.to_pylist(), hashes, fraction)
-        if fraction and not mask.any():
+        if not mask.any():
             raise InputError(
-                f"validation.group {config.validation.group!r} leaves no row for validation: each "
+                f"The group {config.group!r} leaves no row for validation: each "
                 "of its values has all rows of a label, which a model has to learn from. Name a "
-                "column with more values, give a validation table, or leave group out.",
+                "column with more values, give a validation table, or say validation: {fraction: 0}.",
                 code="no_validation",
                 where="validation.group",
             )
-        labeled = labeled.drop_columns([GROUP])
     else:
         mask = validation_mask(codes, labeled.column(HASH).to_numpy(), fraction)
     return labeled.filter(pa.array(~mask)), labeled.filter(pa.array(mask)).drop_columns([HASH])
@@ -592,10 +615,36 @@ def _collect_validation(
     features: Sequence[Feature],
     classes: Sequence[Label],
 ) -> pa.Table:
-    rows = collect(table, keys, features, {LABEL_COLUMN: config.labeled.label})
+    group = config.group if config.group in table.schema.names else None
+    columns = {LABEL_COLUMN: config.labeled.label, **({GROUP: group} if group else {})}
+    rows = collect(table, keys, features, columns)
     _check_driver_keys(rows, keys, "validation")
     codes = class_codes(rows.column(LABEL_COLUMN).to_pylist(), classes)
     return rows.drop_columns([LABEL_COLUMN]).append_column(CODE, pa.array(codes))
+
+
+def _groups_apart(
+    labeled: pa.Table,
+    validation: pa.Table,
+    tables: Mapping[str, Table],
+    config: Config,
+    keys: Sequence[str],
+) -> tuple[tuple[pa.Table, pa.Table], Groups | None]:
+    """Take the group column out of the collected rows."""
+    group, table = config.group, tables["unlabeled"]
+    if group is None:
+        return (labeled, validation), None
+    pool = None
+    if group in table.schema.names:
+        schema = T.StructType([*(table.schema[key] for key in keys), table.schema[group]])
+        pool = table.changed(
+            schema, lambda rows: rows.select(*keys, rows[f"`{group}`"].alias(GROUP))
+        )
+    both = (labeled, validation)
+    of_rows = [rows[GROUP] if GROUP in rows.column_names else None for rows in both]
+    apart = [rows.drop_columns([GROUP]) if GROUP in rows.column_names else rows for rows in both]
+    assert of_rows[0] is not None
+    return (apart[0], apart[1]), Groups(of_rows[0], of_rows[1], pool)
 
 
 def _known_keys(
