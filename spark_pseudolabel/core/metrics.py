@@ -25,6 +25,8 @@ class Metrics:
         (balanced accuracy) or anywhere (F1), as scikit-learn does.
     log_loss
         Mean of ``-log(p_true)`` in nats, p floored at 1e-6.
+    majority
+        Share of the most common class among the true labels: the accuracy of always saying it.
     """
 
     n: int
@@ -32,6 +34,7 @@ class Metrics:
     balanced_accuracy: float | None
     f1_macro: float | None
     log_loss: float | None
+    majority: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form kept in manifests and reports."""
@@ -104,4 +107,5 @@ def metrics_of_table(table: NDArray[np.int64], total_log_loss: float) -> Metrics
         balanced_accuracy=float(recall.mean()),
         f1_macro=float(f1.mean()),
         log_loss=total_log_loss / n,
+        majority=float(true[:-1].max() / n),
     )

@@ -11,6 +11,7 @@ from spark_pseudolabel.config import public
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.evidence import Measured, class_shares, outcome_warnings
 from spark_pseudolabel.job.hygiene import duplicates, given_labels
 from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
@@ -28,6 +29,9 @@ LIBRARIES = ("pyspark", "pyarrow", "pandas", "numpy", "scikit-learn", "skops")
 def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
     """Return the document of ``report.json``; scores the test table if there is one."""
     models = run.store.models
+    seed, final = (_model(run, models[number], end) for number in (0, end.best_round))
+    certificate, shares = _certificate(run), class_shares(run, end)
+    measured = Measured(final, certificate, shares)
     report = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run.store.run_id,
@@ -36,15 +40,16 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         "best_round": end.best_round,
         "classes": list(run.inputs.classes),
         "rounds": [_round(run, manifest, end) for manifest in run.store.rounds],
-        "seed": _model(run, models[0], end),
-        "final": _model(run, models[end.best_round], end),
+        "seed": seed,
+        "final": final,
         "rows": _rows(run, end),
         "prior": _prior(run),
-        "certificate": _certificate(run),
+        "certificate": certificate,
         "shift": _shift(run),
         "given_labels": given_labels(run),
         "duplicates": duplicates(run),
-        "warnings": _warnings(run, end),
+        "class_shares": shares,
+        "warnings": _warnings(run, end, measured),
         "paths": _paths(run.config.output.path),
         "config": public(run.config),
         "environment": _environment(run),
@@ -180,7 +185,7 @@ def _rows(run: Run, end: Finish) -> dict[str, int]:
     }
 
 
-def _warnings(run: Run, end: Finish) -> list[dict[str, Any]]:
+def _warnings(run: Run, end: Finish, measured: Measured) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [note.to_dict() for note in run.inputs.notes]
     if end.reason == "validation_drop":
         found.append(
@@ -192,7 +197,7 @@ def _warnings(run: Run, end: Finish) -> list[dict[str, Any]]:
                 "figures on them flatter it.",
             }
         )
-    found += trust_warnings(run, end, _certificate(run))
+    found += trust_warnings(run, end, measured.certificate)
     rows = _rows(run, end)
     if rows["invalid"]:
         found.append(
@@ -212,7 +217,7 @@ def _warnings(run: Run, end: Finish) -> list[dict[str, Any]]:
             }
         )
     found += _silent_classes(run, end, rows["accepted"])
-    return found
+    return found + outcome_warnings(measured)
 
 
 def _silent_classes(run: Run, end: Finish, accepted: int) -> list[dict[str, Any]]:

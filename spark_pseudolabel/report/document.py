@@ -94,6 +94,8 @@ class Metrics(Document):
     """Mean over the classes of the F1 score."""
     log_loss: Annotated[float, Field(ge=0)] | None
     """Mean of ``-log(p)`` for the probability p of the true label, in nats."""
+    majority: Share | None = None
+    """Share of the most common label among these rows: the accuracy of always saying it."""
 
 
 class LabelCheck(Document):
@@ -440,6 +442,21 @@ class Certificate(Document):
     """Valid pool rows that it leaves out."""
 
 
+class ClassShares(Document):
+    """How common a class is among given, predicted and published labels."""
+
+    class_: Annotated[Label, Field(alias="class")]
+    """The label."""
+    labeled: Share
+    """Its share of the labeled rows; where the pool's shares are known, its share of these."""
+    predicted: Share
+    """Its share of the pool's rows by prediction, in the first round."""
+    published: Share
+    """Its share of the published rows."""
+    collapsed: bool
+    """Whether it is published far less often than it is labeled."""
+
+
 class PoolPrior(Document):
     """Class shares of the pool."""
 
@@ -525,6 +542,8 @@ class Report(Document):
     """Labeled rows against the pool; null: not measured, or the pool is empty."""
     given_labels: GivenLabels | None = None
     """Given labels that are probably wrong; null without out-of-fold scores."""
+    class_shares: list[ClassShares] = []
+    """Classes among given, predicted and published labels; empty where nothing is published."""
     duplicates: Duplicates | None = None
     """Labeled rows that are copies of another one; null: there are none."""
     warnings: list[Notice] = []

@@ -37,6 +37,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         verdict=words.verdict(data),
         certified=words.certificate(data),
         claims=words.claims(data),
+        by_class=words.by_class(data),
         prior=words.prior(data),
         calibration_errors=words.calibration_errors(data),
         reliability=words.reliability(data),

@@ -46,6 +46,7 @@ def render_text(report: Document) -> str:
         _verdict(data),
         _warnings(data.warnings),
         _certificate(data),
+        _by_class(data),
         _shift(data),
         _section("Rounds", _rounds(data.rounds)),
         _section("Labels against the round before", _flips(data)),
@@ -155,7 +156,17 @@ def _certificate(report: Report) -> list[str]:
     if found is None:
         return []
     lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
-    return _section("Certificate", lines + _more(len(found.body) - MOST_CLASSES, "classes"))
+    lines += _more(len(found.body) - MOST_CLASSES, "classes")
+    return _section("Certificate", lines)
+
+
+def _by_class(report: Report) -> list[str]:
+    found = words.by_class(report)
+    if found is None:
+        return []
+    lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
+    lines += _more(len(found.body) - MOST_CLASSES, "classes")
+    return _section("Certified labels by class", lines)
 
 
 def _reliability(report: Report) -> list[str]:

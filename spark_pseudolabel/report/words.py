@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
+from spark_pseudolabel.core.collapse import hardly_better
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.report.document import (
     Metrics,
@@ -82,7 +83,7 @@ class Comparison:
 def verdict(report: Report) -> Verdict:
     """Sum a run up in a word and a few sentences."""
     level, word = _judge(report)
-    evidence = [said for said in (certificate(report), prior(report)) if said]
+    evidence = [said for said in (certificate(report), prior(report), duplicates(report)) if said]
     evidence += [str(comparison) for comparison in comparisons(report)]
     evidence += [_truth(report)] if _truth(report) else []
     return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
@@ -111,13 +112,55 @@ def _judge(report: Report) -> tuple[Level, str]:
     compared = comparisons(report)
     if not compared:
         return "check", "Not measured"
-    if report.certificate is not None and abs(compared[0].gain) <= compared[0].noise:
-        return "good", "Certified labels"
-    if compared[0].gain > compared[0].noise:
-        return "good", "Better than the seed model"
     if compared[0].gain < -compared[0].noise:
         return "bad", "Worse than the seed model"
-    return "check", "On a par with the seed model"
+    certified = report.certificate is not None and report.certificate.claimed
+    better = compared[0].gain > compared[0].noise
+    if not certified and not better:
+        return "check", "On a par with the seed model"
+    if doubt := _doubt(report):
+        return doubt
+    return "good", "Better than the seed model" if better else "Certified labels"
+
+
+_MANY_COPIES = 0.1
+_SUSPICIONS: dict[str, tuple[Level, str]] = {
+    "certificate_contradicted": ("bad", "Test rows contradict the certificate"),
+    "drawn_per_class": ("check", "Labeled rows mixed otherwise"),
+    "prior_disagrees": ("check", "Pool mixed otherwise than said"),
+    "class_collapsed": ("check", "A class is hardly labeled"),
+    "class_without_labels": ("check", "A class is not labeled"),
+    "class_below_precision": ("check", "A class falls short"),
+    "hardly_better": ("check", "Hardly better than one label"),
+    "suspicious_labels": ("check", "Given labels look wrong"),
+}
+
+
+def _doubt(report: Report) -> tuple[Level, str] | None:
+    """Return what keeps a run from being called good; None where nothing that is known does."""
+    codes = {warning.code for warning in report.warnings}
+    doubts = [verdict for code, verdict in _SUSPICIONS.items() if code in codes]
+    found, final = report.certificate, report.final
+    checked = final.test.labels if final.test else None
+    if found is not None and found.claimed:
+        if checked and checked.precision is not None and checked.precision < found.precision:
+            doubts.append(("check", "Test rows fall short"))
+        if any(one.published and one.upper < found.precision for one in found.by_class):
+            doubts.append(_SUSPICIONS["class_below_precision"])
+    shift = report.shift
+    if shift is not None and shift.shifted and (shift.inside is None or shift.inside.shifted):
+        doubts.append(("check", "Pool unlike the labeled rows"))
+    priors = [one.prior_shift for one in (shift, found) if one is not None]
+    if any(one is not None and one.drawn_per_class for one in priors):
+        doubts.append(_SUSPICIONS["drawn_per_class"])
+    if any(one.collapsed for one in report.class_shares):
+        doubts.append(_SUSPICIONS["class_collapsed"])
+    if report.duplicates and report.duplicates.rows > _MANY_COPIES * report.rows.labeled:
+        doubts.append(("check", "Many labeled rows are copies"))
+    metrics = final.test or final.validation or final.oof
+    if metrics is not None and hardly_better(metrics.accuracy, metrics.majority):
+        doubts.append(_SUSPICIONS["hardly_better"])
+    return min(doubts, key=lambda doubt: doubt[0] != "bad", default=None)
 
 
 def certificate(report: Report) -> str:
@@ -143,6 +186,17 @@ def prior(report: Report) -> str:
     named = ", ".join(f"{clean(name)} {percent(share)}" for name, share in shares[:MOST_SHARES])
     more = f" and {len(shares) - MOST_SHARES:,} more" if len(shares) > MOST_SHARES else ""
     return f"Scores are corrected to the pool's {report.prior.source} class shares: {named}{more}."
+
+
+def duplicates(report: Report) -> str:
+    """Say how many labeled rows are copies; empty where none is."""
+    found = report.duplicates
+    if found is None:
+        return ""
+    return (
+        f"{count(found.rows)} of {rows(report.rows.labeled, 'labeled')} equal another one in every "
+        f"feature, in {count(found.groups)} sets; a set counts once."
+    )
 
 
 @dataclass(frozen=True)
@@ -171,6 +225,26 @@ def claims(report: Report) -> Lines | None:
         ]
         for claim in found.claims
     ]
+    return Lines(head, body)
+
+
+def by_class(report: Report) -> Lines | None:
+    """Tabulate what was found of each class, and how common it is; None where nothing was."""
+    results = report.certificate.by_class if report.certificate else []
+    shares = {label_key(one.class_): one for one in report.class_shares}
+    if not results:
+        return None
+    head = ["class", "tested", "wrong", "at least right", "at most", "published"]
+    head += ["of labeled", "of predicted", "of published"] if shares else []
+    body = []
+    for one in results:
+        name = label_key(one.class_)
+        cells = [clean(name), count(one.n), count(one.wrong)]
+        cells += [percent(bound, 1) if one.n else "-" for bound in (one.lower, one.upper)]
+        cells.append(count(one.published))
+        if share := shares.get(name):
+            cells += [percent(of) for of in (share.labeled, share.predicted, share.published)]
+        body.append(cells)
     return Lines(head, body)
 
 

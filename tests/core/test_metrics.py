@@ -74,6 +74,7 @@ def test_no_rows_have_no_metrics() -> None:
         "balanced_accuracy": None,
         "f1_macro": None,
         "log_loss": None,
+        "majority": None,
     }
 
 

@@ -269,3 +269,84 @@ def test_label_says_how_many_and_where() -> None:
 def test_label_by_quota_counts_no_row_as_accepted() -> None:
     page = render_label(LABELED | {"accepted": None, "invalid": 0})
     assert page.startswith("10 rows of data/new labeled by model-0003.\n")
+
+
+def certified(**parts: Any) -> dict[str, Any]:
+    """Build the report of a certified run that nothing speaks against, but for some parts."""
+    report = make_report(discard_last=False)
+    seed = report["seed"] | {"test": report["final"]["test"] | {"labels": None}}
+    certificate = {
+        "claimed": True,
+        "precision": 0.95,
+        "certainty": 0.95,
+        "per": "all",
+        "source": "out_of_fold",
+        "n_calibration": 400,
+        "n_pool": 20_000,
+        "coverage": 0.5,
+        "claims": [],
+        "refused": None,
+        **parts.pop("certificate", {}),
+    }
+    return report | {"seed": seed, "certificate": certificate, "warnings": [], **parts}
+
+
+SHIFTED = {
+    "auc": 0.9,
+    "auc_limit": 0.55,
+    "outside": 0.6,
+    "outside_by_chance": False,
+    "shifted": True,
+    "action": "withhold",
+    "n_labeled": 400,
+    "n_pool": 2000,
+    "psi": {},
+    "unseen": {},
+}
+SILENT = {key: SHIFTED[key] for key in ("auc", "auc_limit", "outside")} | {"shifted": False}
+LOW = {"class": ">50K", "n": 90, "wrong": 30, "lower": 0.57, "upper": 0.75, "published": 40}
+PRIOR = {"labeled": [0.5, 0.5], "pool": [0.9, 0.1], "p_value": 0.0, "even": True}
+RARE = {"class": ">50K", "labeled": 0.1, "predicted": 0.001, "published": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [
+        ({}, "Certified labels."),
+        ({"shift": SHIFTED}, "Pool unlike the labeled rows."),
+        ({"shift": SHIFTED | {"inside": SILENT}}, "Certified labels."),
+        ({"certificate": {"by_class": [LOW]}}, "A class falls short."),
+        (
+            {"certificate": {"prior_shift": PRIOR | {"drawn_per_class": True}}},
+            "Labeled rows mixed otherwise.",
+        ),
+        ({"class_shares": [RARE | {"collapsed": True}]}, "A class is hardly labeled."),
+        (
+            {"duplicates": {"rows": 41, "groups": 20, "example": [1, 2], "conflicting": 0}},
+            "Many labeled rows are copies.",
+        ),
+        (
+            {"warnings": [{"code": "certificate_contradicted", "message": "No."}]},
+            "Test rows contradict the certificate.",
+        ),
+        ({"warnings": [{"code": "prior_disagrees", "message": "No."}]}, "Pool mixed otherwise"),
+    ],
+)
+def test_verdict_looks_at_all_that_is_known(parts: dict[str, Any], word: str) -> None:
+    assert render_text(certified(**parts)).startswith(word)
+
+
+def test_verdict_of_a_certificate_minds_the_test_rows() -> None:
+    report = certified()
+    test = report["final"]["test"]
+    few_right = {"n": 1000, "correct": 807, "precision": 0.807}
+    final = report["final"] | {"test": test | {"labels": few_right}}
+    assert render_text(report | {"final": final}).startswith("Test rows fall short.")
+    always = report["final"] | {"test": test | {"majority": test["accuracy"]}}
+    assert render_text(report | {"final": always}).startswith("Hardly better than one label.")
+
+
+def test_classes_of_a_certificate_are_tabulated() -> None:
+    page = render_text(certified(certificate={"by_class": [LOW]}))
+    (line,) = [line for line in page.splitlines() if line.split()[1:3] == ["90", "30"]]
+    assert line.split() == [">50K", "90", "30", "57.0%", "75.0%", "40"]
