@@ -50,7 +50,7 @@ id: row_id                     # a column that is unique in each table
 # rounds: {max: 10}            # null: no limit; 0: the seed model only
 # validation:                  # rows no model is trained on, to see when a round does harm
 #   fraction: 0.2              # 0: none; or a table of its own: {path: ...}
-#   group: customer_id         # keeps rows of one group on one side
+#   group: customer_id         # keeps rows of one group on one side, as labeled.group
 # training:
 #   max_rows: 200000           # at most so many rows per fit
 #   labels: hard               # or soft: a row enters once per class, weighted

@@ -589,9 +589,9 @@ def _split(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
         mask = group_validation_mask(codes, groups.to_pylist(), hashes, fraction)
         if not mask.any():
             raise InputError(
-                f"The group {config.group!r} leaves no row for validation: each "
-                "of its values has all rows of a label, which a model has to learn from. Name a "
-                "column with more values, give a validation table, or say validation: {fraction: 0}.",
+                f"validation.group {config.group!r} leaves no row for validation: each of its "
+                "values has all rows of a label, which a model has to learn from. Name a column "
+                "with more values, give a validation table, or say validation: {fraction: 0}.",
                 code="no_validation",
                 where="validation.group",
             )

@@ -57,6 +57,8 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "certificate",
         "shift",
         "given_labels",
+        "class_shares",
+        "duplicates",
         "warnings",
         "paths",
         "config",
