@@ -24,15 +24,16 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import decide
 from spark_pseudolabel.job.fit import check_learners
 from spark_pseudolabel.job.shift import predict_sample
-from spark_pseudolabel.job.warn import not_certified, why_unused
+from spark_pseudolabel.job.warn import harmful_calibration, not_certified, why_unused
 
 CODES = np.zeros(20, dtype=np.int32)
 
 
-def judged(change: float, better: int, worse: int) -> dict[str, Any]:
+def judged(change: float, better: int, worse: int, noise: float = 0.0) -> dict[str, Any]:
     """Compare a student whose probabilities differ so much with its teacher, on 20 rows."""
     p = np.full(20, 0.7)
     teacher, student = p.copy(), p + change
+    student[::2], student[1::2] = student[::2] + noise, student[1::2] - noise * 0.7
     teacher[:better], student[:better] = 0.4, 0.4 + abs(change)
     teacher[20 - worse :], student[20 - worse :] = 0.6, 0.45
     P = (np.column_stack([each, 1 - each]) for each in (teacher, student))
@@ -43,6 +44,7 @@ def judged(change: float, better: int, worse: int) -> dict[str, Any]:
     ("against", "why"),
     [
         (judged(-0.1, 0, 0), "is not lower: 0.5108 after 0.3567"),
+        (judged(0.01, 0, 0, 0.2), "by no more than the standard error of the difference, 0.05"),
         (judged(0.2, 4, 0), "may be chance: right alone on 4, its teacher alone on 0"),
         (judged(0.2, 1, 3), "right alone on 1, its teacher alone on 3"),
         (
@@ -160,3 +162,19 @@ def test_false_prior_is_said_to_be_what_pool_and_predictions_contradict() -> Non
     assert "does not look as unlabeled.prior says" in found["message"]
     assert "(p = 3.4e-21)" in found["message"]
     assert "Precision 0.95 with certainty 0.95 can't be certified" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "raw", "adjusted", "codes"),
+    [
+        ("temperature", 0.08, {"ece": 0.18}, ["harmful_calibration"]),
+        ("temperature", 0.08, {"ece": 0.09}, []),
+        ("isotonic", 0.08, {"ece": None}, []),
+        ("none", 0.08, None, []),
+    ],
+)
+def test_calibration_that_makes_confidences_worse_is_told(
+    method: str, raw: float, adjusted: dict[str, Any] | None, codes: list[str]
+) -> None:
+    reliability = {"raw": {"ece": raw}, "adjusted": adjusted}
+    assert [one["code"] for one in harmful_calibration(method, reliability)] == codes

@@ -25,6 +25,9 @@ SURE_LEVEL = 0.05
 
 _SURE_Z = 1.645
 
+MARGIN = 1.0
+"""Standard errors by which a student's log loss has to be lower besides."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -115,11 +118,13 @@ class LossComparison:
 
         It must be right more often and its squared error lower, both beyond chance: few students
         are better than what they learned from, so that most of those that merely look so are
-        not. The log loss must be lower at all. It decides nothing else: a mean of few trees says
-        0 to some right label, and whatever says 0.01 has a far lower loss, be it right or not.
+        not. The log loss must be lower by :data:`MARGIN`, and can't decide alone: a mean of few
+        trees says 0 to some right label, and whatever says 0.01 has a far lower loss, be it right
+        or not.
         """
+        lower = self.best - self.new > MARGIN * self.standard_error
         more_right = _chance(self.better, self.worse) <= SURE_LEVEL
-        return more_right and self.squared > _SURE_Z and self.improved
+        return more_right and lower and self.squared > _SURE_Z
 
     @property
     def z(self) -> float:

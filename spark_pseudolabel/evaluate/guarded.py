@@ -18,7 +18,7 @@ from spark_pseudolabel.core.crossfit import (
     subset,
 )
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
-from spark_pseudolabel.core.guard import LossComparison, Losses, compare, compare_losses
+from spark_pseudolabel.core.guard import MARGIN, LossComparison, Losses, compare, compare_losses
 from spark_pseudolabel.core.rounds import ModelFacts, best_model
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import SHIFTS, Task
@@ -29,8 +29,6 @@ Guard = Callable[[Models, bool], int]
 """Models of a run and whether the gate fired: the position of the one that is kept."""
 
 THRESHOLD, ROUNDS, STUDENT_ROWS = 0.9, 3, 1500
-MARGIN = 1.0
-"""Standard errors of the log loss, in a rule that is compared."""
 
 
 def runs_of(learner: Fits, task: Task) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spark_pseudolabel.core.adjustment import PriorCorrection
+from spark_pseudolabel.core.guard import MARGIN
 from spark_pseudolabel.core.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
@@ -30,6 +31,8 @@ from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.layout import model_name
 
 _NAMED = 5
+HARMFUL_ECE = 0.02
+"""By so much the expected calibration error of a few hundred rows differs from draw to draw."""
 
 
 _OF_GROUPS = {
@@ -75,6 +78,8 @@ def trust_warnings(
         predicted = predicted_prior(run)
         if predicted is not None and predicted["drawn_per_class"]:
             found.append(_prior_disagrees(predicted, ""))
+    if run.prior is None:
+        found += harmful_calibration(run.config.calibration, run.store.models[0].reliability)
     if run.prior is not None and run.prior.source == "estimated":
         found.append(_estimated(run, run.prior))
     elif declared and run.prior is None and not refused:
@@ -88,6 +93,25 @@ def trust_warnings(
             }
         )
     return found + _unused_student(run, end)
+
+
+def harmful_calibration(method: str, reliability: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Warn where confidences tell the share of right labels less well than before."""
+    if method == "none" or not reliability or not reliability["adjusted"]:
+        return []
+    before, after = (reliability[name]["ece"] for name in ("raw", "adjusted"))
+    if after is None or after <= before + HARMFUL_ECE:
+        return []
+    return [
+        {
+            "code": "harmful_calibration",
+            "message": f"calibration: {method} made confidences worse: on labeled rows it has not "
+            f"seen they are off by {after:.3f} on the average, and by {before:.3f} without it. "
+            "Leave it out, or take isotonic where there are hundreds of rows of each label.",
+            "before": before,
+            "after": after,
+        }
+    ]
 
 
 def _prior_disagrees(predicted: Mapping[str, Any], consequence: str) -> dict[str, Any]:
@@ -234,6 +258,12 @@ def why_unused(against: Mapping[str, Any]) -> str:
         return (
             f"The student's log loss on rows it had not seen is lower, {losses}, but it is right "
             f"on fewer of them than its teacher: {right}."
+        )
+    if against["best"] - against["new"] <= MARGIN * against["standard_error"]:
+        return (
+            f"The student's log loss on rows it had not seen is lower, {losses}, but by no more "
+            f"than the standard error of the difference, {against['standard_error']:.4f}: it may "
+            "be chance."
         )
     return (
         f"The student's log loss on rows it had not seen is lower, {losses}, but that it is right "
