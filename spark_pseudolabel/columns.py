@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# Published tables (`OUT/labels`, `OUT/training`, `OUT/invalid`).
+# Published tables (`OUT/labels`, `OUT/training`, `OUT/invalid`, `OUT/undecided`).
 LABEL: Final = "label"
 CONFIDENCE: Final = "confidence"
 RAW_CONFIDENCE: Final = "raw_confidence"
@@ -16,6 +16,13 @@ REASON: Final = "reason"
 PROBABILITIES: Final = "probabilities"
 LABELED: Final = "labeled"
 PSEUDO: Final = "pseudo"
+
+# Of `OUT/suspects`, which holds rows of the labeled table.
+GIVEN: Final = "given"
+SUGGESTED: Final = "suggested"
+P_GIVEN: Final = "p_given"
+P_SUGGESTED: Final = "p_suggested"
+OF_SUSPECTS: Final = (GIVEN, SUGGESTED, P_GIVEN, P_SUGGESTED)
 
 # Row identity where the user has no id: only for Parquet given by path.
 FILE: Final = "file"

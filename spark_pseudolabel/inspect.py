@@ -220,10 +220,7 @@ def _why(
 def _state(store: RoundStore, lease: Mapping[str, Any] | None) -> str:
     if lease is not None:
         return "running"
-    if store.final is None:
-        return "resumable"
-    views = ("labels", "training", "invalid", "model")
-    return "done" if all(store.view_is_current(name) for name in views) else "resumable"
+    return "done" if store.final is not None and store.views_are_current() else "resumable"
 
 
 def _lease(lease: Mapping[str, Any] | None) -> dict[str, Any] | None:

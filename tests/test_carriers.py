@@ -89,6 +89,7 @@ def write(
 
 
 LOGISTIC = {"model": {"estimator": "LogisticRegression"}, "rounds": {"max": 2}}
+TABLES = ("labels", "undecided", "training", "invalid", "suspects")
 CASES: dict[str, dict[str, Any]] = {
     "soft labels, all columns": {
         **LOGISTIC,
@@ -148,8 +149,10 @@ def test_labels_are_the_same(
     )
     outcomes = {scan: outcome(spark, tmp_path, CASES[name], paths, scan) for scan in SCANS}
     direct, through_spark = (outcomes[scan] for scan in SCANS)
-    for table in ("labels", "training", "invalid"):
+    for table in TABLES:
         pd.testing.assert_frame_equal(direct[table], through_spark[table])
+    assert len(direct["undecided"]) == direct["report"]["rows"]["rejected"]
+    assert set(direct["undecided"]["reason"]) <= {"below_cut"}
     assert len(direct["labels"]) > 0
     if "escape" in name:
         assert set(direct["labels"]["file"]) == {"a b+c.parquet", "50%für.parquet"}
@@ -184,7 +187,7 @@ def outcome(
         table: pd.read_parquet(out / table)
         .sort_values(names, ignore_index=True)
         .pipe(lambda rows: rows[sorted(rows.columns)])
-        for table in ("labels", "training", "invalid")
+        for table in TABLES
     }
     manifests = [
         json.loads(path.read_text()) for path in sorted((out / "_commits").rglob("round-*.json"))

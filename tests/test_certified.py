@@ -484,13 +484,13 @@ def test_wrong_given_labels_are_listed_and_left_alone(spark: SparkSession, tmp_p
     write(tmp_path, labeled, rows[N_LABELED:])
     report = report_of(spark, tmp_path, tmp_path / "out", selection={**CERTIFIED, "precision": 0.8})
     found = report["given_labels"]
-    (file,) = (tmp_path / "out").rglob("suspects.parquet")
-    assert str(file).endswith(found["file"])
-    listed = pd.read_parquet(file)
+    assert report["paths"]["suspects"].endswith(f"/{found['file']}")
+    listed = pd.read_parquet(report["paths"]["suspects"])
+    assert list(listed.columns) == ["id", "given", "suggested", "p_given", "p_suggested"]
     assert len(listed) == found["suspicious"] >= 0.8 * len(wrong)
     assert listed["id"].isin(wrong).mean() >= 0.9
     assert [one["id"] for one in found["first"]] == listed["id"].head(10).tolist()
-    assert [one["given"] for one in found["first"]] == listed["spl_given"].head(10).tolist()
+    assert [one["given"] for one in found["first"]] == listed["given"].head(10).tolist()
     assert "suspicious_labels" in [warning["code"] for warning in report["warnings"]]
     assert f"another label for {found['suspicious']} of 300" in render_text(report)
     given = pd.read_parquet(tmp_path / "out" / "training").query("source == 'labeled'")
@@ -500,5 +500,6 @@ def test_wrong_given_labels_are_listed_and_left_alone(spark: SparkSession, tmp_p
         .equals(labeled.set_index("id")["y"].rename("label"))
     )
     assert verify(str(tmp_path / "out"), deep=True)["ok"]
+    (file,) = (tmp_path / "out").rglob("suspects.parquet")
     file.write_bytes(file.read_bytes()[:-1])
     assert not verify(str(tmp_path / "out"))["ok"]

@@ -129,6 +129,48 @@ class Unscored:
         return _filled(self.schema, made, invalid)
 
 
+BELOW_CUT, WITHHELD, NOT_USED = "below_cut", "withheld", "not_used"
+"""Why a row that was scored has no label; not used: the guard has discarded every round."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Take the rows that have a score and got no label out of scored ones.
+
+    Parameters
+    ----------
+    schema
+        Of the published table.
+    classes
+        Labels by class index.
+    keys
+        Key columns.
+    plan
+        The decision of the last round that is used; None where none is, and nothing was accepted.
+    """
+
+    schema: pa.Schema
+    classes: tuple[Label, ...]
+    keys: tuple[str, ...]
+    plan: Plan | None
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turn scored rows into rows of the schema."""
+        left = rows.filter(rows.column(CODE).is_valid())
+        if self.plan is not None:
+            left = left.filter(pa.array(~accepted_mask(self.plan, left, self.keys)))
+        # A reason beside a score: the row was withheld, whatever the plan says.
+        is_withheld = left.column(INVALID).is_valid().to_numpy()
+        why = NOT_USED if self.plan is None else BELOW_CUT
+        labels = pa.array(self.classes, self.schema.field(LABEL).type)
+        made = {
+            LABEL: labels.take(pa.array(left.column(CODE).to_numpy())),
+            CONFIDENCE: left.column(SCORE),
+            REASON: pa.array(np.where(is_withheld, WITHHELD, why), pa.string()),
+        }
+        return _filled(self.schema, made, left)
+
+
 def _filled(
     schema: pa.Schema, made: dict[str, pa.Array | pa.ChunkedArray], rows: pa.Table
 ) -> pa.Table:

@@ -59,7 +59,7 @@ def given_labels(run: Run) -> dict[str, Any] | None:
     first = run.store.models[0]
     if first.oof_scores is None:
         return None
-    file = None if first.suspects is None else first.suspects.path
+    file = None if first.suspects is None else "suspects"
     return {**first.training["hygiene"], "file": file}
 
 
@@ -98,7 +98,7 @@ def suspicious_labels(found: Mapping[str, Any]) -> dict[str, Any]:
         "code": "suspicious_labels",
         "message": f"{n:,} of {found['n']:,} given labels are probably wrong: models that have not "
         f"seen the row are sure of another label, and too seldom torn between two for classes "
-        f"that merely overlap. Look at the rows in {found['file']}; nothing was changed.",
+        f"that merely overlap. Look at the rows in {found['file']}/; nothing was changed.",
         "suspicious": n,
         "file": found["file"],
     }

@@ -246,8 +246,10 @@ def _silent_classes(run: Run, end: Finish, accepted: int) -> list[dict[str, Any]
 def _paths(out: str) -> dict[str, str]:
     names: Mapping[str, str] = {
         "labels": "labels",
+        "undecided": "undecided",
         "training": "training",
         "invalid": "invalid",
+        "suspects": "suspects",
         "model": "model/model.skops",
         "report_html": REPORT_HTML,
         "report_json": REPORT_JSON,

@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import StructField
 
 from spark_pseudolabel.columns import (
     CONFIDENCE,
+    GIVEN,
     LABEL,
     MODEL,
+    OF_SUSPECTS,
+    P_GIVEN,
+    P_SUGGESTED,
     PROBABILITIES,
     RAW_CONFIDENCE,
     REASON,
     ROUND,
     SOURCE,
+    SUGGESTED,
     WEIGHT,
 )
 from spark_pseudolabel.core.plan import Plan
-from spark_pseudolabel.core.published import Published, Unscored
+from spark_pseudolabel.core.published import Published, Undecided, Unscored
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.weights import RowWeights
+from spark_pseudolabel.given import read_bytes
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.spark.pool import Files
 from spark_pseudolabel.store.manifest import RoundManifest
@@ -36,6 +43,8 @@ _TYPES = {
     SOURCE: pa.string(),
     REASON: pa.string(),
     PROBABILITIES: pa.list_(pa.float64()),
+    P_GIVEN: pa.float64(),
+    P_SUGGESTED: pa.float64(),
 }
 
 _KEY_TYPES = {
@@ -50,13 +59,20 @@ _KEY_TYPES = {
 
 def build_views(run: Run, end: Finish) -> None:
     """Build the tables and the model copy that are missing or out of date."""
-    tables = {"labels": _write_labels, "training": _write_training, "invalid": _write_invalid}
+    tables = {
+        "labels": _write_labels,
+        "undecided": _write_undecided,
+        "training": _write_training,
+        "invalid": _write_invalid,
+    }
     for name, write in tables.items():
         if not run.store.view_is_current(name):
             with run.events.stage(end.n_iter, f"write {name}"):
                 built = run.store.new_view_dir()
                 rows, written = write(run, end, built)
                 run.store.put_view(name, built, rows, written)
+    if not run.store.view_is_current("suspects"):
+        _put_suspects(run)
     if not run.store.view_is_current("model"):
         run.store.put_model_view()
 
@@ -96,6 +112,36 @@ def _write_invalid(run: Run, end: Finish, target: str) -> _Written:
     rounds = [one for one in run.published_rounds(end.best_round) if one.counts["invalid"]]
     written = run.pool.publish("scored", rounds, Unscored(schema), schema, target)
     return _counted(rounds, "invalid"), written
+
+
+def _write_undecided(run: Run, end: Finish, target: str) -> _Written:
+    """Write the rows that have a score and no label, each once: those the last round left."""
+    used = run.published_rounds(end.best_round)
+    # Where the guard has discarded every round, the first one has looked at all rows.
+    looked = used[-1:] or run.store.rounds[:1]
+    undecided = Undecided(
+        _schema(run, [LABEL, CONFIDENCE, REASON], {}),
+        run.inputs.classes,
+        run.inputs.keys,
+        Plan.from_dict(used[-1].plan) if used else None,
+    )
+    n_rows = _counted(looked, "rejected") + (0 if used else _counted(looked, "accepted"))
+    return n_rows, run.pool.publish("scored", looked, undecided, undecided.schema, target)
+
+
+def _put_suspects(run: Run) -> None:
+    """Publish the labeled rows whose given label is probably wrong; with its schema if none is."""
+    label = _arrow_type(run.inputs.label_type)
+    types = {name: to_arrow_type(kind) for name, kind in run.inputs.training_types.items()}
+    schema = _schema(run, [*OF_SUSPECTS], {**types, GIVEN: label, SUGGESTED: label})
+    kept = run.store.models[0].suspects
+    table = schema.empty_table()
+    if kept is not None:
+        stored = read_bytes(run.store.read_file(kept))
+        table = stored.rename_columns(schema.names).cast(schema)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    run.store.put_table_view("suspects", sink.getvalue().to_pybytes(), table.num_rows)
 
 
 def _counted(rounds: Sequence[RoundManifest], what: str) -> int:

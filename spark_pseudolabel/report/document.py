@@ -284,10 +284,14 @@ class Paths(Document):
 
     labels: str | None = None
     """Accepted pool rows, Parquet."""
+    undecided: str | None = None
+    """Pool rows with a score and without a label, and why, Parquet."""
     training: str | None = None
     """Labeled and accepted rows with their weights, Parquet."""
     invalid: str | None = None
     """Rows that could not be scored, Parquet."""
+    suspects: str | None = None
+    """Labeled rows whose given label is probably wrong, Parquet."""
     model: str | None = None
     """The final model, skops."""
     report_html: str | None = None

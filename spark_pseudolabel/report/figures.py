@@ -22,7 +22,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 from scipy.stats import binomtest
 
 from spark_pseudolabel.report import words
@@ -47,6 +54,7 @@ XLINK = "{http://www.w3.org/1999/xlink}"
 MOST_CLASSES = 12
 WIDTH = 880
 PANELS_ACROSS = 4
+MOST_TICKS = 8
 
 # Each color stands for one of the page's CSS variables and is exchanged for it in the SVG.
 INK, MUTED, LINE, PAGE = "#0000a1", "#0000a2", "#0000a3", "#0000a4"
@@ -101,11 +109,10 @@ def draw(report: Report) -> dict[str, str]:
     Returns
     -------
     dict
-        SVG by name: ``rows``, ``metrics``, ``reliability``, ``accepted``, ``confidence``; absent
-        without data.
+        SVG by name: ``metrics``, ``reliability``, ``accepted``, ``confidence``; absent without
+        data.
     """
     figures: dict[str, Callable[[Report], Figure | None]] = {
-        "rows": draw_rows,
         "metrics": draw_metrics,
         "reliability": draw_reliability,
         "accepted": draw_accepted,
@@ -114,28 +121,6 @@ def draw(report: Report) -> dict[str, str]:
     with _style():
         drawn = {name: drawing(report) for name, drawing in figures.items()}
         return {name: to_svg(figure, name) for name, figure in drawn.items() if figure}
-
-
-# --- what became of the pool --------------------------------------------------------------
-
-
-def draw_rows(report: Report) -> Figure | None:
-    """Draw one bar over the whole pool: accepted, rejected, invalid."""
-    rows = report.rows
-    if rows.pool == 0:
-        return None
-    figure, [[ax]] = _panels(1, 1, 52, top=0, bottom=28, left=0)
-    parts = [("accepted", rows.accepted, ACCENT), ("rejected", rows.rejected, SOFT)]
-    parts += [("invalid", rows.invalid, BAD)] if rows.invalid else []
-    left = 0
-    for name, n, color in parts:
-        label = f"{name} {words.count(n)} ({words.percent(n / rows.pool)})"
-        ax.barh([0], [n], left=left, height=1, color=color, label=label)
-        left += n
-    ax.set(xlim=(0, rows.pool), ylim=(-0.5, 0.5))
-    ax.set_axis_off()
-    _legend(figure, *ax.get_legend_handles_labels(), above=False)
-    return figure
 
 
 # --- metric per round ---------------------------------------------------------------------
@@ -178,7 +163,7 @@ def _draw_metric(ax: Axes, points: list[Point], best: int, name: str, *, better:
     _draw_seed(ax, getattr(points[0].metrics, name))
     ax.margins(y=0.25)
     ax.set_xlim(-0.5, points[-1].round + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(min(points[-1].round + 1, 8), integer=True))
+    ax.xaxis.set_major_locator(_whole_numbers(0, points[-1].round))
     ax.set_xlabel("round")
 
 
@@ -419,7 +404,14 @@ def _x_label(panels: list[tuple[Axes, str]], text: str) -> None:
 
 def _round_axis(ax: Axes, last: int) -> None:
     ax.set_xlim(0.5, last + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(min(last, 8), integer=True))
+    ax.xaxis.set_major_locator(_whole_numbers(1, last))
+
+
+def _whole_numbers(first: int, last: int) -> Locator:
+    """Return where an axis of rounds has its ticks: at all of few, at round ones of many."""
+    if last - first < MOST_TICKS:
+        return FixedLocator(range(first, last + 1))
+    return MaxNLocator(MOST_TICKS, integer=True)
 
 
 def _note(ax: Axes, text: str, x: float, y: float, side: int) -> None:

@@ -53,7 +53,8 @@ def render_html(report: Mapping[str, Any]) -> str:
         figures=figures,
         failure=failure,
         out=words.out_path(data),
-        settings=list(_flat(data.config)),
+        bar=_bar(data),
+        settings=list(_flat(_in_force(data))),
         versions=list(_flat(data.environment)),
     )
 
@@ -98,6 +99,26 @@ def _cuts(report: Report) -> dict[str, Any] | None:
         "by_class": by_class,
         "candidates": first.candidates,
     }
+
+
+def _bar(report: Report) -> list[dict[str, Any]]:
+    """Return the parts of the pool, each with its share; none of an empty pool."""
+    rows = report.rows
+    parts = {"accepted": rows.accepted, "rejected": rows.rejected, "invalid": rows.invalid}
+    return [{"name": name, "rows": n, "share": n / rows.pool} for name, n in parts.items() if n]
+
+
+def _in_force(report: Report) -> dict[str, Any]:
+    """Return the configuration without keys that nothing follows from in this run."""
+    config = dict(report.config)
+    teacher = report.config.get("teacher")
+    if isinstance(teacher, Mapping) and not teacher.get("student", True):
+        config["model"] = "none: nobody learns from the teacher, which is the final model"
+    for name, section in config.items():
+        if isinstance(section, Mapping) and "path" in section and section["path"] is None:
+            unused = ("path", "format", "options")
+            config[name] = {key: value for key, value in section.items() if key not in unused}
+    return config
 
 
 def _flat(value: object, key: str = "") -> Iterator[tuple[str, str]]:

@@ -309,7 +309,7 @@ def given_labels(report: Report) -> str:
     )
     return (
         f"Models that have not seen the row are sure of another label for {count(found.suspicious)}"
-        f" of {rows(found.n, 'labeled')}. {why}. All of them: {clean(found.file)}."
+        f" of {rows(found.n, 'labeled')}. {why}. All of them: {clean(found.file)}/."
     )
 
 

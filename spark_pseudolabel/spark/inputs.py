@@ -22,6 +22,7 @@ from spark_pseudolabel.columns import (
     FILE,
     HASH,
     LABEL,
+    OF_SUSPECTS,
     PUBLISHED,
     RESERVED,
     ROW_INDEX,
@@ -323,7 +324,7 @@ def _pool(
 def _require_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     """Refuse tables without their ids and labels, and names that are taken."""
     label, group = config.labeled.label, _group_columns(config)
-    taken = [*PUBLISHED, *([] if config.id is None else _reserved(config.id))]
+    taken = [*PUBLISHED, *OF_SUSPECTS, *([] if config.id is None else _reserved(config.id))]
     if config.id in taken:
         raise ConfigError(
             [

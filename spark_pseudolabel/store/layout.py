@@ -24,8 +24,9 @@ REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 
 MODEL_NAME = "model.skops"
+TABLE_NAME = "part-000000.parquet"
 VIEW_MARKER = "_view.json"
-VIEWS = ("labels", "training", "invalid", "model")
+VIEWS = ("labels", "undecided", "training", "invalid", "suspects", "model")
 
 # What may lie in an output directory before its run exists: left by a start that was cut off.
 OURS = frozenset({LAYOUT_FILE, LEASE_DIR, RUNS_DIR, ATTEMPTS_DIR, COMMITS_DIR, README_FILE})
@@ -36,8 +37,10 @@ README = """\
 This directory was written by spark_pseudolabel. Read these, with any tool:
 
   labels/               Parquet: every row that got a label, once
+  undecided/            Parquet: every row that was scored and got none, and why
   training/             Parquet: labeled and accepted rows, as the final model saw them
   invalid/              Parquet: rows that could not be scored, and why
+  suspects/             Parquet: labeled rows whose given label is probably wrong
   model/model.skops     the final model
   report.json, .html    what happened, and how good it is
 

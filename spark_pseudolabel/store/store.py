@@ -421,6 +421,13 @@ class RoundStore:
             self.files.put_if_absent(join(built, layout.MODEL_NAME), data)
         self.put_view("model", built, rows=0)
 
+    def put_table_view(self, name: str, data: bytes, rows: int) -> None:
+        """Put a table that is one Parquet file in memory in place as ``OUT/<name>``."""
+        built = self.new_view_dir()
+        with writing(built):
+            self.files.put_if_absent(join(built, layout.TABLE_NAME), data)
+        self.put_view(name, built, rows)
+
     def write_report(self, name: str, data: bytes) -> None:
         """Write ``report.json`` or ``report.html``; each can be made again from the manifests."""
         if name not in (layout.REPORT_JSON, layout.REPORT_HTML):

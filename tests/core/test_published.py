@@ -7,10 +7,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, LABEL, SCORE, WEIGHT
+from spark_pseudolabel.columns import (
+    CODE,
+    CONFIDENCE,
+    HASH,
+    IN_ROUND,
+    INVALID,
+    LABEL,
+    REASON,
+    SCORE,
+    WEIGHT,
+)
 from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.plan import Cut, Plan
-from spark_pseudolabel.core.published import Published
+from spark_pseudolabel.core.published import Published, Undecided
 from spark_pseudolabel.core.weights import PseudoWeights, RowWeights
 
 SCHEMA = pa.schema([("id", pa.int64()), (LABEL, pa.string()), (WEIGHT, pa.float64())])
@@ -79,3 +89,50 @@ def test_a_number_that_does_not_fit_is_never_written_as_another() -> None:
     assert rows.given(labeled).column("id").to_pylist() == [5_000_000_000]
     with pytest.raises(pa.ArrowInvalid, match="5000000000"):
         Published(short, ("no", "yes"), ("id",), RowWeights(), None).given(labeled)
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (
+            Plan({}, (Cut(0.85), None)),
+            [
+                (2, "yes", 0.8, "below_cut"),
+                (3, "no", 0.6, "below_cut"),
+                (4, "no", 0.95, "withheld"),
+            ],
+        ),
+        (
+            None,
+            [
+                (1, "no", 0.9, "not_used"),
+                (2, "yes", 0.8, "not_used"),
+                (3, "no", 0.6, "not_used"),
+                (4, "no", 0.95, "withheld"),
+            ],
+        ),
+    ],
+    ids=["a cut", "no round is used"],
+)
+def test_undecided_rows_have_a_score_no_label_and_a_reason(
+    plan: Plan | None, expected: list[tuple[Any, ...]]
+) -> None:
+    schema = pa.schema(
+        [
+            ("id", pa.int64()),
+            (LABEL, pa.string()),
+            (CONFIDENCE, pa.float64()),
+            (REASON, pa.string()),
+        ]
+    )
+    scored = pa.table(
+        {
+            "id": [1, 2, 3, 4, 5],
+            CODE: pa.array([0, 1, 0, 0, None], pa.int32()),
+            SCORE: [0.9, 0.8, 0.6, 0.95, None],
+            INVALID: [None, None, None, "withheld: no labeled row is near it", "it is NaN"],
+        }
+    )
+    undecided = Undecided(schema, ("no", "yes"), ("id",), plan)
+    assert [tuple(row.values()) for row in undecided(scored).to_pylist()] == expected
+    assert undecided(scored.slice(0, 0)).schema == schema

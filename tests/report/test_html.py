@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spark_pseudolabel.report.html import render_html
-from tests.report.builders import adjusted, empty_pool, make_report, without_measures
+from tests.report.builders import adjusted, empty_pool, make_report, with_shift, without_measures
 
 HOSTILE = ["<script>alert(1)</script>", '" onload="x', "$x^2$", "\u202ea\nb", "\u4e2d\u6587"]
 
@@ -27,11 +27,11 @@ REPORTS = {
     "cross-fitted": adjusted(make_report(), calibrated=False),
 }
 FIGURES = {
-    "no rounds": 1,
+    "no rounds": 0,
     "empty pool": 0,
-    "nothing measured": 3,
-    "adjusted": 5,
-    "cross-fitted": 5,
+    "nothing measured": 2,
+    "adjusted": 4,
+    "cross-fitted": 4,
 }
 
 
@@ -77,8 +77,8 @@ def test_holds_no_address_and_no_script(pages: dict[str, str], name: str) -> Non
 
 def test_has_every_figure_it_has_data_for(pages: dict[str, str], name: str) -> None:
     page = Page(pages[name])
-    assert page.tags["svg"] == FIGURES.get(name, 4)
-    assert page.text.count("What to do") == page.tags["svg"]
+    assert page.tags["svg"] == FIGURES.get(name, 3)
+    assert page.text.count("What to do") == page.tags["svg"] + page.values("class").count("bar")
 
 
 def test_ids_are_unique_and_references_are_met(pages: dict[str, str], name: str) -> None:
@@ -190,9 +190,50 @@ def test_shows_flips_and_how_many_given_labels_look_wrong_but_no_row() -> None:
         "p_value": 0.5,
         "explained": True,
         "first": [{"id": "customer-77", **suspect}],
-        "file": "_attempts/a/suspects.parquet",
+        "file": "suspects",
     }
     page = render_html(report)
     assert "<td>2</td><td>1,234</td><td>5</td><td>67</td><td>0</td>" in page
     assert "another label for 1 of 400 labeled rows" in page
     assert "customer-77" not in page
+
+
+def test_the_pool_bar_says_the_shares_that_it_draws(pages: dict[str, str]) -> None:
+    rows = REPORTS["two classes"]["rows"]
+    for kind in ("accepted", "rejected", "invalid"):
+        (share,) = re.findall(
+            rf'class="{kind}" style="flex-grow: ([0-9.e-]+)"', pages["two classes"]
+        )
+        assert float(share) == pytest.approx(rows[kind] / rows["pool"])
+        assert f"{kind} {rows[kind]:,} (" in pages["two classes"]
+    assert 'class="bar"' not in pages["empty pool"]
+
+
+def test_an_axis_of_few_rounds_has_a_tick_for_each() -> None:
+    from spark_pseudolabel.report.figures import _whole_numbers
+
+    assert list(_whole_numbers(1, 1).tick_values(0.5, 1.5)) == [1]
+    assert list(_whole_numbers(0, 3).tick_values(-0.5, 3.5)) == [0, 1, 2, 3]
+    assert all(tick == int(tick) for tick in _whole_numbers(1, 40).tick_values(0.5, 40.5))
+
+
+def test_warnings_come_before_details(pages: dict[str, str]) -> None:
+    page = render_html(with_shift(make_report()))
+    order = [page.index(f'id="{name}"') for name in ("warnings", "shift", "rows")]
+    assert order == sorted(order)
+    menu = re.findall(r'<a href="#(\w+)">', page)
+    assert menu[:3] == ["warnings", "shift", "rows"]
+
+
+def test_the_configuration_shows_what_was_in_force() -> None:
+    report = make_report()
+    report["config"] |= {
+        "unlabeled": {"path": None, "table": "db.pool", "format": "parquet", "options": {}},
+        "model": {"estimator": "HistGradientBoostingClassifier", "params": {}},
+        "teacher": {"committee": [{"estimator": "GaussianNB", "params": {}}], "student": False},
+    }
+    page = render_html(report)
+    assert "unlabeled.table" in page
+    assert "unlabeled.format" not in page
+    assert "labeled.format" in page
+    assert "HistGradientBoostingClassifier" not in page

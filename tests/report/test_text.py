@@ -180,7 +180,7 @@ def test_given_labels_that_look_wrong_are_named(explained: bool) -> None:
                 "p_suggested": 0.97,
             }
         ],
-        "file": "_attempts/a/suspects.parquet",
+        "file": "suspects",
     }
     page = render_text(report)
     assert "another label for 12 of 400 labeled rows" in page

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.store.files import LocalFiles
-from spark_pseudolabel.store.layout import given_file
+from spark_pseudolabel.store.layout import VIEWS, given_file
 from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest, RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-VIEWS = ("labels", "training", "invalid", "model")
 IDENTITY = {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.9}}
 INPUTS = {"labeled": {"files": [["part-0.parquet", 10, 1]]}}
 
@@ -166,7 +165,9 @@ def two_rounds(root: Path) -> RoundStore:
 
 def put_views(store: RoundStore) -> None:
     """Build every view, and write the reports, of a run made by these builders."""
-    for name in ("labels", "training", "invalid"):
+    for name in VIEWS:
+        if name == "model":
+            continue
         built = Path(store.new_view_dir())
         for done in store.rounds:
             rows = sum(entry.rows for entry in done.accepted) if name == "labels" else 0
