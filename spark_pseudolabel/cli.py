@@ -28,6 +28,8 @@ import typer
 
 from spark_pseudolabel import signals
 from spark_pseudolabel.errors import ConfigError, InputError, PseudoLabelError
+from spark_pseudolabel.program import NAME as PROGRAM
+from spark_pseudolabel.program import command
 from spark_pseudolabel.progress import Events, choose_events, showable
 from spark_pseudolabel.redaction import redacted_text
 from spark_pseudolabel.version import VERSION
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from spark_pseudolabel.config import Config, SparkSettings
     from spark_pseudolabel.inspect import Opened
 
-PROGRAM = "spark-pseudolabel"
 
 # The last line of a Python traceback, and not of the Java one that may follow it.
 _RAISED = re.compile(
@@ -366,7 +367,7 @@ def _init(file: str, face: Face) -> Answer:
         raise _usage(f"{file!r} cannot be written: {error.strerror}.") from None
     text = (
         f"Wrote {file}. It names the tables that `{PROGRAM} demo` writes: put yours in their "
-        f"place.\nNext: {PROGRAM} plan {file}"
+        f"place.\nNext: {command('plan', file)}"
     )
     return Answer({"file": file}, text)
 
@@ -661,8 +662,8 @@ def _as_ours(error: BaseException) -> PseudoLabelError:
         return error
     # A mistake in the arguments; which class that is depends on typer's version.
     if format_message := getattr(error, "format_message", None):
-        command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
-        return _usage(f"{format_message()}\nTry '{command} --help'.")
+        called = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
+        return _usage(f"{format_message()}\nTry '{called} --help'.")
     if isinstance(error, KeyboardInterrupt):
         return signals.StoppedError("Interrupted.", error)
     return PseudoLabelError(
@@ -692,8 +693,15 @@ def _tell(error: PseudoLabelError | None) -> None:
     if error is not None:
         sys.stdout.flush()
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(showable(f"{error.message}\n", sys.stderr))
+            message = _wrapped(error.message) if sys.stderr.isatty() else error.message
+            sys.stderr.write(showable(f"{message}\n", sys.stderr))
             sys.stderr.flush()
+
+
+def _wrapped(message: str) -> str:
+    from spark_pseudolabel.report.text import wrapped
+
+    return wrapped(message)
 
 
 def _print(text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.program import command
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,8 +58,8 @@ def summary(report: Mapping[str, Any], config: Path, *, already_done: bool) -> s
         "",
         *(f"  {name:<7} {report['paths'][key]}" for name, key in _PLACES.items()),
         "",
-        f"Next: spark-pseudolabel status {out}",
-        f"      spark-pseudolabel plan {config}    (then put your own tables in it)",
+        f"Next: {command('status', str(out))}",
+        f"      {command('plan', str(config))}    (then put your own tables in it)",
     ]
     return "\n".join(lines)
 

@@ -1,13 +1,23 @@
-"""The documents as plain text for a terminal or a log: at most 100 columns, nothing to obey."""
+"""The documents as plain text for a terminal or a log: nothing to obey, and lines that fit.
+
+rich lays the text out, in the terminal's width; in 100 columns where it goes to a file.
+"""
 
 from __future__ import annotations
 
-import shlex
-import unicodedata
+import io
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from spark_pseudolabel.core.rounds import REASONS
+from spark_pseudolabel.program import command
 from spark_pseudolabel.report import words
 from spark_pseudolabel.report.document import (
     ExplainDocument,
@@ -29,6 +39,8 @@ from spark_pseudolabel.report.tally import accepted_by_class, left_out
 from spark_pseudolabel.report.words import clean, count, metric
 
 WIDTH = 100
+"""Columns at most, and those of a file."""
+_LEAST = 40
 MOST_ROUNDS = 20
 MOST_CLASSES = 12
 MOST_FEATURES = 40
@@ -191,7 +203,7 @@ def _warnings(warnings: Sequence[Notice]) -> list[str]:
     return _section("Warnings", lines)
 
 
-ROUND_COLUMNS = ("round", "candidates", "accepted", "rejected", "invalid", "trained on")
+ROUND_COLUMNS = ("round", "candidates", "accepted", "rejected", "invalid")
 METRIC_COLUMNS = ("accuracy", "balanced", "f1 macro", "log-loss")
 
 
@@ -199,9 +211,11 @@ def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
     if not rounds:
         return ["  none"]
     head, missing, tail = left_out(rounds, MOST_ROUNDS)
-    lines = _round_lines([*head, *tail], count)
-    if max(map(_width, lines)) > WIDTH:
-        lines = _round_lines([*head, *tail], lambda n: words.short_count(n or 0))
+    shown = [*head, *tail]
+    lines: list[str] = []
+    for number, most in ((count, 2), (lambda n: words.short_count(n or 0), len(_SPARED))):
+        for spared in range(most + 1):
+            lines = lines or _round_lines(shown, number, _SPARED[:spared])
     if missing:
         gap = f"  ... {words.rounds_word(missing)} left out here; the JSON document has them all"
         lines.insert(1 + len(head), gap)
@@ -210,26 +224,35 @@ def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
     return lines
 
 
-def _round_lines(rounds: Sequence[Any], number: Any) -> list[str]:
-    trained = all(hasattr(r, "trained_on") for r in rounds)
-    measured = any(r.validation for r in rounds)
-    head = [*ROUND_COLUMNS[: 6 if trained else 5]]
-    head += [*METRIC_COLUMNS[:2], METRIC_COLUMNS[3]] if measured else []
-    head += ["seconds"] if trained else []
-    body = [_round_cells(r, number, trained, measured) for r in rounds]
-    return _table(head, body, "r" * len(head))
+_SPARED = ("seconds", "balanced", "invalid", "log-loss", "trained on", "accuracy", "rejected")
+"""Columns that a narrow terminal goes without, the first to go first."""
 
 
-def _round_cells(r: Any, number: Any, trained: bool, measured: bool) -> list[str]:
-    cells = [f"{'*' if r.used is False else ''}{r.round}"]
-    cells += [number(n) for n in (r.candidates, r.accepted, r.rejected, r.invalid)]
-    cells += [number(r.trained_on)] if trained else []
-    if measured:
+def _round_lines(rounds: Sequence[Any], number: Any, without: Sequence[str] = ()) -> list[str]:
+    """Return the table of rounds; nothing where it is too wide, unless that can't be helped."""
+    cells = [
+        {k: v for k, v in _round_cells(r, number, rounds).items() if k not in without}
+        for r in rounds
+    ]
+    head = [*cells[0]]
+    needed = [max(map(cell_len, [name, *(line[name] for line in cells)])) for name in head]
+    if sum(needed) + 2 * len(needed) > width() and len(without) < len(_SPARED):
+        return []
+    return _table(head, [[*line.values()] for line in cells], "r" * len(head))
+
+
+def _round_cells(r: Any, number: Any, rounds: Sequence[Any]) -> dict[str, str]:
+    cells = {"round": f"{'*' if r.used is False else ''}{r.round}"}
+    cells |= {name: number(getattr(r, name)) for name in ROUND_COLUMNS[1:5]}
+    trained = all(hasattr(one, "trained_on") for one in rounds)
+    if trained:
+        cells["trained on"] = number(r.trained_on)
+    if any(one.validation for one in rounds):
         m = r.validation
-        cells += (
-            [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.log_loss)] if m else ["-"] * 3
-        )
-    cells += [f"{sum(value for _, value in r.seconds):,.1f}"] if trained else []
+        names = {"accuracy": "accuracy", "balanced": "balanced_accuracy", "log-loss": "log_loss"}
+        cells |= {name: metric(getattr(m, field)) if m else "-" for name, field in names.items()}
+    if trained:
+        cells["seconds"] = f"{sum(value for _, value in r.seconds):,.1f}"
     return cells
 
 
@@ -294,9 +317,7 @@ def _outputs(report: Report) -> list[str]:
     """List where things are; a path is never cut or wrapped, so that it can be copied."""
     lines = [f"  {name:<11}  {clean(path)}" for name, path in report.paths if path]
     out = words.out_path(report)
-    return lines + (
-        [f"  {'next':<11}  spark-pseudolabel verify {clean(shlex.quote(out))}"] if out else []
-    )
+    return lines + ([f"  {'next':<11}  {clean(command('verify', out))}"] if out else [])
 
 
 # --- plan ---------------------------------------------------------------------------------
@@ -463,12 +484,27 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
     return [title, *lines] if lines else []
 
 
+def width() -> int:
+    """Return how many columns a line may take: those of the terminal, if it goes to one."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(WIDTH, max(_LEAST, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def wrapped(message: str) -> str:
+    """Wrap a message whose lines end where they do, for a terminal."""
+    return "\n".join(line for part in message.split("\n") for line in _wrap(part) or [""])
+
+
 def _wrap(text: str, *, indent: int = 0, hang: int | None = None) -> list[str]:
-    """Break text at its spaces; a word longer than a line stays whole, so that it can be copied."""
+    """Break text at its spaces; a word longer than a line stays whole, so that it can be copied.
+
+    rich would break such a word, or cut it.
+    """
     margin = " " * (indent if hang is None else hang)
-    lines = [" " * indent]
+    lines, room = [" " * indent], width()
     for word in clean(text.replace("\n", " ")).split():
-        if lines[-1].strip() and _width(lines[-1]) + 1 + _width(word) > WIDTH:
+        if lines[-1].strip() and cell_len(lines[-1]) + 1 + cell_len(word) > room:
             lines.append(margin)
         lines[-1] += f" {word}" if lines[-1].strip() else word
     return lines
@@ -489,54 +525,27 @@ def _more(n: int, what: str) -> list[str]:
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]], align: str) -> list[str]:
-    """Lay cells out in columns two apart; cells of the widest text column give way to WIDTH."""
-    lines = [list(head), *map(list, body)] if head else [list(line) for line in body]
+    """Lay cells out in columns two apart; text columns (``l``) give way, numbers (``r``) never."""
+    lines = [list(line) for line in body]
     if not lines:
         return []
-    widths = [max(_width(line[i]) for line in lines) for i in range(len(align))]
-    widths = _fit(widths, align)
-    return [
-        "  "
-        + "  ".join(
-            _pad(cell, width, side) for cell, width, side in zip(line, widths, align, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
+    table = Table(box=None, show_header=bool(head), pad_edge=False, padding=(0, 2, 0, 0))
+    for i, side in enumerate(align):
+        numbers = max(cell_len(line[i]) for line in lines) if side == "r" else None
+        table.add_column(
+            Text(head[i]) if head else "",
+            justify="right" if side == "r" else "left",
+            min_width=numbers,
+            overflow="fold",
+        )
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console = _console()
+    console.print(table)
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    return [f"  {line.rstrip()}" for line in drawn.splitlines()]
 
 
-def _fit(widths: list[int], align: str) -> list[int]:
-    while sum(widths) + 2 * len(widths) > WIDTH:
-        texts = [i for i, side in enumerate(align) if side == "l" and widths[i] > 8]
-        if not texts:
-            break
-        widest = max(texts, key=lambda i: widths[i])
-        widths = [w - 1 if i == widest else w for i, w in enumerate(widths)]
-    return widths
-
-
-def _pad(cell: str, width: int, side: str) -> str:
-    if _width(cell) > width:
-        cell = _cut(cell, width)
-    fill = " " * (width - _width(cell))
-    return cell + fill if side == "l" else fill + cell
-
-
-def _cut(cell: str, width: int) -> str:
-    """Shorten in the middle: the ends of paths and names are what tells them apart."""
-    head, tail = list(cell[: len(cell) // 2]), list(cell[len(cell) // 2 :])
-    while _width("".join(head)) + _width("".join(tail)) > width - 3:
-        if len(head) >= len(tail):
-            head.pop()
-        else:
-            tail.pop(0)
-    return f"{''.join(head)}...{''.join(tail)}"
-
-
-def _width(text: str) -> int:
-    """Return the columns a text takes on a terminal, where East Asian letters take two."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
+def _console() -> Console:
+    """Return where lines are laid out: no color, no markup, no terminal."""
+    return Console(file=io.StringIO(), width=width() - 2, color_system=None, highlight=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from spark_pseudolabel.report import text
 from spark_pseudolabel.report.text import (
     render_explain,
     render_label,
@@ -67,6 +68,26 @@ def test_lines_are_short_and_hold_no_control_characters(page: str) -> None:
     assert not page.endswith("\n\n")
 
 
+@pytest.mark.parametrize("columns", [80, 60])
+def test_lines_fit_a_narrow_terminal_and_numbers_stay_whole(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(text, "width", lambda: columns)
+    long_names = make_report(["a class with a name of many words, as surveys have them", ">50K"])
+    pages = [
+        render_text(make_report()),
+        render_text(with_shift(adjusted(long_names))),
+        render_plan(make_plan()),
+        render_status(make_status()),
+        render_verify(VERIFIED),
+        render_explain(make_explained() | {"why": make_why()}),
+    ]
+    for page in pages:
+        assert max(map(len, page.splitlines())) <= columns
+    assert "0.8531" in pages[0] or "0.8530" in pages[0]
+    assert " 20,000 " in pages[0]
+
+
 def test_verdict_comes_first_and_outputs_last() -> None:
     blocks = PAGES["two classes"].split("\n\n")
     titles = [block.splitlines()[0] for block in blocks]
@@ -125,10 +146,10 @@ def test_verdict_without_evidence_claims_nothing(report: dict[str, Any], word: s
 
 
 def test_says_what_a_confidence_is_worth() -> None:
-    text = render_text(adjusted(make_report()))
-    (ece,) = [line.split() for line in text.splitlines() if line.split()[:2] == ["3", "400"]]
+    page = render_text(adjusted(make_report()))
+    (ece,) = [line.split() for line in page.splitlines() if line.split()[:2] == ["3", "400"]]
     assert ece[2:] == ["0.1000", "0.0000"]
-    (top,) = [line for line in text.splitlines() if line.strip().startswith("0.9 to 1")]
+    (top,) = [line for line in page.splitlines() if line.strip().startswith("0.9 to 1")]
     assert top.split()[3:] == ["200", "98.0%", "88.0%", "200", "88.0%", "88.0%"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.layout import VIEWS
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import verify, verify_output
 from tests.store.builders import (
@@ -161,7 +162,7 @@ def test_deep_leaves_out_rounds_that_the_guard_discarded(tmp_path: Path) -> None
         final_model=2,
         report={"rounds": [{"round": 1, "used": True}, {"round": 2, "used": False}]},
     )
-    for name in ("labels", "training", "invalid"):
+    for name in VIEWS[:-1]:  # all but the model
         built = Path(store.new_view_dir())
         write_rows(built, 100, 2)
         store.put_view(name, str(built))
