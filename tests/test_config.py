@@ -202,9 +202,9 @@ threshold: 0.5
             "validation a fraction or a table, or say out_of_fold.",
         ),
         (
-            "selection: {policy: certified}\nvalidation: {group: g}",
-            "validation.group: must be left out with policy 'certified' and with a teacher: rows "
-            "of a group are alike, so that their number promises more than they hold.",
+            "validation: {group: g}\nlabeled: {path: a, label: y, group: h}",
+            "validation.group: must be the column that labeled.group names, 'h', or be left out. "
+            "Got 'g'.",
         ),
         (
             "teacher: {}\nmodel: {student: {estimator: GaussianNB}}",

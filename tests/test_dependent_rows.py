@@ -12,7 +12,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.errors import ConfigError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.report.text import render_text
 
@@ -85,12 +84,6 @@ def test_group_that_the_pool_does_not_know_lets_nothing_be_claimed(
     assert report["certificate"]["refused"] == "no_pool_groups"
     assert report["rows"]["accepted"] == 0
     assert "no_pool_groups" in [one["code"] for one in report["warnings"]]
-
-
-def test_group_has_one_name() -> None:
-    given = config(Path("/x"), "out", labeled={"group": "a"}, validation={"group": "b"})
-    with pytest.raises(ConfigError, match=r"must be the column that labeled\.group names"):
-        parse_config(given)
 
 
 @pytest.mark.parametrize("scores", ["out_of_fold", "held_out"])
