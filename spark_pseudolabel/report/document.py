@@ -805,8 +805,9 @@ class GarbageItem(Document):
 
     path: str
     """Directory or file, below the output."""
-    kind: Literal["attempt", "view", "start", "temp"]
-    """A try not committed, a table put aside, a start that lost, or a half-written file."""
+    kind: Literal["attempt", "lost", "view", "start", "temp"]
+    """A try not committed, a lost task's file beside committed ones, a table put aside, a start
+    that lost, or a half-written file."""
     files: Count
     """How many files it holds."""
     bytes: Count

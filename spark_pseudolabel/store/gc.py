@@ -19,7 +19,7 @@ DAY_S: Final = 24 * 60 * 60.0
 # Younger ones may belong to a run whose lease went unnoticed, such as on another machine.
 OLDER_THAN_S: Final = 7 * DAY_S
 
-Kind = Literal["attempt", "view", "start", "temp"]
+Kind = Literal["attempt", "lost", "view", "start", "temp"]
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TEMP = re.compile(r"(?:^|/)\.[^/]+\.[0-9a-f]{32}\.tmp$")
@@ -34,7 +34,8 @@ class Garbage:
     path
         Directory or file, relative to the output.
     kind
-        ``attempt``: a try of a step that was not committed; ``view``: a table built or put aside;
+        ``attempt``: a try of a step that was not committed; ``lost``: a file beside those of a
+        committed step, by a task that failed or ran twice; ``view``: a table built or put aside;
         ``start``: what a start froze before another one took the output; ``temp``: a file that
         was being written.
     files, bytes
@@ -119,10 +120,15 @@ def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> l
         Directories and files that manifests name; they and all that lies in them stay.
     """
     kept = set(named)
+    committed = {_attempt_of(path) for path in kept} - kept
     members: dict[tuple[str, Kind], list[FileInfo]] = {}
     for info in listing:
         unit = _unit(info.path, run_id)
         if unit is not None and not kept.intersection(_with_parents(info.path)):
+            if unit[0] in committed:
+                if _accompanies(info.path, kept):
+                    continue
+                unit = (info.path, "temp" if _is_temp(info.path) else "lost")
             members.setdefault(unit, []).append(info)
         elif _is_temp(info.path):
             members.setdefault((info.path, "temp"), []).append(info)
@@ -140,13 +146,28 @@ def _find(files: Files, root: str, older_than_s: float) -> Collected:
 
 
 def _named(store: RoundStore) -> Iterator[str]:
-    """Yield the attempts of all manifests, and those that hold a file which one of them names."""
+    """Yield the files that manifests name, and the attempts of those that name none of their own.
+
+    A model may be committed again with the file of the one before.
+    """
     for manifest in store.history.manifests:
-        # A model may be committed again with the file of the one before.
-        for path, _ in manifest.listed_files():
-            yield "/".join(path.split("/")[:4])
         kind: layout.Kind = manifest.kind  # type: ignore[assignment]
-        yield layout.attempt_dir(store.run_id, kind, manifest.number, manifest.attempt_id)
+        attempt = layout.attempt_dir(store.run_id, kind, manifest.number, manifest.attempt_id)
+        paths = [path for path, _ in manifest.listed_files()]
+        yield from paths
+        if not any(_attempt_of(path) == attempt for path in paths):
+            yield attempt
+
+
+def _attempt_of(path: str) -> str:
+    return "/".join(path.split("/")[:4])
+
+
+def _accompanies(path: str, kept: set[str]) -> bool:
+    """Whether a file says something of those that are kept: a checksum, that a job has ended."""
+    folder, _, name = path.rpartition("/")
+    of = name.removeprefix(".").removesuffix(".crc")
+    return of == "_SUCCESS" or (name == f".{of}.crc" and f"{folder}/{of}" in kept)
 
 
 def _unit(path: str, run_id: str) -> tuple[str, Kind] | None:

@@ -12,14 +12,17 @@ import json
 import os
 import re
 import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -27,6 +30,7 @@ from pydantic import (
 )
 
 from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.store.file_lists import in_columns, out_of_columns
 from spark_pseudolabel.store.layout import ATTEMPTS_DIR, LAYOUT
 
 # The only settings of a Spark session that may reach a manifest: keys and passwords live in others.
@@ -95,6 +99,8 @@ def _plain(value: Any) -> Any:
     # numpy's scalars, without importing numpy.
     if hasattr(value, "item"):
         return value.item()
+    if isinstance(value, FileEntry):
+        return _as_json(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"A manifest can hold JSON values only. Got {value!r}.")
@@ -111,13 +117,36 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FileEntry(_Model):
-    """One data file of a step; `path` is relative to the output directory."""
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One data file of a step; `path` is relative to the output directory.
+
+    A plain class: a round may name a hundred thousand, and a model of pydantic takes six times as
+    long to make. Its types are checked where a manifest is read.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     path: SafePath
     bytes: Size
     rows: Size
     sha256: Sha256 | None = None
+
+
+def _listed(value: Any) -> Any:
+    return out_of_columns(value, safe_path, FileEntry)
+
+
+def _written(entries: tuple[FileEntry, ...]) -> Any:
+    return in_columns(entries) or [_as_json(entry) for entry in entries]
+
+
+def _as_json(entry: FileEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in FileEntry.__slots__}
+
+
+FileList = Annotated[tuple[FileEntry, ...], BeforeValidator(_listed), PlainSerializer(_written)]
+"""Files of a step; many of them stand by column in the manifest's JSON."""
 
 
 class Ref(_Model):
@@ -215,10 +244,10 @@ class RoundManifest(Manifest):
     kind: Literal["round"] = "round"
     plan: dict[str, Any]
     taught_plan: dict[str, Any] | None = None
-    scored: tuple[FileEntry, ...] = ()
-    accepted: tuple[FileEntry, ...] = ()
-    invalid: tuple[FileEntry, ...] = ()
-    taught: tuple[FileEntry, ...] = ()
+    scored: FileList = ()
+    accepted: FileList = ()
+    invalid: FileList = ()
+    taught: FileList = ()
     certificate: dict[str, Any] | None = None
     counts: dict[str, Any]
     histogram: dict[str, Any] = {}
@@ -305,8 +334,8 @@ def check_layout(document: dict[str, Any], where: str) -> None:
         raise damaged(where, f"must say its layout, an integer; it says {layout!r}")
     if layout > LAYOUT:
         raise StoredStateError(
-            f"{where} has layout {layout}; this version reads layouts up to {LAYOUT}. Use the "
-            "version of spark_pseudolabel that wrote it, or a newer one.",
+            f"{where} has layout {layout}; this version reads layouts up to {LAYOUT}. "
+            "Use the version of spark_pseudolabel that wrote it, or a newer one.",
             code="newer_layout",
             where=where,
         )

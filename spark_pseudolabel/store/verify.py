@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.uniqueness import GROUP_ROWS, group_count, in_groups, repeated
 from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
@@ -23,6 +33,8 @@ from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import read_marker, read_parquet
 
 _CHUNK = 2**20
+# Hashes that are looked for in one reading of all ids; a table of doubles takes several.
+_COMPARED = 1_000_000
 _MAX_SHOWN = 5
 
 
@@ -206,11 +218,9 @@ def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[s
 
 
 def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:
-    import pyarrow
-
     try:
-        rows, unique = _count_ids(store)
-    except (pyarrow.ArrowInvalid, OSError, KeyError) as error:
+        rows, unique = count_ids(store)
+    except (pa.ArrowException, OSError, KeyError) as error:
         yield "labels", f"cannot be read: {error}"
         return
     expected = _accepted_rows(store, final)
@@ -237,18 +247,60 @@ def _accepted_rows(store: RoundStore, final: FinalManifest) -> int | None:
     )
 
 
-def _count_ids(store: RoundStore) -> tuple[int, int]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def count_ids(store: RoundStore) -> tuple[int, int]:
+    """Count the rows of ``OUT/labels`` and their different ids, in bounded memory.
 
+    Hashes of ids, 8 bytes each, wait on the local disk in groups that fit into memory; only ids
+    whose hashes are equal are compared themselves.
+    """
+    marker = read_marker(store.files, store.root, "labels")
+    n_groups = group_count(marker.rows if marker else 0)
+    rows, shared = 0, [np.zeros(0, dtype=np.uint64)]
+    with tempfile.TemporaryDirectory(prefix="spark-pseudolabel-") as folder:
+        for hashes in _hashes(store):
+            rows += len(hashes)
+            for group, run in in_groups(hashes, n_groups):
+                with open(f"{folder}/{group}", "ab") as waiting:
+                    waiting.write(run.tobytes())
+        for name in os.listdir(folder):
+            shared.append(repeated([np.fromfile(f"{folder}/{name}", dtype=np.uint64)]))
+    return rows, rows - _count_again(store, np.concatenate(shared))
+
+
+def _hashes(store: RoundStore) -> Iterator[NDArray[np.int64]]:
+    """Yield hashes of all ids, some million at a time, so that few files are opened for them."""
+    waiting = [np.zeros(0, dtype=np.int64)]
+    for batch in _ids(store):
+        waiting.append(xxhash64(batch.columns))
+        if sum(map(len, waiting)) >= GROUP_ROWS:
+            yield np.concatenate(waiting)
+            waiting = waiting[:1]
+    yield np.concatenate(waiting)
+
+
+def _count_again(store: RoundStore, shared: NDArray[np.uint64]) -> int:
+    """Count the rows whose id stands in an earlier one, among those that share a hash."""
+    if not len(shared):
+        return 0
+    values = pa.array(np.sort(shared).view(np.int64))
+    again = 0
+    for first in range(0, len(values), _COMPARED):
+        part = values.slice(first, _COMPARED)
+        same = [
+            batch.filter(pc.is_in(pa.array(xxhash64(batch.columns)), value_set=part))
+            for batch in _ids(store)
+        ]
+        table = pa.Table.from_batches(same)
+        again += table.num_rows - table.group_by(table.column_names).aggregate([]).num_rows
+    return again
+
+
+def _ids(store: RoundStore) -> Iterator[pa.RecordBatch]:
     columns = _id_columns(store.identity)
     marker = read_marker(store.files, store.root, "labels")
-    parts = []
     for file in marker.files if marker else ():
         with store.files.open_input(join(store.root, f"labels/{file.path}")) as opened:
-            parts.append(pq.read_table(opened, columns=columns))
-    table = pa.concat_tables(parts)
-    return table.num_rows, table.group_by(columns).aggregate([]).num_rows
+            yield from pq.ParquetFile(opened).iter_batches(columns=columns)
 
 
 def _id_columns(identity: dict[str, Any]) -> list[str]:

@@ -80,6 +80,11 @@ def _litter(out: Path) -> dict[str, str]:
     ]
     for temp in temps:
         (out / temp).write_bytes(b"{")
+    committed = str(Path(store.rounds[0].accepted[0].path).parent)
+    strays = [f"{committed}/part-0-of-a-lost-try.parquet", f"{committed}/_temporary/0/part-0"]
+    for stray in strays:
+        (out / stray).parent.mkdir(parents=True, exist_ok=True)
+        (out / stray).write_bytes(b"PAR1")
     _make_old(out)
     return {
         uncommitted.rel: "attempt",
@@ -88,6 +93,7 @@ def _litter(out: Path) -> dict[str, str]:
         str(Path(built).relative_to(out)): "view",
         lost: "start",
         **dict.fromkeys(temps, "temp"),
+        **dict.fromkeys(strays, "lost"),
     }
 
 
@@ -106,6 +112,15 @@ def test_what_crashes_left_is_deleted_and_nothing_else(out: Path) -> None:
     assert {item.path: item.kind for item in found.items} == litter
     assert tree(out) == before
     assert _problems(out) == []
+    assert _collect(out) == Collected((), 0)
+
+
+def test_what_accompanies_committed_files_stays(out: Path) -> None:
+    store = RoundStore.open(LocalFiles(), str(out))
+    named = out / store.rounds[0].accepted[0].path
+    for name in (f".{named.name}.crc", "_SUCCESS", "._SUCCESS.crc"):
+        (named.parent / name).write_bytes(b"crc")
+    _make_old(out)
     assert _collect(out) == Collected((), 0)
 
 

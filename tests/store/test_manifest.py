@@ -8,8 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.store.file_lists import MANY
 from spark_pseudolabel.store.manifest import (
     FileEntry,
+    Manifest,
     ModelManifest,
     RoundManifest,
     canonical_json,
@@ -17,6 +19,7 @@ from spark_pseudolabel.store.manifest import (
     encode,
     normalized,
     safe_path,
+    sha256,
 )
 
 SHA = "0" * 64
@@ -68,6 +71,65 @@ def test_numpy_scalars_and_models_become_plain() -> None:
         "b": True,
         "e": {"path": "_attempts/f", "bytes": 1, "rows": 2, "sha256": None},
     }
+
+
+def _round(n_files: int) -> RoundManifest:
+    entries = [
+        FileEntry(path=f"_attempts/r/round-0001/a/accepted/part-{i}.parquet", bytes=i, rows=2 * i)
+        for i in range(n_files)
+    ]
+    common = _model().model_dump(include=set(Manifest.model_fields) - {"kind"})
+    fields = common | {"plan": {}, "counts": {}, "accepted": normalized(entries)}
+    return RoundManifest.model_validate(fields)
+
+
+@pytest.mark.parametrize("n_files", [0, 3, MANY, MANY + 1])
+def test_files_of_a_round_read_back_as_they_were_written(n_files: int) -> None:
+    made = _round(n_files)
+    data = encode(made)
+    found = decode(data, RoundManifest, "f")
+    assert found.accepted == made.accepted
+    assert found.listed_files() == made.listed_files()
+    assert isinstance(json.loads(data)["accepted"], dict) == (n_files > MANY)
+    # Lists as earlier versions wrote them, however long.
+    plain = json.loads(data) | {"accepted": normalized(made.accepted)}
+    plain.pop("checksum")
+    signed = canonical_json({**plain, "checksum": sha256(canonical_json(plain))})
+    assert decode(signed, RoundManifest, "f").accepted == made.accepted
+
+
+def test_many_files_take_a_third_of_the_room() -> None:
+    made = _round(MANY + 1)
+    as_objects = canonical_json(normalized(made.accepted))
+    assert 3 * len(canonical_json(json.loads(encode(made))["accepted"])) < len(as_objects)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"folder": "_attempts/../../etc"},
+        {"folder": "/etc"},
+        {"names": ["../x"]},
+        {"names": [".."]},
+        {"names": ["a\nb"]},
+        {"names": [""]},
+        {"names": ["a\\b"]},
+        {"names": ["a", "b"]},
+        {"rows": [-1]},
+        {"bytes": ["1"]},
+        {"more": []},
+    ],
+)
+def test_columns_of_files_are_held_to_the_same(changes: dict[str, Any]) -> None:
+    right = {"folder": "_attempts/r/round-0001/a", "names": ["x"], "bytes": [1], "rows": [1]}
+    assert _with_files(right).accepted[0].path == "_attempts/r/round-0001/a/x"
+    with pytest.raises(ValidationError):
+        _with_files(right | changes)
+
+
+def _with_files(files: dict[str, Any]) -> RoundManifest:
+    document = _round(0).model_dump(mode="json") | {"accepted": files}
+    return RoundManifest.model_validate(document)
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], [0, 1], [False, True], ["1", "2"]])

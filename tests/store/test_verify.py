@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from spark_pseudolabel.core import uniqueness
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.store import verify as verify_module
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.layout import VIEWS
 from spark_pseudolabel.store.store import RoundStore
-from spark_pseudolabel.store.verify import verify, verify_output
+from spark_pseudolabel.store.verify import count_ids, verify, verify_output
+from spark_pseudolabel.store.views import read_marker
 from tests.store.builders import (
     add_model,
     add_round,
@@ -127,6 +130,22 @@ def test_deep_finds_rows_that_stand_twice(out: Path) -> None:
         "path": "labels",
         "problem": "must hold each row once; 2 rows are repeated",
     }
+
+
+def test_ids_are_counted_in_groups_that_fit_into_memory(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RoundStore.open(LocalFiles(), str(out))
+    marker = read_marker(store.files, store.root, "labels")
+    assert marker is not None
+    rows = marker.rows
+    monkeypatch.setattr(uniqueness, "GROUP_ROWS", 2)
+    monkeypatch.setattr(verify_module, "GROUP_ROWS", 2)
+    monkeypatch.setattr(verify_module, "_COMPARED", 1)
+    assert uniqueness.group_count(rows) > 1
+    assert count_ids(store) == (rows, rows)
+    write_rows(out / "labels", 100, 2, "part-2.parquet")
+    assert count_ids(store) == (rows, rows - 2)
 
 
 def test_deep_finds_a_file_that_is_no_parquet(out: Path) -> None:
