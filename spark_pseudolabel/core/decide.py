@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, INVALID, SCORE
-from spark_pseudolabel.core.counts import Key
-from spark_pseudolabel.core.rules import Cut, Plan
+from spark_pseudolabel.core.rules import Plan
 
 
 def candidate_codes(scored: pa.Table) -> NDArray[np.int32]:
@@ -48,34 +48,52 @@ def accepted_mask(plan: Plan, scored: pa.Table, keys: Sequence[str]) -> NDArray[
     """
     codes = candidate_codes(scored)
     confidences = scored.column(SCORE).fill_null(np.nan).to_numpy()
-    mask = np.zeros(len(codes), dtype=bool)
-    for cut in {cut for cut in plan.cuts if cut is not None}:
-        mine = [code for code, other in enumerate(plan.cuts) if other == cut]
-        of_classes = codes >= 0 if len(mine) == len(plan.cuts) else np.isin(codes, mine)
-        mask |= of_classes & _above(cut, confidences, scored, keys)
+    # By class, not cut by cut: there may be a cut for each of thousands of classes.
+    limits, all_tied = _limits(plan)
+    own = limits[codes]
+    mask: NDArray[np.bool_] = (confidences > own) | (all_tied[codes] & (confidences == own))
+    mask &= codes >= 0
+    keyed = np.array([cut is not None and isinstance(cut.ties, tuple) for cut in plan.cuts])
+    if keyed.any():
+        tied = np.flatnonzero((codes >= 0) & keyed[codes] & (confidences == own))
+        mask[tied] = _not_after_own(plan, codes[tied], scored.select(list(keys)).take(tied))
     return mask
 
 
-def _above(
-    cut: Cut, confidences: NDArray[np.float64], scored: pa.Table, keys: Sequence[str]
-) -> NDArray[np.bool_]:
-    if cut.ties == "all":
-        return confidences >= cut.confidence
-    above = confidences > cut.confidence
-    tied = np.flatnonzero(confidences == cut.confidence)
-    if isinstance(cut.ties, tuple) and len(tied):
-        above[tied] = _not_after(scored.select(list(keys)).take(tied), cut.ties)
-    return above
+def not_after(rows: pa.Table, last: Sequence[Any]) -> NDArray[np.bool_]:
+    """Tell which rows' keys are at most `last`, compared column by column.
 
-
-def _not_after(rows: pa.Table, last: Key) -> NDArray[np.bool_]:
-    """Whether a row's key is at most `last`, compared column by column."""
+    Parameters
+    ----------
+    rows
+        Key columns.
+    last
+        For each column a value, or an array of a value for each row.
+    """
     after = np.zeros(rows.num_rows, dtype=bool)
     same = np.ones(rows.num_rows, dtype=bool)
     for column, value in zip(rows.columns, last, strict=True):
         after |= same & _numpy(pc.greater(column, value))
         same &= _numpy(pc.equal(column, value))
     return ~after
+
+
+def _limits(plan: Plan) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return by class the confidence of the cut, and whether all rows at it are accepted."""
+    limits = [np.inf if cut is None else cut.confidence for cut in plan.cuts]
+    return np.array(limits), np.array([cut is not None and cut.ties == "all" for cut in plan.cuts])
+
+
+def _not_after_own(plan: Plan, codes: NDArray[np.int32], rows: pa.Table) -> NDArray[np.bool_]:
+    """Tell which rows' keys are at most the last key of the cut of their class."""
+    last: list[pa.Array] = []
+    for place, column in enumerate(rows.columns):
+        values = [
+            cut.ties[place] if cut is not None and isinstance(cut.ties, tuple) else None
+            for cut in plan.cuts
+        ]
+        last.append(pa.array(values, column.type).take(pa.array(codes)))
+    return not_after(rows, last)
 
 
 def _numpy(flags: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -22,12 +22,16 @@ from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, Metrics, metrics_of_t
 from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.training import Label
 from spark_pseudolabel.spark.direct.survey import PlainTable
-from spark_pseudolabel.spark.direct.tasks import confusion_of_part, true_codes
+from spark_pseudolabel.spark.direct.tasks import (
+    confusion_of_part,
+    confusion_together,
+    true_codes,
+)
 from spark_pseudolabel.spark.names import column, columns
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.tables import Table, to_arrow
-from spark_pseudolabel.spark.tasking import run_tasks
+from spark_pseudolabel.spark.tasking import merge_tasks
 
 TRUE_LABEL = "spl_true_label"
 _TRUE_CODE = "spl_true_code"
@@ -150,10 +154,10 @@ class ScannedTest(FrameTest):
             def confusion(part: Part) -> tuple[NDArray[np.int64], float]:
                 return confusion_of_part(part, source, shared.value, label, classes)
 
-            found = run_tasks(self.spark, confusion, self.plain.parts)
-        nothing = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64)
-        table = sum((one for one, _ in found), nothing)
-        return metrics_of_table(table, sum(loss for _, loss in found))
+            found = merge_tasks(self.spark, confusion, self.plain.parts, confusion_together)
+        if found is None:
+            found = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64), 0.0
+        return metrics_of_table(*found)
 
     def truth(self, classes: Sequence[Label]) -> pa.Table | None:
         """Return keys and ``spl_code``; None if there are too many rows to hold."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from pyspark.sql import Column, DataFrame, Row
@@ -34,6 +36,7 @@ from spark_pseudolabel.store.manifest import RoundManifest
 
 BIN = "spl_bin"
 _EARLIER = "spl_earlier"
+_TIE = "spl_tie"
 HELD_BACK = "spl_held_back"
 ROWS_PER_FILE = 2_000_000
 
@@ -106,28 +109,50 @@ class SparkCandidates:
 
     def values(self, bins: Sequence[Bin]) -> list[Values]:
         """Return the distinct confidences inside bins and their counts; one action."""
-        inside = [_of_classes(one.codes) & (confidence_bin() == one.bin) for one in bins]
         # A class is in one quota only, so that a row is in one of the bins at most.
-        number = F.coalesce(*[F.when(one, F.lit(i)) for i, one in enumerate(inside)])
-        grouped = self._candidates.groupBy(number.alias(BIN), SCORE).count()
-        rows = grouped.filter(F.col(BIN).isNotNull()).collect()
-        found = [[row for row in rows if row[BIN] == i] for i in range(len(bins))]
+        number = {code: i for i, one in enumerate(bins) for code in one.codes}
+        numbers = [number.get(code) for code in self._codes]
+        wanted = [None if i is None else bins[i].bin for i in numbers]
+        rows = (
+            self._candidates.filter(confidence_bin() == _by_class(wanted, "int"))
+            .groupBy(_by_class(numbers, "int").alias(BIN), SCORE)
+            .count()
+            .collect()
+        )
+        of_bin: dict[int, list[Any]] = defaultdict(list)
+        for row in rows:
+            of_bin[row[BIN]].append(row)
         return [
-            (np.array([row[SCORE] for row in of_bin]), np.array([row["count"] for row in of_bin]))
-            for of_bin in found
+            (
+                np.array([row[SCORE] for row in of_bin[i]]),
+                np.array([row["count"] for row in of_bin[i]]),
+            )
+            for i in range(len(bins))
         ]
 
     def nth_keys(self, ties: Sequence[Tie]) -> list[Key]:
-        """Return the n-th lowest key of every tie; an action for each."""
-        return [self._nth_key(tie) for tie in ties]
-
-    def _nth_key(self, tie: Tie) -> Key:
-        tied = self._candidates.filter(
-            _of_classes(tie.codes) & (F.col(SCORE) == F.lit(tie.confidence))
+        """Return the n-th lowest key of every tie; two actions, which sort tied keys on disk."""
+        number = {code: i for i, tie in enumerate(ties) for code in tie.codes}
+        tied_at = [
+            ties[number[code]].confidence if code in number else None for code in self._codes
+        ]
+        numbers = [number.get(code) for code in self._codes]
+        tied = self._candidates.filter(F.col(SCORE) == _by_class(tied_at, "double"))
+        keys = tied.select(_by_class(numbers, "int").alias(_TIE), *columns(self.keys))
+        ordered = keys.sort(_TIE, *columns(self.keys)).rdd
+        counts = ordered.mapPartitionsWithIndex(_count_ties).collect()
+        places = [_place(counts, i, tie.n) for i, tie in enumerate(ties)]
+        wanted: dict[int, list[int]] = defaultdict(list)
+        for partition, place in places:
+            wanted[partition].append(place)
+        found = dict(
+            ordered.mapPartitionsWithIndex(partial(_rows_at, places=dict(wanted))).collect()
         )
-        lowest = tied.select(*columns(self.keys)).orderBy(*columns(self.keys)).limit(tie.n)
-        last = lowest.orderBy(*[key.desc() for key in columns(self.keys)]).limit(1).collect()[0]
-        return tuple(last)
+        return [found[place] for place in places]
+
+    @property
+    def _codes(self) -> range:
+        return range(self.n_classes)
 
     def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
         """Write what a plan accepts; see :class:`spark_pseudolabel.spark.pool.Scored`."""
@@ -189,35 +214,62 @@ def confidence_bin() -> Column:
 def accepted_by(plan: Plan, keys: Sequence[str]) -> Column:
     """Return the plan's decision as a condition on scored rows.
 
-    Rows with a reason, invalid and withheld ones, are not accepted.
+    Rows with a reason, invalid and withheld ones, are not accepted. What is compared with is looked
+    up by class: a condition for each of some hundred cuts is more than Spark's optimizer takes.
     """
-    codes_by_cut: dict[Cut, list[int]] = defaultdict(list)
-    for code, cut in enumerate(plan.cuts):
-        if cut is not None:
-            codes_by_cut[cut].append(code)
-    parts = [_of_classes(codes) & _above(cut, keys) for cut, codes in codes_by_cut.items()]
-    chosen = F.coalesce(reduce(Column.__or__, parts, F.lit(False)), F.lit(False))
-    return F.col(INVALID).isNull() & chosen
+    cuts = [cut if cut is not None else Cut(math.inf) for cut in plan.cuts]
+    own = _by_class([cut.confidence for cut in cuts], "double")
+    chosen = F.col(SCORE) > own
+    at = F.col(SCORE) == own
+    if any(cut.ties == "all" for cut in cuts):
+        chosen |= at & _by_class([cut.ties == "all" for cut in cuts], "boolean")
+    last = [cut.ties if isinstance(cut.ties, tuple) else None for cut in cuts]
+    if any(key is not None for key in last):
+        chosen |= at & _not_after(keys, last)
+    return F.col(INVALID).isNull() & F.coalesce(chosen, F.lit(False))
 
 
-def _of_classes(codes: Sequence[int]) -> Column:
-    return F.col(CODE).isin(list(codes))
+def _by_class(values: Sequence[Any], kind: str) -> Column:
+    """Return a row's value among one for each class."""
+    return F.get(F.array(*[F.lit(value).cast(kind) for value in values]), F.col(CODE))
 
 
-def _above(cut: Cut, keys: Sequence[str]) -> Column:
-    above = F.col(SCORE) > F.lit(cut.confidence)
-    at = F.col(SCORE) == F.lit(cut.confidence)
-    if isinstance(cut.ties, tuple):
-        return above | (at & _not_after(keys, cut.ties))
-    return above | at if cut.ties == "all" else above
-
-
-def _not_after(keys: Sequence[str], last: Key) -> Column:
-    """Whether a row's key is at most `last`, compared field by field."""
-    key, value = column(keys[0]), F.lit(last[0])
+def _not_after(keys: Sequence[str], last: Sequence[Key | None]) -> Column:
+    """Whether a row's key is at most its class's, compared field by field; null where none is."""
+    values = [None if key is None else key[0] for key in last]
+    is_number = any(isinstance(value, int) for value in values)
+    key, value = column(keys[0]), _by_class(values, "bigint" if is_number else "string")
     if len(keys) == 1:
         return key <= value
-    return (key < value) | ((key == value) & _not_after(keys[1:], last[1:]))
+    rest = [None if key is None else key[1:] for key in last]
+    return (key < value) | ((key == value) & _not_after(keys[1:], rest))
+
+
+def _count_ties(partition: int, rows: Iterable[Row]) -> Iterator[tuple[int, dict[int, int]]]:
+    counts: dict[int, int] = defaultdict(int)
+    for row in rows:
+        counts[row[0]] += 1
+    yield partition, dict(counts)
+
+
+def _place(counts: Sequence[tuple[int, dict[int, int]]], tie: int, n: int) -> tuple[int, int]:
+    """Return the partition and the place in it of the n-th row of a tie; all are in order."""
+    for partition, of_tie in counts:
+        there = of_tie.get(tie, 0)
+        if n <= there:
+            before = sum(rows for other, rows in of_tie.items() if other < tie)
+            return partition, before + n - 1
+        n -= there
+    raise IndexError(f"a tie has {n} rows fewer than were counted")
+
+
+def _rows_at(
+    partition: int, rows: Iterable[Row], places: dict[int, list[int]]
+) -> Iterator[tuple[tuple[int, int], Key]]:
+    wanted = set(places.get(partition, ()))
+    for place, row in enumerate(rows if wanted else ()):
+        if place in wanted:
+            yield (partition, place), tuple(row)[1:]
 
 
 def within(limits: Sequence[int | None] | None) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,10 +16,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
 
-_ANSWERS_AT_ONCE = 64
-"""Answers that are merged by one task, or by the driver."""
-
-_MERGERS = 32
+_ANSWERS_ON_DRIVER = 64
+"""Answers that the driver merges by itself."""
 
 
 def run_tasks(spark: SparkSession, function: Callable[[T], U], work: Sequence[T]) -> list[U]:
@@ -69,10 +68,11 @@ def merge_tasks(
         What a task raised, of the same class.
     """
     n = len(work)
-    if n <= _ANSWERS_AT_ONCE:
+    if n <= _ANSWERS_ON_DRIVER:
         answers = run_tasks(spark, function, work)
         return merge(answers) if answers else None
-    n_mergers = min(_MERGERS, -(-n // _ANSWERS_AT_ONCE))
+    # As many for each merger as there are mergers for the driver.
+    n_mergers = math.isqrt(n)
 
     def give(task: tuple[int, T]) -> Iterator[tuple[int, tuple[int, U]]]:
         place, piece = task

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, INVALID, SCORE
-from spark_pseudolabel.core.rules import make_plan
+from spark_pseudolabel.core.rules import Cut, Plan, make_plan
 from spark_pseudolabel.spark.pool import Overlap
 from spark_pseudolabel.spark.selection import (
     SparkCandidates,
@@ -85,6 +85,20 @@ def test_spark_and_memory_make_the_same_plan_and_accept_the_same_rows(
     assert {row.id for row in accepted.collect()} == expected
     by_code, *_ = count_accepted(accepted, ("id",), rows.n_classes)
     assert sum(by_code) == len(expected)
+
+
+def test_plans_with_a_cut_for_each_of_many_classes_are_applied(spark: SparkSession) -> None:
+    n = 700
+    ties = ["all", "none", (n // 2,)]
+    cuts = [Cut(round(i / n, 6), ties[i % 3]) if i % 7 else None for i in range(n)]  # type: ignore[arg-type]
+    plan = Plan({}, tuple(cuts))
+    rows = [(i, i, min(1.0, round((i + i % 2) / n, 6)), None) for i in range(n)]
+    schema = f"id bigint, {CODE} int, {SCORE} double, {INVALID} string"
+    scored = spark.createDataFrame(rows, schema)
+    accepted = scored.filter(accepted_by(plan, ("id",))).collect()
+    expected = {i for i, code, confidence, _ in rows if plan.accepts(code, confidence, (i,))}
+    assert {row.id for row in accepted} == expected
+    assert 100 < len(expected) < 600
 
 
 def test_invalid_and_withheld_rows_are_counted_apart(

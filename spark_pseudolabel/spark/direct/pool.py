@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +13,11 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.counts import BINS, Bin, Counts, Key, Tie, Values
-from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import sample_limit, within
 from spark_pseudolabel.core.splits import Part, Piece, pieces_of
+from spark_pseudolabel.core.ties import Sample, Span, nth_keys
 from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
 from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
@@ -34,13 +33,15 @@ from spark_pseudolabel.spark.pool import (
     lowest,
 )
 from spark_pseudolabel.spark.scoring import broadcast
-from spark_pseudolabel.spark.tasking import run_tasks
+from spark_pseudolabel.spark.tasking import merge_tasks, run_tasks
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
 _HIGHEST = 2**63 - 1
 # Several, so that a core which is done early finds another one.
 _TASKS_PER_CORE = 3
+
+_NOTHING = tasks.ScoredPiece((), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), 0)
 
 
 @dataclass
@@ -77,14 +78,16 @@ class DirectPool:
     ) -> ScoredPieces:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         left = self._left(rounds)
+        # With the function, which Spark sends once to each executor, and not with every task.
+        plan = Plan.from_dict(rounds[-1].plan) if rounds else None
         with broadcast(self.spark.sparkContext, scorer) as shared:
             source = self.source
 
             def score(task: Piece | tasks.Earlier) -> tasks.ScoredPiece:
-                return tasks.score_piece(task, source, shared.value, number, target)
+                return tasks.score_piece(task, source, shared.value, number, target, plan)
 
-            done = run_tasks(self.spark, score, left)
-        return ScoredPieces(self, target, done)
+            done = merge_tasks(self.spark, score, left, tasks.scored_together)
+        return ScoredPieces(self, target, done or _NOTHING)
 
     def sample(self, n: int) -> pa.Table:
         """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
@@ -148,7 +151,7 @@ class DirectPool:
             source=self.source if features else None,
             folder=target,
         )
-        return {file.name: file.rows for file in run_tasks(self.spark, publish, work)}
+        return files_of(run_tasks(self.spark, publish, work))
 
     def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
         """Count accepted labels whose true label is known, and those that are right; a job."""
@@ -166,10 +169,9 @@ class DirectPool:
         if not rounds:
             return pieces_of(self.parts, _TASKS_PER_CORE * self._cores)
         last = rounds[-1]
-        plan = Plan.from_dict(last.plan)
         taken = {piece_name(entry.path): entry.rows for entry in last.accepted}
         return [
-            tasks.Earlier(self.parts[part_number(entry.path)], join(self.root, entry.path), plan)
+            tasks.Earlier(self.parts[part_number(entry.path)], join(self.root, entry.path))
             for entry in last.scored
             if entry.rows > taken.get(piece_name(entry.path), 0)
         ]
@@ -190,18 +192,17 @@ class ScoredPieces:
     folder
         Where their files are.
     done
-        What the tasks told.
+        What the tasks answered.
     """
 
     pool: DirectPool
     folder: str
-    done: Sequence[tasks.ScoredPiece]
+    done: tasks.ScoredPiece
 
     @cached_property
     def _counts(self) -> Counts:
         n = np.zeros(self.pool.n_classes * BINS, dtype=np.int64)
-        for part in self.done:
-            n[part.cells] += part.n
+        n[self.done.cells] = self.done.n
         return Counts(n.reshape(self.pool.n_classes, BINS))
 
     def counts(self) -> Counts:
@@ -211,21 +212,21 @@ class ScoredPieces:
     @property
     def invalid(self) -> int:
         """Rows without a score."""
-        return sum(part.invalid for part in self.done)
+        return self.done.invalid
 
     @property
     def withheld(self) -> int:
         """Rows with a score that may not be accepted."""
-        return sum(part.withheld for part in self.done)
+        return self.done.withheld
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster."""
-        return next(part.why_invalid for part in self.done if part.why_invalid is not None)
+        return str(self.done.why_invalid)
 
     @property
     def files(self) -> Files:
         """What was written."""
-        return files_of(self.done)
+        return files_of(self.done.files)
 
     @property
     def xor64(self) -> None:
@@ -238,17 +239,26 @@ class ScoredPieces:
 
     def values(self, bins: Sequence[Bin]) -> list[Values]:
         """Return the distinct confidences inside bins and their counts; one job."""
-        found = run_tasks(self.pool.spark, partial(tasks.values_in_bins, bins=bins), self.paths)
-        return [_merged(of_bin) for of_bin in zip(*found, strict=True)]
+        look = partial(tasks.values_in_bins, bins=bins)
+        return merge_tasks(self.pool.spark, look, self.paths, tasks.values_together) or []
 
     def nth_keys(self, ties: Sequence[Tie]) -> list[Key]:
-        """Return the n-th lowest key of every tie; one job."""
-        look = partial(tasks.lowest_keys, ties=ties, keys=self.pool.source.keys)
-        found = run_tasks(self.pool.spark, look, self.paths)
-        return [
-            sorted(key for keys in of_tie for key in keys)[tie.n - 1]
-            for tie, of_tie in zip(ties, zip(*found, strict=True), strict=True)
-        ]
+        """Return the n-th lowest key of every tie; a job, three or five where very many tie."""
+        return nth_keys(ties, self)
+
+    def samples(self, spans: Sequence[Span], most: int) -> list[Sample]:
+        """Return keys of spans; see :class:`spark_pseudolabel.core.ties.Questions`."""
+        keys = self.pool.source.keys
+        look = partial(tasks.sample_ties, spans=spans, most=most, keys=keys)
+        together = partial(tasks.samples_together, most=most)
+        return merge_tasks(self.pool.spark, look, self.paths, together) or []
+
+    def counts_upto(
+        self, spans: Sequence[Span], limits: Sequence[Sequence[Key]]
+    ) -> list[list[int]]:
+        """Count keys of spans; see :class:`spark_pseudolabel.core.ties.Questions`."""
+        look = partial(tasks.count_ties, spans=spans, limits=limits, keys=self.pool.source.keys)
+        return merge_tasks(self.pool.spark, look, self.paths, tasks.counts_together) or []
 
     def accept(self, plan: Plan, target: str, before: RoundManifest | None = None) -> Accepted:
         """Write what a plan accepts; see :class:`spark_pseudolabel.spark.pool.Scored`."""
@@ -263,15 +273,13 @@ class ScoredPieces:
         for entry in before.accepted if before is not None else ():
             earlier[part_number(entry.path)].append(join(pool.root, entry.path))
         work = [(path, earlier[part_number(path)]) for path in self.paths]
-        done = run_tasks(pool.spark, accept, work)
-        by_code = np.sum([part.by_code for part in done], axis=0, initial=0)
-        by_code = np.broadcast_to(by_code, pool.n_classes).tolist()
-        xor_a = xor_all(part.xor_a for part in done)
-        xor_b = xor_all(part.xor_b for part in done)
-        overlap = None
-        if before is not None:
-            overlap = Overlap(sum(one.again for one in done), sum(one.changed for one in done))
-        return Accepted(by_code, content_of(by_code, xor_a, xor_b), files_of(done), overlap)
+        done = merge_tasks(pool.spark, accept, work, tasks.accepted_together)
+        if done is None:
+            done = tasks.AcceptedPiece((), np.zeros(n_classes, dtype=np.int64), 0, 0, 0, 0)
+        by_code = done.by_code.tolist()
+        overlap = None if before is None else Overlap(done.again, done.changed)
+        content = content_of(by_code, done.xor_a, done.xor_b)
+        return Accepted(by_code, content, files_of(done.files), overlap)
 
 
 @dataclass
@@ -301,15 +309,8 @@ class _Fetched:
         self.rows = pa.concat_tables(tables) if tables else None
 
 
-def _merged(parts: Iterable[Values]) -> Values:
-    values, counts = (np.concatenate(found) for found in zip(*parts, strict=True))
-    distinct, place = np.unique(values, return_inverse=True)
-    return distinct, np.bincount(place, weights=counts).astype(np.int64)
-
-
-def files_of(done: Iterable[Any]) -> Files:
-    """Return the files that tasks wrote, by name."""
-    written: list[Written] = [part.file for part in done if part.file is not None]
+def files_of(written: Iterable[Written]) -> Files:
+    """Return the rows of files that tasks wrote, by name."""
     return {file.name: file.rows for file in written}
 
 

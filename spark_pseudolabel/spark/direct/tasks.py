@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
-from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values, bin_of
-from spark_pseudolabel.core.decide import accepted_mask, candidate_codes
+from spark_pseudolabel.core.counts import Bin, Counts, Key, Values, bin_of
+from spark_pseudolabel.core.decide import accepted_mask, candidate_codes, not_after
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
 from spark_pseudolabel.core.metrics import confusion, p_of_true
@@ -21,6 +21,7 @@ from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import within
 from spark_pseudolabel.core.splits import Part, Piece
 from spark_pseudolabel.core.threads import hold_threads
+from spark_pseudolabel.core.ties import Sample, Span, merged
 from spark_pseudolabel.spark.direct.narrow import (
     Written,
     name_of,
@@ -47,25 +48,22 @@ class Earlier:
         Of which it is a piece.
     path
         Its scored rows.
-    plan
-        Its decision.
     """
 
     part: Part
     path: str
-    plan: Plan
 
 
 @dataclass(frozen=True)
 class ScoredPiece:
-    """A piece of a part after scoring.
+    """A piece of a part after scoring, or several of them together.
 
     Parameters
     ----------
-    file
-        Its scored rows; None if there were none.
+    files
+        Scored rows; a piece without rows has none.
     cells, n
-        How many valid rows (`n`) each cell class * BINS + bin (`cells`) holds.
+        How many valid rows (`n`) each cell class * BINS + bin (`cells`) holds; ascending cells.
     invalid
         Rows without a score.
     why_invalid
@@ -74,9 +72,9 @@ class ScoredPiece:
         Rows with a score that may not be accepted.
     """
 
-    file: Written | None
+    files: tuple[Written, ...]
     cells: NDArray[np.int32]
-    n: NDArray[np.int32]
+    n: NDArray[np.int64]
     invalid: int
     why_invalid: str | None = None
     withheld: int = 0
@@ -84,12 +82,12 @@ class ScoredPiece:
 
 @dataclass(frozen=True)
 class AcceptedPiece:
-    """A piece after the decision.
+    """A piece after the decision, or several of them together.
 
     Parameters
     ----------
-    file
-        Its accepted rows; None if there are none.
+    files
+        Accepted rows; a piece without any has none.
     by_code
         Rows per class.
     xor_a, xor_b
@@ -98,7 +96,7 @@ class AcceptedPiece:
         Rows that were accepted in the round before, too, and those with another label then.
     """
 
-    file: Written | None
+    files: tuple[Written, ...]
     by_code: NDArray[np.int64]
     xor_a: int
     xor_b: int
@@ -106,13 +104,49 @@ class AcceptedPiece:
     changed: int
 
 
+def scored_together(pieces: Sequence[ScoredPiece]) -> ScoredPiece:
+    """Put scored pieces together, in their order."""
+    cells, place = np.unique(np.concatenate([one.cells for one in pieces]), return_inverse=True)
+    n = np.zeros(len(cells), dtype=np.int64)
+    np.add.at(n, place, np.concatenate([one.n for one in pieces]))
+    return ScoredPiece(
+        tuple(file for one in pieces for file in one.files),
+        cells,
+        n,
+        sum(one.invalid for one in pieces),
+        next((one.why_invalid for one in pieces if one.why_invalid is not None), None),
+        sum(one.withheld for one in pieces),
+    )
+
+
+def accepted_together(pieces: Sequence[AcceptedPiece]) -> AcceptedPiece:
+    """Put pieces after the decision together, in their order."""
+    return AcceptedPiece(
+        tuple(file for one in pieces for file in one.files),
+        np.sum([one.by_code for one in pieces], axis=0),
+        xor_all(one.xor_a for one in pieces),
+        xor_all(one.xor_b for one in pieces),
+        sum(one.again for one in pieces),
+        sum(one.changed for one in pieces),
+    )
+
+
 def score_piece(
-    task: Piece | Earlier, source: Source, scorer: Scorer, number: int, folder: str
+    task: Piece | Earlier,
+    source: Source,
+    scorer: Scorer,
+    number: int,
+    folder: str,
+    before: Plan | None = None,
 ) -> ScoredPiece:
-    """Score the rows of a piece, all of them or those that are left, and write what came out."""
+    """Score the rows of a piece and write what came out.
+
+    All rows, or those that `before`, the decision of the round before, has left.
+    """
     if isinstance(task, Earlier):
+        assert before is not None
         part, name, source = task.part, piece_name(task.path), source.unconditional
-        keep = rows_left(task, source.keys)
+        keep = rows_left(task, before, source.keys)
     else:
         part, name = task.part, name_of(task)
         keep = np.zeros(part.rows, dtype=bool)
@@ -123,29 +157,26 @@ def score_piece(
             for rows in read_part(source, part, keep=keep)
         ]
     if not scored:
-        nothing = np.zeros(0, dtype=np.int32)
-        return ScoredPiece(None, nothing, nothing, 0)
+        return ScoredPiece((), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), 0)
     rows = pa.Table.from_batches(scored)
     codes, valid = candidate_codes(rows), rows.column(CODE).is_valid()
     confidence = rows.column(SCORE).fill_null(np.nan).to_numpy()
     n = Counts.of(len(scorer.model.classes_), codes, confidence).n.ravel()
     cells = np.flatnonzero(n)
     return ScoredPiece(
-        write_narrow(folder, name, rows),
+        (write_narrow(folder, name, rows),),
         cells.astype(np.int32),
-        n[cells].astype(np.int32),
+        n[cells],
         rows.column(CODE).null_count,
         next(iter(rows.column(INVALID).filter(pc.invert(valid)).slice(0, 1).to_pylist()), None),
         int((valid.to_numpy() & (codes < 0)).sum()),
     )
 
 
-def rows_left(earlier: Earlier, keys: Sequence[str]) -> Mask:
+def rows_left(earlier: Earlier, plan: Plan, keys: Sequence[str]) -> Mask:
     """Return which rows of a part were scored in a piece of it and rejected."""
     scored = read_narrow(earlier.path, [*keys, CODE, SCORE, INVALID, POSITION])
-    rejected = scored.column(CODE).is_valid().to_numpy() & ~accepted_mask(
-        earlier.plan, scored, keys
-    )
+    rejected = scored.column(CODE).is_valid().to_numpy() & ~accepted_mask(plan, scored, keys)
     keep = np.zeros(earlier.part.rows, dtype=bool)
     keep[scored.column(POSITION).to_numpy()[rejected]] = True
     return keep
@@ -182,12 +213,12 @@ def accept_piece(
     codes = accepted.column(CODE)
     row = xxhash64([accepted.column(key) for key in keys])
     labeled = xxhash64([codes], start=row)
-    file = None
+    files: tuple[Written, ...] = ()
     if accepted.num_rows:
         rows = accepted.append_column(HASH, pa.array(xxhash64([random_state], start=row)))
-        file = write_narrow(folder, piece_name(path), rows)
+        files = (write_narrow(folder, piece_name(path), rows),)
     return AcceptedPiece(
-        file,
+        files,
         np.bincount(codes.to_numpy(), minlength=n_classes),
         xor_all(labeled),
         xor_all(xxhash64([pa.array(labeled)])),
@@ -220,17 +251,46 @@ def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
     ]
 
 
-def lowest_keys(path: str, ties: Sequence[Tie], keys: Sequence[str]) -> list[list[Key]]:
-    """Return up to `n` of the lowest keys of each tie, ascending."""
-    rows = read_narrow(path, [*keys, CODE, SCORE, INVALID])
-    codes, confidence = _scores(rows)
-    found = []
-    for tie in ties:
-        tied = np.isin(codes, tie.codes) & (confidence == tie.confidence)
-        there = rows.filter(pa.array(tied)).select(list(keys))
-        lowest = there.sort_by([(key, "ascending") for key in keys]).slice(0, tie.n)
-        found.append([tuple(row.values()) for row in lowest.to_pylist()])
-    return found
+def values_together(answers: Sequence[list[Values]]) -> list[Values]:
+    """Put distinct confidences and their counts together, bin by bin."""
+    return [_values_together(of_bin) for of_bin in zip(*answers, strict=True)]
+
+
+def sample_ties(path: str, spans: Sequence[Span], most: int, keys: Sequence[str]) -> list[Sample]:
+    """Return at most `most` of the keys in each span."""
+    samples = []
+    for there in _in_spans(path, spans, keys):
+        ordered = there.sort_by([(key, "ascending") for key in keys])
+        step = max(1, -(-ordered.num_rows // most))
+        # From the last one, the greatest, downwards.
+        places = np.arange(ordered.num_rows - 1, -1, -step)[::-1]
+        weights = np.diff(places, prepend=-1)
+        chosen = tuple(tuple(row.values()) for row in ordered.take(places).to_pylist())
+        samples.append(Sample(chosen, tuple(weights.tolist())))
+    return samples
+
+
+def samples_together(answers: Sequence[list[Sample]], most: int) -> list[Sample]:
+    """Put samples together, span by span."""
+    return [merged(of_span, most) for of_span in zip(*answers, strict=True)]
+
+
+def count_ties(
+    path: str, spans: Sequence[Span], limits: Sequence[Sequence[Key]], keys: Sequence[str]
+) -> list[list[int]]:
+    """Return how many keys of each span are at most each of some keys."""
+    return [
+        [int(not_after(there, limit).sum()) for limit in of_span]
+        for there, of_span in zip(_in_spans(path, spans, keys), limits, strict=True)
+    ]
+
+
+def counts_together(answers: Sequence[list[list[int]]]) -> list[list[int]]:
+    """Add counts, span by span and key by key."""
+    return [
+        [sum(of_key) for of_key in zip(*of_span, strict=True)]
+        for of_span in zip(*answers, strict=True)
+    ]
 
 
 def sample_part(part: Part, source: Source, limit: int | None, random_state: int) -> bytes:
@@ -322,6 +382,14 @@ def true_codes(labels: pa.Array | pa.ChunkedArray, classes: Sequence[Label]) -> 
     return codes
 
 
+def confusion_together(
+    answers: Sequence[tuple[NDArray[np.int64], float]],
+) -> tuple[NDArray[np.int64], float]:
+    """Add confusion tables and log losses."""
+    tables, losses = zip(*answers, strict=True)
+    return np.sum(tables, axis=0), sum(losses)
+
+
 def matches(path: str, keys: Sequence[str], truth: pa.Table) -> tuple[int, int]:
     """Count accepted rows whose true label is known, and those with that label."""
     (key,) = keys  # rows without an id have no truth beside them
@@ -365,6 +433,26 @@ def task_cores() -> int:
 
     context = TaskContext.get()
     return context.cpus() if context is not None else 1
+
+
+def _values_together(parts: Sequence[Values]) -> Values:
+    values, counts = (np.concatenate(found) for found in zip(*parts, strict=True))
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, np.bincount(place, weights=counts).astype(np.int64)
+
+
+def _in_spans(path: str, spans: Sequence[Span], keys: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the keys of a file that are in each of some spans."""
+    rows = read_narrow(path, [*keys, CODE, SCORE, INVALID])
+    codes, confidence = _scores(rows)
+    for span in spans:
+        tied = np.isin(codes, span.tie.codes) & (confidence == span.tie.confidence)
+        there = rows.filter(pa.array(tied)).select(list(keys))
+        if span.upto is not None:
+            there = there.filter(pa.array(not_after(there, span.upto)))
+        if span.after is not None:
+            there = there.filter(pa.array(~not_after(there, span.after)))
+        yield there
 
 
 def _between(path: str, had: Limits, upto: Limits) -> pa.Table:
