@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spark_pseudolabel import signals
-from spark_pseudolabel.errors import ConfigError, InputError, PseudoLabelError
+from spark_pseudolabel.errors import ConfigError, InputError, PseudoLabelError, text_of
 from spark_pseudolabel.program import NAME as PROGRAM
 from spark_pseudolabel.program import command
 from spark_pseudolabel.progress import Events, choose_events, showable
@@ -584,20 +584,24 @@ def _events(face: Face) -> Iterator[Events]:
 @contextlib.contextmanager
 def _spark(settings: SparkSettings) -> Iterator[SparkSession]:
     """Find or start Spark; stop it where it was started here, in bounded time."""
+    from spark_pseudolabel.spark.ending import explained
     from spark_pseudolabel.spark.session import borrowed, get_session, is_active
 
     lent = is_active()
     with signals.sigint_kept() as put_back:
         spark = get_session(settings)
         put_back()
-        if lent:
-            with borrowed(spark, settings.conf):
-                yield spark
-            return
         try:
-            yield spark
+            with borrowed(spark, settings.conf) if lent else contextlib.nullcontext():
+                yield spark
+        except Exception as error:
+            meaning = explained(error, settings.conf.get("spark.driver.memory"))
+            if meaning is None:
+                raise
+            raise meaning from error
         finally:
-            signals.within(8.0, spark.stop)
+            if not lent:
+                signals.within(8.0, spark.stop)
 
 
 @contextlib.contextmanager
@@ -677,7 +681,7 @@ def _usage(message: str) -> ConfigError:
 
 
 def _main_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in text_of(error).splitlines() if line.strip()]
     # A failure in a worker: only the end of its traceback says what it was.
     if any(line.startswith("Traceback (most recent call last)") for line in lines):
         raised = [line for line in lines if _RAISED.match(line)]

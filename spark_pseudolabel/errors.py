@@ -134,3 +134,15 @@ class RunFailedError(PseudoLabelError):
 
     exit_code = 10
     default_code = "failed"
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error says; what is left to say if it cannot say it.
+
+    Errors of the JVM ask it for their text, also when it is gone.
+    """
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  whatever a text that cannot be fetched ends with
+        said = [argument for argument in error.args if isinstance(argument, str)]
+        return " ".join(said) or type(error).__name__

@@ -30,6 +30,7 @@ from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import open_files
 from spark_pseudolabel.store.store import RoundStore
@@ -120,7 +121,10 @@ def _round(
     attempt = store.new_attempt("round", 1)
     clock = timing.Steps()
     n_rows = sum(part.rows for part in parts)
-    pool = DirectPool(spark, source, parts, n_rows, store.root, n_classes, 0, probabilities=False)
+    scratch = Scratch(store.files, f"{attempt.path}/scratch")
+    pool = DirectPool(
+        spark, source, parts, n_rows, store.root, scratch, n_classes, 0, probabilities=False
+    )
     scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
     clock.lap("score")
     plan = make_plan(RULE, scored, 1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,11 @@ from spark_pseudolabel.spark.groups import group_sizes
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.spark.progress import described
+from spark_pseudolabel.spark.scoring import cells_of
+from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.stored_rows import StoredRows
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.layout import scratch_dir
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -293,6 +298,12 @@ class Run:
         )
 
     @cached_property
+    def scratch(self) -> Scratch:
+        """A directory of the output that is this start's alone."""
+        place = scratch_dir(self.store.run_id, str(uuid4()))
+        return Scratch(self.store.files, join(self.store.root, place))
+
+    @cached_property
     def scan(self) -> Scan | None:
         """How workers read the pool by themselves; None where Spark reads it.
 
@@ -314,6 +325,7 @@ class Run:
                 n_rows=inputs.pool_rows,
                 keys=inputs.keys,
                 stored=self.stored,
+                cells=cells_of(inputs.features),
                 n_classes=n_classes,
                 random_state=self.config.random_state,
             )
@@ -323,6 +335,7 @@ class Run:
             parts=self.scan.parts,
             n_rows=inputs.pool_rows,
             root=self.store.root,
+            scratch=self.scratch,
             n_classes=n_classes,
             random_state=self.config.random_state,
             probabilities=self.keeps_probabilities,

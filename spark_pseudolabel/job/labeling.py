@@ -31,7 +31,7 @@ from spark_pseudolabel.spark.evaluation import label_of
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.names import columns
 from spark_pseudolabel.spark.schema import require_kinds, select_features
-from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
 from spark_pseudolabel.spark.tables import (
     open_table,
@@ -97,6 +97,7 @@ def label(
     rows = _open(spark, input, format, keys, scorer.features)
     with (
         events.stage(finished.final.number, "label"),
+        batches_within(spark, cells_of(scorer.features)),
         broadcast(spark.sparkContext, scorer) as shared,
     ):
         labeled = _labeled(score_rows(rows, shared), finished, keys)

@@ -29,7 +29,7 @@ from spark_pseudolabel.spark.direct.tasks import (
 )
 from spark_pseudolabel.spark.names import column, columns
 from spark_pseudolabel.spark.schema import select_features
-from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
 from spark_pseudolabel.spark.tables import Table, to_arrow
 from spark_pseudolabel.spark.tasking import merge_tasks
 
@@ -118,7 +118,8 @@ class FrameTest:
 
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
         """Compute a model's metrics; an action, of which counts come back."""
-        with broadcast(self.spark.sparkContext, replace(scorer, keys=(TRUE_LABEL,))) as shared:
+        keyed, cells = replace(scorer, keys=(TRUE_LABEL,)), cells_of(self.features)
+        with batches_within(self.spark, cells), broadcast(self.spark.sparkContext, keyed) as shared:
             scored = score_rows(self.rows, shared)
             return _metrics(scored.withColumn(_TRUE_CODE, code_of(classes)), len(classes))
 

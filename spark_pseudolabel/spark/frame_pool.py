@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,10 +18,10 @@ from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import sample_limit
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.errors import InputError, text_of
 from spark_pseudolabel.spark.names import columns
 from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
-from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from spark_pseudolabel.spark.scoring import batches_within, broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.spark.tables import reasons_of, to_arrow, with_hash
@@ -50,6 +51,8 @@ class FramePool:
         Key columns.
     stored
         Committed rows.
+    cells
+        Numbers and texts in a row's features.
     n_classes, random_state
         Of the run: number of classes, seed of the row hash.
     """
@@ -59,6 +62,7 @@ class FramePool:
     n_rows: int
     keys: tuple[str, ...]
     stored: StoredRows
+    cells: int
     n_classes: int
     random_state: int
 
@@ -67,7 +71,7 @@ class FramePool:
     ) -> SparkCandidates:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         scorer = replace(scorer, keys=(*self.keys, FINGERPRINT))
-        with broadcast(self.spark.sparkContext, scorer) as shared:
+        with self._batches(), broadcast(self.spark.sparkContext, scorer) as shared:
             pool, after = self._left(rounds)
             scored = score_rows(pool, shared)
             if after is not None:
@@ -85,7 +89,8 @@ class FramePool:
         hashed = with_hash(rows, self.keys, self.random_state)
         if (limit := sample_limit(n, self.n_rows)) is not None:
             hashed = hashed.filter(F.col(HASH) <= F.lit(limit))
-        return lowest(to_arrow(hashed), n, self.keys)
+        with self._batches():
+            return lowest(to_arrow(hashed), n, self.keys)
 
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
@@ -97,7 +102,8 @@ class FramePool:
         wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
         if limits is not None or n_rows <= BROADCAST_ROWS:
             wanted = F.broadcast(wanted)
-        found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
+        with self._batches():
+            found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
         if pc.any(pc.not_equal(found[_NOW], found[FINGERPRINT])).as_py():
             raise changed_pool()
         return found.drop_columns([_NOW, FINGERPRINT])
@@ -129,12 +135,16 @@ class FramePool:
             made = made.unionByName(self.spark.createDataFrame(more))
         files = max(1, -(-self.n_rows // ROWS_PER_FILE))
         try:
-            made.coalesce(files).write.mode("errorifexists").parquet(target)
+            with self._batches():
+                made.coalesce(files).write.mode("errorifexists").parquet(target)
         except (PySparkException, Py4JError) as error:
-            if _CHANGED in str(error):
+            if _CHANGED in text_of(error):
                 raise changed_pool() from error
             raise
         return None
+
+    def _batches(self) -> AbstractContextManager[None]:
+        return batches_within(self.spark, self.cells)
 
     @property
     def _marked(self) -> DataFrame:

@@ -33,7 +33,7 @@ from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.splitting import group_validation_mask, validation_mask
 from spark_pseudolabel.core.training import Label, class_codes
-from spark_pseudolabel.errors import ConfigError, InputError, Problem
+from spark_pseudolabel.errors import ConfigError, InputError, Problem, text_of
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.spark import frame_keys
 from spark_pseudolabel.spark.collecting import collect, require_spark_reads
@@ -732,7 +732,8 @@ def _needs_spark(
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    lines = text_of(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _check_keys(

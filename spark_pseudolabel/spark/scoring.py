@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 from pyspark import Broadcast, SparkContext
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -23,8 +23,11 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.spark.direct.source import BATCH_BYTES
 from spark_pseudolabel.spark.names import column
 from spark_pseudolabel.spark.settling import settle
+
+_BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 # What Spark and Arrow turn into the same double.
 _PLAIN = (T.DoubleType, T.FloatType, T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -42,6 +45,29 @@ def broadcast(context: SparkContext, scorer: Scorer) -> Iterator[Broadcast[Score
         yield shared
     finally:
         shared.destroy()
+
+
+def cells_of(features: Sequence[Feature]) -> int:
+    """Return how many numbers and texts a row of these features has."""
+    return sum(feature.width for feature in features)
+
+
+@contextlib.contextmanager
+def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
+    """Let Spark hand rows of so many cells to workers in batches of bounded size.
+
+    The session's limit is in rows, 10,000 unless it is set: of 4,096 numbers that is 330 MB, in the
+    JVM and in the worker. It is given back at the end of the block.
+    """
+    before = spark.conf.get(_BATCH_ROWS)
+    most = max(1, BATCH_BYTES // (8 * max(1, cells)))
+    # Zero and less is Spark's word for no limit.
+    rows = min(int(before), most) if before and int(before) > 0 else most
+    spark.conf.set(_BATCH_ROWS, str(rows))
+    try:
+        yield
+    finally:
+        spark.conf.set(_BATCH_ROWS, str(before))
 
 
 def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:

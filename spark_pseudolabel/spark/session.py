@@ -16,8 +16,9 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.config import SECRET, SparkSettings
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.errors import InputError, text_of
 from spark_pseudolabel.spark import class_data, daemon, jvm
+from spark_pseudolabel.spark.ending import quiet_end
 from spark_pseudolabel.spark.warm_up import warm_up
 
 # Flipped bytes in a page would be read as other values: our own files have checksums.
@@ -95,6 +96,7 @@ def get_session(settings: SparkSettings) -> SparkSession:
     try:
         conf = SparkConf(loadDefaults=False).setAll(list(_conf(settings).items()))
         context = SparkContext(conf=conf, gateway=start.gateway())
+        quiet_end(context)
         if _has_our_daemon(context):
             warm_up(context, 1, ())
     except Exception as error:
@@ -200,7 +202,7 @@ def unset(
 def _not_started(error: Exception, log: str = "") -> InputError:
     if isinstance(error, InputError):
         return error
-    refused = InputError(f"Spark did not start: {jvm.cause(str(error), log)}", code="no_spark")
+    refused = InputError(f"Spark did not start: {jvm.cause(text_of(error), log)}", code="no_spark")
     if log:
         refused.add_note(f"What it printed:\n{log}")
     return refused

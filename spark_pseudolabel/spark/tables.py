@@ -29,6 +29,7 @@ from spark_pseudolabel.spark.schema_text import (
     schema_of,
     without_foreign_types,
 )
+from spark_pseudolabel.spark.slices import collect_arrow
 from spark_pseudolabel.store.files import FileInfo, Files, join, unglobbed
 
 # Read as plain Parquet, these would return rows that their own log has deleted.
@@ -249,7 +250,7 @@ def with_hash(rows: DataFrame, keys: Sequence[str], random_state: int) -> DataFr
 
 def to_arrow(rows: DataFrame) -> pa.Table:
     """Collect rows to the driver; an action."""
-    return rows.toArrow()
+    return collect_arrow(rows)
 
 
 def _open_path(spark: SparkSession, settings: TableSettings, name: str, positions: bool) -> Table:

@@ -174,7 +174,8 @@ def _unit(path: str, run_id: str) -> tuple[str, Kind] | None:
     """Return the directory that a file stands or falls with; None outside of such."""
     run = re.escape(run_id)
     kinds: dict[Kind, str] = {
-        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:model|round|final)-\d{{4,}}/{_UUID}",
+        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:model|round|final)-\d{{4,}}|scratch)"
+        rf"/{_UUID}",
         "view": rf"{layout.ATTEMPTS_DIR}/{run}/views/(?:old-)?{_UUID}",
         "start": rf"{layout.RUNS_DIR}/(?!{run}/){_UUID}",
     }

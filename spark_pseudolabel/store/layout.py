@@ -109,6 +109,11 @@ def view_build_dir(run_id: str, build_id: str) -> str:
     return f"{ATTEMPTS_DIR}/{run_id}/views/{build_id}"
 
 
+def scratch_dir(run_id: str, scratch_id: str) -> str:
+    """Return the directory of rows on their way between the driver and workers of one start."""
+    return f"{ATTEMPTS_DIR}/{run_id}/scratch/{scratch_id}"
+
+
 def model_name(number: int) -> str:
     """Return the name of a model as it stands in ``labels``.
 

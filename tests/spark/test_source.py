@@ -23,7 +23,7 @@ from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct import source as source_module
 from spark_pseudolabel.spark.direct.damage import is_damage
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.direct.survey import FileSchema, PlainTable, _merged, footers_of
 from spark_pseudolabel.spark.schema_text import has_unknown_types, parse_schema
 from spark_pseudolabel.store.arrow_files import ArrowFiles
@@ -220,3 +220,23 @@ def test_a_vector_is_the_only_user_defined_type_that_is_known(tmp_path: Path) ->
     schema = T.StructType([T.StructField("v", VectorUDT()), T.StructField("n", T.LongType())])
     parsed = parse_schema(schema.json())
     assert parsed == schema
+
+
+@pytest.mark.parametrize("kind", ["columns", "a vector"])
+def test_batches_of_wide_rows_hold_few_of_them(tmp_path: Path, kind: str) -> None:
+    n, width = 300, 4_096
+    if kind == "columns":
+        features = {f"f{i}": pa.array(np.zeros(n, np.float32)) for i in range(width)}
+    else:  # all alike, which a file stores in some bytes
+        features = {"f0": pa.array(list(np.zeros((n, width))), pa.list_(pa.float64()))}
+    pq.write_table(
+        pa.table({"id": range(n), **features}), tmp_path / "a.parquet", row_group_size=200
+    )
+    table = opened(tmp_path)
+    read = Source(table.root, ("id",), tuple(features))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_module, "BATCH_BYTES", 2**21)
+        (part,) = table.parts
+        batches = list(read_part(read, part))
+    assert max(len(rows.positions) for rows in batches) <= 2 * 2**21 // (8 * width)
+    assert np.concatenate([rows.positions for rows in batches]).tolist() == list(range(n))

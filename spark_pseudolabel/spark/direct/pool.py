@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -19,8 +19,9 @@ from spark_pseudolabel.core.sampling import sample_limit, within
 from spark_pseudolabel.core.splits import Part, Piece, pieces_of
 from spark_pseudolabel.core.ties import Sample, Span, nth_keys
 from spark_pseudolabel.spark.direct import tasks
+from spark_pseudolabel.spark.direct.bringing import bring
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
-from spark_pseudolabel.spark.direct.publish import publish_part, publish_tasks
+from spark_pseudolabel.spark.direct.publish import given_rows, publish_part, publish_tasks
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.pool import (
     Accepted,
@@ -33,6 +34,7 @@ from spark_pseudolabel.spark.pool import (
     lowest,
 )
 from spark_pseudolabel.spark.scoring import broadcast
+from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import merge_tasks, run_tasks
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
@@ -58,6 +60,8 @@ class DirectPool:
         How many rows there are.
     root
         Full path of the output, which the workers reach too.
+    scratch
+        A directory in it.
     n_classes, random_state, probabilities
         Of the run: number of classes, seed of the row hash, whether the probabilities of all
         classes are kept.
@@ -68,6 +72,7 @@ class DirectPool:
     parts: Sequence[Part]
     n_rows: int
     root: str
+    scratch: Scratch
     n_classes: int
     random_state: int
     probabilities: bool
@@ -97,12 +102,8 @@ class DirectPool:
             limit=sample_limit(n, self.n_rows),
             random_state=self.random_state,
         )
-        drawn = run_tasks(self.spark, draw, self.parts)
-        return lowest(
-            pa.concat_tables([tasks.from_stream(one) for one in drawn if one]),
-            n,
-            self.source.keys,
-        )
+        drawn = bring(self.spark, draw, self.parts, self.scratch)
+        return lowest(pa.concat_tables(drawn), n, self.source.keys)
 
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
@@ -112,22 +113,26 @@ class DirectPool:
         What an earlier call has fetched stays on the driver, so that a round reads only the rows
         which are new in the training frame.
         """
-        had = self._fetched.keep_within([one.number for one in rounds], self._full(limits))
-        accepted: dict[int, list[tuple[str, Limits, Limits]]] = defaultdict(list)
+        upto = self._full(limits)
+        had = self._fetched.keep_within([one.number for one in rounds], upto)
+        nothing: list[int | None] = [None] * self.n_classes
+        accepted: dict[int, list[tuple[str, int]]] = defaultdict(list)
         for manifest in rounds:
-            before = had.get(manifest.number, [None] * self.n_classes)
-            for entry in getattr(manifest, kind) if _has_more(before, self._full(limits)) else ():
+            more = _has_more(had.get(manifest.number, nothing), upto)
+            for entry in getattr(manifest, kind) if more else ():
                 path = join(self.root, entry.path)
-                accepted[part_number(path)].append((path, before, self._full(limits)))
+                accepted[part_number(path)].append((path, manifest.number))
         scores = [CLASS_SCORES] if self.probabilities else []
         columns = [CODE, SCORE, HASH, IN_ROUND, *scores]
         source = self.source
 
-        def fetch(task: tuple[Part, list[tuple[str, Limits, Limits]]]) -> bytes:
-            return tasks.fetch_part(*task, source, columns)
+        def fetch(task: tuple[Part, list[tuple[str, int]]]) -> Iterator[pa.Table]:
+            part, files = task
+            of_part = [(path, had.get(number, nothing)) for path, number in files]
+            return tasks.fetch_part(part, of_part, upto, source, columns)
 
         work = [(self.parts[number], files) for number, files in sorted(accepted.items())]
-        self._fetched.add(run_tasks(self.spark, fetch, work))
+        self._fetched.add(bring(self.spark, fetch, work, self.scratch))
         return self._fetched.rows
 
     def publish(
@@ -143,7 +148,6 @@ class DirectPool:
     ) -> Files | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         entries: list[FileEntry] = [one for r in rounds for one in getattr(r, kind)]
-        work = publish_tasks(entries, self.root, self.parts, more)
         publish = partial(
             publish_part,
             transform=transform,
@@ -151,7 +155,10 @@ class DirectPool:
             source=self.source if features else None,
             folder=target,
         )
-        return files_of(run_tasks(self.spark, publish, work))
+        with self.scratch.cleared():
+            further = given_rows(more, self.scratch)
+            work = publish_tasks(entries, self.root, self.parts, further)
+            return files_of(run_tasks(self.spark, publish, work))
 
     def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
         """Count accepted labels whose true label is known, and those that are right; a job."""
@@ -301,11 +308,10 @@ class _Fetched:
         self.limits = dict.fromkeys(rounds, wanted)
         return had
 
-    def add(self, streams: Iterable[bytes]) -> None:
+    def add(self, tables: list[pa.Table]) -> None:
         """Take in what tasks have read."""
-        tables = [tasks.from_stream(stream) for stream in streams if stream]
         if self.rows is not None:
-            tables.append(self.rows)
+            tables = [*tables, self.rows]
         self.rows = pa.concat_tables(tables) if tables else None
 
 

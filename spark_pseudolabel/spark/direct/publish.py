@@ -13,10 +13,13 @@ from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_nar
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.tasks import from_stream, to_stream, with_features
 from spark_pseudolabel.spark.pool import Transform
+from spark_pseudolabel.spark.scratch import Scratch
+from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry
 
 ROWS_PER_FILE = 2_000_000
+_INLINE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,24 @@ class PublishTask:
     pieces
         Parts of the pool, each with the narrow files of its rows.
     more
-        Further rows, an Arrow stream, or None.
+        Further rows, an Arrow stream or the file of one, or None.
     """
 
     number: int
     pieces: tuple[tuple[Part, tuple[str, ...]], ...] = ()
-    more: bytes | None = None
+    more: bytes | str | None = None
+
+
+def given_rows(rows: pa.Table | None, scratch: Scratch) -> bytes | str | None:
+    """Return the driver's rows for :class:`PublishTask`: as they are, or many as a file."""
+    if rows is None:
+        return None
+    stream = to_stream(rows)
+    return stream if len(stream) <= _INLINE_BYTES else scratch.put("given.arrow", stream)
 
 
 def publish_tasks(
-    entries: Sequence[FileEntry], root: str, parts: Sequence[Part], more: pa.Table | None
+    entries: Sequence[FileEntry], root: str, parts: Sequence[Part], more: bytes | str | None
 ) -> list[PublishTask]:
     """Share narrow files out to the files of a published table; at least one."""
     paths: dict[int, list[FileEntry]] = defaultdict(list)
@@ -56,8 +67,7 @@ def publish_tasks(
             work.append(PublishTask(len(work), tuple(pieces)))
             pieces, n_rows = [], 0
     if pieces or more is not None or not work:
-        stream = to_stream(more) if more is not None else None
-        work.append(PublishTask(len(work), tuple(pieces), stream))
+        work.append(PublishTask(len(work), tuple(pieces), more))
     return work
 
 
@@ -78,8 +88,10 @@ def _tables(
     task: PublishTask, transform: Transform, schema: pa.Schema, source: Source | None
 ) -> Iterator[pa.Table]:
     if task.more is not None:
-        yield from_stream(task.more).cast(schema)
+        more = task.more
+        stream = ArrowFiles.for_uri(more).read(more) if isinstance(more, str) else more
+        yield from_stream(stream).cast(schema)
     for part, paths in task.pieces:
         narrow = pa.concat_tables([read_narrow(path) for path in paths])
-        rows = narrow if source is None else with_features(part, narrow, source)
-        yield transform(rows).cast(schema)
+        for rows in [narrow] if source is None else with_features(part, narrow, source):
+            yield transform(rows).cast(schema)

@@ -25,6 +25,9 @@ from spark_pseudolabel.store.files import join, scheme_of
 BATCH_ROWS = 32_768
 """Rows that are in memory at once; a small multiple pays for the calls into the model."""
 
+BATCH_BYTES = 32 * 2**20
+"""Of a batch with all numbers as doubles, which models make of them: wide rows come by fewer."""
+
 INT96_UNIT = "us"
 """Spark's own: in nanoseconds, pyarrow's choice, there is no date before 1677 or after 2262."""
 
@@ -126,7 +129,8 @@ def read_part(
     keep
         ndarray of shape (part.rows,): which rows; row groups without any are not read. None: all.
     batch_rows
-        Batches have up to this number of rows, and half of it at least where the part has them.
+        Batches have up to this number of rows and up to :data:`BATCH_BYTES`, and half of either at
+        least where the part has them.
 
     Raises
     ------
@@ -170,7 +174,8 @@ class _Reader:
             columns = [name for name in columns if name in parquet.schema_arrow.names]
         with _damage(self.source.root, self.group):
             offset = 0
-            for batch in _batches(parquet, self.group.index, columns, batch_rows, self.group.rows):
+            at_once = _rows_at_once(parquet, self.group.index, columns, batch_rows)
+            for batch in _batches(parquet, self.group.index, columns, at_once, self.group.rows):
                 rows = self._rows(batch, offset)
                 offset += batch.num_rows
                 if len(rows.positions):
@@ -256,6 +261,21 @@ def _files(root: str) -> Any:
     return ArrowFiles.for_uri(root)
 
 
+def _rows_at_once(
+    parquet: pq.ParquetFile, group: int, columns: Sequence[str], batch_rows: int
+) -> int:
+    """Return how many rows of a row group make a batch, by the width that its footer tells."""
+    about = parquet.metadata.row_group(group)
+    wanted = set(columns)
+    size: int = 0
+    for place in range(about.num_columns):
+        column = about.column(place)
+        if column.path_in_schema.partition(".")[0] in wanted:
+            size += max(column.total_uncompressed_size, 8 * column.num_values)
+    fitting: int = BATCH_BYTES * about.num_rows // max(1, size)
+    return max(1, min(batch_rows, fitting))
+
+
 def _batches(
     parquet: pq.ParquetFile, group: int, columns: list[str], batch_rows: int, rows: int
 ) -> Iterable[pa.RecordBatch]:
@@ -270,13 +290,14 @@ def _batches(
 def _joined(pieces: Iterable[Rows], min_rows: int) -> Iterator[Rows]:
     """Join small batches: a model's call costs the same for a thousand rows as for ten."""
     waiting: list[Rows] = []
-    n_waiting = 0
+    n_waiting = n_bytes = 0
     for rows in pieces:
         waiting.append(rows)
         n_waiting += len(rows.positions)
-        if n_waiting >= min_rows:
+        n_bytes += rows.batch.nbytes
+        if n_waiting >= min_rows or n_bytes >= BATCH_BYTES // 2:
             yield _together(waiting)
-            waiting, n_waiting = [], 0
+            waiting, n_waiting, n_bytes = [], 0, 0
     if waiting:
         yield _together(waiting)
 

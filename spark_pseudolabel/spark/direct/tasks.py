@@ -293,8 +293,10 @@ def counts_together(answers: Sequence[list[list[int]]]) -> list[list[int]]:
     ]
 
 
-def sample_part(part: Part, source: Source, limit: int | None, random_state: int) -> bytes:
-    """Read the rows of a part whose hash is at most the limit, with the hash.
+def sample_part(
+    part: Part, source: Source, limit: int | None, random_state: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of a part whose hash is at most the limit, with the hash.
 
     Parameters
     ----------
@@ -304,11 +306,6 @@ def sample_part(part: Part, source: Source, limit: int | None, random_state: int
         The highest hash of a row's key that is taken; None for all rows.
     random_state
         Seed of the hash.
-
-    Returns
-    -------
-    bytes
-        An Arrow stream; empty if there are no such rows.
     """
 
     def hashes(rows: pa.RecordBatch) -> NDArray[np.int64]:
@@ -318,43 +315,37 @@ def sample_part(part: Part, source: Source, limit: int | None, random_state: int
     for rows in read_part(source, part, features=()):
         drawn = slice(None) if limit is None else hashes(rows.batch) <= limit
         keep[rows.positions[drawn]] = True
-    found = [
-        rows.batch.append_column(HASH, pa.array(hashes(rows.batch)))
-        for rows in read_part(source.unconditional, part, keep=keep)
-    ]
-    return to_stream(pa.Table.from_batches(found)) if found else b""
+    for rows in read_part(source.unconditional, part, keep=keep):
+        hashed = rows.batch.append_column(HASH, pa.array(hashes(rows.batch)))
+        yield pa.Table.from_batches([hashed])
 
 
 def fetch_part(
     part: Part,
-    accepted: Sequence[tuple[str, Limits, Limits]],
+    accepted: Sequence[tuple[str, Limits]],
+    upto: Limits,
     source: Source,
     columns: Sequence[str],
-) -> bytes:
-    """Read accepted rows of a part together with their features.
+) -> Iterator[pa.Table]:
+    """Yield accepted rows of a part together with their features.
 
     Parameters
     ----------
     part
         The part.
     accepted
-        Files of its accepted rows, each with the hash limits up to which its rows are had already
-        and up to which they are wanted.
+        Files of its accepted rows, each with the hash limits up to which its rows are had already.
+    upto
+        Hash limits up to which rows are wanted.
     source
         The pool.
     columns
         Columns of the accepted rows to return, beside keys and features.
-
-    Returns
-    -------
-    bytes
-        An Arrow stream; empty if there are no such rows.
     """
-    wanted = pa.concat_tables([_between(path, had, upto) for path, had, upto in accepted])
-    if not wanted.num_rows:
-        return b""
-    rows = with_features(part, wanted.select([*columns, POSITION]), source)
-    return to_stream(rows.drop_columns([POSITION]))
+    wanted = pa.concat_tables([_between(path, had, upto) for path, had in accepted])
+    if wanted.num_rows:
+        for rows in with_features(part, wanted.select([*columns, POSITION]), source):
+            yield rows.drop_columns([POSITION])
 
 
 def confusion_of_part(
@@ -401,17 +392,20 @@ def matches(path: str, keys: Sequence[str], truth: pa.Table) -> tuple[int, int]:
     return len(true), int(pc.sum(right).as_py() or 0)
 
 
-def with_features(part: Part, narrow: pa.Table, source: Source) -> pa.Table:
+def with_features(part: Part, narrow: pa.Table, source: Source) -> Iterator[pa.Table]:
     """Join narrow rows of a part, at least one, with the pool's columns, in the order of place."""
     narrow = narrow.sort_by(POSITION)
     keep = np.zeros(part.rows, dtype=bool)
     keep[narrow.column(POSITION).to_numpy()] = True
-    pieces = read_part(source.unconditional, part, keep=keep)
-    wide = pa.Table.from_batches([rows.batch for rows in pieces])
-    for name in narrow.column_names:
-        if name not in wide.column_names:
-            wide = wide.append_column(name, narrow.column(name))
-    return wide
+    start = 0
+    for rows in read_part(source.unconditional, part, keep=keep):
+        wide = pa.Table.from_batches([rows.batch])
+        beside = narrow.slice(start, wide.num_rows)
+        for name in beside.column_names:
+            if name not in wide.column_names:
+                wide = wide.append_column(name, beside.column(name))
+        start += wide.num_rows
+        yield wide
 
 
 def to_stream(rows: pa.Table) -> bytes:
