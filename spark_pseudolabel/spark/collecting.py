@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from spark_pseudolabel.spark import names
 from spark_pseudolabel.spark.direct.survey import PlainTable
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.tables import Table, to_arrow
+from spark_pseudolabel.store.arrow_files import reached_otherwise
 
 _MAX_BYTES = 2**30
 _SIMPLE = (T.StringType, T.IntegralType, T.BooleanType)
@@ -40,7 +40,7 @@ def collect(
         an integer nor a boolean comes as a string.
     """
     if table.plain is not None and _driver_reads(table.plain, table, features, renamed):
-        with contextlib.suppress(OSError):  # a file system that pyarrow can't open from here
+        with reached_otherwise():
             return _by_driver(table.plain, keys, features, renamed)
     return _by_spark(table, keys, features, renamed)
 

@@ -141,7 +141,7 @@ class HadoopFiles:
 
     def list(self, path: str) -> Listing:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), _python_errors(path):
-            filesystem, hadoop_path = self._open(path)
+            filesystem, hadoop_path = self._target(*self._open(path), path)
             base = str(filesystem.makeQualified(hadoop_path).toString()).rstrip("/")
             return sorted(self._walk(filesystem, hadoop_path, base))
         return []
@@ -185,6 +185,13 @@ class HadoopFiles:
         hadoop_path = self._path(path)
         return hadoop_path.getFileSystem(self._conf), hadoop_path
 
+    def _target(self, filesystem: Any, hadoop_path: Any, path: str) -> tuple[Any, Any]:
+        """Return where a link leads: a status that came through one writes no path of itself."""
+        if scheme_of(path) != "viewfs":
+            return filesystem, hadoop_path
+        target = filesystem.resolvePath(hadoop_path)
+        return target.getFileSystem(self._conf), target
+
     def _walk(self, filesystem: Any, folder: Any, base: str) -> Iterator[FileInfo]:
         for path, is_directory, length, modified in self._statuses(filesystem, folder):
             if is_directory:
@@ -198,7 +205,8 @@ class HadoopFiles:
         statuses = filesystem.listStatus(folder)
         together = self._jvm.scala.collection.mutable.ArraySeq.make(statuses).toString()
         found = list(_parsed(str(together)))
-        if len(found) == len(statuses):
+        # A directory of links has no target, and each status in it is one that came through a link.
+        if len(found) == len(statuses) and all(path != "null" for path, *_ in found):
             return found
         return [
             (

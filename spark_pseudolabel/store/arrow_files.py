@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -18,6 +19,21 @@ from spark_pseudolabel.store.files import (
     local_path,
     scheme_of,
 )
+
+UNKNOWN = "unknown_file_system"
+"""Code of the error for a place that pyarrow has no way to, where Spark may have one."""
+
+
+@contextlib.contextmanager
+def reached_otherwise() -> Iterator[None]:
+    """Let what pyarrow can't open pass: what follows the block takes another way there."""
+    try:
+        yield
+    except OSError:
+        return
+    except InputError as error:
+        if error.code != UNKNOWN:
+            raise
 
 
 class ArrowFiles:
@@ -50,7 +66,7 @@ class ArrowFiles:
             raise InputError(
                 f"No file system serves {uri!r}: {error}. Use a local path, or one of the schemes "
                 "file, s3, s3a, gs, hdfs, abfs, abfss.",
-                code="unknown_file_system",
+                code=UNKNOWN,
                 where=uri,
             ) from error
         return cls(filesystem)

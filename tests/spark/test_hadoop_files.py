@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,12 @@ import pytest
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.loop import _require_file_system
 from spark_pseudolabel.spark import hadoop_files
+from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.hadoop_files import HadoopFiles, files_for
+from spark_pseudolabel.spark.inputs import read_inputs
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.store import RoundStore
+from tests.spark.tables import config_for, labeled_frame, pool_frame, write
 from tests.store.builders import IDENTITY, INPUTS
 
 if TYPE_CHECKING:
@@ -63,6 +68,66 @@ def test_listings_equal_those_of_local_files(files: HadoopFiles, tmp_path: Path)
     for missing in ("missing", "b/d/below"):
         assert files.list(f"file:{tmp_path}/{missing}") == []
         assert files.names(f"file:{tmp_path}/{missing}") == []
+
+
+def test_a_view_of_several_file_systems_is_listed_by_what_its_links_lead_to(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write_small(tmp_path / "disk" / "pool", n_files=2)
+    (tmp_path / "disk" / "pool" / "below").mkdir()
+    (tmp_path / "disk" / "pool" / "below" / "c").write_text("c")
+    with mounted(spark, "lists", tmp_path / "disk"):
+        files, root = files_for(spark, "viewfs://lists/data/pool")
+        listed = LocalFiles().list(str(tmp_path / "disk" / "pool"))
+        local = [(info.path, info.bytes) for info in listed]
+        assert [(info.path, info.bytes) for info in files.list(root)] == local
+
+
+def test_what_only_spark_opens_is_read_through_it(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    paths = write(tmp_path, labeled=labeled_frame())
+    disk.mkdir()
+    os.rename(paths["labeled"], disk / "labeled.parquet")
+    os.link(disk / "labeled.parquet", disk / "test.parquet")
+    # More files than the driver reads the footers of by itself.
+    monkeypatch.setattr(survey, "_FOOTERS_ON_DRIVER", 1)
+    write_small(disk / "pool", n_files=2)
+    read = []
+    with mounted(spark, "reads", disk):
+        for root in (str(disk), "viewfs://reads/data"):
+            config = config_for(
+                tmp_path,
+                labeled={"path": f"{root}/labeled.parquet", "label": "y"},
+                unlabeled={"path": f"{root}/pool"},
+            )
+            read.append(read_inputs(spark, config))
+    local, viewed = read
+    assert viewed.labeled == local.labeled
+    assert (viewed.pool_rows, viewed.scan is None) == (local.pool_rows, True)
+    assert "can't read it" in viewed.no_scan
+    ids = [one.frozen["unlabeled"]["ids_xor64"] for one in read]
+    assert ids[0] == ids[1]
+
+
+@contextmanager
+def mounted(spark: SparkSession, name: str, target: Path) -> Iterator[None]:
+    """Let ``viewfs://NAME/data`` be a directory; pyarrow has no way there on this machine."""
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    key = f"fs.viewfs.mounttable.{name}.link./data"
+    conf.set(key, f"file:{target}")
+    try:
+        yield
+    finally:
+        conf.unset(key)
+
+
+def write_small(folder: Path, n_files: int) -> None:
+    folder.mkdir(parents=True)
+    for number in range(n_files):
+        rows = pool_frame().iloc[:3].assign(id=[1_000 + 3 * number + i for i in range(3)])
+        rows.to_parquet(folder / f"{number:03d}.parquet", index=False)
 
 
 def test_a_missing_file_is_told_as_in_python(files: HadoopFiles, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_wide_rows_come_in_small_batches_and_the_setting_is_given_back(
     spark.conf.set(_BATCH_ROWS, before)
     try:
         with batches_within(spark, cells=4_096):
-            most = max(row.n for row in rows.mapInArrow(sizes, "n int").collect())
+            most = max(row.n for row in rows.mapInArrow(sizes, "n long").collect())
         assert most == (7 if before == "7" else at_once)
         assert spark.conf.get(_BATCH_ROWS) == before
     finally:

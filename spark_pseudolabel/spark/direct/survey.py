@@ -24,7 +24,7 @@ from spark_pseudolabel.spark.direct.merging import Merged, SchemaOfFiles, merge
 from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
 from spark_pseudolabel.spark.schema_text import UnknownType, parse_schema
 from spark_pseudolabel.spark.tasking import run_tasks
-from spark_pseudolabel.store.arrow_files import ArrowFiles
+from spark_pseudolabel.store.arrow_files import ArrowFiles, reached_otherwise
 from spark_pseudolabel.store.files import FileInfo, Files, join
 
 # Beyond this number footers are read by the workers: one takes a driver's thread a millisecond.
@@ -275,10 +275,9 @@ def row_groups(footer: Footer) -> Iterable[RowGroup]:
 
 
 def _on_workers(files: Files, root: str) -> bool:
-    try:
-        return bool(ArrowFiles.for_uri(root).exists(root))
-    except OSError:
-        return False
+    with reached_otherwise():
+        return ArrowFiles.for_uri(root).exists(root)
+    return False
 
 
 def footers_of(
