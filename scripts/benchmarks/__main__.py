@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import models as model_of
-from benchmarks import rounds, runs, scoring, tables, timing
+from benchmarks import parts, rounds, runs, scoring, tables, timing
+from benchmarks import starts as ids
 from benchmarks.draw import draw_all
 
 Figures = dict[str, Any]
@@ -146,10 +147,26 @@ def later(options: argparse.Namespace) -> Figures:
 
 
 def driver(options: argparse.Namespace) -> Figures:
-    """Run a round over very many tiny row groups: what the driver has to do for each of them."""
-    found = rounds.many_groups(options.data, options.groups)
-    _print("step", ("seconds",), {name: (f"{value:,.2f}",) for name, value in found.items()})
-    return {"steps": found}
+    """Run a start and a round over tiny files that are a part each: the driver's side of them."""
+    found = parts.many_parts(options.data, options.parts)
+    print(f"{options.parts:,} parts")
+    steps = {name: (f"{value:,.2f}",) for name, value in found["seconds"].items()}
+    _print("step", ("seconds",), steps)
+    _print("", ("MB",), {name: (f"{value:,.0f}",) for name, value in found["sizes"].items()})
+    return found
+
+
+def starts(options: argparse.Namespace) -> Figures:
+    """Compare starts on ids in order with starts on ids in none, and with later starts."""
+    seconds = ids.compare(options.data, options.rows, options.repeats)
+    medians = timing.medians(seconds)
+    _print("start", ("seconds",), {name: (f"{value:.2f}",) for name, value in medians.items()})
+    for kind in ("integers", "uuids"):
+        mixed, ascending = (
+            medians[f"{kind}, {way}: first start"] for way in ("mixed", "ascending")
+        )
+        print(f"{kind} in no order take {mixed / ascending:.2f} x the start of those in order")
+    return {"seconds": seconds}
 
 
 def draw(options: argparse.Namespace) -> Figures:
@@ -169,6 +186,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "committee": committee,
     "later": later,
     "driver": driver,
+    "starts": starts,
     "draw": draw,
 }
 
@@ -180,7 +198,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layout", choices=("wide", "array"), default="wide")
     parser.add_argument("--model", choices=("lr", "hgb"), default="lr")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--groups", type=int, default=100_000)
+    parser.add_argument("--parts", type=int, default=40_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
     parser.add_argument("--ours", action="store_true", help="score: only the limit and our ways")
     parser.add_argument("--data", type=Path, default=Path("../bench-data"))

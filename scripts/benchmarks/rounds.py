@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import time
@@ -12,22 +11,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
-from sklearn.linear_model import LogisticRegression
 
-from benchmarks import models, runs, scoring, timing
+from benchmarks import models, scoring, timing
 from benchmarks.tables import CLASSES, Tables
 from spark_pseudolabel.config import Teacher
 from spark_pseudolabel.core.committee import members_of, registered_committee
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.rules import make_plan
-from spark_pseudolabel.core.splits import Part, parts_of
+from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.core.training import TrainingRows
-from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.scratch import Scratch
@@ -56,11 +51,11 @@ def whole_and_bare(
         )
 
     # One to warm up, and begun before the clock starts.
-    stores = [_begun(_fresh(tables.root / f"round-{n}"), scorer) for n in range(repeats + 1)]
+    stores = [begun(fresh(tables.root / f"round-{n}"), scorer) for n in range(repeats + 1)]
     left = iter(stores)
 
     def whole() -> None:
-        _round(spark, scorer, source, table.parts, next(left), CLASSES)
+        whole_round(spark, scorer, source, table.parts, next(left), CLASSES)
 
     ways: dict[str, Callable[[], object]] = {"bare scan": bare, "whole round": whole}
     seconds = timing.alternate(ways, repeats)
@@ -98,7 +93,7 @@ def _fitted(tables: Tables, model_name: str) -> Scorer:
     return scoring.scorer_of(tables, model)
 
 
-def _begun(out: Path, scorer: Scorer) -> RoundStore:
+def begun(out: Path, scorer: Scorer) -> RoundStore:
     """Return an output with a model in it."""
     files, root = open_files(str(out))
     store = RoundStore.begin(files, root, {"mode": None}, {}, "benchmark")
@@ -109,7 +104,7 @@ def _begun(out: Path, scorer: Scorer) -> RoundStore:
     return store
 
 
-def _round(
+def whole_round(
     spark: SparkSession,
     scorer: Scorer,
     source: Source,
@@ -200,46 +195,6 @@ def _timed(
     }
 
 
-def many_groups(directory: Path, n_groups: int) -> dict[str, float]:
-    """Time the steps of a round over very many tiny row groups, half of them in files of their own.
-
-    Also returns the peak memory of the driver, Python and JVM, and of all processes together.
-    """
-    root = _tiny_groups(directory, n_groups)
-    with runs.session() as spark, timing.Watch(os.getpid()) as watch:
-        clock = timing.Steps()
-        files, full = open_files(str(root))
-        listed = files.list(full)
-        clock.lap("list the files")
-        footers, _ = survey.read_footers(spark, files, full, listed)
-        clock.lap("read the footers (workers)")
-        parts = parts_of([group for one in footers for group in survey.row_groups(one)])
-        clock.lap("pack row groups into parts")
-        print(f"{len(listed):,} files, {n_groups:,} row groups, {len(parts):,} parts")
-        model = LogisticRegression().fit([[-1.0], [1.0]] * 10, [0, 1] * 10)
-        scorer = make_scorer(model, [Feature("x", "numeric", "double")], ("id",), named=False)
-        source = Source(full, ("id",), ("x",))
-        clock.lap("fit a model")
-        store = _begun(_fresh(directory / "groups-out"), scorer)
-        clock.lap("write it")
-        steps = _round(spark, scorer, source, parts, store, 2)
-    return {**clock.seconds, **steps, "peak MB, all processes": watch.peak_mb}
-
-
-def _fresh(path: Path) -> Path:
+def fresh(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
     return path
-
-
-def _tiny_groups(directory: Path, n_groups: int) -> Path:
-    root = directory / f"groups-{n_groups}"
-    if (root / "last.parquet").exists():
-        return root
-    root.mkdir(parents=True, exist_ok=True)
-    rows = pa.table({"id": np.arange(10), "x": np.zeros(10)})
-    for number in range(n_groups // 2):
-        pq.write_table(rows, root / f"{number:06d}.parquet")
-    with pq.ParquetWriter(root / "last.parquet", rows.schema) as writer:
-        for _ in range(n_groups - n_groups // 2):
-            writer.write_table(rows)
-    return root

@@ -1,8 +1,8 @@
 """Whether ids are all different, told from their hashes in groups that each fit into memory.
 
 Equal ids have equal hashes, so that hashes which all differ prove it of the ids. Two different ids
-share a 64-bit hash by chance about once in 2**64 / 2 pairs: 3 such pairs are expected among 10
-billion ids, none among a hundred million. Whoever finds one looks at the ids themselves.
+share a 64-bit hash by chance, once in 2**64 pairs: 3 times among 10 billion ids, never among a
+hundred million. Whoever finds that looks at the ids themselves.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
 from spark_pseudolabel.spark.tables import Table, to_arrow
 from spark_pseudolabel.spark.tasking import merge_tasks
+from spark_pseudolabel.store.arrow_files import reached_otherwise
 
 TRUE_LABEL = "spl_true_label"
 _TRUE_CODE = "spl_true_code"
@@ -140,11 +141,12 @@ class ScannedTest(FrameTest):
 
     def overlap(self, known: pa.Table) -> pa.Table:
         """Return the keys that are also among the known ones."""
-        if self._is_large:
-            return super().overlap(known)
-        rows = self.plain.collect(self.plain.source(self.keys))
-        values = known.column(self.keys[0]).combine_chunks()
-        return rows.filter(pc.is_in(rows.column(self.keys[0]), value_set=values))
+        with reached_otherwise():
+            if not self._is_large:
+                rows = self.plain.collect(self.plain.source(self.keys))
+                values = known.column(self.keys[0]).combine_chunks()
+                return rows.filter(pc.is_in(rows.column(self.keys[0]), value_set=values))
+        return super().overlap(known)
 
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
         """Compute a model's metrics; a job, of which counts come back."""
@@ -161,12 +163,13 @@ class ScannedTest(FrameTest):
         return metrics_of_table(*found)
 
     def truth(self, classes: Sequence[Label]) -> pa.Table | None:
-        """Return keys and ``spl_code``; None if there are too many rows to hold."""
-        if self._is_large:
-            return None
-        rows = self.plain.collect(self.plain.source(self.keys, [self.label]))
-        codes = true_codes(rows.column(self.label), classes)
-        return rows.select(list(self.keys)).append_column(CODE, pa.array(codes))
+        """Return keys and ``spl_code``; None if they are too many to hold, or out of reach."""
+        with reached_otherwise():
+            if not self._is_large:
+                rows = self.plain.collect(self.plain.source(self.keys, [self.label]))
+                codes = true_codes(rows.column(self.label), classes)
+                return rows.select(list(self.keys)).append_column(CODE, pa.array(codes))
+        return None
 
     @property
     def _is_large(self) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -28,8 +30,14 @@ from spark_pseudolabel.spark.tables import reasons_of, to_arrow, with_hash
 from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.manifest import RoundManifest
 
-BROADCAST_ROWS = 5_000_000
-"""Keys up to this number are broadcast; each executor holds them in memory."""
+BROADCAST_BYTES = 128 * 2**20
+"""Of keys that are broadcast: the driver's JVM and each executor hold them in memory."""
+
+_KEY_BYTES = {"bigint": 32}
+_TEXT_BYTES = 96
+"""What a key takes in the table by which rows are looked up; texts of some 36 characters."""
+
+_HASHES = 2**64
 
 _NOW = "spl_now"
 _CHANGED = "spl: other rows than were scored"
@@ -96,11 +104,11 @@ class FramePool:
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
     ) -> pa.Table | None:
         """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        n_rows = sum(sum(one.counts[f"{kind}_by_code"]) for one in rounds)
-        if not n_rows:
+        by_code = np.sum([one.counts[f"{kind}_by_code"] for one in rounds], axis=0)
+        if not np.any(by_code):
             return None
         wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
-        if limits is not None or n_rows <= BROADCAST_ROWS:
+        if self._may_broadcast(float(np.sum(by_code * _shares(limits)))):
             wanted = F.broadcast(wanted)
         with self._batches():
             found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
@@ -143,6 +151,11 @@ class FramePool:
             raise
         return None
 
+    def _may_broadcast(self, n_keys: float) -> bool:
+        kinds = (field.dataType.simpleString() for field in self.stored.keys)
+        key_bytes = sum(_KEY_BYTES.get(kind, _TEXT_BYTES) for kind in kinds)
+        return n_keys * key_bytes <= BROADCAST_BYTES
+
     def _batches(self) -> AbstractContextManager[None]:
         return batches_within(self.spark, self.cells)
 
@@ -169,7 +182,7 @@ class FramePool:
         left = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
         n_left = int(before.counts["rejected"])
         n_done = self.n_rows - n_left
-        if min(n_left, n_done) > BROADCAST_ROWS:
+        if not self._may_broadcast(min(n_left, n_done)):
             return self._to_score, left
         if n_left <= n_done:
             return self._to_score.join(F.broadcast(left), on=keys, how="left_semi"), None
@@ -192,3 +205,11 @@ def changed_pool() -> InputError:
 
 def _column(name: str) -> Column:
     return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _shares(limits: Limits) -> NDArray[np.float64] | float:
+    """Return by class which share of evenly spread hashes lies within the limits."""
+    if limits is None:
+        return 1.0
+    upto = [0 if limit is None else limit + _HASHES // 2 + 1 for limit in limits]
+    return np.array(upto, dtype=np.float64) / _HASHES

@@ -68,6 +68,7 @@ from spark_pseudolabel.spark.tables import (
     some,
 )
 from spark_pseudolabel.spark.warm_up import warm_up
+from spark_pseudolabel.store.files import same_system
 from spark_pseudolabel.store.identity import SEEN, differences
 from spark_pseudolabel.store.manifest import normalized
 
@@ -244,7 +245,7 @@ def read_inputs(
         pool_rows=fingerprint["rows"],
         scan=survey.scan,
         no_scan=survey.no_scan,
-        test=_test_rows(spark, tables, config, keys, features, known, survey.scan is not None),
+        test=_test_rows(spark, tables, config, keys, features, known, survey.scan),
         frozen={
             **frozen,
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
@@ -833,10 +834,13 @@ def _test_rows(
     keys: Sequence[str],
     features: Sequence[Feature],
     known: pa.Table,
-    direct: bool,
+    scan: Scan | None,
 ) -> HeldOutRows | None:
     if "test" not in tables:
         return None
+    plain = tables["test"].plain
+    # Workers have been tried on the pool's file system.
+    direct = scan is not None and plain is not None and same_system(scan.source.root, plain.root)
     rows = open_test(spark, tables["test"], config.labeled.label, keys, features, direct=direct)
     if config.id is not None:
         both = rows.overlap(known)

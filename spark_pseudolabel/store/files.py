@@ -150,6 +150,24 @@ def unglobbed(path: str) -> str:
     return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
 
 
+def same_system(uri: str, other: str) -> bool:
+    """Whether two full paths or URIs are on one file system: the same scheme and host or bucket.
+
+    Examples
+    --------
+    >>> same_system("s3a://a/pool", "s3a://a/test"), same_system("s3a://a/pool", "/data/test")
+    (True, False)
+    """
+    return _system(uri) == _system(other)
+
+
+def _system(uri: str) -> tuple[str, str]:
+    scheme = scheme_of(uri)
+    if scheme in ("", "file"):
+        return "", ""
+    return scheme, uri.split(":", 1)[1].removeprefix("//").partition("/")[0]
+
+
 def open_files(uri: str) -> tuple[Files, str]:
     """Choose the file system of a path or URI without starting a JVM.
 

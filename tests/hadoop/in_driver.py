@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.cli import main
@@ -69,6 +72,19 @@ def run_at(moment: float, leases: bool, arguments: list[str]) -> int:
     with contextlib.nullcontext() if leases else mock.patch.object(loop, "hold", _no_lease):
         time.sleep(max(0.0, moment - time.time()))
         return main(arguments)
+
+
+def put_inputs(tables: str, target: str, n_files: int) -> None:
+    """Put the labeled rows into the store, and the pool in files of a few rows each."""
+    files, root = _opened(target)
+    labeled = Path(tables, "labeled.parquet").read_bytes()
+    files.replace(join(root, "labeled.parquet"), labeled)
+    pool = pq.read_table(Path(tables, "pool"))
+    each = -(-pool.num_rows // n_files)
+    for number in range(n_files):
+        file = pa.BufferOutputStream()
+        pq.write_table(pool.slice(number * each, each), file)
+        files.replace(join(root, f"pool/{number:03d}.parquet"), file.getvalue().to_pybytes())
 
 
 def labels_sha256(output: str) -> str:

@@ -85,6 +85,23 @@ def test_of_two_runs_one_ends_and_the_other_gives_way(
     assert lost >= races / 2
 
 
+def test_inputs_are_read_where_outputs_are_written(
+    place: Place, tables: Path, undisturbed: str, tmp_path: Path
+) -> None:
+    # More files than the driver reads the footers of by itself.
+    inputs, driver = f"{place.store.root}/inputs", place.drivers[0]
+    driver.call(in_driver.put_inputs, str(tables), inputs, 70)
+    asked = configuration(tables, tmp_path) | {
+        "labeled": {"path": f"{inputs}/labeled.parquet", "label": "kind"},
+        "unlabeled": {"path": f"{inputs}/pool"},
+        "output": {"path": f"{place.store.root}/beside"},
+    }
+    conf = write_configuration(tmp_path / "conf.yaml", asked)
+    outcome = driver.command("run", conf, result=tmp_path / "result.json")
+    assert outcome.exit_code == 0, outcome.document
+    assert driver.call(in_driver.labels_sha256, asked["output"]["path"]) == undisturbed
+
+
 @pytest.mark.parametrize("moment", ["score.written", "round.publish.done:2"])
 def test_a_killed_run_is_resumed_and_what_it_left_is_collected(
     moment: str, place: Place, tables: Path, undisturbed: str, tmp_path: Path
