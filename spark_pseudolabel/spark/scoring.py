@@ -23,6 +23,7 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.spark import jvm
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
 from spark_pseudolabel.spark.names import column
 from spark_pseudolabel.spark.settling import settle
@@ -67,7 +68,8 @@ def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
     try:
         yield
     finally:
-        spark.conf.set(_BATCH_ROWS, str(before))
+        with contextlib.suppress(*jvm.GONE):
+            spark.conf.set(_BATCH_ROWS, str(before))
 
 
 def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
