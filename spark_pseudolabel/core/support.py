@@ -188,7 +188,7 @@ def outside_by_chance(
 
 def _share_outside(distances: NDArray[np.float64], chosen: NDArray[np.intp]) -> float:
     """Return the share of rows farther from the chosen ones than these are from each other."""
-    nearest = distances[:, chosen].min(axis=1)
+    nearest = distances[chosen].min(axis=0)
     radius = float(np.quantile(nearest[chosen], QUANTILE))
     others = np.delete(nearest, chosen)
     return float((others > radius * (1 + _SLACK) + _SLACK).mean())
