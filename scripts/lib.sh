@@ -22,6 +22,7 @@ prepare() {
     wait_for_other_scripts 9
     # Java first: what is missing should show before minutes of installing.
     ensure_java "$max_java"
+    ensure_libgomp
     ensure_venv "$venv" "$lock" "$max_python"
   } 9>"$root/.setup.lock"
   export_spark_settings "$venv"
@@ -45,7 +46,8 @@ ensure_venv() {
   # The stamps are written last, so an interrupted install counts as none.
   if ! stamped "$venv/.pins" "$pins" || ! "$venv/bin/python" -c '' 2>/dev/null; then
     create_venv "$venv" "$max_python"
-    say "Installing the pinned dependencies into $(basename "$venv") (once; a minute or two) ..."
+    say "Installing the pinned dependencies into $(basename "$venv"), once: 0.7 GB to fetch, 1.2 GB on disk;" \
+      "two to five minutes without a word, longer on a slow network ..."
     # pyspark comes as an sdist. Built in isolation, pip would fetch an unpinned setuptools.
     # pip and not uv: 35 s slower, but it alone follows the machine's pip configuration.
     # Compiling everything costs 25 s; Python compiles what it imports anyway (see below).
@@ -152,16 +154,37 @@ java_fits() {
 # 17 for 'openjdk version "17.0.15"', 1 for Java 8's "1.8.0".
 java_version() { "$1" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1; }
 
+# ---- libraries of the system -------------------------------------------------------------------
+
+# OpenMP's library, which LightGBM's wheel expects of the system and a bare Debian lacks.
+ensure_libgomp() {
+  has_libgomp || { apt_install libgomp1 && has_libgomp; } ||
+    say "libgomp.so.1 is missing: LightGBM can't be used without it (Debian, Ubuntu: apt-get install libgomp1)."
+}
+
+has_libgomp() { [ -n "$(find_libgomp)" ]; }
+
+# Without ldconfig (musl, nix) nothing is found; what is said then does not stop anybody.
+find_libgomp() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -o 'libgomp\.so\.1' | head -n 1 || true; }
+
 # ---- the system --------------------------------------------------------------------------------
 
 apt_install() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
   # A fresh image has no package lists, an old one has stale ones.
+  [ "${apt_updated:-}" ] || say "Fetching the lists of packages (apt-get update; up to a minute) ..."
   [ "${apt_updated:-}" ] || quietly apt-get update || true
   apt_updated=yes
   apt-get install --simulate "$@" >/dev/null 2>&1 || return 1
-  say "Installing $* ..."
+  say "Installing $* with apt-get: $(size_of "$@"); a minute or so ..."
   quietly apt-get install -y --no-install-recommends "$@"
+}
+
+# What apt-get says of it: "0 B/43.2 MB of archives, 190 MB of additional disk space".
+size_of() {
+  LC_ALL=C apt-get install --no-install-recommends --assume-no "$@" 2>/dev/null |
+    sed -n -e 's/^Need to get \(.*\) of archives.*/\1 to fetch/p' \
+      -e 's/^After this operation, \(.*\) of additional.*/\1 on disk/p' | paste -sd, - | sed 's/,/, /' || true
 }
 
 # Without a terminal to ask, and silent unless it fails.
