@@ -166,7 +166,12 @@ class RichEvents:
             self._accepted = before + fields["accepted"]
         elif name == "model":
             self._metric = _accuracy(fields.get("validation")) or self._metric
-        self._console.print(f"{time.strftime('%H:%M:%S')} {sentence(name, fields)}")
+        from rich.table import Table
+
+        # Two columns, so that a sentence of several lines hangs beside its time.
+        line = Table.grid(padding=(0, 1))
+        line.add_row(time.strftime("%H:%M:%S"), sentence(name, fields))
+        self._console.print(line)
 
     @contextlib.contextmanager
     def stage(self, round: int, name: str, rows: int | None = None) -> Iterator[None]:

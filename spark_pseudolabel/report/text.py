@@ -432,9 +432,8 @@ def _history(explained: ExplainDocument) -> list[str]:
     head = ["round", "label", "confidence", "cut", "accepted", "reason"]
     body = [_step_cells(step) for step in steps]
     lines = _table(head, body, "rlrrll")
-    files = [step.file for step in steps if step.file]
     earlier = _more(len(explained.history) - len(steps), "earlier rounds")
-    return earlier + lines + ([f"  stored in {clean(files[-1])}"] if files else [])
+    return earlier + lines
 
 
 def _effects(why: Why) -> list[str]:
