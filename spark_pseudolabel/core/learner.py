@@ -8,12 +8,12 @@ from typing import Any
 
 import joblib
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.estimators import build_estimator, final_step, info_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
-from spark_pseudolabel.core.preprocessing import split, with_preprocessing
+from spark_pseudolabel.core.preprocessing import fit_columns, split, with_preprocessing
 from spark_pseudolabel.core.training import Label, TrainingRows, fit
 
 
@@ -79,8 +79,8 @@ class Learner:
         X
             Rows with and without labels; see :mod:`spark_pseudolabel.core.reference`.
         fitted
-            Preprocessing that other learners have fitted on the same rows, which is shared with
-            those that need the same; one that is fitted here is added.
+            Preprocessing, and parts of it, that other learners have fitted on the same rows, which
+            is shared with those that need the same; what is fitted here is added.
         """
         if not self.needs_reference:
             return self
@@ -88,7 +88,7 @@ class Learner:
         known = {} if fitted is None else fitted
         key = joblib.hash(columns)
         if key not in known:
-            known[key] = clone(columns).fit(X)
+            known[key] = fit_columns(columns, X, known)
         return replace(self, columns=known[key])
 
     def scorer(

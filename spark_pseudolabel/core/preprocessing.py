@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sklearn.base import BaseEstimator
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
 
@@ -19,6 +21,7 @@ from spark_pseudolabel.core.features import Feature
 COLUMNS = "columns"
 """Name of the step that prepares columns; it never looks at labels."""
 
+_TEXT = "text_"
 _MAX_CATEGORIES = 200
 _HASHED_WORDS = 2**16
 _TEXT_COMPONENTS = 100
@@ -31,8 +34,9 @@ def with_preprocessing(
 
     Numbers are mean-imputed and standardized where scale matters and median-imputed for trees
     that take no missing values; categories are one-hot encoded (scale matters) or become ordinals
-    (trees), unknown ones allowed; texts become hashed TF-IDF, condensed to 100 components for
-    trees, for neural networks and for estimators that take no sparse matrix. An estimator that
+    (trees), unknown ones allowed; texts become hashed TF-IDF with 100 components beside it, and
+    these alone for trees, for neural networks and for estimators that take no sparse matrix: rows
+    without a common word are near each other in them. An estimator that
     takes the raw numbers gets them without a pipeline, unless it has rules for columns' names.
 
     Returns
@@ -47,7 +51,7 @@ def with_preprocessing(
         ("numbers", _numbers(estimator, info), _columns(features, numeric=True)),
         ("categories", _categories(estimator, info), _columns(features, kind="category")),
         *(
-            (f"text_{feature.name}", _text(condensed, random_state), feature.name)
+            (f"{_TEXT}{feature.name}", _text(condensed, random_state), feature.name)
             for feature in features
             if feature.kind == "text"
         ),
@@ -134,7 +138,46 @@ def _text(condensed: bool, random_state: int) -> Pipeline:
         ),
         ("tfidf", TfidfTransformer(sublinear_tf=True)),
     ]
-    if condensed:
-        svd = TruncatedSVD(n_components=_TEXT_COMPONENTS, random_state=random_state)
-        steps.append(("svd", svd))
-    return Pipeline(steps)
+    svd = TruncatedSVD(n_components=_TEXT_COMPONENTS, random_state=random_state)
+    return Pipeline([*steps, ("svd", svd) if condensed else ("both", _beside(svd))])
+
+
+def _beside(svd: BaseEstimator) -> FeatureUnion:
+    return FeatureUnion([("words", "passthrough"), ("svd", svd)])
+
+
+def fit_columns(
+    columns: ColumnTransformer, X: pd.DataFrame, known: dict[str, BaseEstimator]
+) -> ColumnTransformer:
+    """Fit a copy of the default preprocessing, and what texts take most time for only once.
+
+    Parameters
+    ----------
+    columns
+        Unfitted, as :func:`with_preprocessing` makes it.
+    X
+        Model input.
+    known
+        Words and components that are fitted on `X` already, by text step; new ones are added.
+    """
+    shared = [
+        (name, _shared_text(step, X[column], known, name), column)
+        if name.startswith(_TEXT)
+        else (name, step, column)
+        for name, step, column in columns.transformers
+    ]
+    return clone(columns).set_params(transformers=shared).fit(X)
+
+
+def _shared_text(
+    step: Pipeline, texts: pd.Series, known: dict[str, BaseEstimator], name: str
+) -> Pipeline:
+    if name not in known:
+        words = clone(step[:-1]).fit(texts)
+        last = step[-1]
+        svd = last.transformer_list[1][1] if isinstance(last, FeatureUnion) else last
+        known[name] = FrozenEstimator(words)
+        known[f"{name} svd"] = FrozenEstimator(clone(svd).fit(words.transform(texts)))
+    words, svd = known[name], known[f"{name} svd"]
+    both = isinstance(step[-1], FeatureUnion)
+    return Pipeline([("words", words), ("both", _beside(svd)) if both else ("svd", svd)])

@@ -98,7 +98,7 @@ def test_more_categories_than_are_encoded_share_the_last_place() -> None:
             [
                 "numbers: SimpleImputer + StandardScaler",
                 "categories: OneHotEncoder",
-                "text_remark: HashingVectorizer + TfidfTransformer",
+                "text_remark: HashingVectorizer + TfidfTransformer + FeatureUnion",
             ],
         ),
         (

@@ -68,6 +68,8 @@ def test_a_committee_computes_what_its_members_share_once() -> None:
     columns = [member.steps[0][1] for member in members_of(model)]
     assert len(members_of(model)) == 6
     assert len({id(one) for one in columns}) == 2  # of trees, and of the linear model
+    svds = [one.named_transformers_["text_text"].steps[-1][1] for one in columns[:2]]
+    assert svds[0].transformer_list[1][1].estimator is svds[1].estimator  # fitted once
     seen: list[int] = []
     for one in {id(one): one for one in columns}.values():
         transform = one.transform
