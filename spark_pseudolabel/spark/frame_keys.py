@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,12 @@ from spark_pseudolabel.spark.direct.keys import MAX_SHARED, PoolKeys
 
 Batches = Iterable[pa.RecordBatch]
 
-# Of Spark's own partitions, which are some 128 MB of a file each.
-_PARTITIONS_PER_GROUP = 4
+# Of the id column, as Spark estimates it: some 4 million numbers, or 2 million texts.
+_GROUP_BYTES = 64 * 2**20
 _MAX_GROUPS = 2_000
+# What Spark says of tables of which it knows nothing is beyond any disk.
+_UNKNOWN_BYTES = 10**16
+_GROUPS_OF_UNKNOWN = 64
 # Hashes that a task keeps before it shares them out.
 _AT_ONCE = 1_000_000
 
@@ -42,7 +46,7 @@ def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
         Keys that must not occur.
     """
     ids = rows.select(F.col(_quoted(key)))
-    n_groups = min(_MAX_GROUPS, -(-ids.rdd.getNumPartitions() // _PARTITIONS_PER_GROUP) or 1)
+    n_groups = _group_count(ids)
     given = ids.mapInArrow(_giving(known, n_groups), _GIVEN_TYPE)
     taken = given.repartition(n_groups, "group").mapInArrow(_take, _TAKEN_TYPE).collect()
     shared = [value for row in taken for value in row["shared"]]
@@ -60,6 +64,15 @@ def count_keys(rows: DataFrame, key: str) -> tuple[int, int]:
     hashes = F.xxhash64(F.col(_quoted(key)))
     row = rows.agg(F.count(F.lit(1)).alias("rows"), F.bit_xor(hashes).alias("xor64")).collect()[0]
     return int(row["rows"]), int(row["xor64"] or 0)
+
+
+def _group_count(ids: DataFrame) -> int:
+    """Return into how many groups hashes are shared out, told without a look at the rows."""
+    plan: Any = ids._jdf.queryExecution().optimizedPlan()
+    size = int(str(plan.stats().sizeInBytes()))
+    if size > _UNKNOWN_BYTES:
+        return _GROUPS_OF_UNKNOWN
+    return max(1, min(_MAX_GROUPS, -(-size // _GROUP_BYTES)))
 
 
 def _giving(known: pa.Array, n_groups: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:

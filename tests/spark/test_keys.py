@@ -57,7 +57,7 @@ def look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Look:
     monkeypatch.setattr(uniqueness, "GROUP_ROWS", 2_000)
-    monkeypatch.setattr(frame_keys, "_PARTITIONS_PER_GROUP", 1)
+    monkeypatch.setattr(frame_keys, "_GROUP_BYTES", 20_000)
     if request.param == "workers":
         monkeypatch.setattr(direct_keys, "_ROWS_ON_DRIVER", 0)
         monkeypatch.setattr(direct_keys, "_MAX_TASKS", 4)
