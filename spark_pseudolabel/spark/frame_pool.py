@@ -112,7 +112,8 @@ class FramePool:
             wanted = F.broadcast(wanted)
         with self._batches():
             found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
-        if pc.any(pc.not_equal(found[_NOW], found[FINGERPRINT])).as_py():
+        lost = limits is None and found.num_rows != int(by_code.sum())
+        if lost or pc.any(pc.not_equal(found[_NOW], found[FINGERPRINT])).as_py():
             raise changed_pool()
         return found.drop_columns([_NOW, FINGERPRINT])
 
