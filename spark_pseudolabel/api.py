@@ -18,6 +18,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
+from spark_pseudolabel.spark.schema_text import schema_of, without_foreign_types
 from spark_pseudolabel.spark.session import borrowed
 from spark_pseudolabel.spark.transform import with_predictions
 from spark_pseudolabel.store.files import join, unglobbed
@@ -258,7 +259,8 @@ class SelfTrainingResult:
     @property
     def labels(self) -> DataFrame:
         """The accepted rows: id, ``label``, ``confidence``, ``round``, ``model``, ``weight``."""
-        return self.spark.read.parquet(unglobbed(join(self.output.rstrip("/"), "labels")))
+        rows = self.spark.read.parquet(unglobbed(join(self.output.rstrip("/"), "labels")))
+        return without_foreign_types(rows, schema_of(rows))
 
     @property
     def rounds(self) -> pd.DataFrame:
