@@ -136,10 +136,17 @@ def set_local_address() -> None:
     """Let Spark use the loopback address where it would fail to look this machine's name up."""
     if {"SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME"} & set(os.environ):
         return
-    try:
-        socket.gethostbyname(socket.gethostname())
-    except OSError:
+    if not resolves(socket.gethostname()):
         os.environ["SPARK_LOCAL_IP"] = _LOOPBACK
+
+
+def resolves(name: str) -> bool:
+    """Whether a host name has an address here."""
+    try:
+        socket.gethostbyname(name)
+    except OSError:
+        return False
+    return True
 
 
 _KNOWN: tuple[tuple[str, str], ...] = (
@@ -147,6 +154,10 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         r"UnknownHostException: ([^\s:]+)",
         r"the host name \1 does not resolve. Add it to /etc/hosts, or set SPARK_LOCAL_IP to an "
         r"address of this machine.",
+    ),
+    (
+        r"gaierror",
+        r"the host name localhost does not resolve. Add '127.0.0.1 localhost' to /etc/hosts.",
     ),
     (
         r"(BindException: [^\n!]+)",
@@ -166,7 +177,7 @@ _SAID = (
     re.compile(r"^: (.+)$", re.MULTILINE),
     re.compile(r"^Exception in thread \S+ (.+)$", re.MULTILINE),
     re.compile(r"^(?:Error|Unrecognized|Invalid)\b.*$", re.MULTILINE),
-    re.compile(r"^.*\bERROR\b.*$", re.MULTILINE),
+    re.compile(r"^\S+ \S+ ERROR (.+)$", re.MULTILINE),
 )
 
 

@@ -212,6 +212,9 @@ def _conf(settings: SparkSettings) -> dict[str, str]:
     """Return all that is set on a session which is started here; `settings` win."""
     master = settings.master or (None if jvm.submitted() else "local[*]")
     ours = {**DEFAULTS, **RUNTIME}
+    if not jvm.resolves("localhost"):
+        # PySpark's own sockets are bound to that name; these have none (Spark 4.1).
+        ours |= {"spark.python.unix.domain.socket.enabled": "true"}
     if not jvm.is_there():
         ours |= class_data.java_options(settings.conf)
         own_python = os.environ.get(_PYTHON, sys.executable) == sys.executable

@@ -33,6 +33,8 @@ NESTED = "An error occurred while calling None.X.\n: a.B: outer\n\tat c\nCaused 
         ("java.net.BindException: Cannot assign requested address: Service", "SPARK_LOCAL_IP"),
         (OLD, "too old.*17"),
         (MISSING, "no Java.*JAVA_HOME"),
+        ("gaierror: [Errno -2] Name or service not known", "localhost.*/etc/hosts"),
+        ('Setting Spark log level to "ERROR".\n26/11/29 22:55:37 ERROR Shell: no disk', "no disk$"),
         (HEAP, "Could not create the Java Virtual Machine"),
         (NESTED, "^d.E: inner$"),
         ("WARN one\nlast words\n", "WARN one"),
