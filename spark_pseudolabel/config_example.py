@@ -10,8 +10,8 @@ EXAMPLE = """\
 
 labeled:                       # rows with given labels
   path: pseudolabel-demo/data/labeled.parquet
-  format: parquet              # or csv, json, orc, or any format this Spark can read
-  # options: {header: true}    # passed to Spark's reader
+  # format: parquet            # or csv, json, orc, or any that this Spark reads; else by the name
+  # options: {sep: ";"}        # passed to Spark's reader
   label: digit                 # the column that holds the label
   # drawn: random              # or per_class: how the rows were chosen
 

@@ -42,6 +42,9 @@ _TABLE_FORMATS: Mapping[str, str] = {
 _POSITIONS = (T.StructField(FILE, T.StringType()), T.StructField(ROW_INDEX, T.LongType()))
 
 _COMMITTER = "mapreduce.fileoutputcommitter.algorithm.version"
+_FILE_FORMATS = ("parquet", "csv", "json", "orc", "avro")
+"""Formats whose tables are the files themselves, and not what a log says of them."""
+
 _TEXT_FORMATS = ("csv", "json")
 """A file of no bytes holds no rows in these; Spark leaves such files for empty partitions."""
 
@@ -261,6 +264,9 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
     if any(info.path for info in listed):
         _check_format(files, root, settings, name)
     _check_files(listed, settings, name)
+    if settings.format not in _FILE_FORMATS and not positions:
+        reader = spark.read.format(settings.format).options(**settings.options)
+        return replace(Table.of_rows(name, reader.load(path)), files=listed)
     opened = _Opened(spark, settings, name, files, root, listed, Folders.of(listed, name))
     if settings.format == "parquet":
         return opened.parquet(positions)
@@ -275,7 +281,7 @@ def _open_path(spark: SparkSession, settings: TableSettings, name: str, position
         return opened.csv()
     if settings.format == "json":
         return opened.json()
-    return opened.other()
+    return opened.typed_by_spark()
 
 
 @dataclass(frozen=True)
@@ -406,12 +412,9 @@ class _Opened:
         options = {"columnNameOfCorruptRecord": CORRUPT}
         if is_document:
             options["multiLine"] = "true"
-        return self._typed_by_spark(**options)
+        return self.typed_by_spark(**options)
 
-    def other(self) -> Table:
-        return self._typed_by_spark()
-
-    def _typed_by_spark(self, **options: str) -> Table:
+    def typed_by_spark(self, **options: str) -> Table:
         """Let Spark find the columns; those of directories are text."""
         schema = schema_of(self._load(self._reader().options(**options)))
         as_text = {field.name: field for field in self.folders.fields}
@@ -543,6 +546,8 @@ def _check_files(listed: Sequence[FileInfo], settings: TableSettings, name: str)
 
 def _check_suffixes(listed: Sequence[FileInfo], settings: TableSettings, name: str) -> None:
     """Refuse a directory whose files' names tell other formats than it is read as."""
+    if settings.format not in _FILE_FORMATS:
+        return
     found = {format_of(info.path): info.path for info in reversed(listed) if info.path}
     others = {kind: path for kind, path in found.items() if kind not in (None, settings.format)}
     if not others:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.config import Config
+from spark_pseudolabel.config import Config, load_config
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.job import label, run
@@ -108,6 +108,23 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
     labels = pd.read_parquet(tmp_path / "new").set_index("n").sort_index()
     assert (done["rows"], done["invalid"]) == (3, 1)
     assert labels.label.notna().to_dict() == {"007": True, "008": True, "009": False}
+
+
+def test_the_first_example_of_the_readme_is_read_as_printed(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = {
+        kind: text.partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("csv", "yaml")
+    }
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "purchases.csv").write_text(blocks["csv"])
+    (tmp_path / "purchases.yaml").write_text(blocks["yaml"])
+    inputs = read_inputs(spark, load_config("purchases.yaml"))
+    assert inputs.labeled.column("id").to_pylist() == ["0001", "0002", "0003", "0004"]
+    assert (inputs.pool_rows, inputs.notes, inputs.classes) == (2, (), ("food", "home"))
+    kinds = {"amount": "numeric", "country": "category", "note": "category"}
+    assert {f.name: f.kind for f in inputs.features} == kinds
 
 
 def text_of(name: str, text: str | bytes) -> Write:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout
 
 
@@ -29,5 +30,5 @@ def test_all_of_a_run_but_its_views_is_hidden_from_readers() -> None:
         layout.commit_file("r", "round", 1),
         layout.attempt_dir("r", "round", 1, "a"),
     ]
-    assert all(layout.is_hidden(path) for path in paths)
-    assert not any(layout.is_hidden(view) for view in layout.VIEWS)
+    assert all(is_hidden(path) for path in paths)
+    assert not any(is_hidden(view) for view in layout.VIEWS)
