@@ -39,6 +39,11 @@ def is_tab_separated(name: str) -> bool:
     return _suffix(name) in _TABS
 
 
+def is_compressed(name: str) -> bool:
+    """Tell whether a file's name says that it is compressed as a whole."""
+    return _COMPRESSED.search(name.lower()) is not None
+
+
 def format_of_path(path: str) -> str | None:
     """Return the format of a table by its path, or by the first file of a local directory."""
     named = format_of(path.rstrip("/"))

@@ -13,6 +13,7 @@ import csv
 import io
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, reduce
 from typing import BinaryIO, TextIO
@@ -23,7 +24,7 @@ from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import UNREADABLE
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.formats import is_tab_separated
+from spark_pseudolabel.formats import is_compressed, is_tab_separated
 from spark_pseudolabel.spark.compressed import decompressed
 from spark_pseudolabel.spark.names import column
 from spark_pseudolabel.store.files import FileInfo, Files, join, unglobbed
@@ -35,6 +36,7 @@ _SPARKS_OWN = ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
 _NAMELESS = "Unnamed: "
 _SEPARATORS = (";", "\t", "|", ",")
 _LARGE = 2**27
+_MOST_COLUMNS = 20_480  # Spark's own limit, where the header has less
 _NOT_TEXT = "is not {} (options: encoding says what a file is)"
 
 
@@ -185,7 +187,12 @@ class CsvFiles:
     @property
     def large(self) -> bool:
         """Whether a file is worth several tasks, and may be cut at its lines if it holds text."""
-        sizes = [f.bytes for group in self.groups for f in group.files if f.path.endswith(".csv")]
+        sizes = [
+            info.bytes
+            for group in self.groups
+            for info in group.files
+            if not is_compressed(info.path or self.path)
+        ]
         return self.dialect.by_bytes and max(sizes, default=0) > _LARGE
 
     @property
@@ -214,6 +221,8 @@ class CsvFiles:
         stored = [*fields, _BROKEN, *self.partitions]
         reader = spark.read.format("csv").options(**self.dialect.options)
         reader = reader.option("columnNameOfCorruptRecord", _BROKEN).option("mode", self._mode)
+        if "maxcolumns" not in self.dialect.options:
+            reader = reader.option("maxColumns", str(max(_MOST_COLUMNS, 2 * len(group.header))))
         if self.dialect.by_bytes:
             reader = reader.option("encoding", _BYTES)
         reader = reader.schema(T.StructType([T.StructField(n, T.StringType()) for n in stored]))
@@ -292,12 +301,15 @@ def open_csv(
     """
     dialect = Dialect.of(given, [info.path or root for info in listed])
     headers: dict[tuple[str, ...], list[FileInfo]] = {}
-    for info in listed:
-        where = join(root, info.path)
-        header = read_header(files, where, dialect, name) if info.bytes else None
-        if header is not None:
-            _require_unique(header, where, name)
-            headers.setdefault(header, []).append(info)
+
+    def look(info: FileInfo) -> tuple[str, ...] | None:
+        return read_header(files, join(root, info.path), dialect, name) if info.bytes else None
+
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        for info, header in zip(listed, threads.map(look, listed), strict=True):
+            if header is not None:
+                _require_unique(header, join(root, info.path), name)
+                headers.setdefault(header, []).append(info)
     if not headers:
         raise InputError(
             f"{name}: {path!r} is empty: a CSV file begins with a line of column names. Write it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -32,6 +33,7 @@ from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.splitting import group_validation_mask, validation_mask
+from spark_pseudolabel.core.text_types import MISSING
 from spark_pseudolabel.core.training import Label, class_codes
 from spark_pseudolabel.errors import ConfigError, InputError, Problem, text_of
 from spark_pseudolabel.redaction import redacted
@@ -337,8 +339,18 @@ def _require_columns(tables: Mapping[str, Table], config: Config, keys: Sequence
     wanted = {"labeled": [*keys, label, *group], "unlabeled": keys}
     for name, table in tables.items():
         _require_one_name(table)
+        _require_no_reasons(table)
         require_columns(table.schema, wanted.get(name, [*keys, label]), name)
         require_in_all_files(table, wanted.get(name, [*keys, label]))
+
+
+def _require_no_reasons(table: Table) -> None:
+    if UNREADABLE in table.schema.names:
+        raise InputError(
+            f"{table.name} has a column {UNREADABLE!r}, a name that is used inside. Rename it.",
+            code="reserved_name",
+            where=UNREADABLE,
+        )
 
 
 def _reserved(name: str) -> list[str]:
@@ -466,6 +478,15 @@ def _notes(
                 "empty_columns",
                 f"Columns {some([repr(name) for name in empty])} hold no value, neither in labeled "
                 "nor in unlabeled rows: they are left out.",
+            ),
+        )
+    missing = [repr(label) for label in classes if re.search(MISSING, str(label))]
+    if missing:
+        notes += (
+            Note(
+                "labels_like_missing",
+                f"Labels {some(missing)} are classes like others. If these rows are to have no "
+                "label, leave their cells empty.",
             ),
         )
     alike: dict[str, list[str]] = {}

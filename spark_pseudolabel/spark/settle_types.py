@@ -160,11 +160,12 @@ class _Known:
         facts, typed = self._all(name, self._both)
         if typed:
             return self._as_typed(name, facts, typed[0]), ()
+        if name in self.config.features.text:
+            return T.StringType(), ()
         kind = type_of(facts)
         if kind != "string":
             return _TYPES[kind], _told_missing(name, facts)
-        as_text = name in self.config.features.text
-        if facts.only_decorated and not as_text:
+        if facts.only_decorated:
             raise InputError(
                 f"Feature {name!r} holds numbers that no reader takes for numbers, such as "
                 f"{facts.decorated_example!r}. Write them with digits and a decimal point, leave "
@@ -172,7 +173,7 @@ class _Known:
                 code="number_as_text",
                 where=name,
             )
-        return T.StringType(), _told_mixed(name, facts) if not as_text else ()
+        return T.StringType(), _told_mixed(name, facts)
 
     @property
     def _both(self) -> list[str]:

@@ -82,25 +82,28 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
 ) -> None:
     # An id called as a query might call something of its own.
     rows = pd.concat([labeled_frame()] * 3, ignore_index=True).drop(columns="id")
-    rows = rows.assign(n=range(36), z=range(36))
+    # A name that Spark would take apart, too.
+    rows = rows.assign(n=range(36), **{"z.z": range(36)})
     rows.to_csv(tmp_path / "labeled.csv", index=False)
     pool = [f"{i},{i % 20 / 20},{i}" for i in range(1000, 1040)]
     pool[3] += ",1"
     pool[5] = "1005"
-    text = "\n".join(["n,x,z", *pool]).encode().replace(b"1007,0.35,1007", b"1007,0.35,\xe9")
+    text = "\n".join(["n,x,z.z", *pool]).encode().replace(b"1007,0.35,1007", b"1007,0.35,\xe9")
     (tmp_path / "pool.csv.gz").write_bytes(gzip.compress(text))
     unlabeled = {"path": str(tmp_path / "pool.csv.gz")}
-    config = csv_config(tmp_path, unlabeled=unlabeled, id="n", selection={"policy": "one_shot"})
+    output = {"path": str(tmp_path / "out"), "features": True}
+    one_shot = {"policy": "one_shot"}
+    config = csv_config(tmp_path, unlabeled=unlabeled, id="n", selection=one_shot, output=output)
     report = run(spark, config).report
     assert [warning["code"] for warning in report["warnings"]][:1] == ["unreadable_rows"]
     assert (report["rows"]["accepted"], report["rows"]["invalid"]) == (37, 3)
     invalid = pd.read_parquet(tmp_path / "out" / "invalid").set_index("n").reason
     width = "pool.csv.gz: the row does not have the header's 3 fields"
     assert invalid[[1003, 1005]].tolist() == [width] * 2
-    assert "'z' is not UTF-8" in invalid[1007]
+    assert "'z.z' is not UTF-8" in invalid[1007]
 
     # Of a batch without a value in x Spark would infer text, and of the ids numbers.
-    new = "n,z,x\n007,1,\n008,2,\n009,many,\n"
+    new = "n,z.z,x\n007,1,\n008,2,\n009,many,\n"
     (tmp_path / "new.CSV").write_text(new)
     done = label(
         spark, str(tmp_path / "out"), input=str(tmp_path / "new.CSV"), output=f"{tmp_path}/new"
