@@ -173,6 +173,8 @@ def with_typed_nulls(tables: Mapping[str, Table], not_features: Sequence[str]) -
         having = {key: one for key, one in agreed.items() if name in one.schema.names}
         types = [one.schema[name].dataType for one in having.values()]
         untyped = any(isinstance(one, T.NullType) for one in types)
+        if any(_kind_or_none(one) is None and not isinstance(one, T.NullType) for one in types):
+            continue  # refused by name where it is a feature
         if len(set(map(_kind_or_none, types))) == 1 and not untyped:
             continue
         valued = {key: one for key, one in having.items() if _has_values(one, name)}
