@@ -258,17 +258,6 @@ def test_numbers_widen_and_ids_compare_across_widths(spark: SparkSession, tmp_pa
     assert inputs.labeled.schema.field("id").type == pa.int64()
 
 
-def test_csv_has_a_header_and_types_unless_said(spark: SparkSession, tmp_path: Path) -> None:
-    labeled_frame().to_csv(tmp_path / "labeled.csv", index=False)
-    pool_frame().to_csv(tmp_path / "pool.csv", index=False)
-    config = config_for(
-        tmp_path,
-        labeled={"path": str(tmp_path / "labeled.csv"), "format": "csv", "label": "y"},
-        unlabeled={"path": str(tmp_path / "pool.csv"), "format": "csv"},
-    )
-    assert [feature.kind for feature in read_inputs(spark, config).features] == ["numeric"]
-
-
 def test_tables_and_queries_are_read(spark: SparkSession, tmp_path: Path) -> None:
     spark.createDataFrame(labeled_frame()).createOrReplaceTempView("given_rows")
     spark.createDataFrame(pool_frame()).createOrReplaceTempView("other_rows")
