@@ -18,11 +18,13 @@ from spark_pseudolabel.core.committee import (
     Member,
     registered_committee,
 )
+from spark_pseudolabel.core.crossfit import Fits
 from spark_pseudolabel.core.learner import Learner, registered_learner
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
 from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
+from spark_pseudolabel.evaluate.known import MemoryLearner
 from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
@@ -36,6 +38,7 @@ MODELS: dict[str, tuple[Member, ...]] = {
     "hgb": (("HistGradientBoostingClassifier", {}),),
     "auto": DEFAULT_MEMBERS,
 }
+MEMORY = "memory"
 PROMISES = {"all": Promise(), "class": Promise(per="class")}
 CELLS = {
     "accuracy": ["overlap:100", "imbalance:100", "noise:500", "clean:80", "breast_cancer:60"],
@@ -103,9 +106,11 @@ def _accuracy(options: argparse.Namespace, task: Task) -> dict[str, Any]:
 
 
 def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
-    learner = _learner(model, task)
+    learner: Fits = MemoryLearner() if model == MEMORY else _learner(model, task)
     first = float("nan") if options.prior == "true" else options.prior and float(options.prior)
-    return certify_task(learner, task, PROMISES, options.calibration, first)
+    return certify_task(
+        learner, task, PROMISES, options.calibration, first, gated=not options.no_gate
+    )
 
 
 def _guard(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
@@ -172,7 +177,8 @@ def _parser() -> argparse.ArgumentParser:
         f"@POOL behind the labels a pool of that size; where one model is measured "
         f"SET:LABELS:MODEL with {list(MODELS)}; for students that are another model than their "
         f"teacher SET:LABELS:TEACHER:STUDENT; any of them with :VARIANT behind it, of "
-        f"{list(_VARIANTS)}: labeled rows that are copies, sessions without their key. "
+        f"{list(_VARIANTS)}: labeled rows that are copies, sessions without their key. The model "
+        f"{MEMORY!r}, for certificates of coins and coin_sessions, reads its scores from the rows. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_RUNS))
@@ -189,6 +195,11 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration", choices=get_args(Method), help="of what is certified; default: none"
     )
     parser.add_argument(
+        "--no-gate",
+        action="store_true",
+        help="certify also where labeled rows do not stand for the pool",
+    )
+    parser.add_argument(
         "--prior",
         help="of what is certified: true, or a share of the first class; default: none",
     )
@@ -203,9 +214,10 @@ def _command(options: argparse.Namespace) -> str:
     cells = " ".join(options.cells or CELLS[options.what])
     given = {name: getattr(options, name) for name in ("first", "seeds", "pool", "test")}
     given |= {"calibration": options.calibration} if options.calibration else {}
+    flag = " --no-gate" if options.no_gate else ""
     given |= {"prior": options.prior} if options.prior else {}
     flags = " ".join(f"--{name} {value}" for name, value in given.items())
-    return f"scripts/evaluate {options.what} {cells} {flags}"
+    return f"scripts/evaluate {options.what} {cells} {flags}{flag}"
 
 
 if __name__ == "__main__":

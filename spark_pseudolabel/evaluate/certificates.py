@@ -37,6 +37,8 @@ def certify_task(
     promises: Mapping[str, Promise],
     calibration: Method | None = None,
     first: float | None = None,
+    *,
+    gated: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Certify the pool of a task by out-of-fold scores, and hold it against the truth.
 
@@ -52,6 +54,8 @@ def certify_task(
     first
         The share that the pool's first class is said to have, as a given prior; the others keep
         their ratios. None without a prior, NaN for the true one.
+    gated
+        Whether nothing is claimed where the labeled rows do not stand for the pool.
     """
     classes, codes = task.data.classes, task.labeled.codes
     units = units_of(equal_rows(task.labeled.X), task.groups)
@@ -82,7 +86,8 @@ def certify_task(
         dependence_of(units[known], task.hashes[known], _group_sizes(task)),
     )
     counts = counts_of(pool, len(classes))
-    shifted = gate(task, units, mixed=known if first is not None else None)["shifted"]
+    mixed = known if first is not None else None
+    shifted = gated and bool(gate(task, units, mixed=mixed)["shifted"])
     refused = refused or ("shift" if shifted else None)
     found = {
         name: _certified(promise, counts, rows, pool, len(classes), refused)

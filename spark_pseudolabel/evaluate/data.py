@@ -20,6 +20,7 @@ from sklearn.datasets import (
 )
 
 from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.evaluate.known import PLACE, SCORE
 
 SEED = 0
 _GROUP = "group"
@@ -211,6 +212,34 @@ def _of_sessions(
     return X.assign(**{_GROUP: group}), labels[group]
 
 
+def _coins() -> Loaded:
+    """Make rows with a score that is the probability of their label, for a model that reads it."""
+    chance = np.random.default_rng(SEED)
+    return _scored(chance, np.arange(_ROWS), np.ones(_ROWS))
+
+
+def _coin_sessions() -> Loaded:
+    """Make sessions of 2 to 4 rows, and one in ten of 20, of which one of seven is wrong."""
+    chance = np.random.default_rng(SEED)
+    sizes = np.where(chance.random(_ROWS) < 0.1, 20, chance.integers(2, 5, size=_ROWS))
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    X, labels = _scored(chance, group, np.where(sizes == 20, 0.85, 1.0))
+    return X.assign(**{_GROUP: group}), labels
+
+
+def _scored(
+    chance: np.random.Generator, group: NDArray[np.int64], kept: NDArray[np.float64]
+) -> Loaded:
+    """Draw a score, a place and a label for each group; the score is right in a share of them."""
+    score = chance.random(len(kept)) ** 3 / 2
+    score = np.where(chance.random(len(kept)) < 0.5, score, 1 - score)
+    labels = chance.random(len(kept)) < score
+    likely = score > 0.5
+    labels = np.where(chance.random(len(kept)) < kept, labels, ~likely)
+    X = pd.DataFrame({SCORE: score, PLACE: chance.normal(size=len(kept))})
+    return X.iloc[group].reset_index(drop=True), labels[group]
+
+
 def _topics() -> Loaded:
     """Make texts of six topics that share most of their words."""
     chance = np.random.default_rng(SEED)
@@ -331,6 +360,8 @@ BUILT_IN: Mapping[str, Callable[[], Loaded]] = {
     "mixed": _mixed,
     "topics": _topics,
     "subjects": _subjects,
+    "coins": _coins,
+    "coin_sessions": _coin_sessions,
     "sessions": _sessions,
     "teams": _teams,
 }

@@ -95,7 +95,12 @@ def with_copies(task: Task, share: float) -> Task:
     n = len(task.labeled.codes)
     again = np.append(np.arange(n), chance.permutation(n)[: round(share * n)])
     rows = replace(task.labeled, X=_rows(task.labeled.X, again), codes=task.labeled.codes[again])
-    return replace(task, labeled=rows, hashes=chance.permutation(len(again)).astype(np.int64))
+    return replace(
+        task,
+        labeled=rows,
+        hashes=chance.permutation(len(again)).astype(np.int64),
+        groups=None if task.groups is None else task.groups[again],
+    )
 
 
 def without_groups(task: Task) -> Task:
