@@ -310,7 +310,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     face = _face_asked_for(arguments)
-    task = None
+    with contextlib.nullcontext() if face.debug else _libraries_silent():
+        return _answered(arguments, face)
+
+
+def _answered(arguments: list[str], face: Face) -> int:
     try:
         with _reader_may_leave():
             task = _read(arguments)
@@ -319,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         face = task.face
         with _standard_output_kept(face), signals.sigterm_as_interrupt():
             _check_result_file(face)
-            answer = _work(task)
+            answer = task.work(face)
         _give(answer, face)
         return answer.error.exit_code if answer.error else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  every one ends in a message
@@ -329,11 +333,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read(arguments: list[str]) -> Task | None:
     task = app(arguments, prog_name=PROGRAM, standalone_mode=False)
     return task if isinstance(task, Task) else None
-
-
-def _work(task: Task) -> Answer:
-    with contextlib.nullcontext() if task.face.debug else _libraries_silent():
-        return task.work(task.face)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,13 @@
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -260,6 +263,21 @@ def test_what_a_worker_raised_is_named_and_not_that_one_did(says: Any, capsys: C
     )
     assert main(["status", "out"]) == 10
     assert "No module named 'sklearn'" in capsys.readouterr().err
+
+
+def test_what_libraries_and_their_threads_say_is_not_shown(says: Any, capsys: Captured) -> None:
+    def fails() -> None:
+        logging.getLogger("py4j").error("Exception while sending command.")
+        warnings.warn("soon", FutureWarning, stacklevel=1)
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        raise InputError("Pool lacks columns ['age'].")
+
+    says(fails)
+    assert main(["status", "out"]) == 3
+    assert capsys.readouterr() == ("", "Pool lacks columns ['age'].\n")
+    assert logging.root.manager.disable < logging.CRITICAL
 
 
 def test_debug_shows_the_traceback_and_the_message_last(says: Any, capsys: Captured) -> None:
