@@ -61,6 +61,9 @@ class SelfTraining:
         Share of every label in the pool, where that is known.
     drawn
         ``"per_class"`` where labeled rows are not mixed as the pool is.
+    group
+        Column that says which labeled rows are alike, such as those of one customer; the pool has
+        it, too, where a certificate is to be given.
     features, validation, rounds, training, save
         The sections ``features``, ``validation``, ``rounds``, ``training`` and ``output`` of a
         configuration, the latter without its path.
@@ -90,6 +93,7 @@ class SelfTraining:
         calibration: str = "none",
         prior: Mapping[Any, float] | None = None,
         drawn: str = "random",
+        group: str | None = None,
         features: Section | None = None,
         validation: Section | None = None,
         rounds: Section | None = None,
@@ -105,7 +109,7 @@ class SelfTraining:
         self.trusted = tuple(trusted)
         self.random_state = random_state
         self._model = {**_model_section(estimator, params), "student": student}
-        self._labeled = {**_FROM_DATAFRAME, "label": label, "drawn": drawn}
+        self._labeled = {**_FROM_DATAFRAME, "label": label, "drawn": drawn, "group": group}
         self._unlabeled = {**_FROM_DATAFRAME, "prior": prior}
         self._save = dict(save or {})
         self._sections = {

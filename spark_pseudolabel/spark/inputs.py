@@ -221,7 +221,7 @@ def read_inputs(
     known = _known_keys(tables, labeled, validation, keys)
     pool = _pool(spark, tables["unlabeled"], keys, features, known, config)
     frozen = {
-        "labeled": _fingerprint(labeled, features, keys),
+        "labeled": _fingerprint(labeled, features, keys) | _groups_fingerprint(groups),
         "validation": _fingerprint(validation, features, keys),
         "unlabeled": _frozen_table(tables["unlabeled"]),
     }
@@ -897,6 +897,12 @@ def _seen(tables: Mapping[str, Table], config: Config) -> dict[str, Any]:
         for name, table in tables.items()
         if not (name == "unlabeled" and config.unlabeled.from_ == "labeled")
     }
+
+
+def _groups_fingerprint(groups: Groups | None) -> dict[str, str]:
+    if groups is None:
+        return {}
+    return {"groups": hashlib.sha256(repr(groups.labeled.to_pylist()).encode()).hexdigest()}
 
 
 def _fingerprint(
