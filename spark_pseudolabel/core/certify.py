@@ -485,15 +485,14 @@ def _rows_at_rate(wrong: int, n: int, error: float, level: float, pool: int) -> 
         return None
     if not wrong:
         return rows_needed(error, level, 0, pool)
-    rate = wrong / n
 
     def passes(errors: int) -> bool:
-        return p_value(errors, int(errors / rate), error, pool) <= level
+        return p_value(errors, errors * n // wrong, error, pool) <= level
 
     high = 1
     while not passes(high):
         high *= 2
-        if high / rate > _HOPELESS * rows_needed(error, level):
+        if high * n > _HOPELESS * rows_needed(error, level) * wrong:
             return None
     low = high // 2
     while high - low > 1:

@@ -221,11 +221,16 @@ def claims(report: Report) -> Lines | None:
             count(claim.n),
             count(claim.wrong),
             "-" if claim.cut is None else percent(claim.bound, 1),
-            "-" if claim.more_labels is None else f"about {claim.more_labels:,} more",
+            f"about {claim.more_labels:,} more"
+            if claim.more_labels is not None
+            else _OUTLOOKS.get(claim.outlook or "", "-"),
         ]
         for claim in found.claims
     ]
     return Lines(head, body)
+
+
+_OUTLOOKS = {"model": "a better model", "pool": "a larger pool", "unclear": "not clear"}
 
 
 def by_class(report: Report) -> Lines | None:
