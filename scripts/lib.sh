@@ -146,7 +146,8 @@ sort_by_version() {
 
 java_fits() {
   local home=$1 max=$2 version
-  [ -x "$home/bin/java" ] || return 1
+  # /bin/java is there, too, where it is no one's home.
+  [ -n "$home" ] && [ -x "$home/bin/java" ] || return 1
   version=$(java_version "$home/bin/java")
   [ "${version:-0}" -ge 17 ] && [ "$version" -le "$max" ]
 }
