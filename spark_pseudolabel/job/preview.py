@@ -20,7 +20,7 @@ from spark_pseudolabel.report.document import PlanDocument, document
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
 from spark_pseudolabel.spark.libraries import require_same_libraries
-from spark_pseudolabel.store.identity import read_run, require_same
+from spark_pseudolabel.store.identity import frozen_before, read_run, require_same
 from spark_pseudolabel.store.store import RoundStore
 
 _FEW_LABELS = 10
@@ -48,7 +48,9 @@ def plan(
     announce(spark, events)
     require_same_libraries(spark, extras_of(config.estimators))
     with events.stage(0, "read inputs"):
-        inputs = read_inputs(spark, config, frames)
+        files, root = files_for(spark, config.output.path)
+        proved = frozen_before(files, root, identity(config))
+        inputs = read_inputs(spark, config, frames, proved=proved)
     require_possible(config, inputs)
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(
