@@ -73,9 +73,6 @@ def test_a_changed_pool_is_not_continued(spark: SparkSession, tmp_path: Path) ->
         run(spark, config(tmp_path / "out", 2), frames=changed)
     assert (told.value.code, told.value.where) == ("inputs_changed", "unlabeled")
     assert committed(tmp_path / "out") == 1
-    same = given | {"unlabeled": given["unlabeled"].repartition(3)}
-    run(spark, config(tmp_path / "out", 2), frames=same)
-    assert committed(tmp_path / "out") == 2
 
 
 def test_a_pool_that_differs_at_every_look_ends_with_the_second(
