@@ -18,6 +18,7 @@ from spark_pseudolabel.config import Features
 from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.names import column
+from spark_pseudolabel.spark.schema_text import UnknownType
 from spark_pseudolabel.spark.tables import Note, Table, require_columns, some
 
 LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
@@ -186,7 +187,10 @@ def with_typed_nulls(tables: Mapping[str, Table], not_features: Sequence[str]) -
 
 
 def _has_values(table: Table, name: str) -> bool:
-    if isinstance(table.schema[name].dataType, T.NullType):
+    kind = table.schema[name].dataType
+    if isinstance(kind, UnknownType):  # whatever they are, no model takes them
+        return True
+    if isinstance(kind, T.NullType):
         return False
     return not table.rows.filter(column(name).isNotNull()).isEmpty()
 
