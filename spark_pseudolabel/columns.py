@@ -47,6 +47,8 @@ FINGERPRINT: Final = "spl_fingerprint"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 
+# Whether a value of a row of text holds a line break.
+BREAKS: Final = "spl_breaks"
 RESERVED: Final = "spl_"
 """What the names of such columns begin with."""
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_pseudolabel.columns import UNREADABLE
+from spark_pseudolabel.columns import BREAKS, UNREADABLE
 
 TextType = Literal["bigint", "double", "boolean", "date", "timestamp", "timestamp_ntz", "string"]
 """Spark's names of what text may become."""
@@ -217,7 +217,7 @@ def survey_text(batches: Iterable[pa.RecordBatch], keys: Sequence[str] = ()) -> 
     Parameters
     ----------
     batches
-        String columns, any keys, and ``spl_unreadable``.
+        String columns, any keys, ``spl_unreadable`` and ``spl_breaks``.
     keys
         Columns that name a row; looked at as the others where they are strings.
     """
@@ -227,7 +227,7 @@ def survey_text(batches: Iterable[pa.RecordBatch], keys: Sequence[str] = ()) -> 
         readable = batch.filter(pc.invert(unreadable))
         texts = [f.name for f in batch.schema if f.name != UNREADABLE and f.type == pa.string()]
         facts = {name: facts_of(readable.column(name)) for name in texts}
-        breaks = any(_any_matches(readable.column(name), "[\r\n]") for name in texts)
+        breaks = bool(pc.any(batch.column(BREAKS)).as_py())
         bad = batch.filter(unreadable)
         lost = bad
         if keys and len(bad):
@@ -241,10 +241,6 @@ def survey_text(batches: Iterable[pa.RecordBatch], keys: Sequence[str] = ()) -> 
 
 def _matches(values: pa.Array, pattern: str) -> pa.Array:
     return pc.match_substring_regex(values, pattern)
-
-
-def _any_matches(values: pa.Array, pattern: str) -> bool:
-    return bool(pc.any(_matches(values, pattern)).as_py())
 
 
 def _count(flags: pa.Array) -> int:

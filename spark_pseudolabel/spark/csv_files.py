@@ -61,8 +61,8 @@ class Dialect:
                 options.setdefault(key, options.pop(alias))
         if names and all(map(is_tab_separated, names)):
             options.setdefault("sep", "\t")
-        defaults = {"header": "true", "quote": '"', "escape": '"', "multiline": "true", "sep": ","}
-        options = {**defaults, **options}
+        options = {"header": "true", "quote": '"', "multiline": "true", "sep": ",", **options}
+        options.setdefault("escape", options["quote"])
         options.pop("inferschema", None)
         return cls(options)
 
@@ -193,7 +193,8 @@ class CsvFiles:
             for info in group.files
             if not is_compressed(info.path or self.path)
         ]
-        return self.dialect.by_bytes and max(sizes, default=0) > _LARGE
+        in_header = any("\n" in name for group in self.groups for name in group.header)
+        return self.dialect.by_bytes and not in_header and max(sizes, default=0) > _LARGE
 
     @property
     def by_lines(self) -> CsvFiles:
@@ -209,6 +210,25 @@ class CsvFiles:
                 found = unreadable_line(files, where, self.dialect, len(group.header))
                 if found is not None:
                     return f"line {found[0]} of {where} {found[1]}"
+        return None
+
+    def unclosed(self, spark: SparkSession) -> str | None:
+        """Return a file whose quotes are odd in number, as they are where one is not closed.
+
+        None where that says nothing, since quotes are escaped otherwise than by doubling.
+        """
+        quote = self.dialect.options["quote"]
+        if not quote or quote != self.dialect.options["escape"] or not self.dialect.by_bytes:
+            return None
+        for group in self.groups:
+            lines = self._load(spark.read.format("text"), group)
+            text, file = F.col("value"), F.col("_metadata.file_path").alias("file")
+            without = F.replace(text, F.lit(quote), F.lit(""))
+            counted = lines.select((F.length(text) - F.length(without)).alias("quotes"), file)
+            per_file = counted.groupBy("file").agg(F.sum("quotes").alias("quotes"))
+            odd = per_file.filter(F.col("quotes") % 2 == 1).agg(F.min("file")).collect()[0][0]
+            if odd is not None:
+                return str(odd)
         return None
 
     def rows(self, spark: SparkSession) -> DataFrame:

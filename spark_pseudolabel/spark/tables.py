@@ -101,6 +101,8 @@ class Table:
     by_lines
         Opens the rows of files that hold no line break inside of a value, which several tasks can
         read at once; None where that is no gain.
+    unclosed
+        Names a file of text in which a quote is not closed; None where there are no quotes.
     first_unreadable
         Says where the first row is that can't be read, as far as that is known; None where all
         rows can. Such rows have a reason in ``spl_unreadable``.
@@ -116,6 +118,7 @@ class Table:
     notes: tuple[Note, ...] = ()
     strings_may_be_empty: bool = False
     by_lines: Callable[[], DataFrame] | None = field(default=None, repr=False, compare=False)
+    unclosed: Callable[[], str | None] | None = field(default=None, repr=False, compare=False)
     first_unreadable: Callable[[], str | None] | None = field(
         default=None, repr=False, compare=False
     )
@@ -401,6 +404,7 @@ class _Opened:
             lacking=found.lacking(),
             notes=notes,
             by_lines=(lambda: found.by_lines.rows(self.spark)) if found.large else None,
+            unclosed=lambda: found.unclosed(self.spark),
             first_unreadable=lambda: found.first_unreadable(self.files, self.root),
         )
 

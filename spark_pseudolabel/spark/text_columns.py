@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
-from spark_pseudolabel.columns import UNREADABLE
+from spark_pseudolabel.columns import BREAKS, UNREADABLE
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.text_types import (
     MISSING,
@@ -25,7 +25,7 @@ from spark_pseudolabel.core.text_types import (
     survey_text,
 )
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.names import column
+from spark_pseudolabel.spark.names import column, columns
 from spark_pseudolabel.spark.tables import Table
 
 _FACTS = "spl_facts"
@@ -45,7 +45,10 @@ def look_at_text(table: Table, names: Sequence[str], keys: Sequence[str]) -> Tex
         rows = table.rows
         reasons = column(UNREADABLE) if UNREADABLE in rows.columns else F.lit(None).cast("string")
         picked = [column(name).alias(alias) for alias, name in safe.items()]
-        looked = rows.select(*picked, reasons.alias(UNREADABLE))
+        # Of all columns: a quote that is not closed takes rows along, whatever field it is in.
+        texts = columns(table.schema.names) if table.unclosed is not None else []
+        breaks = F.concat_ws("", *texts).contains("\n")
+        looked = rows.select(*picked, reasons.alias(UNREADABLE), breaks.alias(BREAKS))
         parts = looked.mapInArrow(_look(of_keys), f"{_FACTS} string").collect()
     except PythonException:
         raise  # not the files' fault
@@ -54,8 +57,23 @@ def look_at_text(table: Table, names: Sequence[str], keys: Sequence[str]) -> Tex
             f"{table.name} can't be read: {_cause(error)}", code="unreadable", where=table.name
         ) from error
     found = reduce(TextSurvey.merged, (_from_json(part[0]) for part in parts), TextSurvey())
+    if found.line_breaks:
+        _require_closed(table)
     facts = {name: found.facts.get(alias, TextFacts()) for alias, name in safe.items()}
     return replace(found, facts={name: facts[name] for name in names})
+
+
+def _require_closed(table: Table) -> None:
+    """Refuse a file in which a quote is not closed: the rows after it would be one value."""
+    file = table.unclosed() if table.unclosed is not None else None
+    if file is not None:
+        raise InputError(
+            f"{table.name}: the quotes in {file} are odd in number. One is not closed, and the "
+            "rows after it would be taken for a value, or it stands inside of a field and is not "
+            "doubled. Mend it, or say options: {quote: ''} where quotes are no more than others.",
+            code="unreadable_rows",
+            where=file,
+        )
 
 
 def retyped(table: Table, types: Mapping[str, T.DataType]) -> Table:
@@ -211,4 +229,7 @@ def _from_json(text: str) -> TextSurvey:
 
 def _cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    # Of a failed task Java says first what called what, and last what was wrong.
+    causes = [line.partition("Caused by: ")[2] for line in lines if "Caused by: " in line]
+    said = causes[-1:] or [line[1:].strip() for line in lines[1:2] if line.startswith(":")] or lines
+    return (said[0] if said else type(error).__name__)[:300]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pyarrow as pa
 import pytest
 
-from spark_pseudolabel.columns import UNREADABLE
+from spark_pseudolabel.columns import BREAKS, UNREADABLE
 from spark_pseudolabel.core.text_types import TextFacts, facts_of, survey_text, type_of
 
 TYPES: dict[str, tuple[list[str | None], str]] = {
@@ -122,9 +122,10 @@ def test_rows_that_cannot_be_read_do_not_count_and_lost_ones_are_known() -> None
             "id": pa.array([1, 2, None]),
             "x": pa.array(["1", "b\nc", "d"]),
             UNREADABLE: pa.array([None, "short", "shorter"]),
+            BREAKS: pa.array([False, True, False]),
         }
     )
     found = survey_text([batch, batch.slice(0, 1)], ["id"])
     assert (found.rows, found.unreadable, found.lost) == (4, 2, 1)
-    assert (found.example, found.line_breaks) == ("short", False)
+    assert (found.example, found.line_breaks) == ("short", True)
     assert type_of(found.facts["x"]) == "bigint"

@@ -15,6 +15,7 @@ from spark_pseudolabel.config import Config, load_config
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.job import label, run
+from spark_pseudolabel.spark import csv_files
 from spark_pseudolabel.spark.collecting import collect
 from spark_pseudolabel.spark.inputs import Inputs, read_inputs
 from tests.spark.tables import config_for, labeled_frame, pool_frame
@@ -130,6 +131,17 @@ def test_the_first_example_of_the_readme_is_read_as_printed(
     assert {f.name: f.kind for f in inputs.features} == kinds
 
 
+@pytest.mark.parametrize("note", ["one line", "two\nlines"])
+def test_large_files_are_cut_at_their_lines_only_where_no_value_holds_a_break(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str
+) -> None:
+    monkeypatch.setattr(csv_files, "_LARGE", 0)
+    labeled_frame().to_csv(tmp_path / "labeled.csv", index=False)
+    pool_frame().assign(note=note).to_csv(tmp_path / "pool.csv", index=False)
+    rows = read_inputs(spark, csv_config(tmp_path)).pool.rows.toPandas()
+    assert sorted(rows.id) == pool_frame().id.tolist()
+
+
 def text_of(name: str, text: str | bytes) -> Write:
     def write(directory: Path) -> None:
         path = directory / name
@@ -153,6 +165,12 @@ REFUSED: dict[str, tuple[list[Write], Mapping[str, Any], str, str]] = {
         {},
         "unreadable_rows",
         r"line 3 of .*labeled.csv has 4 fields, the header 3",
+    ),
+    "a quote that is never closed": (
+        [LABELED, text_of("pool.csv", 'id,x,note\n100,1,"a\n101,2,b\n102,3,c\n')],
+        {},
+        "unreadable_rows",
+        "the quotes in .*pool.csv are odd in number",
     ),
     "no UTF-8": (
         [text_of("labeled.csv", "id,x,y\n1,2,Gr\xfcn\n2,3,Rot\n".encode("latin-1")), POOL],
