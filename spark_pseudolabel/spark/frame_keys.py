@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.uniqueness import in_groups, repeated
 from spark_pseudolabel.spark.direct.keys import MAX_SHARED, PoolKeys
+from spark_pseudolabel.spark.names import map_in_arrow
 
 Batches = Iterable[pa.RecordBatch]
 
@@ -47,7 +48,7 @@ def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
     """
     ids = rows.select(F.col(_quoted(key)))
     n_groups = _group_count(ids)
-    given = ids.mapInArrow(_giving(known, n_groups), _GIVEN_TYPE)
+    given = map_in_arrow(ids, _giving(known, n_groups), _GIVEN_TYPE)
     taken = given.repartition(n_groups, "group").mapInArrow(_take, _TAKEN_TYPE).collect()
     shared = [value for row in taken for value in row["shared"]]
     return PoolKeys(

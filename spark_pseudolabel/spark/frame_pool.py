@@ -21,7 +21,7 @@ from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.rules import Plan
 from spark_pseudolabel.core.sampling import sample_limit
 from spark_pseudolabel.errors import InputError, text_of
-from spark_pseudolabel.spark.names import columns
+from spark_pseudolabel.spark.names import columns, map_in_arrow
 from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
 from spark_pseudolabel.spark.scoring import batches_within, broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
@@ -139,7 +139,7 @@ class FramePool:
                     raise RuntimeError(_CHANGED)
                 yield from transform(pa.Table.from_batches([batch])).to_batches()
 
-        made = stored.mapInArrow(make, schema=from_arrow_schema(schema))
+        made = map_in_arrow(stored, make, from_arrow_schema(schema))
         if more is not None:
             made = made.unionByName(self.spark.createDataFrame(more))
         files = max(1, -(-self.n_rows // ROWS_PER_FILE))

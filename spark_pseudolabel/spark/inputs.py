@@ -661,7 +661,7 @@ def _groups_apart(
     if group in table.schema.names:
         schema = T.StructType([*(table.schema[key] for key in keys), table.schema[group]])
         pool = table.changed(
-            schema, lambda rows: rows.select(*keys, rows[f"`{group}`"].alias(GROUP))
+            schema, lambda rows: rows.select(*columns(keys), column(group).alias(GROUP))
         )
     both = (labeled, validation)
     of_rows = [rows[GROUP] if GROUP in rows.column_names else None for rows in both]

@@ -25,7 +25,7 @@ from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
 from spark_pseudolabel.spark import jvm
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
-from spark_pseudolabel.spark.names import column
+from spark_pseudolabel.spark.names import column, map_in_arrow
 from spark_pseudolabel.spark.settling import settle
 
 _BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
@@ -98,9 +98,8 @@ def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
     if pack is not None:
         numbers = [column(name).cast("double") for name in pack.names]
         columns.append(F.array(*numbers).alias(pack.name))
-    return rows.select(*columns).mapInArrow(
-        _scoring_function(scorer, pack), schema=scored_schema(rows, value)
-    )
+    schema = scored_schema(rows, value)
+    return map_in_arrow(rows.select(*columns), _scoring_function(scorer, pack), schema)
 
 
 def _pack(rows: DataFrame, features: Sequence[Feature]) -> Pack | None:

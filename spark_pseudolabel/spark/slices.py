@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from spark_pseudolabel.spark.names import map_in_arrow
+
 _SLICE_BYTES = 32 * 2**20
 """Of what comes to the driver at once, as far as partitions allow."""
 
@@ -28,7 +30,7 @@ def collect_arrow(rows: DataFrame) -> pa.Table:
     rows
         Of types that Arrow takes.
     """
-    packed = rows.mapInArrow(_pack, "rows binary").repartition(_PARTITIONS).rdd
+    packed = map_in_arrow(rows, _pack, "rows binary").repartition(_PARTITIONS).rdd
     context = packed.context
     chunks: list[bytes] = []
     start, at_once = 0, 1

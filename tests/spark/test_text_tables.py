@@ -124,10 +124,12 @@ def test_the_first_example_of_the_readme_is_read_as_printed(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "purchases.csv").write_text(blocks["csv"])
     (tmp_path / "purchases.yaml").write_text(blocks["yaml"])
-    inputs = read_inputs(spark, load_config("purchases.yaml"))
+    # The JVM of the tests was started in another directory.
+    here = [f"labeled.path={tmp_path / 'purchases.csv'}"]
+    inputs = read_inputs(spark, load_config("purchases.yaml", here))
     assert inputs.labeled.column("id").to_pylist() == ["0001", "0002", "0003", "0004"]
     assert (inputs.pool_rows, inputs.notes, inputs.classes) == (2, (), ("food", "home"))
-    kinds = {"amount": "numeric", "country": "category", "note": "category"}
+    kinds = {"amount": "numeric", "country": "category", "note": "text"}
     assert {f.name: f.kind for f in inputs.features} == kinds
 
 
