@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,8 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
     spark
         The session. One task for each of its cores looks; executors that join later are not seen.
     others
-        Further distributions that the estimators need.
+        Further libraries that the estimators need; each is imported, since one that is installed
+        may still lack what it is linked to.
 
     Raises
     ------
@@ -43,10 +45,9 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
     """
     if _same_interpreter(spark):
         return
-    names = (*NEEDED, *others)
     n_tasks = min(spark.sparkContext.defaultParallelism, _MOST_TASKS)
     try:
-        found = run_tasks(spark, _look, [names] * n_tasks)
+        found = run_tasks(spark, _look, [others] * n_tasks)
     except Exception as error:
         if (why := _telling_line(error)) is None:
             raise
@@ -56,7 +57,7 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
             "PYSPARK_PYTHON.",
             code="executor_python",
         ) from error
-    here = versions(names)
+    here = versions(NEEDED) | loaded(others)
     wrong = {host: differences(here, there) for host, there in found}
     wrong = {host: found for host, found in wrong.items() if found}
     if wrong:
@@ -87,8 +88,23 @@ def differences(here: Versions, there: Versions) -> list[str]:
     ]
 
 
-def _look(names: Sequence[str]) -> tuple[str, dict[str, str]]:
-    return socket.gethostname(), versions(names)
+def loaded(modules: Sequence[str]) -> dict[str, str]:
+    """Return the versions of libraries that can be imported, and why others cannot."""
+    return {name: _loaded(name) for name in modules}
+
+
+def _loaded(name: str) -> str:
+    try:
+        return str(importlib.import_module(name).__version__)
+    except ModuleNotFoundError:
+        return _MISSING
+    except Exception as error:  # noqa: BLE001 - whatever keeps a library from loading
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        return f"not usable ({type(error).__name__}: {said})"
+
+
+def _look(others: Sequence[str]) -> tuple[str, dict[str, str]]:
+    return socket.gethostname(), versions(NEEDED) | loaded(others)
 
 
 def _version(name: str) -> str:

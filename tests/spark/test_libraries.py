@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import SimpleNamespace
 from typing import cast
 
@@ -48,3 +49,18 @@ def test_workers_tell_what_the_driver_would(spark: SparkSession) -> None:
     assert run_tasks(spark, libraries.versions, [names]) == [libraries.versions(names)]
     assert libraries.versions(names)["no-such-distribution"] == "missing"
     assert "missing" not in libraries.versions(libraries.NEEDED).values()
+
+
+def test_a_library_that_is_there_and_does_not_load_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(module: str) -> None:
+        if module == "absent":
+            raise ModuleNotFoundError(module)
+        raise OSError("\nlibgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    assert libraries.loaded(["absent", "lightgbm"]) == {
+        "absent": "missing",
+        "lightgbm": "not usable (OSError: libgomp.so.1: cannot open shared object file)",
+    }
