@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import StructField
 
 from spark_pseudolabel.columns import (
@@ -32,6 +31,7 @@ from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.given import read_bytes
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.spark.pool import Files
+from spark_pseudolabel.spark.schema import arrow_type
 from spark_pseudolabel.store.manifest import RoundManifest
 
 _TYPES = {
@@ -96,7 +96,7 @@ def _write_labels(run: Run, end: Finish, target: str) -> _Written:
 def _write_training(run: Run, end: Finish, target: str) -> _Written:
     """Write labeled and accepted rows with the weight that the final model gave them."""
     # Of labeled rows, too, whose ids and numbers may be longer than the pool's.
-    types = {name: to_arrow_type(kind) for name, kind in run.inputs.training_types.items()}
+    types = {name: arrow_type(kind) for name, kind in run.inputs.training_types.items()}
     rows = _published(run, end, [LABEL, WEIGHT, SOURCE, ROUND, *_features(run)], types)
     rounds, given = run.published_rounds(end.best_round), rows.given(run.inputs.labeled)
     features = run.config.output.features
@@ -132,7 +132,7 @@ def _write_undecided(run: Run, end: Finish, target: str) -> _Written:
 def _put_suspects(run: Run) -> None:
     """Publish the labeled rows whose given label is probably wrong; with its schema if none is."""
     label = _arrow_type(run.inputs.label_type)
-    types = {name: to_arrow_type(kind) for name, kind in run.inputs.training_types.items()}
+    types = {name: arrow_type(kind) for name, kind in run.inputs.training_types.items()}
     schema = _schema(run, [*OF_SUSPECTS], {**types, GIVEN: label, SUGGESTED: label})
     kept = run.store.models[0].suspects
     table = schema.empty_table()
@@ -174,7 +174,7 @@ def _features(run: Run) -> list[str]:
 def _schema(run: Run, columns: list[str], others: Mapping[str, pa.DataType]) -> pa.Schema:
     """Return keys and features in the pool's own types, or in others, and columns in theirs."""
     types = {key: _arrow_type(kind) for key, kind in run.inputs.key_types.items()}
-    types |= {field.name: to_arrow_type(field.dataType) for field in _feature_fields(run)}
+    types |= {field.name: arrow_type(field.dataType) for field in _feature_fields(run)}
     types |= {**others, **_TYPES, LABEL: _arrow_type(run.inputs.label_type)}
     return pa.schema([pa.field(name, types[name]) for name in [*run.inputs.keys, *columns]])
 

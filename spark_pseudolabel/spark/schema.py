@@ -12,6 +12,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_type
 
 from spark_pseudolabel.columns import RESERVED
 from spark_pseudolabel.config import Features
@@ -287,6 +288,14 @@ def kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
         code="bad_type",
         where=name,
     )
+
+
+def arrow_type(data_type: T.DataType) -> pa.DataType:
+    """Return the Arrow type of a Spark type; moments are in UTC, whatever the session's zone."""
+    # Spark 4.3 wants to be told a zone, older ones know no such argument.
+    if isinstance(data_type, T.TimestampType):
+        return pa.timestamp("us", tz="UTC")
+    return to_arrow_type(data_type)
 
 
 def type_name(schema: T.StructType, column: str) -> str:

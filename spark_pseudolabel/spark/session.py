@@ -43,6 +43,8 @@ RUNTIME: Mapping[str, str] = {
     # Timestamps become seconds since 1970 in UTC wherever a run takes place.
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # As the workers write moments themselves; Spark's own way holds none after 2262 for pandas.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 
 # Spark takes a file name once per application; a user may fit many times in one.

@@ -13,7 +13,6 @@ from pyspark.errors import PySparkException, PythonException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from pyspark.sql.pandas.types import to_arrow_type
 
 from spark_pseudolabel.columns import BREAKS, UNREADABLE
 from spark_pseudolabel.core.features import Feature
@@ -26,6 +25,7 @@ from spark_pseudolabel.core.text_types import (
 )
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.names import column, columns
+from spark_pseudolabel.spark.schema import arrow_type
 from spark_pseudolabel.spark.tables import Table
 
 _FACTS = "spl_facts"
@@ -97,7 +97,7 @@ def retyped(table: Table, types: Mapping[str, T.DataType]) -> Table:
     changed = table.changed(schema, cast)
     if table.plain is None:
         return changed
-    arrow = {name: to_arrow_type(t) for name, t in changes.items()}
+    arrow = {name: arrow_type(t) for name, t in changes.items()}
     return replace(changed, plain=table.plain.retyped(arrow))
 
 

@@ -16,12 +16,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.functions import pandas_udf  # type: ignore[attr-defined]
-from pyspark.sql.pandas.types import to_arrow_type
 
 from spark_pseudolabel.columns import CODE, SCORE
 from spark_pseudolabel.core.kernel import Scorer, score_batches
 from spark_pseudolabel.core.training import Label
 from spark_pseudolabel.spark.evaluation import label_of
+from spark_pseudolabel.spark.schema import arrow_type
 
 _PREDICTION = T.StructType().add(CODE, T.IntegerType()).add(SCORE, T.DoubleType())
 _MICROS_PER_DAY = 86_400_000_000
@@ -95,7 +95,7 @@ def _plain(rows: DataFrame, name: str) -> tuple[Column, pa.DataType]:
     if isinstance(data_type, T.ArrayType):
         return column.cast("array<double>"), pa.list_(pa.float64())
     if isinstance(data_type, T.DecimalType):
-        return column, to_arrow_type(data_type)
+        return column, arrow_type(data_type)
     if isinstance(data_type, T.DateType):
         column = F.unix_date(column)
     elif isinstance(data_type, T.TimestampType):
