@@ -21,7 +21,7 @@ from spark_pseudolabel.core.kernel import Scorer, make_scorer, score_batch
 from spark_pseudolabel.core.splits import Part
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.source import Source, read_part
-from spark_pseudolabel.spark.direct.survey import PlainTable, plain_table
+from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
 from spark_pseudolabel.spark.scoring import score_rows
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import open_files
@@ -40,9 +40,9 @@ def scorer_of(tables: Tables, model: Any) -> Scorer:
 def plain(spark: SparkSession, tables: Tables) -> PlainTable:
     """Open the pool as the direct scan does."""
     files, root = open_files(str(tables.pool))
-    found = plain_table(spark, files, root, files.list(root))
-    assert found is not None
-    return found
+    table = parquet_table(spark, files, root, files.list(root)).plain
+    assert table is not None
+    return table
 
 
 def score_parts(parts: Iterable[Part], source: Source, scorer: Scorer) -> int:
