@@ -236,8 +236,10 @@ def _scored(
     labels = chance.random(len(kept)) < score
     likely = score > 0.5
     labels = np.where(chance.random(len(kept)) < kept, labels, ~likely)
-    X = pd.DataFrame({SCORE: score, PLACE: chance.normal(size=len(kept))})
-    return X.iloc[group].reset_index(drop=True), labels[group]
+    place = chance.normal(size=len(kept))[group]
+    # Rows of a group are no copies of each other.
+    score = np.clip(score[group] + 1e-4 * chance.normal(size=len(group)), 0, 1)
+    return pd.DataFrame({SCORE: score, PLACE: place}), labels[group]
 
 
 def _topics() -> Loaded:
