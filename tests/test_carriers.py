@@ -254,8 +254,8 @@ def test_every_estimator_scores_alike_on_both_carriers(
             scorer = make_scorer(fitted(name, MIXED, mixed_rows()), MIXED, ("id",))
             scorer = replace(scorer, probabilities=True)
             done = score_piece(splits.Piece(part, 0, 0, N), files, scorer, 1, str(tmp_path / name))
-            assert done.file is not None
-            expected[name] = pd.read_parquet(tmp_path / name / done.file.name)
+            (written,) = done.files
+            expected[name] = pd.read_parquet(tmp_path / name / written.name)
             shared = held.enter_context(broadcast(spark.sparkContext, scorer))
             scored.append(score_rows(frame, shared).withColumn("name", F.lit(name)))
         by_spark = reduce(DataFrame.unionByName, scored).toPandas()
