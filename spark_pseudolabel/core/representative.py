@@ -105,6 +105,8 @@ def representativeness(
         labeled, pool, features, hashes, random_state
     )
     chance = math.sqrt((n + m + 1) / (12 * n * m))
+    # Scores out of fold are no independent ranks: of 4 rows their AUC varies 1.4 times as much.
+    chance *= math.sqrt((n + 1) / max(1, n - 1))
     return Representativeness(
         n_labeled=n,
         n_pool=m,
