@@ -26,7 +26,7 @@ from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.learner import Learner
 from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
-from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas
+from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
 from spark_pseudolabel.core.training import TrainingRows, training_rows
 from spark_pseudolabel.core.weights import RowWeights
 from spark_pseudolabel.done import model_facts
@@ -340,8 +340,10 @@ def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.
             )
         rows = run.pool.fetch(rounds, low_limits(by_code, room, slack), kind)
         slack *= 2  # hashes are even: once is nearly always enough
-    limits = hash_limits(rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), shares)
-    return limits, run.pool.fetch(rounds, limits, kind)
+    codes, hashes = (rows.column(name).to_numpy() for name in (CODE, HASH))
+    limits = hash_limits(codes, hashes, shares)
+    # All of them are here: to fetch them again would be one more scan, where Spark reads the pool.
+    return limits, rows.filter(pa.array(within(codes, hashes, limits)))
 
 
 def _weights(run: Run, pseudo: pa.Table | None) -> tuple[RowWeights, NDArray[np.float64]]:
