@@ -111,7 +111,7 @@ def representativeness(
         n_labeled=n,
         n_pool=m,
         auc=auc,
-        auc_limit=0.5 + _AUC_MARGIN + _AUC_Z * chance,
+        auc_limit=min(1.0, 0.5 + _AUC_MARGIN + _AUC_Z * chance),
         psi={str(name): psi(labeled[name], pool[name]) for name in _comparable(labeled, features)},
         unseen={f.name: unseen(labeled[f.name], pool[f.name]) for f in _of(features, "category")},
         outside=outside,
