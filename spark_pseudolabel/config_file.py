@@ -18,6 +18,9 @@ KeyPath = tuple[str, ...]
 FREE_KEYS = frozenset({"options", "params", "conf"})
 """Mappings whose keys are not ours and may hold dots, such as ``spark.conf``."""
 
+KEYS_OF_AUTO = frozenset({"precision", "certainty"})
+"""Keys of ``selection`` that name its policy where it names none itself."""
+
 _EXCLUSIVE = (
     frozenset({"path", "table", "query", "from", "fraction"}),
     frozenset({"include", "exclude"}),
@@ -249,7 +252,7 @@ def _walk(
 
 def policy_of(selection: Mapping[str, Any]) -> Any:
     """Return the policy that a section names, or, where it names none, the one it has keys of."""
-    by_keys = "auto" if {"precision", "certainty"} & selection.keys() else "threshold"
+    by_keys = "auto" if KEYS_OF_AUTO & selection.keys() else "threshold"
     return selection.get("policy", by_keys)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails, ValidationError
 
-from spark_pseudolabel.config_file import KeyPath, Source, policy_of
+from spark_pseudolabel.config_file import KEYS_OF_AUTO, KeyPath, Source, policy_of
 from spark_pseudolabel.errors import Problem
 
 JsonSchema = dict[str, Any]
@@ -38,6 +38,8 @@ def of_section(
 def unknown_key(source: Source, path: KeyPath, node: JsonSchema, schema: JsonSchema) -> Problem:
     """Say that a key is not known, with the nearest one, here or in another section."""
     here = sorted(_object(node, schema).get("properties", {}))
+    if path[0] == "selection" and "policy" not in source.data["selection"]:
+        here = sorted({*here, *KEYS_OF_AUTO})  # each of them would name the policy
     if meant := nearest(path[-1], here):
         return source.problem(path, f"unknown key, did you mean {meant!r}?")
     namesakes = [dotted for dotted in _all_keys(schema) if dotted.split(".")[-1] == path[-1]]

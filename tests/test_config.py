@@ -358,6 +358,9 @@ def test_a_wrong_set_has_a_key_and_no_line(tmp_path: Path) -> None:
         "selection.treshold: unknown key, did you mean 'threshold'?",
         "rounds.max: must be a whole number of at least 0 or null. Got 'x'.",
     ]
+    assert told(MINIMAL, tmp_path, ("selection.precison=0.9",)) == [
+        "selection.precison: unknown key, did you mean 'precision'?"
+    ]
 
 
 @pytest.mark.parametrize(
