@@ -132,11 +132,7 @@ def _check_table(name: str, section: Any, columns: Sequence[str]) -> None:
     known = {column.lower() for column in there}
     missing = [column for column in columns if column.lower() not in known]
     if missing:
-        raise InputError(
-            f"{name} lacks columns {missing}. It has {there}.",
-            code="missing_column",
-            where=missing[0],
-        )
+        raise InputError.missing_columns(name, missing, there, path)
 
 
 def _missing(what: str, path: str) -> InputError:

@@ -13,8 +13,10 @@ Ctrl-C is Python's own ``KeyboardInterrupt`` (exit code 130).
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from spark_pseudolabel.redaction import redacted, redacted_text
 
@@ -106,6 +108,23 @@ class InputError(PseudoLabelError):
 
     exit_code = 3
     default_code = "bad_input"
+
+    @classmethod
+    def missing_columns(
+        cls, table: str, missing: Sequence[str], there: Sequence[str], path: str | None = None
+    ) -> Self:
+        """Say which columns a table lacks, which ones were probably meant, and what it has."""
+        spelled = []
+        for name in missing:
+            near = difflib.get_close_matches(name, there, n=1)
+            spelled.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+        which = f"{table} ({path})" if path is not None else table
+        return cls(
+            f"{which} lacks the column{'s' if len(spelled) > 1 else ''} {', '.join(spelled)}. "
+            f"Its columns are {', '.join(map(repr, there))}.",
+            code="missing_column",
+            where=missing[0],
+        )
 
 
 class OutputBusyError(PseudoLabelError):

@@ -90,7 +90,8 @@ def test_a_csv_file_is_known_by_its_header(
     code, kind, message = _said(tmp_path, capsys, tables)
     assert (code, kind) == (3, "missing_column")
     assert "'y'" in message
-    assert "['id', 'a \"b\"']" in message
+    assert "Its columns are 'id', 'a \"b\"'." in message
+    assert "labeled.csv" in message
 
 
 def test_another_configuration_of_an_output_is_refused(

@@ -218,11 +218,7 @@ def require_columns(schema: T.StructType, columns: Sequence[str], name: str) -> 
     """Refuse a table that lacks a column, naming what it has."""
     missing = [column for column in columns if column not in schema.names]
     if missing:
-        raise InputError(
-            f"{name} lacks columns {missing}. It has {schema.names}.",
-            code="missing_column",
-            where=missing[0],
-        )
+        raise InputError.missing_columns(name, missing, schema.names)
 
 
 def require_in_all_files(table: Table, columns: Sequence[str]) -> None:
