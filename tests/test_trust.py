@@ -81,6 +81,22 @@ def test_what_is_missing_is_said_of_the_rows_it_is_missing_of(
     assert said in found["message"]
 
 
+def test_fewer_rows_than_any_claim_takes_are_said_to_be_too_few() -> None:
+    certificate = {
+        "precision": 0.95,
+        "certainty": 0.95,
+        "per": "all",
+        "refused": None,
+        "n_calibration": 4,
+        "claims": [{"labels": ["a", "b"], "outlook": "unclear"}],
+    }
+    message = not_certified(certificate, [], declared=False, pool=2000)["message"]
+    assert "needs at least 59 labeled rows, all predicted right. There are 4." in message
+    assert "A better model" not in message
+    enough = not_certified(certificate | {"n_calibration": 59}, [], declared=False)["message"]
+    assert "A better model" in enough
+
+
 def test_label_without_a_tested_row_is_named() -> None:
     certificate = {"precision": 0.95, "certainty": 0.95, "refused": decide.UNTESTED_LABELS}
     found = not_certified(certificate, ["rare"], declared=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spark_pseudolabel.core.adjustment import PriorCorrection
+from spark_pseudolabel.core.certify import Promise, why_impossible
 from spark_pseudolabel.core.guard import MARGIN
 from spark_pseudolabel.core.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.core.rounds import Finish
@@ -72,6 +73,7 @@ def trust_warnings(
                 declared=declared,
                 tested="validation" if held_out else "labeled",
                 missing="validation" if table else "labeled",
+                pool=run.inputs.pool_rows,
             )
         )
     elif certificate is None and run.prior is not None and run.prior.source == "given":
@@ -147,6 +149,7 @@ def not_certified(
     declared: bool,
     tested: str = "labeled",
     missing: str = "labeled",
+    pool: int | None = None,
 ) -> dict[str, Any]:
     """Say why nothing is certified, and what it would take.
 
@@ -160,6 +163,8 @@ def not_certified(
         Whether the labels are said to be drawn per class.
     tested, missing
         What rows were tested, and what rows more are wanted of: labeled or validation.
+    pool
+        Pool rows there are; None: many.
     """
     asked = f"precision {certificate['precision']:g} with certainty {certificate['certainty']:g}"
     if certificate["refused"] == UNTESTED_LABELS:
@@ -196,11 +201,17 @@ def not_certified(
         {key: claim.get(key) for key in ("labels", "more_labels", "outlook")}
         for claim in certificate["claims"]
     ]
+    n_tested = certificate["n_calibration"]
+    outlook = " ".join(_in_words(one, certificate["per"], missing) for one in needed)
+    promise = Promise(certificate["precision"], certificate["certainty"])
+    if few := why_impossible(promise, n_tested, tested, pool):
+        # Of fewer rows than any claim takes, no outlook says anything but an estimate of more.
+        known = any(one["more_labels"] is not None for one in needed)
+        outlook = f"{few[0].upper()}{few[1:]} " + (outlook if known else "Label more rows.")
     return {
         "code": "not_certified",
-        "message": f"{asked[0].upper()}{asked[1:]} can't be certified with "
-        f"{certificate['n_calibration']:,} {tested} rows tested, and no label is published. "
-        + " ".join(_in_words(one, certificate["per"], missing) for one in needed),
+        "message": f"{asked[0].upper()}{asked[1:]} cannot be certified with {n_tested:,} {tested} "
+        f"rows tested, and no label is published. {outlook}",
         "labels_needed": needed,
     }
 
