@@ -236,8 +236,9 @@ def _silent_classes(run: Run, end: Finish, accepted: int) -> list[dict[str, Any]
     return [
         {
             "code": "class_without_labels",
-            "message": f"No row was labeled {silent}: the pool has none, or the rule is too "
-            "strict for what the model knows of them. Look at the confidence histogram.",
+            "message": f"No row got the label {' or '.join(map(repr, silent))}: the pool has none, "
+            "or the model is not sure enough of any for this rule. `Where is the threshold?` in "
+            "report.html shows how sure it is; more labeled rows of the class make it surer.",
             "classes": silent,
         }
     ]

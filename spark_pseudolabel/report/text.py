@@ -176,9 +176,14 @@ def _by_class(report: Report) -> list[str]:
     found = words.by_class(report)
     if found is None:
         return []
-    lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
-    lines += _more(len(found.body) - MOST_CLASSES, "classes")
-    return _section("Certified labels by class", lines)
+    body = found.body[:MOST_CLASSES]
+    more = _more(len(found.body) - MOST_CLASSES, "classes")
+    lines = _table(found.head[:6], [line[:6] for line in body], "lrrrrr")
+    shown = _section("Certified labels by class", lines + more)
+    # Beside the bounds the shares would leave no room for the heads in a narrow terminal.
+    shares = [[line[0], *line[6:]] for line in body if len(line) > 6]
+    lines = _table([found.head[0], *found.head[6:]], shares, "lrrr")
+    return shown + (["", *_section("Share of each class", lines)] if lines else [])
 
 
 def _reliability(report: Report) -> list[str]:
@@ -325,12 +330,12 @@ def _outputs(report: Report) -> list[str]:
 
 def _plan_sentence(plan: PlanDocument) -> str:
     states = {
-        "new": "a new run",
-        "resumable": "a run that continues where an earlier one stopped",
-        "done": "nothing: this run is done",
+        "new": "start a new run",
+        "resumable": "continue where an earlier run stopped",
+        "done": "do nothing, since this run is done",
     }
-    would = states.get(plan.output.state, f"a run on an output that is {plan.output.state}")
-    return f"The config is good. `run` would be {would}; nothing was written."
+    would = states.get(plan.output.state, f"meet an output that is {plan.output.state}")
+    return f"The config is good. `run` would {would}; nothing was written."
 
 
 def _plan_rows(plan: PlanDocument) -> list[str]:
@@ -373,7 +378,9 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
         ],
         [
             "one scan",
-            f"{count(plan.partitions)} tasks" if plan.partitions is not None else "",
+            f"{count(plan.partitions)} {'task' if plan.partitions == 1 else 'tasks'}"
+            if plan.partitions is not None
+            else "",
         ],
         ["output", f"{plan.output.path} ({plan.output.state})"],
     ]

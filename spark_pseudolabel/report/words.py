@@ -338,13 +338,15 @@ def shift(report: Report) -> Lines | None:
         ["pool far from labeled rows", percent(found.outside), _how_far(found)],
     ]
     for name, value in sorted(found.psi.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
-        body.append([f"PSI of {clean(name)}", f"{value:.2f}", "0.25 and more is a large shift"])
+        # Of a category with many values, chance alone makes it that large.
+        few = " if its values are few" if name in found.unseen else ""
+        body.append([f"PSI of {clean(name)}", f"{value:.2f}", f"large from 0.25 on{few}"])
     for name, share in sorted(found.unseen.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
         if share:
             body.append([f"new categories of {clean(name)}", percent(share), "of the pool's rows"])
     if found.prior_shift is not None:
         p = found.prior_shift.p_value
-        body.append(["predicted labels differ", f"p = {p:.2g}", "small: in other shares"])
+        body.append(["predicted labels differ", f"p = {p:.2g}", "a small p: in other shares"])
     return Lines(["measure", "found", "how to read it"], body)
 
 

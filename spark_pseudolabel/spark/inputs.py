@@ -744,7 +744,7 @@ def _needs_spark(
     if table.files is None:
         return "it is no directory of files"
     if table.plain is None:
-        return "it is not a flat directory of Parquet files with today's calendar"
+        return "it is not a plain directory of Parquet files"
     if config.unlabeled.drop_labeled and config.id is None:
         return "unlabeled.drop_labeled needs an id"
     ids = keys if config.id is not None else ()

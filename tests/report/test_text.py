@@ -223,7 +223,7 @@ def test_a_path_is_never_broken() -> None:
 
 def test_plan_says_what_would_happen() -> None:
     page = PAGES["plan"]
-    assert page.startswith("The config is good. `run` would be a new run; nothing was written.")
+    assert page.startswith("The config is good. `run` would start a new run; nothing was written.")
     assert "[dates_as_numbers] Column 'hired' becomes seconds." in page
     assert "  model      HistGradientBoostingClassifier(max_iter=200)" in page
     assert "  selection  threshold (threshold: 0.9)" in page
@@ -355,6 +355,20 @@ RARE = {"class": ">50K", "labeled": 0.1, "predicted": 0.001, "published": 0.001}
 )
 def test_verdict_looks_at_all_that_is_known(parts: dict[str, Any], word: str) -> None:
     assert render_text(certified(**parts)).startswith(word)
+
+
+def test_heads_of_class_tables_stay_whole_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text, "width", lambda: 80)
+    shares = [RARE | {"class": "a long name of a class", "collapsed": False}]
+    by_class = [LOW | {"class": "a long name of a class"}]
+    page = render_text(certified(certificate={"by_class": by_class}, class_shares=shares))
+    lines = page.splitlines()
+    assert lines[lines.index("Certified labels by class") + 1].split() == (
+        ["class", "tested", "wrong", "at", "least", "right", "at", "most", "published"]
+    )
+    assert "of predicted" in lines[lines.index("Share of each class") + 1]
 
 
 def test_verdict_of_a_certificate_minds_the_test_rows() -> None:
