@@ -592,15 +592,20 @@ def _check_driver_keys(rows: pa.Table, keys: Sequence[str], name: str) -> None:
     if twice.num_rows:
         examples = twice.select(list(keys)).slice(0, _SHOWN).to_pylist()
         shown = [tuple(row.values()) if len(keys) > 1 else row[keys[0]] for row in examples]
-        raise _bad_key(name, keys[0], f"{twice.num_rows} ids occur more than once, such as {shown}")
+        raise _bad_key(name, keys[0], f"{_repeated(twice.num_rows)}, such as {shown}")
 
 
 def _bad_key(name: str, key: str, found: str) -> InputError:
     return InputError(
-        f"{name}: ids in {key!r} must be unique and not null. {found[0].upper()}{found[1:]}.",
+        f"{name}: ids in {key!r} must be unique and not null. {found[0].upper()}{found[1:]}. "
+        "Set `id` to a column that identifies a row, or mend these rows.",
         code="bad_id",
         where=key,
     )
+
+
+def _repeated(n: int) -> str:
+    return f"{n:,} id occurs more than once" if n == 1 else f"{n:,} ids occur more than once"
 
 
 def _split(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
@@ -809,9 +814,7 @@ def _refuse_keys(found: Mapping[str, Any], key: str) -> None:
         raise _bad_key("unlabeled", key, f"{found['nulls']} rows have null")
     if found["twice"]:
         examples = found["examples"]
-        raise _bad_key(
-            "unlabeled", key, f"{found['twice']} ids occur more than once, such as {examples}"
-        )
+        raise _bad_key("unlabeled", key, f"{_repeated(found['twice'])}, such as {examples}")
     if found["known"]:
         raise InputError(
             f"unlabeled holds {found['known']} rows whose ids are also labeled or validation "

@@ -68,7 +68,13 @@ REFUSED: dict[str, tuple[Change, Change, dict[str, Any], str, list[str]]] = {
     "label column missing": (lambda d: d.drop(columns="y"), same, {}, "missing_column", ["'y'"]),
     "id missing in pool": (same, lambda d: d.drop(columns="id"), {}, "missing_column", ["'id'"]),
     "double label": (lambda d: d.assign(y=d.x), same, {}, "bad_type", ["double"]),
-    "duplicate labeled id": (lambda d: d.assign(id=0), same, {}, "bad_id", ["labeled", "0"]),
+    "duplicate labeled id": (
+        lambda d: d.assign(id=0),
+        same,
+        {},
+        "bad_id",
+        ["labeled: ids", "1 id occurs"],
+    ),
     "duplicate pool id": (
         same,
         lambda d: d.assign(id=[100, 100, *d.id[2:]]),
