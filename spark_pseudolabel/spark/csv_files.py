@@ -9,6 +9,7 @@ width than the header is kept apart by the reader itself.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import zlib
@@ -36,6 +37,8 @@ _SPARKS_OWN = ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
 _NAMELESS = "Unnamed: "
 _SEPARATORS = (";", "\t", "|", ",")
 _LARGE = 2**27
+_LONGEST_FIELD = 2**31 - 1
+_CHARACTERS = ("quote", "escape", "comment")
 _MOST_COLUMNS = 20_480  # Spark's own limit, where the header has less
 _NOT_TEXT = "is not {} (options: encoding says what a file is)"
 
@@ -54,7 +57,13 @@ class Dialect:
 
     @classmethod
     def of(cls, given: Mapping[str, str], names: Sequence[str]) -> Dialect:
-        """Complete the user's options, which win, for files of these names."""
+        """Complete the user's options, which win, for files of these names.
+
+        Raises
+        ------
+        InputError
+            If an option is longer than the one character that it may be, or shorter.
+        """
         options = {key.lower(): value for key, value in given.items()}
         for alias, key in (("delimiter", "sep"), ("charset", "encoding")):
             if alias in options:
@@ -64,6 +73,7 @@ class Dialect:
         options = {"header": "true", "quote": '"', "multiline": "true", "sep": ",", **options}
         options.setdefault("escape", options["quote"])
         options.pop("inferschema", None)
+        _require_characters(options)
         return cls(options)
 
     @property
@@ -367,7 +377,11 @@ def unreadable_line(
     files: Files, where: str, dialect: Dialect, width: int
 ) -> tuple[int, str] | None:
     """Find the first row of another width than the header, or no text: its line, what it is."""
-    with files.open_input(where) as stream, _lines(stream, where, dialect) as lines:
+    with (
+        files.open_input(where) as stream,
+        _lines(stream, where, dialect) as lines,
+        _fields_of_any_length(),
+    ):
         rows = dialect.reader(lines)
         line = 1
         for fields in rows:
@@ -377,6 +391,27 @@ def unreadable_line(
                 return line, f"has {len(fields)} fields, the header {width}"
             line = getattr(rows, "line_num", line) + 1
     return None
+
+
+@contextlib.contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    # Python's csv has one limit for the whole process, which is its user's.
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _require_characters(options: Mapping[str, str]) -> None:
+    """Refuse options that neither Spark's reader nor Python's takes."""
+    wrong = {key: "one character, or empty" for key in _CHARACTERS if len(options.get(key, "")) > 1}
+    if not options["sep"]:
+        wrong["sep"] = "at least one character"
+    for key, words in wrong.items():
+        raise InputError(
+            f"options: {key} must be {words}. It is {options[key]!r}.", code="bad_option", where=key
+        )
 
 
 def other_separator(header: Sequence[str]) -> str | None:

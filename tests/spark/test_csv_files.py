@@ -69,6 +69,8 @@ REFUSED: dict[str, tuple[str, bytes, dict[str, str], str]] = {
     "Hadoop's compression": ("a.csv.lz4", b"id\n", {}, "one of Hadoop's"),
     "no such encoding": ("a.csv", b"id\n", {"encoding": "utf8-mac"}, "'utf8-mac'"),
     "an encoding that Spark lacks": ("a.csv", b"id\n", {"encoding": "shift_jis"}, "as UTF-8"),
+    "two characters for one": ("a.csv", b"id\n", {"quote": "''"}, "quote must be one character"),
+    "no separator": ("a.csv", b"id\n", {"delimiter": ""}, "sep must be at least one character"),
 }
 
 
@@ -77,7 +79,7 @@ def test_what_is_no_csv_is_refused_by_name(tmp_path: Path, name: str) -> None:
     file_name, data, options, message = REFUSED[name]
     file = tmp_path / file_name
     file.write_bytes(data)
-    with pytest.raises(InputError, match=r"labeled|encoding") as refused:
+    with pytest.raises(InputError, match=r"labeled|options:") as refused:
         read_header(LocalFiles(), str(file), Dialect.of(options, [file_name]), "labeled")
     assert message in refused.value.message
 
@@ -88,6 +90,9 @@ def test_what_is_no_csv_is_refused_by_name(tmp_path: Path, name: str) -> None:
         (b'1,"a, b"\n2,"c\nd"\n3,e,f\n', (5, "has 3 fields, the header 2")),
         (b"1,a\n\n2\n", (4, "has 1 fields, the header 2")),
         (b"1,\xe9\n", (2, "is not UTF-8 (options: encoding says what a file is)")),
+        pytest.param(
+            b"1," + b"a" * 200_000 + b"\n2\n", (3, "has 1 fields, the header 2"), id="long field"
+        ),
         (b"1,a\n2,b\n", None),
     ],
 )
