@@ -115,10 +115,10 @@ class Dialect:
         """Whether Spark gives the bytes, which are turned into text afterwards."""
         return self.encoding not in _SPARKS_OWN
 
-    def text(self, field: str) -> Column:
+    def text(self, field: Column) -> Column:
         """Return a field of a row as text; null where its bytes are no UTF-8."""
         if not self.by_bytes:
-            return F.col(field)
+            return field
         if self.utf_8:
             return F.try_validate_utf8(F.encode(field, _BYTES).cast("string"))
         bytes_, characters = _upper_half(self.encoding) or ("", "")
@@ -247,8 +247,11 @@ class CsvFiles:
         return reduce(DataFrame.union, frames)
 
     def _read(self, spark: SparkSession, group: CsvGroup) -> DataFrame:
-        fields = [f"c{i}" for i in range(len(group.header))]
-        stored = [*fields, _BROKEN, *self.partitions]
+        stored_fields = [f"c{i}" for i in range(len(group.header))]
+        stored = [*stored_fields, _BROKEN, *self.partitions]
+        fields = [F.col(field) for field in stored_fields]
+        # Of the first line Spark learns how lines end: after a line feed, \r\n would leave its \r.
+        fields[-1] = F.nullif(F.rtrim(fields[-1], F.lit("\r")), F.lit(""))
         reader = spark.read.format("csv").options(**self.dialect.options)
         reader = reader.option("columnNameOfCorruptRecord", _BROKEN).option("mode", self._mode)
         if "maxcolumns" not in self.dialect.options:
@@ -280,7 +283,7 @@ class CsvFiles:
             reader = reader.option("basePath", self.path)
         return reader.load([unglobbed(join(self.path, info.path)) for info in group.files])
 
-    def _unreadable(self, group: CsvGroup, fields: Sequence[str]) -> Column:
+    def _unreadable(self, group: CsvGroup, fields: Sequence[Column]) -> Column:
         file = F.col("_metadata.file_name")
         width = len(group.header)
         counted = "1 field" if width == 1 else f"{width} fields"
@@ -291,9 +294,7 @@ class CsvFiles:
         if self.dialect.utf_8:
             for field, name in zip(fields, group.header, strict=True):
                 said = F.concat(file, F.lit(f": {name!r} is not UTF-8 (options: encoding)"))
-                reason = reason.when(
-                    self.dialect.text(field).isNull() & F.col(field).isNotNull(), said
-                )
+                reason = reason.when(self.dialect.text(field).isNull() & field.isNotNull(), said)
         return reason
 
 

@@ -29,7 +29,8 @@ def holds_documents(files: Files, root: str, listed: Sequence[FileInfo], name: s
     Raises
     ------
     InputError
-        If some are and some have an object a line.
+        If some are and some have an object a line, or a file begins with several values where
+        Spark reads one.
     """
     kinds: dict[bool, str] = {}
     for info in listed:
@@ -64,9 +65,14 @@ def _is_document(files: Files, where: str, name: str) -> bool:
             io.BufferedReader(decompressed(stream, where)) as text,
         ):
             for line in iter(lambda: text.readline(_FIRST), b""):
-                line = line.removeprefix(b"\xef\xbb\xbf").strip()
-                if line:
-                    return line.startswith(b"[") or not _ends_an_object(line)
+                begun = line.removeprefix(b"\xef\xbb\xbf").strip()
+                if not begun:
+                    continue
+                if not begun.startswith(b"[") and _is_of_lines(begun):
+                    _require_one_value(begun, where, name)
+                    return False
+                _require_one_value(begun + b"\n" + text.read(_FIRST), where, name)
+                return True
     except (OSError, EOFError) as error:
         raise InputError(
             f"{name}: {where} cannot be read ({error}). Write it again.",
@@ -76,11 +82,31 @@ def _is_document(files: Files, where: str, name: str) -> bool:
     return False
 
 
-def _ends_an_object(line: bytes) -> bool:
-    """Whether a first line is an object by itself, or a broken one that was to be."""
+def _is_of_lines(line: bytes) -> bool:
+    """Whether a first line holds an object of its own, or a broken one that was to be."""
     if len(line) >= _FIRST or line.endswith(b"}"):
         return True
+    value, _ = _first_value(line)
+    return isinstance(value, dict)
+
+
+def _require_one_value(text: bytes, where: str, name: str) -> None:
+    """Refuse values one after another: Spark's reader takes the first and drops the others."""
+    value, rest = _first_value(text)
+    if value is not None and rest.strip(" \t\r\n,"):
+        raise InputError(
+            f"{name}: {where} holds several JSON values one after another, of which only the first "
+            "would be read. Write one object a line, or all in one array.",
+            code="json_layout",
+            where=where,
+        )
+
+
+def _first_value(text: bytes) -> tuple[object, str]:
+    """Return the value that a text begins with, None if it is not whole, and what follows."""
+    decoded = text.decode("utf-8", errors="replace")
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+        value, end = json.JSONDecoder().raw_decode(decoded)
+    except (ValueError, RecursionError):
+        return None, ""
+    return value, decoded[end:]

@@ -47,10 +47,11 @@ def test_a_csv_file_is_read_as_it_is_written(spark: SparkSession, tmp_path: Path
     header = ',id,petal.length,"n, so many",note,zip,day,flag,empty'
     labeled = [f"{line(i, i)},{('007', '010')[i % 2]}" for i in range(12)]
     pool = [line(i, i - 100) for i in range(100, 120)]
-    text = {"labeled": (f"{header},y", labeled), "pool": (header, pool)}
+    # A header that was put above a file ends its line in another way than the rows do.
+    text = {"labeled": (f"{header},y\n", labeled), "pool": (f"{header}\r\n", [*pool, ""])}
     for name, (first, rows) in text.items():
         (tmp_path / f"{name}.csv").write_bytes(
-            ("\ufeff" + "\r\n".join([first, *rows, "", ""])).encode()
+            ("\ufeff" + first + "\r\n".join([*rows, ""])).encode()
         )
     inputs = read_inputs(spark, csv_config(tmp_path, validation={"fraction": 0}))
     assert [(f.name, f.kind, f.type) for f in inputs.features] == [
