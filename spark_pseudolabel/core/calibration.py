@@ -14,12 +14,14 @@ from sklearn.isotonic import IsotonicRegression
 
 from spark_pseudolabel.core.adjustment import Calibration, Method, Params, logit
 from spark_pseudolabel.core.guard import log_losses
+from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR
 from spark_pseudolabel.core.priors import estimate_prior, shares
 
 RELIABILITY_BINS = 10
 
-# Colder than this nearly every confidence would round to 1, and their order would be lost.
-_COLDEST, _HOTTEST = 0.2, 20.0
+# No bound that a fit should reach: a linear model of few texts is right nine times in ten and says
+# 0.52, which takes a temperature of 0.01.
+_COLDEST, _HOTTEST = 1e-3, 20.0
 
 
 def fit_calibration(
@@ -155,12 +157,19 @@ def _means(total: NDArray[Any], n: NDArray[Any]) -> tuple[float | None, ...]:
 
 
 def _fit_temperature(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Params:
+    """Fit as if there were a further row that may be of any class.
+
+    Scores that are all right would otherwise have the coldest temperature there is, and lose their
+    order to rounding; Platt (1999), section 2.2, smooths the targets of the sigmoid for that.
+    """
     if not len(codes):
         return ((1.0,),)
+    unknown = 1 / (len(codes) + 1)
 
     def loss(log_temperature: float) -> float:
-        tried = Calibration("temperature", ((float(np.exp(log_temperature)),),))
-        return float(log_losses(tried.apply(P), codes).sum())
+        tried = Calibration("temperature", ((float(np.exp(log_temperature)),),)).apply(P)
+        of_any = -np.log(np.maximum(tried, LOG_LOSS_FLOOR)).mean()
+        return float((1 - unknown) * log_losses(tried, codes).mean() + unknown * of_any)
 
     bounds = (float(np.log(_COLDEST)), float(np.log(_HOTTEST)))
     found = minimize_scalar(loss, bounds=bounds, method="bounded")

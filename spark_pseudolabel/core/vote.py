@@ -45,7 +45,7 @@ def vote_weights(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np
     --------
     >>> P = np.array([[[0.9, 0.1]] * 8, [[0.3, 0.7]] * 8])
     >>> vote_weights(P, np.array([0, 0, 0, 0, 0, 0, 0, 1])).round(2)
-    array([0.97, 0.03])
+    array([0.96, 0.04])
     >>> vote_weights(np.empty((2, 0, 2)), np.array([], dtype=int))
     array([0.5, 0.5])
     """

@@ -51,6 +51,22 @@ def test_known_temperature_is_recovered() -> None:
     assert calibration.params[0][0] == pytest.approx(4, rel=0.05)
 
 
+def unsure(n: int, scale: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows of two classes and what a model that knows them well, but dares nothing, says."""
+    chance = np.random.default_rng(seed)
+    codes = (chance.random(n) < 0.5).astype(np.int32)
+    evidence = 4.0 * (2 * codes - 1) + chance.normal(0, np.sqrt(8), n)
+    return np.round(softmax(np.outer(scale * evidence, [-0.5, 0.5]), axis=1), 6), codes
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.05, 0.01])
+def test_model_that_dares_nothing_is_as_sure_as_it_is_right_after_calibration(scale: float) -> None:
+    calibration = fit_calibration("temperature", *unsure(400, scale))
+    P, codes = unsure(4000, scale, seed=1)
+    assert P.max(axis=1).mean() < 0.8
+    assert ece(calibration.apply(P), codes) < 0.03
+
+
 def test_temperature_changes_no_label() -> None:
     calibration = fit_calibration("temperature", *overconfident(300))
     P, _ = overconfident(500, seed=1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from spark_pseudolabel.core.vote import PRIOR_ROWS, mixture_weights, vote_weights
 
@@ -35,6 +36,19 @@ def test_quiet_member_that_is_right_outvotes_a_loud_one(codes: np.ndarray) -> No
     vote, equal = np.tensordot(weights, [quiet, loud], 1), (quiet + loud) / 2
     assert (equal.argmax(axis=1) == codes).mean() < 0.8
     assert (vote.argmax(axis=1) == codes).mean() > 0.85
+
+
+def test_how_little_a_member_dares_changes_nothing_about_its_say() -> None:
+    chance = np.random.default_rng(4)
+    two = (chance.random(200) < 0.5).astype(np.int32)
+    evidence = 2.0 * (2 * two - 1) + chance.normal(0, 2, (2, 200))
+
+    def say(scale: float) -> float:
+        P = expit(np.stack([evidence[0] * scale, evidence[1]])[..., np.newaxis] * [-1, 1])
+        parts = vote_weights(P, two) * np.abs(P - 0.5).mean(axis=(1, 2))
+        return float(parts[0] / parts.sum())
+
+    assert [say(0.1), say(0.01)] == pytest.approx([say(1.0)] * 2, abs=0.03)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
