@@ -60,16 +60,19 @@ def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
     The session's limit is in rows, 10,000 unless it is set: of 4,096 numbers that is 330 MB, in the
     JVM and in the worker. It is given back at the end of the block.
     """
-    before = spark.conf.get(_BATCH_ROWS)
+    limit, given = spark.conf.get(_BATCH_ROWS), spark.conf.get(_BATCH_ROWS, None)
     most = max(1, BATCH_BYTES // (8 * max(1, cells)))
     # Zero and less is Spark's word for no limit.
-    rows = min(int(before), most) if before and int(before) > 0 else most
+    rows = min(int(limit), most) if limit and int(limit) > 0 else most
     spark.conf.set(_BATCH_ROWS, str(rows))
     try:
         yield
     finally:
         with contextlib.suppress(*jvm.GONE):
-            spark.conf.set(_BATCH_ROWS, str(before))
+            if given is None:
+                spark.conf.unset(_BATCH_ROWS)
+            else:
+                spark.conf.set(_BATCH_ROWS, given)
 
 
 def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:

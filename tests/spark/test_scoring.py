@@ -15,18 +15,25 @@ def sizes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pydict({"n": [batch.num_rows]})
 
 
-@pytest.mark.parametrize("before", ["10000", "7", "0"])
+@pytest.mark.parametrize("before", [None, "10000", "7", "0"])
 def test_wide_rows_come_in_small_batches_and_the_setting_is_given_back(
-    spark: SparkSession, before: str
+    spark: SparkSession, before: str | None
 ) -> None:
     at_once = BATCH_BYTES // (8 * 4_096)
     rows = spark.range(0, 3 * at_once, numPartitions=1)
-    default = spark.conf.get(_BATCH_ROWS)
-    spark.conf.set(_BATCH_ROWS, before)
+    own = spark.conf.get(_BATCH_ROWS, None)
+    give(spark, before)
     try:
         with batches_within(spark, cells=4_096):
             most = max(row.n for row in rows.mapInArrow(sizes, "n long").collect())
         assert most == (7 if before == "7" else at_once)
-        assert spark.conf.get(_BATCH_ROWS) == before
+        assert spark.conf.get(_BATCH_ROWS, None) == before
     finally:
-        spark.conf.set(_BATCH_ROWS, str(default))
+        give(spark, own)
+
+
+def give(spark: SparkSession, limit: str | None) -> None:
+    if limit is None:
+        spark.conf.unset(_BATCH_ROWS)
+    else:
+        spark.conf.set(_BATCH_ROWS, limit)
