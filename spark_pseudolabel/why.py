@@ -132,7 +132,11 @@ def _row_given(path: str, features: Sequence[Feature]) -> pa.Table:
         raise _bad_row(path, f"can't be read: {error}") from error
     names = [feature.name for feature in features]
     if not isinstance(values, dict) or (missing := sorted(set(names) - set(values))):
-        lacking = f"lacks {missing}" if isinstance(values, dict) else "holds no object"
+        lacking = (
+            f"lacks {', '.join(map(repr, missing))}"
+            if isinstance(values, dict)
+            else "holds no object"
+        )
         raise _bad_row(path, lacking)
     try:
         return pa.table({f.name: _one_value(values[f.name], f) for f in features})

@@ -123,7 +123,7 @@ def test_features_may_come_from_a_file(
     assert len(text.splitlines()) <= 40
     for content, message in (
         ("[1]", "holds no object"),
-        (json.dumps({"strong": 1}), r"lacks \['job', 'noise', 'weak'\]"),
+        (json.dumps({"strong": 1}), r"lacks 'job', 'noise', 'weak'"),
         (json.dumps({**known, "strong": "x"}), "another type"),
         ("{", "can't be read"),
     ):
