@@ -90,7 +90,8 @@ def test_a_rejected_and_a_given_row_are_explained_too(out: str) -> None:
     given = explain(out, "r001", why=True)
     assert given["why"]["label"] == given["given_label"]
     assert given["why"]["model"] == given["final_model"] == rejected["final_model"]
-    assert explain(out, "nobody", why=True)["why"] is None
+    with pytest.raises(InputError, match="'nobody' is no labeled row"):
+        explain(out, "nobody", why=True)
 
 
 def test_it_takes_no_spark(out: str) -> None:
