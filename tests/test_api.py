@@ -147,7 +147,7 @@ def test_scores_can_be_adjusted_from_python() -> None:
     )
     config = training.config("out")
     assert (config.calibration, config.labeled.drawn) == ("sigmoid", "per_class")
-    assert config.unlabeled.prior == {"True": 0.25, "False": 0.75}
+    assert config.unlabeled.prior == {"true": 0.25, "false": 0.75}
 
 
 @pytest.mark.parametrize("kind", ["accepted", "rejected", "invalid", "labeled", "validation"])
