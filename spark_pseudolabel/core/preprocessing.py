@@ -22,6 +22,7 @@ COLUMNS = "columns"
 """Name of the step that prepares columns; it never looks at labels."""
 
 _TEXT = "text_"
+_LENGTH = "length_"
 _MAX_CATEGORIES = 200
 _HASHED_WORDS = 2**16
 _TEXT_COMPONENTS = 100
@@ -36,8 +37,9 @@ def with_preprocessing(
     that take no missing values; categories are one-hot encoded (scale matters) or become ordinals
     (trees), unknown ones allowed; texts become hashed TF-IDF with 100 components beside it, and
     these alone for trees, for neural networks and for estimators that take no sparse matrix: rows
-    without a common word are near each other in them. An estimator that
-    takes the raw numbers gets them without a pipeline, unless it has rules for columns' names.
+    without a common word are near each other in them. Trees also get the number of words. An
+    estimator that takes the raw numbers gets them without a pipeline, unless it has rules for
+    columns' names.
 
     Returns
     -------
@@ -54,6 +56,11 @@ def with_preprocessing(
             (f"{_TEXT}{feature.name}", _text(condensed, random_state), feature.name)
             for feature in features
             if feature.kind == "text"
+        ),
+        *(
+            (f"{_LENGTH}{feature.name}", _length(), feature.name)
+            for feature in features
+            if feature.kind == "text" and not info.scaled
         ),
     ]
     used = [(name, step, columns) for name, step, columns in parts if columns]
@@ -140,6 +147,14 @@ def _text(condensed: bool, random_state: int) -> Pipeline:
     ]
     svd = TruncatedSVD(n_components=_TEXT_COMPONENTS, random_state=random_state)
     return Pipeline([*steps, ("svd", svd) if condensed else ("both", _beside(svd))])
+
+
+def _length() -> Pipeline:
+    """Count the words of a text, on a logarithmic scale; its TF-IDF is normalized to one length."""
+    count = HashingVectorizer(n_features=1, alternate_sign=False, norm=None)
+    return Pipeline(
+        [("count", count), ("log", TfidfTransformer(norm=None, use_idf=False, sublinear_tf=True))]
+    )
 
 
 def _beside(svd: BaseEstimator) -> FeatureUnion:

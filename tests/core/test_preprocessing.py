@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.pipeline import Pipeline
@@ -106,6 +107,14 @@ def test_more_categories_than_are_encoded_share_the_last_place() -> None:
             MIXED[3:4],
             ["text_remark: HashingVectorizer + TfidfTransformer + TruncatedSVD"],
         ),
+        (
+            "ExtraTreesClassifier",
+            MIXED[3:4],
+            [
+                "text_remark: HashingVectorizer + TfidfTransformer + TruncatedSVD",
+                "length_remark: HashingVectorizer + TfidfTransformer",
+            ],
+        ),
     ],
 )
 def test_steps_are_what_the_estimator_needs(
@@ -115,6 +124,18 @@ def test_steps_are_what_the_estimator_needs(
     prepared = with_preprocessing(estimator, info_of(name), features, 0)
     assert describe(prepared) == steps
     assert isinstance(prepared, Pipeline) is bool(steps)
+
+
+def test_tree_sees_how_long_a_text_is() -> None:
+    chance = np.random.default_rng(0)
+    lengths = chance.integers(2, 30, 200)
+    vocabulary = np.array([f"w{i}" for i in range(40)])
+    X = pd.DataFrame({"remark": [" ".join(chance.choice(vocabulary, n)) for n in lengths]})
+    long = lengths > 15
+    tree = build_estimator("DecisionTreeClassifier", {"max_depth": 1}, 0)
+    prepared = with_preprocessing(tree, info_of("DecisionTreeClassifier"), MIXED[3:4], 0)
+    model = prepared.fit(X[:100], long[:100])
+    assert (model.predict(X[100:]) == long[100:]).mean() > 0.9
 
 
 def test_same_seed_gives_the_same_condensed_text() -> None:
