@@ -20,7 +20,7 @@ from spark_pseudolabel.core.priors import estimate_prior, shares
 RELIABILITY_BINS = 10
 
 # No bound that a fit should reach: a linear model of few texts is right nine times in ten and says
-# 0.52, which takes a temperature of 0.01.
+# 0.52, which takes a temperature of 0.04.
 _COLDEST, _HOTTEST = 1e-3, 20.0
 
 
