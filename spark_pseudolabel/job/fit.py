@@ -134,7 +134,7 @@ def _nothing_new(run: Run, number: int) -> bool:
 
 def _repeat(run: Run, number: int) -> dict[str, Any]:
     before = run.store.models[number - 2]
-    kept = ("artifact", "classes", "label_type", "features", "training", "validation")
+    kept = ("artifact", "classes", "label_type", "key_types", "features", "training", "validation")
     return {name: getattr(before, name) for name in (*kept, "adjustment", "reliability")}
 
 
@@ -296,6 +296,7 @@ def _committed(
         "artifact": artifact,
         "classes": run.inputs.classes,
         "label_type": run.inputs.label_type,
+        "key_types": run.inputs.key_types,
         "features": [feature.to_dict() for feature in run.inputs.features],
         "training": {
             "rows": run.inputs.labeled.num_rows + rows.n_pseudo,

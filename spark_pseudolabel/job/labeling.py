@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -80,7 +80,8 @@ def label(
     Returns
     -------
     dict
-        The document of ``label``. The written columns: id, ``label`` (null only where the row
+        The document of ``label``. The written columns: id, of the type it has in
+        ``OUT/labels``, ``label`` (null only where the row
         could not be scored), ``confidence``, ``raw_confidence`` (only where the confidence is
         another one than the model gives), ``accepted`` (by the rule's cut; null for rules with
         quotas, where a certificate is about another model's scores, and where the run withheld
@@ -94,7 +95,7 @@ def label(
     id_column = finished.store.identity["id"]
     keys = (id_column,) if id_column else (FILE, ROW_INDEX)
     scorer = finished.scorer(keys, trusted)
-    rows = _open(spark, input, format, keys, scorer.features)
+    rows = _open(spark, input, format, keys, finished.model.key_types, scorer.features)
     with (
         events.stage(finished.final.number, "label"),
         batches_within(spark, cells_of(scorer.features)),
@@ -117,12 +118,13 @@ def _open(
     path: str,
     format: str | None,
     keys: Sequence[str],
+    key_types: Mapping[str, str],
     features: Sequence[Feature],
 ) -> DataFrame:
     settings = UnlabeledTable.model_validate({"path": path, "format": format})
     table = open_table(spark, settings, "input", positions=keys == (FILE, ROW_INDEX))
     require_columns(table.schema, [*keys, *(feature.name for feature in features)], "input")
-    table = as_features(with_key_types(table, keys), features)
+    table = as_features(with_key_types(table, keys, key_types), features)
     require_kinds(table.schema, features, "input")
     require_spark_reads(table, [feature.name for feature in features])
     rows = table.rows

@@ -28,12 +28,13 @@ LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
 _ROW_NUMBERS = re.compile(r"__index_level_\d+__$|Unnamed: \d+$|$")
 
 KEY_TYPES = (T.StringType, T.IntegralType)
-_INTEGERS: tuple[T.DataType, ...] = (
+INTEGERS: tuple[T.DataType, ...] = (
     T.ByteType(),
     T.ShortType(),
     T.IntegerType(),
     T.LongType(),
 )
+"""From the shortest to the longest."""
 
 _KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
     (T.BooleanType, "boolean"),
@@ -314,7 +315,7 @@ def type_of_both(labeled: T.DataType, pool: T.DataType) -> T.DataType:
     if type(labeled) is type(pool) and not isinstance(pool, T.DecimalType):
         return pool
     if isinstance(labeled, T.IntegralType) and isinstance(pool, T.IntegralType):
-        return max(labeled, pool, key=_INTEGERS.index)
+        return max(labeled, pool, key=INTEGERS.index)
     if isinstance(labeled, T.NumericType) and isinstance(pool, T.NumericType):
         return pool if labeled == pool else T.DoubleType()
     return pool

@@ -25,7 +25,7 @@ from spark_pseudolabel.core.text_types import (
 )
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.names import column, columns
-from spark_pseudolabel.spark.schema import arrow_type
+from spark_pseudolabel.spark.schema import INTEGERS, KEY_TYPES, arrow_type
 from spark_pseudolabel.spark.tables import Table
 
 _FACTS = "spl_facts"
@@ -108,22 +108,74 @@ def _cast(name: str, kind: T.DataType | None, empty: bool) -> Column:
     return cast.alias(name)
 
 
-def with_key_types(table: Table, keys: Sequence[str]) -> Table:
-    """Return a table of text whose keys are integers where all of them are.
+def with_key_types(table: Table, keys: Sequence[str], types: Mapping[str, str]) -> Table:
+    """Return a table whose keys have the types that a run has published them in.
+
+    What the rows' own ids look like decides nothing: other rows of the same ids would have others.
+
+    Parameters
+    ----------
+    table
+        Any table.
+    keys
+        Its keys.
+    types
+        Spark type of each key in the run, such as ``string`` or ``int``; another key keeps its own.
 
     Raises
     ------
     InputError
-        If a row can't be read as far as its key.
+        If a row can't be read as far as its key, or a key is no value of its type.
     """
-    unknown = [key for key in keys if key in table.texts]
-    if not unknown and table.first_unreadable is None:
-        return table
-    survey = look_at_text(table, unknown, keys)
-    if survey.lost:
-        raise unreadable_rows(table, survey)
-    whole = {key: T.LongType() for key in unknown if survey.facts[key].whole}
-    return retyped(table, whole)
+    wanted = {key: _KEY_TYPES.get(name, T.StringType()) for key, name in types.items()}
+    for key in keys:
+        kind = table.schema[key].dataType
+        if not isinstance(kind, (*KEY_TYPES, T.NullType)):
+            raise _other_key(key, wanted.get(key, kind), f"It is {kind.simpleString()}")
+    texts = [key for key in keys if isinstance(table.schema[key].dataType, T.StringType)]
+    unknown = [key for key in texts if isinstance(wanted.get(key), T.IntegralType)]
+    if unknown or table.first_unreadable is not None:
+        survey = look_at_text(table, unknown, keys)
+        if survey.lost:
+            raise unreadable_rows(table, survey)
+        for key in unknown:
+            facts = survey.facts[key]
+            if facts.integers < facts.present:
+                example = f", such as {facts.other_example!r}" if facts.other_example else ""
+                raise _other_key(key, wanted[key], f"It holds text{example}")
+    for key, kind in wanted.items():
+        _require_fits(table, key, kind)
+    return retyped(table, wanted)
+
+
+_KEY_TYPES: Mapping[str, T.DataType] = {kind.simpleString(): kind for kind in INTEGERS}
+
+
+def _require_fits(table: Table, key: str, wanted: T.DataType) -> None:
+    """Refuse integers that a shorter type does not hold; a job where one might not."""
+    kind = table.schema[key].dataType
+    if not isinstance(wanted, T.IntegralType) or isinstance(kind, T.NullType):
+        return
+    has = kind if isinstance(kind, T.IntegralType) else T.LongType()
+    if INTEGERS.index(has) <= INTEGERS.index(wanted):
+        return
+    # What is no integer at all stands in a row that can't be read.
+    is_integer = column(key).try_cast(T.LongType()).isNotNull()
+    lost = table.rows.filter(is_integer & column(key).try_cast(wanted).isNull())
+    if first := lost.select(column(key)).head(1):
+        raise _other_key(key, wanted, f"It holds {first[0][0]}")
+
+
+def _other_key(key: str, wanted: T.DataType, what: str) -> InputError:
+    must = "text or integers"
+    if isinstance(wanted, T.IntegralType):
+        must = f"integers, {wanted.simpleString()} as the ids of the run"
+    return InputError(
+        f"id column {key!r} must hold {must}. {what}. Mend these ids, or use a run whose ids are "
+        "of this type.",
+        code="type_differs",
+        where=key,
+    )
 
 
 def unreadable_rows(table: Table, survey: TextSurvey) -> InputError:

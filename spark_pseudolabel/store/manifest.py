@@ -205,6 +205,7 @@ class Manifest(_Model):
 class ModelManifest(Manifest):
     """From here on the bits of a model are fixed, and what happens to its probabilities.
 
+    ``key_types`` are the Spark types of the published ids; empty where an earlier version began.
     ``reliability`` holds out-of-fold confidences against the truth, as the model gives them
     (``raw``) and after its ``adjustment``.
     """
@@ -213,6 +214,7 @@ class ModelManifest(Manifest):
     artifact: Artifact
     classes: tuple[StrictBool | StrictInt | StrictStr, ...]
     label_type: str
+    key_types: dict[str, str] = {}
     features: tuple[dict[str, Any], ...] = ()
     training: dict[str, Any] = {}
     validation: dict[str, Any] | None = None

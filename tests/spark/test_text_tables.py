@@ -85,7 +85,7 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
     # An id called as a query might call something of its own.
     rows = pd.concat([labeled_frame()] * 3, ignore_index=True).drop(columns="id")
     # A name that Spark would take apart, too.
-    rows = rows.assign(n=range(36), **{"z.z": range(36)})
+    rows = rows.assign(n=[f"{i:05}" for i in range(36)], **{"z.z": range(36)})
     rows.to_csv(tmp_path / "labeled.csv", index=False)
     pool = [f"{i},{i % 20 / 20},{i}" for i in range(1000, 1040)]
     pool[3] += ",1"
@@ -101,18 +101,19 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
     assert (report["rows"]["accepted"], report["rows"]["invalid"]) == (37, 3)
     invalid = pd.read_parquet(tmp_path / "out" / "invalid").set_index("n").reason
     width = "pool.csv.gz: the row does not have the header's 3 fields"
-    assert invalid[[1003, 1005]].tolist() == [width] * 2
-    assert "'z.z' is not UTF-8" in invalid[1007]
+    assert invalid[["1003", "1005"]].tolist() == [width] * 2
+    assert "'z.z' is not UTF-8" in invalid["1007"]
 
-    # Of a batch without a value in x Spark would infer text, and of the ids numbers.
-    new = "n,z.z,x\n007,1,\n008,2,\n009,many,\n"
+    # Of a batch without a value in x Spark would infer text, and of the ids numbers, which these
+    # are and the run's are not.
+    new = "n,z.z,x\n2007,1,\n2008,2,\n2009,many,\n"
     (tmp_path / "new.CSV").write_text(new)
     done = label(
         spark, str(tmp_path / "out"), input=str(tmp_path / "new.CSV"), output=f"{tmp_path}/new"
     )
     labels = pd.read_parquet(tmp_path / "new").set_index("n").sort_index()
     assert (done["rows"], done["invalid"]) == (3, 1)
-    assert labels.label.notna().to_dict() == {"007": True, "008": True, "009": False}
+    assert labels.label.notna().to_dict() == {"2007": True, "2008": True, "2009": False}
 
 
 def test_the_first_example_of_the_readme_is_read_as_printed(
