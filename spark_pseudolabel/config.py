@@ -1,7 +1,7 @@
 """The configuration: one frozen model per section, read once, checked once, every problem told.
 
-Nothing here imports pyspark or scikit-learn, so that a wrong key costs no JVM; estimators are
-looked up when a configuration names one.
+Nothing here imports pyspark or scikit-learn, so that a wrong key costs no JVM, and no more does
+an estimator's name that is misspelled; its class and parameters are looked up where it is named.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from spark_pseudolabel.config_trust import problem_of_query, refused_settings
 from spark_pseudolabel.errors import ConfigError, Problem
 from spark_pseudolabel.formats import format_of_path
 from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
+from spark_pseudolabel.registry import unknown_name
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -641,7 +642,8 @@ def load_config(
     allow_import
         Import paths of estimators outside the registry that may be imported.
     check_estimators
-        Whether estimators are looked up, which takes seconds for the import of scikit-learn.
+        Whether estimators' classes and parameters are looked up, which takes seconds for the import
+        of scikit-learn. Their names are checked in any case.
 
     Raises
     ------
@@ -656,7 +658,6 @@ def load_config(
         allow_import,
         dataframes=False,
         estimators=check_estimators,
-        committee=check_estimators,
     )
 
 
@@ -735,7 +736,6 @@ def _parse(
     *,
     dataframes: bool,
     estimators: bool,
-    committee: bool = True,
     estimator: BaseEstimator | None = None,
 ) -> Config:
     checks: list[Check] = [*_CHECKS, partial(_prior_is_of_the_rows, estimator=estimator)]
@@ -745,8 +745,8 @@ def _parse(
     selection, why = _chosen_selection(source, parts)
     parts = _recommended(parts | selection, allow_import, estimator)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
-    unfit = _estimators(source, parts, allow_import, estimator) if estimators else ()
-    unfit_members = _committee(source, parts.get("teacher"), allow_import) if committee else ()
+    unfit = _estimators(source, parts, allow_import, estimator, look_up=estimators)
+    unfit_members = _committee(source, parts.get("teacher"), allow_import, look_up=estimators)
     if everything := [*problems, *found, *crossed, *unfit, *unfit_members]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
     config = Config(**_resolve(parts))
@@ -845,6 +845,8 @@ def _may_take_weights(
 ) -> bool:
     """Whether soft labels suit a student; so too one that is wrong, which is told elsewhere."""
     if estimator is None and model.estimator in _TAKE_WEIGHTS:
+        return True
+    if estimator is None and unknown_name(model.estimator, allow_import):
         return True
     from spark_pseudolabel.core.estimators import (
         check_estimator,
@@ -1194,17 +1196,23 @@ def _no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
 
 
 def _estimators(
-    source: Source, parts: Parts, allow_import: Sequence[str], own: BaseEstimator | None
+    source: Source,
+    parts: Parts,
+    allow_import: Sequence[str],
+    own: BaseEstimator | None,
+    *,
+    look_up: bool,
 ) -> Iterator[Problem]:
-    """Look estimators and their parameters up; the one place that needs their libraries."""
+    """Check the estimators of ``model`` by name, and by class and parameters if looked up."""
     if parts.get("model") == Model():
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
-    from spark_pseudolabel.core.estimators import check_estimator, check_name, check_probabilities
-
     known = own is None  # an own estimator's weights are looked at when it is about to be fitted
-    if own is not None and (message := check_probabilities(own)):
-        yield source.problem(("model", "estimator"), message)
+    if look_up and own is not None:
+        from spark_pseudolabel.core.estimators import check_probabilities
+
+        if message := check_probabilities(own):
+            yield source.problem(("model", "estimator"), message)
     # From the source, so that another wrong key of the section does not hide an unknown name.
     named = [("model", "student")] if own is not None else [("model",), ("model", "student")]
     for path in named:
@@ -1212,27 +1220,47 @@ def _estimators(
         params = source.value((*path, "params")) or {}
         if not isinstance(name, str) or not isinstance(params, dict):
             known = False if name else known
-        elif message := check_name(name, allow_import):
+        elif message := unknown_name(name, allow_import):
             known = False
             yield source.problem((*path, "estimator"), message)
-        elif message := check_estimator(name, params, allow_import):
+        elif look_up and (problem := _looked_up(source, path, name, params, allow_import)):
             known = False
-            blamed = [str(key) for key in params if repr(key) in message][:1]
-            yield source.problem((*path, "params", *blamed), message)
-    if known and "model" in parts and "training" in parts:
+            yield problem
+    if look_up and known and "model" in parts and "training" in parts:
         for key, message in _weights(parts["training"], parts["model"].learner):
             yield source.problem(key, message)
 
 
+def _looked_up(
+    source: Source,
+    path: KeyPath,
+    name: str,
+    params: dict[str, Any],
+    allow_import: Sequence[str],
+) -> Problem | None:
+    """Check an estimator's class and parameters, which needs its library."""
+    from spark_pseudolabel.core.estimators import check_estimator, check_name
+
+    if message := check_name(name, allow_import):
+        return source.problem((*path, "estimator"), message)
+    if message := check_estimator(name, params, allow_import):
+        blamed = [str(key) for key in params if repr(key) in message][:1]
+        return source.problem((*path, "params", *blamed), message)
+    return None
+
+
 def _committee(
-    source: Source, teacher: Teacher | None, allow_import: Sequence[str]
+    source: Source, teacher: Teacher | None, allow_import: Sequence[str], *, look_up: bool
 ) -> Iterator[Problem]:
     if teacher is None or teacher.committee == Teacher().committee:
         return
-    from spark_pseudolabel.core.estimators import check_estimator
-
     for number, member in enumerate(teacher.committee):
-        if message := check_estimator(member.estimator, member.params, allow_import):
+        message = unknown_name(member.estimator, allow_import)
+        if message is None and look_up:
+            from spark_pseudolabel.core.estimators import check_estimator
+
+            message = check_estimator(member.estimator, member.params, allow_import)
+        if message is not None:
             yield source.problem(("teacher", "committee", str(number)), message)
 
 

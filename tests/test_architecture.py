@@ -25,7 +25,7 @@ ROWS: list[set[str]] = [
     {"spark", "store", "report", "evaluate"},
     {"core"},
     {"config"},
-    {"columns", "errors", "program", "formats", "version"},
+    {"columns", "errors", "program", "formats", "registry", "version"},
     {"redaction"},
 ]
 # Modules that are pages of a larger one.

@@ -22,12 +22,12 @@ from sklearn.datasets import load_digits
 
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.core import preprocessing, splits
-from spark_pseudolabel.core.estimators import REGISTRY
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.splits import parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import loop, run
+from spark_pseudolabel.registry import REGISTRY
 from spark_pseudolabel.spark.direct import source, survey
 from spark_pseudolabel.spark.direct.tasks import score_piece
 from spark_pseudolabel.spark.scoring import broadcast, score_rows

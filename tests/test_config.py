@@ -656,6 +656,24 @@ def test_unchecked_estimators_change_nothing_of_what_is_run(tmp_path: Path) -> N
         assert load_config(file, check_estimators=False) == load_config(file)
 
 
+def test_misspelled_estimators_are_told_with_all_other_problems(tmp_path: Path) -> None:
+    text = (
+        MINIMAL + "model: {estimator: RandomForest, student: {estimator: my.Tree}}\n"
+        "teacher: {committee: [{estimator: GaussianNB}, {estimator: SVM}]}\nrounds: {max: 0}\n"
+    )
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "c.yaml", check_estimators=False)
+    problems = {problem.key: problem.message for problem in caught.value.problems}
+    names = {"model.estimator", "model.student.estimator", "teacher.committee.1"}
+    assert set(problems) >= {*names, "rounds.max"}
+    assert "Did you mean 'RandomForestClassifier'?" in problems["model.estimator"]
+    assert "--allow-import my" in problems["model.student.estimator"]
+    assert told(text, tmp_path) == [
+        str(p).replace(f"{tmp_path}/", "") for p in caught.value.problems
+    ]
+
+
 def test_auto_is_written_out_around_what_is_said() -> None:
     auto = parse_config(minimal(selection={"policy": "auto"}))
     assert identity(auto) == identity(parse_config(minimal(**WRITTEN_OUT)))

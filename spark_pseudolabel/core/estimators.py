@@ -1,12 +1,11 @@
-"""The closed registry of estimators that a configuration may name."""
+"""Estimators that a configuration names: looked up, checked against their libraries, made."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator, is_classifier
@@ -14,69 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-
-@dataclass(frozen=True)
-class EstimatorInfo:
-    """What the default preprocessing and the fit need to know about an estimator.
-
-    Parameters
-    ----------
-    path
-        Import path of the class.
-    scaled
-        True where distances or penalties make the features' scale matter: numbers are
-        standardized, categories one-hot encoded. False for trees: categories become ordinals.
-    condensed
-        True where the number of columns is what fitting costs: texts become few components.
-    encoded_labels
-        True where ``fit`` wants classes numbered 0..K-1 instead of the labels themselves.
-    extra
-        The optional extra of this package that installs it.
-    any_name
-        False where it refuses columns for characters in their names; it is given none then.
-    """
-
-    path: str
-    scaled: bool = True
-    condensed: bool = False
-    encoded_labels: bool = False
-    extra: str | None = None
-    any_name: bool = True
-
-
-_TREES = ("DecisionTreeClassifier",)
-_TREE_ENSEMBLES = (
-    "RandomForestClassifier",
-    "ExtraTreesClassifier",
-    "GradientBoostingClassifier",
-    "HistGradientBoostingClassifier",
-    "AdaBoostClassifier",
-    "BaggingClassifier",
-)
-
-REGISTRY: Mapping[str, EstimatorInfo] = {
-    "LogisticRegression": EstimatorInfo("sklearn.linear_model.LogisticRegression"),
-    "SGDClassifier": EstimatorInfo("sklearn.linear_model.SGDClassifier"),
-    "LinearDiscriminantAnalysis": EstimatorInfo(
-        "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
-    ),
-    "GaussianNB": EstimatorInfo("sklearn.naive_bayes.GaussianNB"),
-    "KNeighborsClassifier": EstimatorInfo("sklearn.neighbors.KNeighborsClassifier"),
-    "MLPClassifier": EstimatorInfo("sklearn.neural_network.MLPClassifier", condensed=True),
-    "SVC": EstimatorInfo("sklearn.svm.SVC"),
-    **{name: EstimatorInfo(f"sklearn.tree.{name}", scaled=False) for name in _TREES},
-    **{name: EstimatorInfo(f"sklearn.ensemble.{name}", scaled=False) for name in _TREE_ENSEMBLES},
-    "XGBClassifier": EstimatorInfo(
-        "xgboost.XGBClassifier",
-        scaled=False,
-        encoded_labels=True,
-        extra="xgboost",
-        any_name=False,
-    ),
-    "LGBMClassifier": EstimatorInfo(
-        "lightgbm.LGBMClassifier", scaled=False, extra="lightgbm", any_name=False
-    ),
-}
+from spark_pseudolabel.registry import REGISTRY, module_of, unknown_name
 
 
 def check_estimator(
@@ -103,8 +40,8 @@ def check_estimator(
 
 def check_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
     """Say what is wrong with an estimator's name alone; see :func:`check_estimator`."""
-    if name not in REGISTRY and not _import_allowed(name, allow_import):
-        return _unknown(name)
+    if message := unknown_name(name, allow_import):
+        return message
     try:
         found = _class_of(name)
     except ImportError as error:
@@ -150,11 +87,6 @@ def build_estimator(name: str, params: Mapping[str, Any], random_state: int) -> 
     return estimator_class(**{**seed, **quiet, **params})
 
 
-def info_of(name: str) -> EstimatorInfo:
-    """Return the registry's facts; an imported estimator is taken to need scaled input."""
-    return REGISTRY.get(name) or EstimatorInfo(name)
-
-
 def takes_sample_weight(name: str, params: Mapping[str, Any] | None = None) -> bool:
     """Whether rows can be weighted in this estimator's fit."""
     return weights_supported(build_estimator(name, params or {}, random_state=0))
@@ -181,29 +113,6 @@ def final_step(estimator: BaseEstimator) -> BaseEstimator:
 def allows_nan(estimator: BaseEstimator) -> bool:
     """Whether missing values may reach the estimator or pipeline, by scikit-learn's tags."""
     return bool(get_tags(estimator).input_tags.allow_nan)
-
-
-def _import_allowed(name: str, allow_import: Sequence[str]) -> bool:
-    packages = (package.removesuffix(".*") for package in allow_import)
-    return any(name.startswith(f"{package}.") for package in packages)
-
-
-def module_of(name: str) -> str:
-    """Return the module in which an estimator is."""
-    return (REGISTRY[name].path if name in REGISTRY else name).rpartition(".")[0]
-
-
-def extras_of(names: Iterable[str]) -> list[str]:
-    """Return the distributions beside scikit-learn that estimators come from."""
-    return sorted({info.extra for info in map(info_of, names) if info.extra is not None})
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, REGISTRY, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    if "." in name:
-        hint = f" Import paths need --allow-import {name.split('.')[0]} on the command line."
-    return f"unknown estimator {name!r}.{hint} There are: {', '.join(REGISTRY)}."
 
 
 def _class_of(name: str) -> type[BaseEstimator]:

@@ -10,11 +10,12 @@ import joblib
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.estimators import build_estimator, final_step, info_of
+from spark_pseudolabel.core.estimators import build_estimator, final_step
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
 from spark_pseudolabel.core.preprocessing import fit_columns, split, with_preprocessing
 from spark_pseudolabel.core.training import Label, TrainingRows, fit
+from spark_pseudolabel.registry import info_of
 
 
 @dataclass(frozen=True)

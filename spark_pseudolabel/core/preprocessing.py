@@ -15,8 +15,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
 
-from spark_pseudolabel.core.estimators import EstimatorInfo, allows_nan
+from spark_pseudolabel.core.estimators import allows_nan
 from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.registry import EstimatorInfo
 
 COLUMNS = "columns"
 """Name of the step that prepares columns; it never looks at labels."""

@@ -13,7 +13,6 @@ from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.config import Config, identity
-from spark_pseudolabel.core.estimators import extras_of, module_of
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
 from spark_pseudolabel.done import model_facts, round_facts
 from spark_pseudolabel.errors import InputError
@@ -24,6 +23,7 @@ from spark_pseudolabel.job.finish import finish, is_finished
 from spark_pseudolabel.job.fit import check_learners, fit_model
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.progress import Events, SilentEvents
+from spark_pseudolabel.registry import extras_of, module_of
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.libraries import require_same_libraries

@@ -10,12 +10,12 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
-from spark_pseudolabel.core.estimators import extras_of
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.preprocessing import describe
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.progress import Events, SilentEvents
+from spark_pseudolabel.registry import extras_of
 from spark_pseudolabel.report.document import PlanDocument, document
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs

@@ -11,10 +11,11 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.committee import registered_committee
 from spark_pseudolabel.core.crossfit import cross_fit, fold_of, subset
 from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
-from spark_pseudolabel.core.estimators import REGISTRY, takes_sample_weight
+from spark_pseudolabel.core.estimators import takes_sample_weight
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.learner import registered_learner
 from spark_pseudolabel.core.training import TrainingRows, Weighting, soft_lines, training_rows
+from spark_pseudolabel.registry import REGISTRY
 
 FEATURES = (Feature("a", "numeric", "double"),)
 MIXED = (*FEATURES, Feature("b", "category", "string"))

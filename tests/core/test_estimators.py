@@ -13,16 +13,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from spark_pseudolabel.core.estimators import (
-    REGISTRY,
     allows_nan,
     build_estimator,
     check_estimator,
     check_name,
     final_step,
-    info_of,
     takes_sample_weight,
     weights_supported,
 )
+from spark_pseudolabel.registry import REGISTRY, info_of
 
 EXTRAS = {"XGBClassifier": "xgboost", "LGBMClassifier": "lightgbm"}
 # What it takes to have predict_proba.

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
 from spark_pseudolabel.core.committee import Committee
-from spark_pseudolabel.core.estimators import REGISTRY, final_step
+from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import predict_proba
 from spark_pseudolabel.core.learner import Learner, registered_learner
@@ -29,6 +29,7 @@ from spark_pseudolabel.core.training import (
     without_empty,
 )
 from spark_pseudolabel.core.weights import PseudoWeights
+from spark_pseudolabel.registry import REGISTRY
 from tests.core.registry_rows import EXTRAS, PARAMS
 
 X_FEATURE = Feature("x", "numeric", "double")
