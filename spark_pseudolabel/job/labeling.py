@@ -30,6 +30,7 @@ from spark_pseudolabel.spark.collecting import require_spark_reads
 from spark_pseudolabel.spark.evaluation import label_of
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.names import columns
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.schema import require_kinds, select_features
 from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
 from spark_pseudolabel.spark.selection import accepted_by
@@ -98,6 +99,7 @@ def label(
     rows = _open(spark, input, format, keys, finished.model.key_types, scorer.features)
     with (
         events.stage(finished.final.number, "label"),
+        reading("input"),
         batches_within(spark, cells_of(scorer.features)),
         broadcast(spark.sparkContext, scorer) as shared,
     ):

@@ -12,6 +12,7 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark import names
 from spark_pseudolabel.spark.direct.survey import PlainTable
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.tables import Table, to_arrow
 from spark_pseudolabel.store.arrow_files import reached_otherwise
@@ -74,7 +75,8 @@ def _by_spark(
     require_spark_reads(table, [*(feature.name for feature in features), *renamed.values()])
     extra = [_simple(table, old).alias(new) for new, old in renamed.items()]
     chosen = [*names.columns(keys), *select_features(table.rows, features), *extra]
-    return to_arrow(table.rows.select(*chosen))
+    with reading(table.name):
+        return to_arrow(table.rows.select(*chosen))
 
 
 def require_spark_reads(table: Table, columns: Iterable[str]) -> None:

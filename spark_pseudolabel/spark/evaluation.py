@@ -28,6 +28,7 @@ from spark_pseudolabel.spark.direct.tasks import (
     true_codes,
 )
 from spark_pseudolabel.spark.names import column, columns
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.schema import select_features
 from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
 from spark_pseudolabel.spark.tables import Table, to_arrow
@@ -105,10 +106,12 @@ class FrameTest:
         rows, label = self.table.rows, column(self.label).alias(TRUE_LABEL)
         return rows.select(*columns(self.keys), *select_features(rows, self.features), label)
 
+    @reading("test")
     def count(self) -> int:
         """Count the rows; an action."""
         return self.rows.count()
 
+    @reading("test")
     def overlap(self, known: pa.Table) -> pa.Table:
         """Return the keys that are also among the known ones; an action."""
         keys = list(self.keys)
@@ -117,6 +120,7 @@ class FrameTest:
         both = self.rows.select(*columns(keys)).join(F.broadcast(others), on=keys, how="left_semi")
         return to_arrow(both)
 
+    @reading("test")
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
         """Compute a model's metrics; an action, of which counts come back."""
         keyed, cells = replace(scorer, keys=(TRUE_LABEL,)), cells_of(self.features)
@@ -176,6 +180,7 @@ class ScannedTest(FrameTest):
         return self.plain.rows > _MAX_ROWS_ON_DRIVER
 
 
+@reading("test")
 def labels_against_truth(
     accepted: DataFrame, test: HeldOutRows, keys: Sequence[str], classes: Sequence[Label]
 ) -> dict[str, int]:

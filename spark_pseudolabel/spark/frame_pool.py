@@ -23,6 +23,7 @@ from spark_pseudolabel.core.sampling import sample_limit
 from spark_pseudolabel.errors import InputError, text_of
 from spark_pseudolabel.spark.names import columns, map_in_arrow
 from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.scoring import batches_within, broadcast, score_rows
 from spark_pseudolabel.spark.selection import ROWS_PER_FILE, SparkCandidates, accepted_by, within
 from spark_pseudolabel.spark.stored_rows import StoredRows
@@ -74,6 +75,7 @@ class FramePool:
     n_classes: int
     random_state: int
 
+    @reading("unlabeled")
     def score(
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
     ) -> SparkCandidates:
@@ -89,6 +91,7 @@ class FramePool:
         written = self.spark.read.schema(scored.schema).parquet(unglobbed(target))
         return SparkCandidates(written, self.keys, self.n_classes, self.random_state, self.stored)
 
+    @reading("unlabeled")
     def sample(self, n: int) -> pa.Table:
         """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         rows = self.rows
@@ -100,6 +103,7 @@ class FramePool:
         with self._batches():
             return lowest(to_arrow(hashed), n, self.keys)
 
+    @reading("unlabeled")
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
     ) -> pa.Table | None:
@@ -117,6 +121,7 @@ class FramePool:
             raise changed_pool()
         return found.drop_columns([_NOW, FINGERPRINT])
 
+    @reading("unlabeled")
     def publish(
         self,
         kind: str,

@@ -12,11 +12,13 @@ from pyspark.sql import functions as F
 
 from spark_pseudolabel.core.units import GroupSizes
 from spark_pseudolabel.spark.inputs import GROUP
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.tables import Table, to_arrow
 
 _N, _GROUPS = "spl_n", "spl_groups"
 
 
+@reading("unlabeled")
 def group_sizes(pool: Table) -> GroupSizes:
     """Count the pool's groups by size, by two aggregations; a row without a group is its own.
 
@@ -33,6 +35,7 @@ def group_sizes(pool: Table) -> GroupSizes:
     return GroupSizes({int(row[_N]): int(row[_GROUPS]) for row in rows})
 
 
+@reading("unlabeled")
 def first_of_groups(pool: Table, sample: pa.Table, keys: Sequence[str]) -> NDArray[np.bool_]:
     """Choose the first row of each group among sampled rows of the pool, shape (n_rows,)."""
     wanted = pool.rows.sparkSession.createDataFrame(sample.select(list(keys)).to_pandas())

@@ -44,6 +44,7 @@ from spark_pseudolabel.spark.direct.keys import look_at_keys, require_reach
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
 from spark_pseudolabel.spark.names import column, columns
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.schema import (
     KEY_TYPES,
     LABEL_TYPES,
@@ -763,6 +764,7 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+@reading("unlabeled")
 def _check_keys(
     spark: SparkSession,
     pool: Table,

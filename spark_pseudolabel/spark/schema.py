@@ -19,6 +19,7 @@ from spark_pseudolabel.config import Features
 from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.names import column
+from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.schema_text import UnknownType
 from spark_pseudolabel.spark.tables import Note, Table, require_columns, some
 
@@ -194,7 +195,8 @@ def _has_values(table: Table, name: str) -> bool:
         return True
     if isinstance(kind, T.NullType):
         return False
-    return not table.rows.filter(column(name).isNotNull()).isEmpty()
+    with reading(table.name):
+        return not table.rows.filter(column(name).isNotNull()).isEmpty()
 
 
 def _retyped(table: Table, name: str, data_type: T.DataType) -> Table:

@@ -55,6 +55,19 @@ def committed(output: Path) -> int:
     return len(RoundStore.open(LocalFiles(), str(output)).rounds)
 
 
+def test_an_expression_that_fails_when_the_pool_is_scored_is_an_error_of_the_pool(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    given = frames(spark)
+    # Ids alone are read before: only the job that scores makes the features.
+    fails = F.expr("if(id = 100, 1 / (id - 100), x)")
+    given["unlabeled"] = given["unlabeled"].withColumn("x", fails)
+    with pytest.raises(InputError) as refused:
+        run(spark, config(tmp_path / "out", 1), frames=given)
+    assert (refused.value.exit_code, refused.value.where) == (3, "unlabeled")
+    assert refused.value.code == "divide_by_zero"
+
+
 def other_values_each_time(rows: DataFrame) -> DataFrame:
     # Spark's own rand() has one seed for as long as a DataFrame lives.
     chance = F.udf(lambda: float(secrets.randbits(40)), "double").asNondeterministic()

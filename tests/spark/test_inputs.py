@@ -275,6 +275,42 @@ def test_tables_and_queries_are_read(spark: SparkSession, tmp_path: Path) -> Non
     assert read_inputs(spark, config).pool_rows == 10
 
 
+FAILING = {
+    "query of the pool's ids": (
+        {"unlabeled": {"query": "select cast(concat('n', id) as bigint) id, x from {pool}"}},
+        "unlabeled: a row cannot be evaluated: [CAST_INVALID_INPUT] The value 'n100'",
+    ),
+    "query of test rows": (
+        {"test": {"query": "select id + array(900)[id] id, y, x from {labeled}"}},
+        "test: a row cannot be evaluated: [INVALID_ARRAY_INDEX]",
+    ),
+    "view of validation rows": (
+        {"validation": {"table": "raising"}},
+        "validation: a row cannot be evaluated: [USER_RAISED_EXCEPTION] no such unit",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_row_on_which_an_expression_fails_is_an_error_of_its_table(
+    case: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    sections, start = FAILING[case]
+    paths = write(tmp_path, labeled=labeled_frame(), pool=pool_frame())
+    files = {name: f"parquet.`{path}`" for name, path in paths.items()}
+    raising = "select id + 50 id, y, if(x > 0.5, raise_error('no such unit'), x) x"
+    spark.sql(f"{raising} from {files['labeled']}").createOrReplaceTempView("raising")
+    filled = {
+        name: {key: text.format_map(files) for key, text in section.items()}
+        for name, section in sections.items()
+    }
+    with pytest.raises(InputError) as refused:
+        read_inputs(spark, config_for(tmp_path, **filled))
+    assert refused.value.exit_code == 3
+    assert refused.value.message.startswith(start)
+    assert len(refused.value.message.splitlines()) == 1
+
+
 def test_a_missing_table_is_told_in_one_line(spark: SparkSession, tmp_path: Path) -> None:
     config = config_for(tmp_path, labeled={"table": "nowhere", "label": "y"})
     with pytest.raises(InputError, match="labeled 'nowhere' can't be read") as refused:
