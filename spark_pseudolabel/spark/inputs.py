@@ -50,6 +50,7 @@ from spark_pseudolabel.spark.schema import (
     LABEL_TYPES,
     feature_names,
     find_features,
+    nameless,
     require_kinds,
     require_type,
     select_features,
@@ -463,7 +464,9 @@ def _notes(
     notes = unshared(
         tables["labeled"].schema, tables["unlabeled"].schema, config.features, left_out
     )
-    for table in (tables["labeled"], tables["unlabeled"]):
+    one_table = config.unlabeled.from_ == "labeled"
+    for table in [tables["labeled"], *([] if one_table else [tables["unlabeled"]])]:
+        notes += nameless(table.name, table.schema, config.features, left_out)
         lost = [f"{n!r} (in {file})" for n, file in table.lacking.items() if n not in left_out]
         if lost:
             notes += (

@@ -21,7 +21,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.names import column
 from spark_pseudolabel.spark.row_errors import reading
 from spark_pseudolabel.spark.schema_text import UnknownType
-from spark_pseudolabel.spark.tables import Note, Table, require_columns, some
+from spark_pseudolabel.spark.tables import Note, Table, nameless_column, require_columns, some
 
 LABEL_TYPES = (T.StringType, T.IntegralType, T.BooleanType)
 # Row numbers that pandas leaves in a file, as an index or as what it makes of a nameless column: a
@@ -136,6 +136,17 @@ def unshared(
             "names are not told here.",
         ),
     )
+
+
+def nameless(
+    table: str, schema: T.StructType, settings: Features, not_features: Sequence[str]
+) -> tuple[Note, ...]:
+    """Tell which columns of a table are no features since they have no name of their own."""
+    if settings.include is not None:
+        return ()
+    known = {*not_features, *settings.exclude}
+    names = [name for name in schema.names if _is_number(name) and name not in known]
+    return tuple(nameless_column(table, name) for name in names)
 
 
 def find_features(

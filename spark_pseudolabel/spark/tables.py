@@ -238,6 +238,16 @@ def reasons_of(rows: DataFrame) -> list[Column]:
     return [column(UNREADABLE)] if UNREADABLE in rows.columns else []
 
 
+def nameless_column(table: str, stored: str = "") -> Note:
+    """Tell that a column without a name is left out; `stored` is what it is called in its file."""
+    called = f" ({stored!r})" if stored else ""
+    return Note(
+        "nameless_column",
+        f"A column of {table}{called} has no name, as the row numbers have none that pandas "
+        "writes: it is left out. Name it if it is to be used.",
+    )
+
+
 def some(items: Sequence[str]) -> str:
     """Name the first few of many."""
     more = len(items) - _NAMED
@@ -380,15 +390,7 @@ class _Opened:
         names = found.names
         _require_names_apart(self.spark, names, self.name)
         schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
-        notes: tuple[Note, ...] = ()
-        if found.nameless:
-            notes += (
-                Note(
-                    "nameless_column",
-                    f"A column of {self.name} has no name, as the row numbers have none that "
-                    "pandas writes: it is left out. Name it if it is to be used.",
-                ),
-            )
+        notes = (nameless_column(self.name),) if found.nameless else ()
         infers = self.settings.options.get("inferSchema", "true").lower() == "true"
         texts: dict[str, TextFacts | None] = dict.fromkeys(names) if infers else {}
         return Table(

@@ -397,11 +397,20 @@ def test_what_cannot_work_is_told_without_spark(
     assert [problem.key for problem in refused.value.problems] == [key]
 
 
-def test_columns_that_one_table_lacks_are_told(spark: SparkSession, tmp_path: Path) -> None:
-    labeled_frame().assign(Z=1, who="me").to_parquet(tmp_path / "labeled.parquet", index=False)
-    pool_frame().assign(z=1).to_parquet(tmp_path / "pool.parquet", index=False)
-    inputs = read_inputs(spark, config_for(tmp_path, features={"exclude": ["who"]}))
-    assert codes(inputs) == ["unshared_columns"]
+def test_columns_that_one_table_lacks_or_that_have_no_name_are_told(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    names = {"__index_level_0__": 1, "": 1}
+    labeled = labeled_frame().assign(Z=1, who="me", **names)
+    labeled.to_parquet(tmp_path / "labeled.parquet", index=False)
+    pool = pool_frame().assign(z=1, **{"Unnamed: 0": 1, "Unnamed: 7": 1})
+    pool.to_parquet(tmp_path / "pool.parquet", index=False)
+    exclude = ["who", "Unnamed: 7"]
+    inputs = read_inputs(spark, config_for(tmp_path, features={"exclude": exclude}))
+    assert [f.name for f in inputs.features] == ["x"]
+    assert codes(inputs) == ["unshared_columns"] + ["nameless_column"] * 3
+    assert "labeled ('__index_level_0__') has no name" in inputs.notes[1].message
+    assert "unlabeled ('Unnamed: 0') has no name" in inputs.notes[3].message
     message = inputs.notes[0].message
     assert "labeled has 'Z', which unlabeled lacks" in message
     assert "'z' differs in case" in message
