@@ -111,9 +111,9 @@ class TextFacts:
 
     @property
     def mostly_numbers(self) -> bool:
-        """Whether most values are numbers, while a few make the column text."""
-        others = self.present - self.missing - self.numbers
-        return others > 0 and self.numbers >= _MIXED * (self.present - self.missing)
+        """Whether most values are numbers, while a few are none, or spell a missing one."""
+        wanted = self.present - self.missing
+        return 0 < self.numbers < self.present and self.numbers >= _MIXED * wanted
 
 
 def facts_of(column: pa.Array | pa.ChunkedArray) -> TextFacts:

@@ -61,7 +61,7 @@ from spark_pseudolabel.spark.schema import (
     unshared,
     with_typed_nulls,
 )
-from spark_pseudolabel.spark.settle_types import settle_types
+from spark_pseudolabel.spark.settle_types import settle_types, told_of_strings
 from spark_pseudolabel.spark.tables import (
     Note,
     Table,
@@ -214,6 +214,7 @@ def read_inputs(
     tables = with_typed_nulls(tables, [*keys, *no_features, *settled.empty])
     features = _features(tables, config, keys, settled.empty)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
+    told = told_of_strings(tables["labeled"], labeled, features, config.features)
     features = settle(features, labeled, config.features)
     labeled, validation = _split(labeled, config)
     if "validation" in tables:
@@ -255,7 +256,7 @@ def read_inputs(
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
             SEEN: _seen(tables, config),
         },
-        notes=(*settled.notes, *_notes(tables, config, keys, settled.empty, classes)),
+        notes=(*settled.notes, *told, *_notes(tables, config, keys, settled.empty, classes)),
         groups=groups,
     )
 

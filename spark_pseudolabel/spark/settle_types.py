@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import UNREADABLE
-from spark_pseudolabel.config import Config
-from spark_pseudolabel.core.text_types import TextFacts, TextSurvey, type_of
+from spark_pseudolabel.config import Config, Features
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.text_types import TextFacts, TextSurvey, facts_of, type_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.names import column
 from spark_pseudolabel.spark.schema import candidate_features, kind_of
@@ -32,6 +34,9 @@ _TYPES: Mapping[str, T.DataType] = {
     "timestamp_ntz": T.TimestampNTZType(),
     "string": T.StringType(),
 }
+
+
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,22 @@ def settle_types(tables: Tables, config: Config, keys: Sequence[str]) -> Settled
             notes += found
     settled = {name: _apply(table, types) for name, table in looked.items()}
     return Settled(settled, empty, notes)
+
+
+def told_of_strings(
+    table: Table, labeled: pa.Table, features: Sequence[Feature], settings: Features
+) -> tuple[Note, ...]:
+    """Tell which columns of JSON are text only for a few values that are no numbers.
+
+    Spark has made strings of all that is in such a column. Looked at are the labeled rows, which
+    the driver has: the pool would have to be read for it once more.
+    """
+    if not table.strings_may_be_empty:
+        return ()
+    known = {*table.texts, *settings.text}
+    names = [f.name for f in features if f.type == "string" and f.name not in known]
+    notes = (_told_mixed(n, facts_of(labeled.column(n)), "labeled values") for n in names)
+    return tuple(note for told in notes for note in told)
 
 
 def _features(tables: Tables, config: Config, keys: Sequence[str]) -> list[str]:
@@ -173,7 +194,7 @@ class _Known:
                 code="number_as_text",
                 where=name,
             )
-        return T.StringType(), _told_mixed(name, facts)
+        return T.StringType(), _told_mixed(name, facts, "values")
 
     @property
     def _both(self) -> list[str]:
@@ -237,14 +258,15 @@ def _told_missing(name: str, facts: TextFacts) -> tuple[Note, ...]:
     )
 
 
-def _told_mixed(name: str, facts: TextFacts) -> tuple[Note, ...]:
+def _told_mixed(name: str, facts: TextFacts, values: str) -> tuple[Note, ...]:
     if not facts.mostly_numbers:
         return ()
+    example = (facts.other_example or facts.missing_example or "")[:_SHOWN]
     return (
         Note(
             "mixed_column",
-            f"{name!r} holds {facts.numbers:,} numbers among {facts.present:,} values and is read "
-            f"as text, a category, for others such as {facts.other_example!r}. Mend these if the "
-            "column is a number.",
+            f"{name!r} holds {facts.numbers:,} numbers among {facts.present:,} {values} and is "
+            f"read as text, a category, for others such as {example!r}. Mend these if the column "
+            "is a number.",
         ),
     )

@@ -102,6 +102,9 @@ def test_a_few_words_among_numbers_are_told() -> None:
         True,
         "unknown",
     )
+    # What is text for its format is so for a spelling of nothing, too.
+    assert facts_of(pa.array(["1", "2", "n/a"])).mostly_numbers
+    assert not facts_of(pa.array(["1", "2"])).mostly_numbers
 
 
 def test_facts_of_parts_are_those_of_the_whole() -> None:

@@ -291,16 +291,23 @@ def test_what_would_be_read_wrong_is_refused_by_name(
 def test_json_over_lines_is_read_and_columns_of_nulls_take_the_other_table_s_type(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    labeled = labeled_frame().assign(z=1.5)
+    labeled = labeled_frame().assign(z=1.5, m=[*range(11), {"no": "number"}], n=["n/a", *[1] * 11])
+    labeled = labeled.assign(c=["1", "a"] * 6)
     labeled.to_json(tmp_path / "labeled.json", orient="records", indent=1)
-    pool_frame().assign(z=None).to_json(tmp_path / "pool.json", orient="records", indent=1)
+    pool = pool_frame().assign(z=None, m=["n/a", *range(19)], n=["-", *range(19)], c="a")
+    pool.to_json(tmp_path / "pool.json", orient="records", indent=1)
     config = config_for(
         tmp_path,
         labeled={"path": str(tmp_path / "labeled.json"), "label": "y"},
         unlabeled={"path": str(tmp_path / "pool.json")},
     )
     inputs = read_inputs(spark, config)
-    assert [(f.name, f.kind) for f in inputs.features] == [("x", "numeric"), ("z", "numeric")]
+    kinds = {"x": "numeric", "z": "numeric", **dict.fromkeys("mnc", "category")}
+    assert {f.name: f.kind for f in inputs.features} == kinds
+    assert codes(inputs) == ["mixed_column"] * 2
+    assert "'m' holds 11 numbers among 12 labeled values" in inputs.notes[0].message
+    assert '"no":"number"' in inputs.notes[0].message
+    assert "such as 'n/a'" in inputs.notes[1].message
     assert inputs.pool_rows == len(pool_frame())
 
 
