@@ -355,7 +355,7 @@ def listener(listens: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("nested", "not a flat directory"),
+        ("nested", "not a plain directory"),
         ("decimal", "types that are left to Spark"),
     ],
 )

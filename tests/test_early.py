@@ -14,6 +14,7 @@ import yaml
 
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import identity, load_config
+from spark_pseudolabel.spark import session
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.identity import create_run
 
@@ -22,6 +23,9 @@ from spark_pseudolabel.store.identity import create_run
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A configuration of two tables that would do, on a machine where no JVM can start."""
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "no-java"))
+    # Another test of this process may have a session, which a command would work on.
+    monkeypatch.setattr(session, "is_active", lambda: False)
+    monkeypatch.setattr(session.jvm, "is_there", lambda: False)
     pq.write_table(pa.table({"id": [1], "x": [0.5], "y": ["a"]}), tmp_path / "labeled.parquet")
     (tmp_path / "pool").mkdir()
     pq.write_table(pa.table({"id": [2], "x": [0.5]}), tmp_path / "pool" / "one.parquet")
