@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.uniqueness import in_groups, repeated
 from spark_pseudolabel.spark.direct.keys import MAX_SHARED, PoolKeys
-from spark_pseudolabel.spark.names import map_in_arrow
+from spark_pseudolabel.spark.names import column, map_in_arrow
 
 Batches = Iterable[pa.RecordBatch]
 
@@ -46,7 +46,7 @@ def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
     known
         Keys that must not occur.
     """
-    ids = rows.select(F.col(_quoted(key)))
+    ids = rows.select(column(key))
     n_groups = _group_count(ids)
     given = map_in_arrow(ids, _giving(known, n_groups), _GIVEN_TYPE)
     taken = given.repartition(n_groups, "group").mapInArrow(_take, _TAKEN_TYPE).collect()
@@ -62,7 +62,7 @@ def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
 
 def count_keys(rows: DataFrame, key: str) -> tuple[int, int]:
     """Return how many rows there are and a hash over all keys, the same in any order; an action."""
-    hashes = F.xxhash64(F.col(_quoted(key)))
+    hashes = F.xxhash64(column(key))
     row = rows.agg(F.count(F.lit(1)).alias("rows"), F.bit_xor(hashes).alias("xor64")).collect()[0]
     return int(row["rows"]), int(row["xor64"] or 0)
 
@@ -122,9 +122,5 @@ def _differ(ids: DataFrame, key: str, shared: list[int]) -> bool:
         return True
     if len(shared) > MAX_SHARED:
         return False
-    same = ids.filter(F.xxhash64(F.col(_quoted(key))).isin(shared)).limit(4 * MAX_SHARED).collect()
+    same = ids.filter(F.xxhash64(column(key)).isin(shared)).limit(4 * MAX_SHARED).collect()
     return len(same) < 4 * MAX_SHARED and len({row[0] for row in same}) == len(same)
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -168,7 +168,7 @@ class FramePool:
     @property
     def _marked(self) -> DataFrame:
         """The rows with a hash of what they hold now."""
-        return self.rows.withColumn(_NOW, F.xxhash64(*map(_column, self.rows.columns)))
+        return self.rows.withColumn(_NOW, F.xxhash64(*columns(self.rows.columns)))
 
     @property
     def _to_score(self) -> DataFrame:
@@ -207,10 +207,6 @@ def changed_pool() -> InputError:
         code="inputs_changed",
         where="unlabeled",
     )
-
-
-def _column(name: str) -> Column:
-    return F.col("`" + name.replace("`", "``") + "`")
 
 
 def _shares(limits: Limits) -> NDArray[np.float64] | float:
