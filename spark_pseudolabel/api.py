@@ -18,8 +18,8 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
-from spark_pseudolabel.spark.schema_text import schema_of, without_foreign_types
-from spark_pseudolabel.spark.session import borrowed
+from spark_pseudolabel.spark.reading.schema_text import schema_of, without_foreign_types
+from spark_pseudolabel.spark.startup.session import borrowed
 from spark_pseudolabel.spark.transform import with_predictions
 from spark_pseudolabel.store.files import join, unglobbed
 

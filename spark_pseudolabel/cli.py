@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from spark_pseudolabel.config import Config, SparkSettings
-    from spark_pseudolabel.inspect import Opened
+    from spark_pseudolabel.output.inspect import Opened
 
 
 # The last line of a Python traceback, and not of the Java one that may follow it.
@@ -355,7 +355,7 @@ def _libraries_silent() -> Iterator[None]:
 
 
 def _init(file: str, face: Face) -> Answer:
-    from spark_pseudolabel.config_example import EXAMPLE
+    from spark_pseudolabel.config.example import EXAMPLE
 
     try:
         with Path(file).open("x", encoding="utf-8") as opened:
@@ -373,7 +373,7 @@ def _init(file: str, face: Face) -> Answer:
 
 def _plan(conf: str, overrides: Sequence[str], allow: Sequence[str], face: Face) -> Answer:
     config = _load(conf, overrides, allow, check_estimators=False)
-    from spark_pseudolabel.early import check_configuration
+    from spark_pseudolabel.job.preflight import check_configuration
 
     check_configuration(config)
     with _events(face) as events:
@@ -406,8 +406,8 @@ def _run_config(
 
     What `check` needs to import takes as long as a JVM does to start.
     """
-    from spark_pseudolabel.done import report_if_finished
-    from spark_pseudolabel.early import check_configuration
+    from spark_pseudolabel.job.preflight import check_configuration
+    from spark_pseudolabel.output.state import report_if_finished
 
     report = report_if_finished(config)
     if report is not None:
@@ -426,7 +426,7 @@ def _run_config(
 
 
 def _start_early(settings: SparkSettings) -> None:
-    from spark_pseudolabel.spark.session import start_early
+    from spark_pseudolabel.spark.startup.session import start_early
 
     start_early(settings)
 
@@ -443,7 +443,7 @@ def _try_import(module: str) -> None:
 
 
 def _status(out: str, face: Face) -> Answer:
-    from spark_pseudolabel import inspect
+    from spark_pseudolabel.output import inspect
     from spark_pseudolabel.report.text import render_status
 
     with _opened(out) as opened:
@@ -452,8 +452,8 @@ def _status(out: str, face: Face) -> Answer:
 
 
 def _verify(out: str, deep: bool, face: Face) -> Answer:
-    from spark_pseudolabel import inspect
     from spark_pseudolabel.errors import StoredStateError
+    from spark_pseudolabel.output import inspect
     from spark_pseudolabel.report.text import render_verify
 
     with _opened(out) as opened:
@@ -469,7 +469,7 @@ def _verify(out: str, deep: bool, face: Face) -> Answer:
 
 def _gc(out: str, delete: bool, older_than: str, face: Face) -> Answer:
     older_than_s = _age(older_than)
-    from spark_pseudolabel import inspect
+    from spark_pseudolabel.output import inspect
     from spark_pseudolabel.report.text import render_gc
 
     with _opened(out, to_delete=delete) as opened:
@@ -501,7 +501,8 @@ def _opened(out: str, *, to_delete: bool = False) -> Iterator[Opened]:
 
 
 def _opened_without_spark(out: str, to_delete: bool) -> Opened | None:
-    from spark_pseudolabel.store.files import HDFS_SCHEMES, open_files, scheme_of
+    from spark_pseudolabel.store.file_systems import open_files
+    from spark_pseudolabel.store.files import HDFS_SCHEMES, scheme_of
 
     # Nothing else deletes where it is not local.
     if to_delete and scheme_of(out) not in ("", "file"):
@@ -516,7 +517,7 @@ def _opened_without_spark(out: str, to_delete: bool) -> Opened | None:
 
 
 def _report(out: str, html: str | None, face: Face) -> Answer:
-    from spark_pseudolabel import inspect
+    from spark_pseudolabel.output import inspect
     from spark_pseudolabel.report.text import render_text
 
     with _opened(out) as opened:
@@ -529,7 +530,7 @@ def _report(out: str, html: str | None, face: Face) -> Answer:
 
 
 def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) -> Answer:
-    from spark_pseudolabel import inspect
+    from spark_pseudolabel.output import inspect
     from spark_pseudolabel.report.text import render_explain
 
     with _opened(out) as opened:
@@ -539,7 +540,7 @@ def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) ->
 
 def _label(out: str, source: str, target: str, source_format: str | None, face: Face) -> Answer:
     from spark_pseudolabel.config import SparkSettings
-    from spark_pseudolabel.early import check_labeling
+    from spark_pseudolabel.job.preflight import check_labeling
 
     check_labeling(out, source, target)
     with _events(face) as events:
@@ -584,7 +585,7 @@ def _events(face: Face) -> Iterator[Events]:
 def _spark(settings: SparkSettings) -> Iterator[SparkSession]:
     """Find or start Spark; stop it where it was started here, in bounded time."""
     from spark_pseudolabel.spark.ending import explained
-    from spark_pseudolabel.spark.session import borrowed, get_session, is_active
+    from spark_pseudolabel.spark.startup.session import borrowed, get_session, is_active
 
     lent = is_active()
     with signals.sigint_kept() as put_back:
@@ -615,7 +616,7 @@ def _resumable(out: str) -> Iterator[None]:
 
 
 def _committed(out: str) -> str:
-    from spark_pseudolabel import inspect
+    from spark_pseudolabel.output import inspect
 
     try:
         n = len(inspect.status(out)["rounds"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class EstimatorInfo:
         The optional extra of this package that installs it.
     any_name
         False where it refuses columns for characters in their names; it is given none then.
+    weighted
+        True where ``fit`` is known to take ``sample_weight``; False: its class has to be asked,
+        and importing it takes seconds.
     """
 
     path: str
@@ -34,41 +38,62 @@ class EstimatorInfo:
     encoded_labels: bool = False
     extra: str | None = None
     any_name: bool = True
+    weighted: bool = False
 
 
-_TREES = ("DecisionTreeClassifier",)
-_TREE_ENSEMBLES = (
-    "RandomForestClassifier",
-    "ExtraTreesClassifier",
-    "GradientBoostingClassifier",
-    "HistGradientBoostingClassifier",
-    "AdaBoostClassifier",
-    "BaggingClassifier",
-)
+def _tree(path: str, *, weighted: bool = True) -> EstimatorInfo:
+    return EstimatorInfo(path, scaled=False, weighted=weighted)
+
 
 REGISTRY: Mapping[str, EstimatorInfo] = {
-    "LogisticRegression": EstimatorInfo("sklearn.linear_model.LogisticRegression"),
-    "SGDClassifier": EstimatorInfo("sklearn.linear_model.SGDClassifier"),
+    "LogisticRegression": EstimatorInfo("sklearn.linear_model.LogisticRegression", weighted=True),
+    "SGDClassifier": EstimatorInfo("sklearn.linear_model.SGDClassifier", weighted=True),
     "LinearDiscriminantAnalysis": EstimatorInfo(
         "sklearn.discriminant_analysis.LinearDiscriminantAnalysis"
     ),
-    "GaussianNB": EstimatorInfo("sklearn.naive_bayes.GaussianNB"),
+    "GaussianNB": EstimatorInfo("sklearn.naive_bayes.GaussianNB", weighted=True),
     "KNeighborsClassifier": EstimatorInfo("sklearn.neighbors.KNeighborsClassifier"),
     "MLPClassifier": EstimatorInfo("sklearn.neural_network.MLPClassifier", condensed=True),
-    "SVC": EstimatorInfo("sklearn.svm.SVC"),
-    **{name: EstimatorInfo(f"sklearn.tree.{name}", scaled=False) for name in _TREES},
-    **{name: EstimatorInfo(f"sklearn.ensemble.{name}", scaled=False) for name in _TREE_ENSEMBLES},
+    "SVC": EstimatorInfo("sklearn.svm.SVC", weighted=True),
+    "DecisionTreeClassifier": _tree("sklearn.tree.DecisionTreeClassifier"),
+    "RandomForestClassifier": _tree("sklearn.ensemble.RandomForestClassifier"),
+    "ExtraTreesClassifier": _tree("sklearn.ensemble.ExtraTreesClassifier"),
+    "GradientBoostingClassifier": _tree("sklearn.ensemble.GradientBoostingClassifier"),
+    "HistGradientBoostingClassifier": _tree("sklearn.ensemble.HistGradientBoostingClassifier"),
+    # What they boost or bag may take none.
+    "AdaBoostClassifier": _tree("sklearn.ensemble.AdaBoostClassifier", weighted=False),
+    "BaggingClassifier": _tree("sklearn.ensemble.BaggingClassifier", weighted=False),
     "XGBClassifier": EstimatorInfo(
         "xgboost.XGBClassifier",
         scaled=False,
         encoded_labels=True,
         extra="xgboost",
         any_name=False,
+        weighted=True,
     ),
     "LGBMClassifier": EstimatorInfo(
-        "lightgbm.LGBMClassifier", scaled=False, extra="lightgbm", any_name=False
+        "lightgbm.LGBMClassifier", scaled=False, extra="lightgbm", any_name=False, weighted=True
     ),
 }
+
+Member = tuple[str, Mapping[str, Any]]
+"""The name of an estimator, and its parameters."""
+
+DEFAULT_COMMITTEE: tuple[Member, ...] = (
+    ("LogisticRegression", {"max_iter": 1000}),
+    # Leaves are bounded for the size of what is stored, which grows with the rows otherwise.
+    ("ExtraTreesClassifier", {"n_estimators": 100, "max_leaf_nodes": 4096}),
+    (
+        "HistGradientBoostingClassifier",
+        {"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+    ),
+    # So many steps and no more: the penalty and the vote's weights take care of what is left.
+    (
+        "MLPClassifier",
+        {"hidden_layer_sizes": [64], "solver": "lbfgs", "max_iter": 100, "alpha": 1.0},
+    ),
+)
+"""Who votes where a committee is asked for and not named: ``teacher: {}``."""
 
 
 def unknown_name(name: str, allow_import: Sequence[str] = ()) -> str | None:

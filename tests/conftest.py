@@ -75,7 +75,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """Give one session to all tests: starting a JVM takes seconds."""
     from pyspark.sql import SparkSession
 
-    from spark_pseudolabel.spark import class_data, daemon
+    from spark_pseudolabel.spark.startup import class_data, daemon
 
     # A quick start and warm workers, as a run on one machine has them.
     started = daemon.settings() | class_data.java_options({})

@@ -16,9 +16,9 @@ from sklearn import datasets
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.core.estimators import build_estimator
+from spark_pseudolabel.core.teachers.estimators import build_estimator
 from spark_pseudolabel.job import run
-from spark_pseudolabel.store.files import open_files
+from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.store import RoundStore
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
-from spark_pseudolabel import SelfTraining, SelfTrainingResult, inspect
+from spark_pseudolabel import SelfTraining, SelfTrainingResult
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.job import label
+from spark_pseudolabel.output import inspect
 
 N_LABELED = 60
 

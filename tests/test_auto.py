@@ -20,8 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel import SelfTraining, SelfTrainingResult
 from spark_pseudolabel.config import identity, parse_config
-from spark_pseudolabel.inspect import verify
 from spark_pseudolabel.job import plan, run
+from spark_pseudolabel.output.inspect import verify
 from spark_pseudolabel.progress import PlainEvents
 from spark_pseudolabel.report.text import render_plan, render_text
 

@@ -21,16 +21,17 @@ from pyspark.sql import functions as F
 from sklearn.datasets import load_digits
 
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.core import preprocessing, splits
+from spark_pseudolabel.core import parts as splits
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import make_scorer
-from spark_pseudolabel.core.splits import parts_of
+from spark_pseudolabel.core.parts import parts_of
+from spark_pseudolabel.core.teachers import preprocessing
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import loop, run
 from spark_pseudolabel.registry import REGISTRY
 from spark_pseudolabel.spark.direct import source, survey
 from spark_pseudolabel.spark.direct.tasks import score_piece
-from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from spark_pseudolabel.spark.frame.scoring import broadcast, score_rows
 from tests.core.registry_rows import EXTRAS, MIXED, N, fitted, mixed_rows
 
 N_LABELED = 120

@@ -17,12 +17,13 @@ from sklearn.datasets import make_classification
 
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.core.distill import cross_fit_student
-from spark_pseudolabel.core.guard import Comparison
-from spark_pseudolabel.core.training import training_rows
+from spark_pseudolabel.core.teachers.distillation import cross_fit_student
+from spark_pseudolabel.core.teachers.training import training_rows
+from spark_pseudolabel.core.trust.guard import Comparison
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.inspect import explain, verify
-from spark_pseudolabel.job import fit, honest, label, plan, run
+from spark_pseudolabel.job import fit, label, plan, run
+from spark_pseudolabel.job import out_of_fold as honest
+from spark_pseudolabel.output.inspect import explain, verify
 from spark_pseudolabel.progress import SilentEvents
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text

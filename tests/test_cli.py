@@ -16,7 +16,7 @@ import pytest
 
 from spark_pseudolabel import cli, signals
 from spark_pseudolabel.cli import Answer, main
-from spark_pseudolabel.config_example import EXAMPLE
+from spark_pseudolabel.config.example import EXAMPLE
 from spark_pseudolabel.errors import (
     InputError,
     OutputBusyError,
@@ -289,7 +289,7 @@ def test_debug_shows_the_traceback_and_the_message_last(says: Any, capsys: Captu
 
 
 def test_an_interrupted_run_says_what_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spark_pseudolabel import inspect
+    from spark_pseudolabel.output import inspect
 
     monkeypatch.setattr(inspect, "status", lambda out: {"rounds": [{}, {}]})
     with pytest.raises(signals.StoppedError) as caught, cli._resumable("out"):

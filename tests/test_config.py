@@ -13,18 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spark_pseudolabel.config import (
-    _TAKE_WEIGHTS,
-    EXAMPLE,
-    Config,
-    Teacher,
-    config_schema,
-    feigned,
-    identity,
-    load_config,
-    parse_config,
-)
+from spark_pseudolabel.config import Config, config_schema, identity, load_config, parse_config
+from spark_pseudolabel.config.checks import feigned
+from spark_pseudolabel.config.example import EXAMPLE
 from spark_pseudolabel.errors import ConfigError
+from spark_pseudolabel.registry import REGISTRY
 
 MINIMAL = """\
 labeled: {path: labeled.parquet, label: income}
@@ -158,9 +151,9 @@ threshold: 0.5
         (
             "selection: {policy: treshold}",
             (
-                "selection.policy: must be one of 'one_shot', 'threshold', 'k_best', "
-                "'top_k_per_class', 'percentile', 'flexmatch', 'freematch', 'crest', 'quotas', "
-                "'certified', 'auto'. Got 'treshold', did you mean 'threshold'?"
+                "selection.policy: must be one of 'auto', 'certified', 'crest', 'flexmatch', "
+                "'freematch', 'k_best', 'one_shot', 'percentile', 'quotas', 'threshold', "
+                "'top_k_per_class'. Got 'treshold', did you mean 'threshold'?"
             ),
         ),
         (
@@ -642,9 +635,9 @@ def test_student_of_auto_that_takes_no_weights_learns_hard_labels(name: str, lab
 
 
 def test_estimators_known_to_take_weights_do() -> None:
-    from spark_pseudolabel.core.estimators import check_name, takes_sample_weight
+    from spark_pseudolabel.core.teachers.estimators import check_name, takes_sample_weight
 
-    there = [name for name in _TAKE_WEIGHTS if check_name(name) is None]
+    there = [n for n, info in REGISTRY.items() if info.weighted and check_name(n) is None]
     assert "LogisticRegression" in there
     assert all(takes_sample_weight(name) for name in there)
 
@@ -825,13 +818,6 @@ def test_one_round_needs_no_saying() -> None:
     assert corrected.unlabeled.prior == config.unlabeled.prior
     with pytest.raises(ConfigError, match=r"teacher\.committee\.0: unknown estimator 'Foo'"):
         parse_config(data | {"teacher": {"committee": [{"estimator": "Foo"}]}})
-
-
-def test_default_committee_is_the_one_that_was_evaluated() -> None:
-    from spark_pseudolabel.core.committee import DEFAULT_MEMBERS
-
-    members = tuple((member.estimator, member.params) for member in Teacher().committee)
-    assert members == DEFAULT_MEMBERS
 
 
 def test_shift_is_looked_at_where_it_is_asked_for_or_labels_are_cross_fitted(

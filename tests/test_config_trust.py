@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spark_pseudolabel.config import load_config, parse_config
-from spark_pseudolabel.config_trust import problem_of_query, refused_settings
+from spark_pseudolabel.config.trust import problem_of_query, refused_settings
 from spark_pseudolabel.errors import ConfigError
 
 SECTIONS = "labeled: {path: a, label: y}\nunlabeled: {path: b}\noutput: {path: out}\nid: i\n"

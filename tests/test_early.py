@@ -14,7 +14,7 @@ import yaml
 
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import identity, load_config
-from spark_pseudolabel.spark import session
+from spark_pseudolabel.spark.startup import session
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.identity import create_run
 

@@ -360,7 +360,7 @@ def test_validation_is_measured_after_every_round(done: Runs) -> None:
 
 def test_student_is_another_estimator_than_the_teacher(done: Runs) -> None:
     found = done("student by confidence")
-    from spark_pseudolabel.store.files import open_files
+    from spark_pseudolabel.store.file_systems import open_files
     from spark_pseudolabel.store.store import RoundStore
 
     store = RoundStore.open(*open_files(str(found.out)))

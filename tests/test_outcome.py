@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spark_pseudolabel.job.evidence import Measured, outcome_warnings
+from spark_pseudolabel.job.outcome import Measured, outcome_warnings
 
 SHARES = [
     {"class": "no", "labeled": 0.887, "predicted": 0.999, "published": 0.99906, "collapsed": False},

@@ -9,10 +9,10 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.datasets import load_wine
 
-from spark_pseudolabel import inspect
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
+from spark_pseudolabel.output import inspect
 
 N_GIVEN = 60
 

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 from sklearn.datasets import make_classification
 
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.done import report_if_finished
-from spark_pseudolabel.inspect import explain, status, verify
 from spark_pseudolabel.job import label, run
+from spark_pseudolabel.output.inspect import explain, status, verify
+from spark_pseudolabel.output.state import report_if_finished
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
 from spark_pseudolabel.store import failpoint as failpoint_module

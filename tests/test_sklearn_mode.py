@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.core.estimators import build_estimator
+from spark_pseudolabel.core.teachers.estimators import build_estimator
 from spark_pseudolabel.errors import ConfigError
 from spark_pseudolabel.job import run
 from tests.sklearn_cases import (

@@ -14,12 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CODE, HASH
-from spark_pseudolabel.config import Certified
-from spark_pseudolabel.core.crossfit import CrossFit, cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.guard import compare, compare_scores
-from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.selection.policies.certified import Certified
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, fold_of
+from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust.guard import compare, compare_scores
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import decide
 from spark_pseudolabel.job.fit import check_learners

@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.inspect import explain
 from spark_pseudolabel.job import run
+from spark_pseudolabel.output.inspect import explain
 from spark_pseudolabel.report.text import render_explain
 
 N_LABELED, N = 80, 400
@@ -96,7 +96,7 @@ def test_a_rejected_and_a_given_row_are_explained_too(out: str) -> None:
 
 def test_it_takes_no_spark(out: str) -> None:
     code = (
-        "import sys; from spark_pseudolabel.inspect import explain; "
+        "import sys; from spark_pseudolabel.output.inspect import explain; "
         "told = explain(sys.argv[1], sys.argv[2], why=True); "
         "assert told['why']; assert not {'pyspark', 'py4j'} & set(sys.modules)"
     )

@@ -18,20 +18,22 @@ from benchmarks import runs, timing
 from benchmarks.rounds import begun, fresh
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import make_scorer
-from spark_pseudolabel.core.rules import make_plan
-from spark_pseudolabel.core.splits import parts_of
+from spark_pseudolabel.core.parts import parts_of
+from spark_pseudolabel.core.selection.exact import make_plan
+from spark_pseudolabel.core.selection.policies.top_k_per_class import TopKPerClass
+from spark_pseudolabel.core.selection.policy import RoundContext
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.keys import look_at_keys
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.scratch import Scratch
-from spark_pseudolabel.store.files import open_files
+from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.store import RoundStore
 
 _CLASSES = 10
 _ROWS = 20
-_QUOTAS = {"policy": "top_k_per_class", "k": 20_000}
+_QUOTAS = TopKPerClass(policy="top_k_per_class", k=20_000)
 _LIMIT = -(2**62)
 """Of the row hash: a quarter of the rows is fetched."""
 
@@ -76,7 +78,7 @@ def many_parts(directory: Path, n_parts: int) -> dict[str, Figures]:
         clock.lap("fit and write a model")
         scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
         clock.lap("score")
-        plan = make_plan(_QUOTAS, scored, 1)
+        plan = make_plan(_QUOTAS, scored, RoundContext(1))
         accepted = scored.accept(plan, f"{attempt.path}/accepted")
         clock.lap("plan, with a quota for each class, and apply")
         store.commit_round(

@@ -16,21 +16,23 @@ from pyspark.sql import SparkSession
 from benchmarks import models, scoring, timing
 from benchmarks.tables import CLASSES, Tables
 from spark_pseudolabel.config import Teacher
-from spark_pseudolabel.core.committee import members_of, registered_committee
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
-from spark_pseudolabel.core.rules import make_plan
-from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.core.parts import Part
+from spark_pseudolabel.core.selection.exact import make_plan
+from spark_pseudolabel.core.selection.policies.threshold import Threshold
+from spark_pseudolabel.core.selection.policy import RoundContext
+from spark_pseudolabel.core.teachers.committee import members_of, registered_committee
+from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.threads import hold_threads
-from spark_pseudolabel.core.training import TrainingRows
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import run_tasks
-from spark_pseudolabel.store.files import open_files
+from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.store import RoundStore
 
-RULE = {"policy": "threshold", "threshold": 0.9}
+POLICY = Threshold(threshold=0.9)
 SHARES = (1.0, 0.5, 0.2, 0.05)
 
 
@@ -122,7 +124,7 @@ def whole_round(
     )
     scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
     clock.lap("score")
-    plan = make_plan(RULE, scored, 1)
+    plan = make_plan(POLICY, scored, RoundContext(1))
     accepted = scored.accept(plan, f"{attempt.path}/accepted")
     clock.lap("plan and apply")
     store.commit_round(

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from benchmarks import models, timing
 from benchmarks.tables import Tables
 from spark_pseudolabel.config import SparkSettings
-from spark_pseudolabel.spark.session import get_session
+from spark_pseudolabel.spark.startup.session import get_session
 
 ROUNDS = 5
 THRESHOLD = 0.9

@@ -18,13 +18,13 @@ from pyspark.sql import types as T
 from benchmarks.tables import FEATURES, Tables
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer, score_batch
-from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
-from spark_pseudolabel.spark.scoring import score_rows
+from spark_pseudolabel.spark.frame.scoring import score_rows
 from spark_pseudolabel.spark.tasking import run_tasks
-from spark_pseudolabel.store.files import open_files
+from spark_pseudolabel.store.file_systems import open_files
 
 PROCESSES = 2
 

@@ -1,8 +1,8 @@
 """What happens to a model's probabilities before they are used: calibration, then the pool's prior.
 
 Plain numbers that stand in a model's manifest. The same arithmetic in workers and on the driver;
-how they are found is in :mod:`spark_pseudolabel.core.calibration` and
-:mod:`spark_pseudolabel.core.priors`.
+how they are found is in :mod:`spark_pseudolabel.core.trust.calibration` and
+:mod:`spark_pseudolabel.core.trust.priors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from spark_pseudolabel.core.priors import correct
+from spark_pseudolabel.core.trust.priors import correct
 
 Method = Literal["sigmoid", "isotonic", "temperature"]
 Source = Literal["given", "estimated"]

@@ -29,7 +29,7 @@ from spark_pseudolabel.core.features import (
 from spark_pseudolabel.core.threads import hold_threads
 
 if TYPE_CHECKING:
-    from spark_pseudolabel.core.support import Support
+    from spark_pseudolabel.core.trust.support import Support
 
 OUTSIDE = "withheld: no labeled row is near it"
 """The reason of a row with a score that may not be accepted."""

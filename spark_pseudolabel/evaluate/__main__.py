@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from spark_pseudolabel.core.adjustment import Method
-from spark_pseudolabel.core.certify import Promise
-from spark_pseudolabel.core.committee import (
-    DEFAULT_MEMBERS,
+from spark_pseudolabel.core.teachers.committee import (
     Committee,
-    Member,
     registered_committee,
 )
-from spark_pseudolabel.core.crossfit import Fits
-from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.cross_fitting import Fits
+from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.trust.certificate import Promise
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
@@ -29,6 +27,7 @@ from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
 from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw, with_copies, without_groups
+from spark_pseudolabel.registry import DEFAULT_COMMITTEE, Member
 
 MODELS: dict[str, tuple[Member, ...]] = {
     "lr": (("LogisticRegression", {"max_iter": 1000}),),
@@ -36,7 +35,7 @@ MODELS: dict[str, tuple[Member, ...]] = {
     "tree": (("DecisionTreeClassifier", {}),),
     "knn": (("KNeighborsClassifier", {}),),
     "hgb": (("HistGradientBoostingClassifier", {}),),
-    "auto": DEFAULT_MEMBERS,
+    "auto": DEFAULT_COMMITTEE,
 }
 MEMORY = "memory"
 PROMISES = {"all": Promise(), "class": Promise(per="class")}

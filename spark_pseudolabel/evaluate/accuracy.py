@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.guard import log_losses
+from spark_pseudolabel.core.trust.guard import log_losses
 from spark_pseudolabel.evaluate.methods import (
     Ours,
     agreement,

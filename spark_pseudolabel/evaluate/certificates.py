@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.adjustment import Adjustment, Method, PriorCorrection
-from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, reliability
-from spark_pseudolabel.core.certify import CalibrationRows, Promise, certify
-from spark_pseudolabel.core.counts import Counts, bin_of
-from spark_pseudolabel.core.crossfit import (
+from spark_pseudolabel.core.selection.counts import Counts, bin_of
+from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
     Fits,
     cross_fit_mean,
@@ -21,10 +19,12 @@ from spark_pseudolabel.core.crossfit import (
     probabilities,
     rounded,
 )
-from spark_pseudolabel.core.evidence import dependence_of
-from spark_pseudolabel.core.priors import shares, thinned
-from spark_pseudolabel.core.representative import SAMPLE, prior_shift
-from spark_pseudolabel.core.units import GroupSizes, equal_rows, units_of
+from spark_pseudolabel.core.trust.calibration import fit_calibration, fit_per_fold, reliability
+from spark_pseudolabel.core.trust.certificate import CalibrationRows, Promise, certify
+from spark_pseudolabel.core.trust.evidence import dependence_of
+from spark_pseudolabel.core.trust.priors import shares, thinned
+from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift
+from spark_pseudolabel.core.trust.units import GroupSizes, equal_rows, units_of
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import Task
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.crossfit import (
+from spark_pseudolabel.core.rounds import ModelFacts, best_model
+from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
     Fits,
     cross_fit_mean,
@@ -17,9 +18,18 @@ from spark_pseudolabel.core.crossfit import (
     probabilities,
     subset,
 )
-from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
-from spark_pseudolabel.core.guard import MARGIN, LossComparison, Losses, compare, compare_losses
-from spark_pseudolabel.core.rounds import ModelFacts, best_model
+from spark_pseudolabel.core.teachers.distillation import (
+    cross_fit_student,
+    distilled_rows,
+    fit_student,
+)
+from spark_pseudolabel.core.trust.guard import (
+    MARGIN,
+    LossComparison,
+    Losses,
+    compare,
+    compare_losses,
+)
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import SHIFTS, Task
 

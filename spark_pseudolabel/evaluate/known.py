@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from spark_pseudolabel.core.training import Label, TrainingRows
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 
 SCORE, PLACE = "score", "place"
 """Columns: the probability of the second class, and what a row is recognized by."""

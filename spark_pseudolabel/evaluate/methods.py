@@ -15,23 +15,32 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from spark_pseudolabel.core.certify import CalibrationRows
-from spark_pseudolabel.core.committee import (
-    DEFAULT_MEMBERS,
+from spark_pseudolabel.core.teachers.committee import (
     Committee,
     members_of,
     registered_committee,
     weights_of,
 )
-from spark_pseudolabel.core.crossfit import CrossFit, cross_fit_mean, fold_of, probabilities
-from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
-from spark_pseudolabel.core.estimators import final_step
-from spark_pseudolabel.core.guard import LossComparison, compare_scores
-from spark_pseudolabel.core.learner import Learner
-from spark_pseudolabel.core.weights import PseudoWeights
+from spark_pseudolabel.core.teachers.cross_fitting import (
+    CrossFit,
+    cross_fit_mean,
+    fold_of,
+    probabilities,
+)
+from spark_pseudolabel.core.teachers.distillation import (
+    cross_fit_student,
+    distilled_rows,
+    fit_student,
+)
+from spark_pseudolabel.core.teachers.estimators import final_step
+from spark_pseudolabel.core.teachers.learner import Learner
+from spark_pseudolabel.core.teachers.weights import PseudoWeights
+from spark_pseudolabel.core.trust.certificate import CalibrationRows
+from spark_pseudolabel.core.trust.guard import LossComparison, compare_scores
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.evaluate.task import Task
 from spark_pseudolabel.evaluate.tri_training import tri_training
+from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 
 Matrix = NDArray[np.float64]
 STUDENTS = ("LogisticRegression", "ExtraTreesClassifier", "HistGradientBoostingClassifier")
@@ -58,7 +67,7 @@ class Ours:
 
     @cached_property
     def committee(self) -> Committee:
-        made = registered_committee(DEFAULT_MEMBERS, self.task.data.features, self.task.seed)
+        made = registered_committee(DEFAULT_COMMITTEE, self.task.data.features, self.task.seed)
         return made.prepared(self.task.reference)
 
     @cached_property

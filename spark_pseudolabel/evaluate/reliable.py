@@ -7,13 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spark_pseudolabel.core.adjustment import Adjustment, Method
-from spark_pseudolabel.core.calibration import (
-    fit_calibration,
-    fit_per_fold,
-    pool_prior,
-    reliability,
-)
-from spark_pseudolabel.core.crossfit import (
+from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
     Fits,
     adjusted_by_fold,
@@ -21,6 +15,12 @@ from spark_pseudolabel.core.crossfit import (
     fold_of,
     probabilities,
     rounded,
+)
+from spark_pseudolabel.core.trust.calibration import (
+    fit_calibration,
+    fit_per_fold,
+    pool_prior,
+    reliability,
 )
 from spark_pseudolabel.evaluate.task import Task
 

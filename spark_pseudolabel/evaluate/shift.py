@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.crossfit import cross_fit_mean, fold_of
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.representative import SAMPLE, prior_shift, representativeness
-from spark_pseudolabel.core.units import first_of
+from spark_pseudolabel.core.teachers.cross_fitting import cross_fit_mean, fold_of
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift, representativeness
+from spark_pseudolabel.core.trust.units import first_of
 from spark_pseudolabel.evaluate.task import Task
 
 GATE_ROWS = 1000

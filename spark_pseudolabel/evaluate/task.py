@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.reference import Reference, rows_to_draw
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
+from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.evaluate.data import DataSet
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.crossfit import Fits, probabilities
-from spark_pseudolabel.core.distill import distilled_rows
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.cross_fitting import Fits, probabilities
+from spark_pseudolabel.core.teachers.distillation import distilled_rows
+from spark_pseudolabel.core.teachers.training import TrainingRows
 
 MAX_ROUNDS = 3
 

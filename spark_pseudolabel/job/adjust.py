@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection, Source
-from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, pool_prior
-from spark_pseudolabel.core.crossfit import CrossFit
-from spark_pseudolabel.core.priors import shares, thinned
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust.calibration import fit_calibration, fit_per_fold, pool_prior
+from spark_pseudolabel.core.trust.priors import shares, thinned
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import (
+from spark_pseudolabel.job.out_of_fold import (
     cross_fit_labeled,
     kept_scores,
     labeled_rows,

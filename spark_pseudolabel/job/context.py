@@ -18,35 +18,36 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, Student
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
-from spark_pseudolabel.core.committee import Committee, registered_committee
-from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
-from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.priors import may_estimate
-from spark_pseudolabel.core.reference import Reference, rows_to_draw
-from spark_pseudolabel.core.representative import SAMPLE
 from spark_pseudolabel.core.rounds import Limits
-from spark_pseudolabel.core.support import Support, find_support
-from spark_pseudolabel.core.training import Weighting
-from spark_pseudolabel.core.units import GroupSizes
-from spark_pseudolabel.core.weights import PseudoWeights
-from spark_pseudolabel.done import limits_of
+from spark_pseudolabel.core.selection.policy import CountingPolicy
+from spark_pseudolabel.core.teachers.committee import Committee, registered_committee
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
+from spark_pseudolabel.core.teachers.training import Weighting
+from spark_pseudolabel.core.teachers.weights import PseudoWeights
+from spark_pseudolabel.core.trust.priors import may_estimate
+from spark_pseudolabel.core.trust.shift import SAMPLE
+from spark_pseudolabel.core.trust.support import Support, find_support
+from spark_pseudolabel.core.trust.units import GroupSizes
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.units import RowUnits, units_in
+from spark_pseudolabel.output.state import limits_of
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.direct.narrow import is_piece
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.survey import Scan
-from spark_pseudolabel.spark.frame_pool import FramePool
+from spark_pseudolabel.spark.frame.pool import FramePool
+from spark_pseudolabel.spark.frame.scoring import cells_of
+from spark_pseudolabel.spark.frame.stored_rows import StoredRows
 from spark_pseudolabel.spark.groups import group_sizes
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.spark.progress import described
-from spark_pseudolabel.spark.scoring import cells_of
 from spark_pseudolabel.spark.scratch import Scratch
-from spark_pseudolabel.spark.stored_rows import StoredRows
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.layout import scratch_dir
 from spark_pseudolabel.store.manifest import RoundManifest
@@ -93,6 +94,19 @@ class Run:
         return self.config.rounds.relabel
 
     @cached_property
+    def policy(self) -> CountingPolicy:
+        """The policy that decides by counts; a certificate is asked for otherwise."""
+        policy = self.config.selection
+        assert isinstance(policy, CountingPolicy)
+        return policy
+
+    @cached_property
+    def labeled_by_class(self) -> list[int]:
+        """Labeled rows by class index."""
+        codes = self.inputs.labeled.column(CODE).to_numpy()
+        return np.bincount(codes, minlength=len(self.inputs.classes)).tolist()  # type: ignore[no-any-return]
+
+    @cached_property
     def limits(self) -> Limits:
         """How the configuration bounds the loop."""
         return limits_of(self.config, self.inputs.pool_rows)
@@ -119,9 +133,8 @@ class Run:
         """Whether the pool's class shares are estimated: declared, not given, and enough rows."""
         if self.config.unlabeled.prior is not None or self.like_sklearn:
             return False
-        codes = self.inputs.labeled.column(CODE).to_numpy()
-        n_of_class = np.bincount(codes, minlength=len(self.inputs.classes)).tolist()
-        return self.inputs.pool_rows > 0 and may_estimate(self.config.labeled.drawn, n_of_class)
+        enough = may_estimate(self.config.labeled.drawn, self.labeled_by_class)
+        return self.inputs.pool_rows > 0 and enough
 
     @cached_property
     def adjusted(self) -> bool:

@@ -9,24 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE
-from spark_pseudolabel.config import Certified, Config
-from spark_pseudolabel.core.certify import (
+from spark_pseudolabel.config import Config
+from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.kernel import score
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.selection.exact import make_plan
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.policies.certified import Certified
+from spark_pseudolabel.core.selection.policy import RoundContext
+from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.core.trust.certificate import (
     CalibrationRows,
     Certificate,
     Promise,
     certify,
     why_impossible,
 )
-from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
-from spark_pseudolabel.core.evidence import dependence_of
-from spark_pseudolabel.core.features import to_frame
-from spark_pseudolabel.core.hashing import xxhash64
-from spark_pseudolabel.core.kernel import score
-from spark_pseudolabel.core.priors import missing, thinned
-from spark_pseudolabel.core.representative import PriorShift, prior_shift
-from spark_pseudolabel.core.rules import Plan, make_plan
-from spark_pseudolabel.core.splitting import only_ones
+from spark_pseudolabel.core.trust.evidence import dependence_of
+from spark_pseudolabel.core.trust.priors import missing, thinned
+from spark_pseudolabel.core.trust.shift import PriorShift, prior_shift
+from spark_pseudolabel.core.validation_split import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.adjust import given_prior, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
@@ -119,9 +122,9 @@ def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] 
     """Decide the scored rows of a round; also return the certificate, where one is asked for."""
     chosen = run.config.certified
     if chosen is None:
-        return make_plan(rule_of(run), scored, number), None
+        return make_plan(run.policy, scored, RoundContext(number, run.labeled_by_class)), None
     certificate, prior_shift = _certify(run, chosen, scored.counts())
-    plan = certificate.plan(rule_of(run), len(run.inputs.classes))
+    plan = certificate.plan(chosen.to_rule(run.labeled_by_class), len(run.inputs.classes))
     prior = None if run.prior is None else list(run.prior.prior)
     shift = run.store.models[0].training.get("shift")
     measured = {key: shift[key] for key in MEASURED} if shift is not None else None
@@ -132,15 +135,6 @@ def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] 
         "inside_only": run.config.withholds,
         "withheld": scored.withheld,
     }
-
-
-def rule_of(run: Run) -> dict[str, Any]:
-    """Return the selection section with what its policy has to know besides."""
-    rule = run.config.selection.model_dump(mode="json")
-    if rule["policy"] == "crest" or rule.get("by") == "labeled":
-        codes = run.inputs.labeled.column(CODE).to_numpy()
-        rule["labeled"] = np.bincount(codes, minlength=len(run.inputs.classes)).tolist()
-    return rule
 
 
 def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:

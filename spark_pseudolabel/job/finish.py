@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from spark_pseudolabel.core.rounds import Finish
-from spark_pseudolabel.done import is_committed
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.views import build_views
+from spark_pseudolabel.output.state import is_committed
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON

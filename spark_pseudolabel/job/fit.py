@@ -13,35 +13,35 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
-from spark_pseudolabel.config import feigned
+from spark_pseudolabel.config.checks import feigned
 from spark_pseudolabel.core.adjustment import Adjustment
-from spark_pseudolabel.core.calibration import reliability
-from spark_pseudolabel.core.committee import Committee
-from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import CrossFit
-from spark_pseudolabel.core.estimators import final_step, weights_supported
 from spark_pseudolabel.core.features import odd_numbers, to_frame
-from spark_pseudolabel.core.guard import compare
 from spark_pseudolabel.core.kernel import score
-from spark_pseudolabel.core.learner import Learner
-from spark_pseudolabel.core.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
-from spark_pseudolabel.core.training import TrainingRows, training_rows
-from spark_pseudolabel.core.weights import RowWeights
-from spark_pseudolabel.done import model_facts
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.teachers.committee import Committee
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.teachers.estimators import final_step, weights_supported
+from spark_pseudolabel.core.teachers.learner import Learner
+from spark_pseudolabel.core.teachers.training import TrainingRows, training_rows
+from spark_pseudolabel.core.teachers.weights import RowWeights
+from spark_pseudolabel.core.trust.calibration import reliability
+from spark_pseudolabel.core.trust.guard import compare
+from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.errors import InputError, PseudoLabelError, StoredStateError
 from spark_pseudolabel.job.adjust import adjusted, adjustment_of, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import (
+from spark_pseudolabel.job.label_errors import check_given_labels
+from spark_pseudolabel.job.out_of_fold import (
     cross_fit_labeled,
     keep_scores,
     labeled_rows,
     measure_student,
     oof_metrics,
 )
-from spark_pseudolabel.job.hygiene import check_given_labels
 from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_sample
+from spark_pseudolabel.output.state import model_facts
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.artifact import check_storable
 from spark_pseudolabel.store.failpoint import failpoint

@@ -20,33 +20,34 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.rules import Plan, plan_for_new_rows
-from spark_pseudolabel.early import output_exists
+from spark_pseudolabel.core.selection.exact import plan_of_parameters
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.policies import read_policy
+from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.job.finished import Finished, open_finished
 from spark_pseudolabel.job.loop import announce
+from spark_pseudolabel.job.preflight import output_exists
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
-from spark_pseudolabel.spark.collecting import require_spark_reads
 from spark_pseudolabel.spark.evaluation import label_of
+from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, cells_of, score_rows
+from spark_pseudolabel.spark.frame.selection import accepted_by
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.names import columns
-from spark_pseudolabel.spark.row_errors import reading
-from spark_pseudolabel.spark.schema import require_kinds, select_features
-from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
-from spark_pseudolabel.spark.selection import accepted_by
-from spark_pseudolabel.spark.tables import (
+from spark_pseudolabel.spark.reading.collecting import require_spark_reads
+from spark_pseudolabel.spark.reading.names import columns
+from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.schema import require_kinds, select_features
+from spark_pseudolabel.spark.reading.tables import (
     open_table,
     reasons_of,
     refuse_unsafe_commits,
     require_columns,
 )
-from spark_pseudolabel.spark.text_columns import as_features, with_key_types
+from spark_pseudolabel.spark.reading.text_columns import as_features, with_key_types
 from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.layout import model_name
 
 ACCEPTED = "accepted"
-STORED_CUTS = ("certified", "flexmatch", "freematch")
-"""Policies whose cuts are confidences found in the pool, which decide new rows, too."""
 
 
 def label(
@@ -152,15 +153,17 @@ def _last_plan(finished: Finished) -> Plan | None:
     store, n_classes = finished.store, len(finished.model.classes)
     if (store.identity.get("shift") or {}).get("action") == "withhold":
         return None
-    policy = store.identity["selection"]["policy"]
-    if policy not in STORED_CUTS:
-        return plan_for_new_rows(store.identity["selection"], n_classes)
+    policy = read_policy(store.identity["selection"])
+    if policy.new_rows == "never":
+        return None
+    if policy.new_rows == "by_parameters":
+        return plan_of_parameters(policy, n_classes)
     used = store.rounds[: finished.final.best_round]
     if not used:
         return None
     # A certificate is about the scores of the model that it was given for, and of no other one.
     decided_by = store.models[used[-1].number - 1].artifact.sha256
-    if policy == "certified" and decided_by != finished.model.artifact.sha256:
+    if isinstance(policy, Certified) and decided_by != finished.model.artifact.sha256:
         return None
     return Plan.from_dict(used[-1].plan)
 

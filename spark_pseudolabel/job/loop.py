@@ -14,22 +14,22 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
-from spark_pseudolabel.done import model_facts, round_facts
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.given import keep_given
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.finish import finish, is_finished
 from spark_pseudolabel.job.fit import check_learners, fit_model
 from spark_pseudolabel.job.score import score_round
+from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of, module_of
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
-from spark_pseudolabel.spark.libraries import require_same_libraries
 from spark_pseudolabel.spark.progress import task_counter
-from spark_pseudolabel.spark.tables import refuse_unsafe_commits
+from spark_pseudolabel.spark.reading.tables import refuse_unsafe_commits
+from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
+from spark_pseudolabel.store.given_rows import keep_given
 from spark_pseudolabel.store.identity import frozen_before, require_place
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.publish import require_slots, writing
@@ -70,7 +70,7 @@ def run(
     Parameters
     ----------
     spark
-        A session from :func:`spark_pseudolabel.spark.session.get_session` or within ``borrowed``.
+        A session from :func:`~spark_pseudolabel.spark.startup.session.get_session` or ``borrowed``.
     config
         What to do.
     events

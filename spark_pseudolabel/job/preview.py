@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.preprocessing import describe
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.preprocessing import describe
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.progress import Events, SilentEvents
@@ -19,7 +19,7 @@ from spark_pseudolabel.registry import extras_of
 from spark_pseudolabel.report.document import PlanDocument, document
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
-from spark_pseudolabel.spark.libraries import require_same_libraries
+from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.identity import frozen_before, read_run, require_same
 from spark_pseudolabel.store.store import RoundStore
 

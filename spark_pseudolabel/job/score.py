@@ -8,11 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from spark_pseudolabel.config import TaughtRows
-from spark_pseudolabel.core.rules import Plan, make_plan
+from spark_pseudolabel.core.selection.exact import make_plan
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.policies.one_shot import OneShot
+from spark_pseudolabel.core.selection.policies.percentile import Percentile
+from spark_pseudolabel.core.selection.policies.threshold import Threshold
+from spark_pseudolabel.core.selection.policy import CountingPolicy, RoundContext
 from spark_pseudolabel.errors import InputError, RunFailedError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import decide
-from spark_pseudolabel.spark.frame_pool import changed_pool
+from spark_pseudolabel.spark.frame.pool import changed_pool
 from spark_pseudolabel.spark.pool import Accepted, Overlap, Scored
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.failpoint import failpoint
@@ -92,20 +97,21 @@ def _compared_with(run: Run, number: int) -> RoundManifest | None:
 
 def _taught(run: Run, scored: Scored, target: str) -> tuple[Plan | None, Accepted | None]:
     """Take the rows for the student, where it learns from others than are accepted."""
-    rule = _taught_rule(run.config.training.rows)
-    if rule is None:
+    policy = _taught_policy(run.config.training.rows)
+    if policy is None:
         return None, None
-    plan = make_plan(rule, scored, 1)
+    plan = make_plan(policy, scored, RoundContext(1))
     return plan, scored.accept(plan, target)
 
 
-def _taught_rule(rows: str | TaughtRows) -> dict[str, Any] | None:
-    """Return the selection rule that says the same as ``training.rows``."""
+def _taught_policy(rows: str | TaughtRows) -> CountingPolicy | None:
+    """Return the selection policy that says the same as ``training.rows``."""
     if isinstance(rows, str):
-        return {"policy": "one_shot"} if rows == "all" else None
+        return OneShot(policy="one_shot") if rows == "all" else None
     if rows.top is not None:
-        return {"policy": "percentile", "step": rows.top}
-    return {"policy": "threshold", "threshold": rows.threshold}
+        return Percentile(policy="percentile", step=rows.top)
+    assert rows.threshold is not None
+    return Threshold(threshold=rows.threshold)
 
 
 def _require_all(number: int, scored: Scored, expected: int) -> None:

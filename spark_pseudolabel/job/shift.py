@@ -9,20 +9,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import HASH
-from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import CrossFit
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import without_odd_vectors
-from spark_pseudolabel.core.representative import (
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.trust.shift import (
     SAMPLE,
     Representativeness,
     prior_shift,
     representativeness,
 )
-from spark_pseudolabel.core.units import first_of
+from spark_pseudolabel.core.trust.units import first_of
 from spark_pseudolabel.job.adjust import kept_cross_fit, like_given_prior, like_pool
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.honest import score_sample
+from spark_pseudolabel.job.out_of_fold import score_sample
 from spark_pseudolabel.spark.groups import first_of_groups
 
 MEASURED = ("auc", "auc_limit", "outside", "shifted")

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from typing import Any
 
 from spark_pseudolabel.config import public
-from spark_pseudolabel.core.counts import Counts
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.evidence import Measured, class_shares, outcome_warnings
-from spark_pseudolabel.job.hygiene import duplicates, given_labels
+from spark_pseudolabel.job.label_errors import duplicates, given_labels
+from spark_pseudolabel.job.outcome import Measured, class_shares, outcome_warnings
 from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import SCHEMA_VERSION, Report, document, label_key

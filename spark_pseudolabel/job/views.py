@@ -24,14 +24,14 @@ from spark_pseudolabel.columns import (
     SUGGESTED,
     WEIGHT,
 )
-from spark_pseudolabel.core.plan import Plan
-from spark_pseudolabel.core.published import Published, Undecided, Unscored
+from spark_pseudolabel.core.published_rows import Published, Undecided, Unscored
 from spark_pseudolabel.core.rounds import Finish
-from spark_pseudolabel.core.weights import RowWeights
-from spark_pseudolabel.given import read_bytes
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.spark.pool import Files
-from spark_pseudolabel.spark.schema import arrow_type
+from spark_pseudolabel.spark.reading.schema import arrow_type
+from spark_pseudolabel.store.given_rows import read_bytes
 from spark_pseudolabel.store.manifest import RoundManifest
 
 _TYPES = {

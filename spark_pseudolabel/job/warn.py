@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spark_pseudolabel.core.adjustment import PriorCorrection
-from spark_pseudolabel.core.certify import Promise, why_impossible
-from spark_pseudolabel.core.guard import MARGIN
-from spark_pseudolabel.core.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.core.trust.certificate import Promise, why_impossible
+from spark_pseudolabel.core.trust.guard import MARGIN
+from spark_pseudolabel.core.trust.priors import MIN_ROWS_PER_CLASS
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import (
     DRAWN_PER_CLASS,
@@ -21,7 +21,7 @@ from spark_pseudolabel.job.decide import (
     untested,
     untested_labels,
 )
-from spark_pseudolabel.job.hygiene import (
+from spark_pseudolabel.job.label_errors import (
     duplicate_rows,
     duplicates,
     given_labels,

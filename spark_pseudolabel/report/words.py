@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from spark_pseudolabel.core.collapse import hardly_better
 from spark_pseudolabel.core.rounds import REASONS
+from spark_pseudolabel.core.trust.collapse import hardly_better
 from spark_pseudolabel.report.document import (
     Metrics,
     ModelResult,

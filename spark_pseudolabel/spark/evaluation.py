@@ -18,20 +18,20 @@ from pyspark.sql import types as T
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer
-from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, Metrics, metrics_of_table
-from spark_pseudolabel.core.splits import Part
-from spark_pseudolabel.core.training import Label
+from spark_pseudolabel.core.parts import Part
+from spark_pseudolabel.core.teachers.training import Label
+from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, Metrics, metrics_of_table
 from spark_pseudolabel.spark.direct.survey import PlainTable
 from spark_pseudolabel.spark.direct.tasks import (
     confusion_of_part,
     confusion_together,
     true_codes,
 )
-from spark_pseudolabel.spark.names import column, columns
-from spark_pseudolabel.spark.row_errors import reading
-from spark_pseudolabel.spark.schema import select_features
-from spark_pseudolabel.spark.scoring import batches_within, broadcast, cells_of, score_rows
-from spark_pseudolabel.spark.tables import Table, to_arrow
+from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, cells_of, score_rows
+from spark_pseudolabel.spark.reading.names import column, columns
+from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.schema import select_features
+from spark_pseudolabel.spark.reading.tables import Table, to_arrow
 from spark_pseudolabel.spark.tasking import merge_tasks
 from spark_pseudolabel.store.arrow_files import reached_otherwise
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import functions as F
 
-from spark_pseudolabel.core.units import GroupSizes
+from spark_pseudolabel.core.trust.units import GroupSizes
 from spark_pseudolabel.spark.inputs import GROUP
-from spark_pseudolabel.spark.row_errors import reading
-from spark_pseudolabel.spark.tables import Table, to_arrow
+from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.tables import Table, to_arrow
 
 _N, _GROUPS = "spl_n", "spl_groups"
 

@@ -15,13 +15,13 @@ from pyspark.errors import IllegalArgumentException, PySparkException
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import (
     HDFS_SCHEMES,
     FileInfo,
     Files,
     Listing,
     Names,
-    open_files,
     scheme_of,
 )
 

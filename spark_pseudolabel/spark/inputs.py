@@ -32,20 +32,20 @@ from spark_pseudolabel.columns import (
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
-from spark_pseudolabel.core.splitting import group_validation_mask, validation_mask
+from spark_pseudolabel.core.teachers.training import Label, class_codes
 from spark_pseudolabel.core.text_types import MISSING
-from spark_pseudolabel.core.training import Label, class_codes
+from spark_pseudolabel.core.validation_split import group_validation_mask, validation_mask
 from spark_pseudolabel.errors import ConfigError, InputError, Problem, text_of
 from spark_pseudolabel.redaction import redacted
-from spark_pseudolabel.spark import frame_keys
-from spark_pseudolabel.spark.collecting import collect, require_spark_reads
-from spark_pseudolabel.spark.csv_files import other_separator
 from spark_pseudolabel.spark.direct.keys import look_at_keys, require_reach
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
-from spark_pseudolabel.spark.names import column, columns
-from spark_pseudolabel.spark.row_errors import reading
-from spark_pseudolabel.spark.schema import (
+from spark_pseudolabel.spark.frame import keys as frame_keys
+from spark_pseudolabel.spark.reading.collecting import collect, require_spark_reads
+from spark_pseudolabel.spark.reading.csv_files import other_separator
+from spark_pseudolabel.spark.reading.names import column, columns
+from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.schema import (
     KEY_TYPES,
     LABEL_TYPES,
     feature_names,
@@ -61,8 +61,8 @@ from spark_pseudolabel.spark.schema import (
     unshared,
     with_typed_nulls,
 )
-from spark_pseudolabel.spark.settle_types import settle_types, told_of_strings
-from spark_pseudolabel.spark.tables import (
+from spark_pseudolabel.spark.reading.settle_types import settle_types, told_of_strings
+from spark_pseudolabel.spark.reading.tables import (
     Note,
     Table,
     open_table,
@@ -71,7 +71,7 @@ from spark_pseudolabel.spark.tables import (
     require_in_all_files,
     some,
 )
-from spark_pseudolabel.spark.warm_up import warm_up
+from spark_pseudolabel.spark.startup.warm_up import warm_up
 from spark_pseudolabel.store.files import same_system
 from spark_pseudolabel.store.identity import SEEN, differences
 from spark_pseudolabel.store.manifest import normalized

@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 from spark_pseudolabel.columns import HASH
-from spark_pseudolabel.core.counts import Candidates
 from spark_pseudolabel.core.kernel import Scorer
-from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.core.selection.counts import Candidates
+from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.store.manifest import RoundManifest
 
 Files = Mapping[str, int]

@@ -9,7 +9,7 @@ from typing import cast
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.spark.jvm import GONE
+from spark_pseudolabel.spark.startup.jvm import GONE
 
 GROUP = "spark-pseudolabel"
 # What `setJobGroup` sets in the calling thread.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import PseudoLabelError
-from spark_pseudolabel.spark.settling import settle
+from spark_pseudolabel.spark.startup.settling import settle
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -19,9 +19,9 @@ from pyspark.sql.functions import pandas_udf  # type: ignore[attr-defined]
 
 from spark_pseudolabel.columns import CODE, SCORE
 from spark_pseudolabel.core.kernel import Scorer, score_batches
-from spark_pseudolabel.core.training import Label
+from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.spark.evaluation import label_of
-from spark_pseudolabel.spark.schema import arrow_type
+from spark_pseudolabel.spark.reading.schema import arrow_type
 
 _PREDICTION = T.StructType().add(CODE, T.IntegerType()).add(SCORE, T.DoubleType())
 _MICROS_PER_DAY = 86_400_000_000

@@ -168,33 +168,6 @@ def _system(uri: str) -> tuple[str, str]:
     return scheme, uri.split(":", 1)[1].removeprefix("//").partition("/")[0]
 
 
-def open_files(uri: str) -> tuple[Files, str]:
-    """Choose the file system of a path or URI without starting a JVM.
-
-    Parameters
-    ----------
-    uri
-        A plain path, a ``file:`` URI, or a URI that pyarrow can open (s3, gs, hdfs, abfs).
-
-    Returns
-    -------
-    tuple
-        The file system and the normalized full path (absolute for local ones, no slash at the
-        end).
-
-    Raises
-    ------
-    InputError
-        If no file system serves the scheme.
-    """
-    if scheme_of(uri) in ("", "file"):
-        return LocalFiles(), os.path.abspath(local_path(uri))
-    # Imported late: a local `status` must not wait for pyarrow.
-    from spark_pseudolabel.store.arrow_files import ArrowFiles
-
-    return ArrowFiles.for_uri(uri), uri.rstrip("/")
-
-
 def local_path(path: str) -> str:
     """Return the plain path of a path or ``file:`` URI.
 

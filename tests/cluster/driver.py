@@ -101,7 +101,7 @@ def _start(environment: dict[str, str], settings: dict[str, str], directory: str
     os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from spark_pseudolabel.config import SparkSettings
-    from spark_pseudolabel.spark.session import get_session
+    from spark_pseudolabel.spark.startup.session import get_session
 
     get_session(SparkSettings(master=settings["spark.master"], conf=settings))
 

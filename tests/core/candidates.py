@@ -1,16 +1,27 @@
-"""Scored rows in memory, as ``core.counts.Candidates``: what Spark's answers are held against."""
+"""Scored rows in memory, as ``Candidates``: what Spark's answers are held against."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.counts import Bin, Counts, Key, Tie, Values, bin_of
-from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.core.selection.counts import (
+    Bin,
+    Candidates,
+    Counts,
+    Key,
+    Tie,
+    Values,
+    bin_of,
+)
+from spark_pseudolabel.core.selection.exact import make_plan
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.policies import read_policy
+from spark_pseudolabel.core.selection.policy import CountingPolicy, RoundContext
 
 
 @dataclass(frozen=True)
@@ -94,3 +105,10 @@ class Rows:
     def _nth_key(self, tie: Tie) -> Key:
         tied = np.flatnonzero(np.isin(self.codes, tie.codes) & (self.confidences == tie.confidence))
         return sorted(self.keys[row] for row in tied)[tie.n - 1]
+
+
+def plan_for(rule: Mapping[str, Any], candidates: Candidates, round_number: int) -> Plan:
+    """Make the plan of a rule as a configuration, and a stored plan, has it."""
+    policy = read_policy(rule)
+    assert isinstance(policy, CountingPolicy)
+    return make_plan(policy, candidates, RoundContext(round_number, rule.get("labeled", ())))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from spark_pseudolabel.core.estimators import build_estimator
 from spark_pseudolabel.core.features import Feature, to_frame
-from spark_pseudolabel.core.preprocessing import with_preprocessing
+from spark_pseudolabel.core.teachers.estimators import build_estimator
+from spark_pseudolabel.core.teachers.preprocessing import with_preprocessing
 from spark_pseudolabel.registry import info_of
 
 EXTRAS = {"XGBClassifier": "xgboost", "LGBMClassifier": "lightgbm"}

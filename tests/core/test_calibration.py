@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration, Method, PriorCorrection
-from spark_pseudolabel.core.calibration import fit_calibration, fit_per_fold, reliability
+from spark_pseudolabel.core.trust.calibration import fit_calibration, fit_per_fold, reliability
 
 METHODS: tuple[Method, ...] = ("sigmoid", "isotonic", "temperature")
 

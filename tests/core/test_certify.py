@@ -7,7 +7,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.certify import (
+from spark_pseudolabel.core.selection.counts import Counts, bin_of
+from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.core.trust.certificate import (
     CalibrationRows,
     Certificate,
     Promise,
@@ -15,11 +17,9 @@ from spark_pseudolabel.core.certify import (
     rows_needed,
     why_impossible,
 )
-from spark_pseudolabel.core.counts import Counts, bin_of
-from spark_pseudolabel.core.crossfit import NEVER_HELD_OUT, fold_of
-from spark_pseudolabel.core.evidence import Dependence
-from spark_pseudolabel.core.finite import most_wrong, p_value
-from spark_pseudolabel.core.units import GroupSizes, first_of
+from spark_pseudolabel.core.trust.evidence import Dependence
+from spark_pseudolabel.core.trust.finite_population import most_wrong, p_value
+from spark_pseudolabel.core.trust.units import GroupSizes, first_of
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.report.document import Certificate as CertificateDocument
 from spark_pseudolabel.report.document import document

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.collapse import collapsed, hardly_better
-from spark_pseudolabel.core.metrics import metrics_of_table
+from spark_pseudolabel.core.trust.collapse import collapsed, hardly_better
+from spark_pseudolabel.core.trust.metrics import metrics_of_table
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spark_pseudolabel.core.committee import (
-    DEFAULT_MEMBERS,
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.teachers.committee import (
     members_of,
     registered_committee,
     soft_vote,
     weights_of,
 )
-from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 from spark_pseudolabel.store.artifact import dump_model, load_model
 
 FEATURES = (
@@ -108,8 +108,8 @@ def test_committee_scores_through_the_kernel() -> None:
 
 
 def test_default_members_fit_every_kind_of_column() -> None:
-    model = registered_committee(DEFAULT_MEMBERS, (*FEATURES, NOTE), 0).fit(rows(), ("no", "yes"))
-    assert len(members_of(model)) == len(DEFAULT_MEMBERS)
+    model = registered_committee(DEFAULT_COMMITTEE, (*FEATURES, NOTE), 0).fit(rows(), ("no", "yes"))
+    assert len(members_of(model)) == len(DEFAULT_COMMITTEE)
 
 
 def test_single_model_is_its_own_member() -> None:

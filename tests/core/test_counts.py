@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.counts import BINS, Counts, bin_of
+from spark_pseudolabel.core.selection.counts import BINS, Counts, bin_of
 
 COUNTS = Counts.from_rows(2, [(0, 0, 3), (0, 999, 2), (0, 1000, 1), (1, 500, 4), (1, 500, 1)])
 

@@ -9,19 +9,14 @@ import pytest
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration
-from spark_pseudolabel.core.calibration import (
-    fit_calibration,
-    fit_per_fold,
-    pool_prior,
-    reliability,
-)
-from spark_pseudolabel.core.committee import (
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.teachers.committee import (
     members_of,
     registered_committee,
     soft_vote,
     weights_of,
 )
-from spark_pseudolabel.core.crossfit import (
+from spark_pseudolabel.core.teachers.cross_fitting import (
     NEVER_HELD_OUT,
     CrossFit,
     adjusted_by_fold,
@@ -30,9 +25,14 @@ from spark_pseudolabel.core.crossfit import (
     fold_of,
     probabilities,
 )
-from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import Label, TrainingRows
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+from spark_pseudolabel.core.trust.calibration import (
+    fit_calibration,
+    fit_per_fold,
+    pool_prior,
+    reliability,
+)
 
 FEATURES = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
 

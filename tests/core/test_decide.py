@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from spark_pseudolabel.columns import CODE, INVALID, SCORE
-from spark_pseudolabel.core.decide import accepted_mask, candidate_codes
-from spark_pseudolabel.core.rules import Cut, Plan
+from spark_pseudolabel.core.selection.apply import accepted_mask, candidate_codes
+from spark_pseudolabel.core.selection.plan import Cut, Plan
 
 PLANS = {
     "nothing": (None, None, None),

@@ -8,13 +8,22 @@ import pyarrow as pa
 import pytest
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE
-from spark_pseudolabel.core.committee import registered_committee
-from spark_pseudolabel.core.crossfit import cross_fit, fold_of, subset
-from spark_pseudolabel.core.distill import cross_fit_student, distilled_rows, fit_student
-from spark_pseudolabel.core.estimators import takes_sample_weight
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import TrainingRows, Weighting, soft_lines, training_rows
+from spark_pseudolabel.core.teachers.committee import registered_committee
+from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of, subset
+from spark_pseudolabel.core.teachers.distillation import (
+    cross_fit_student,
+    distilled_rows,
+    fit_student,
+)
+from spark_pseudolabel.core.teachers.estimators import takes_sample_weight
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.training import (
+    TrainingRows,
+    Weighting,
+    soft_lines,
+    training_rows,
+)
 from spark_pseudolabel.registry import REGISTRY
 
 FEATURES = (Feature("a", "numeric", "double"),)

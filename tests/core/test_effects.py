@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from spark_pseudolabel.core import effects as module
-from spark_pseudolabel.core.effects import Effects, feature_effects
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import make_scorer
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust import attribution as module
+from spark_pseudolabel.core.trust.attribution import Effects, feature_effects
 
 NUMBERS = tuple(Feature(name, "numeric", "double") for name in "abcd")
 

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from spark_pseudolabel.core.estimators import (
+from spark_pseudolabel.core.teachers.estimators import (
     allows_nan,
     build_estimator,
     check_estimator,

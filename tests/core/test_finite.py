@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from spark_pseudolabel.core.finite import (
+from spark_pseudolabel.core.trust.finite_population import (
     allowed_wrong,
     at_most,
     fewest_wrong,

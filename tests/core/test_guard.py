@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.guard import (
+from spark_pseudolabel.core.trust.guard import (
     Comparison,
     compare,
     compare_scores,

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.crossfit import cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.hygiene import LEVEL, Hygiene, Suspect, check_labels
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust.label_errors import LEVEL, Hygiene, Suspect, check_labels
 
 Codes = NDArray[np.int32]
 

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import score_batch
-from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.training import TrainingRows
 
 FEATURES = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
 ROWS = TrainingRows(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from spark_pseudolabel.core.metrics import LOG_LOSS_FLOOR, metrics_of, metrics_of_table
+from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, metrics_of, metrics_of_table
 
 N_CLASSES = 4
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from sklearn.pipeline import Pipeline
 
-from spark_pseudolabel.core import preprocessing
-from spark_pseudolabel.core.estimators import build_estimator
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import make_scorer, score_batch
-from spark_pseudolabel.core.preprocessing import describe, with_preprocessing
+from spark_pseudolabel.core.teachers import preprocessing
+from spark_pseudolabel.core.teachers.estimators import build_estimator
+from spark_pseudolabel.core.teachers.preprocessing import describe, with_preprocessing
 from spark_pseudolabel.registry import REGISTRY, info_of
 from tests.core.registry_rows import COLOR, EXTRAS, MIXED, NUMBER, N, fitted, mixed_rows
 

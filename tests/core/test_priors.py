@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.priors import (
+from spark_pseudolabel.core.trust.priors import (
     correct,
     estimate_prior,
     may_estimate,

@@ -18,10 +18,10 @@ from spark_pseudolabel.columns import (
     SCORE,
     WEIGHT,
 )
-from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.plan import Cut, Plan
-from spark_pseudolabel.core.published import Published, Undecided
-from spark_pseudolabel.core.weights import PseudoWeights, RowWeights
+from spark_pseudolabel.core.published_rows import Published, Undecided
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.teachers.weights import PseudoWeights, RowWeights
 
 SCHEMA = pa.schema([("id", pa.int64()), (LABEL, pa.string()), (WEIGHT, pa.float64())])
 ACCEPTED = pa.table(

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spark_pseudolabel.core import preprocessing, reference
-from spark_pseudolabel.core.committee import members_of, registered_committee
-from spark_pseudolabel.core.crossfit import cross_fit, fold_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import predict_proba
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.reference import Reference, rows_to_draw
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.teachers import preprocessing, reference
+from spark_pseudolabel.core.teachers.committee import members_of, registered_committee
+from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
+from spark_pseudolabel.core.teachers.training import TrainingRows
 from tests.core.registry_rows import PARAMS
 
 TEXT = Feature("text", "text", "string")

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.representative import (
+from spark_pseudolabel.core.trust.shift import (
     prior_shift,
     psi,
     representativeness,
     unseen,
 )
-from spark_pseudolabel.core.support import find_support, outside_by_chance
+from spark_pseudolabel.core.trust.support import find_support, outside_by_chance
 from tests.core.mixed_rows import FEATURES, frame
 
 NUMBERS = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from spark_pseudolabel.core.rules import Cut, Plan, make_plan, plan_for_new_rows
-from tests.core.candidates import Rows
+from spark_pseudolabel.core.selection.exact import plan_of_parameters
+from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.selection.policies import read_policy
+from tests.core.candidates import Rows, plan_for
 
 ONE_SHOT = {"policy": "one_shot"}
 THRESHOLD = {"policy": "threshold", "threshold": 0.9}
@@ -48,7 +50,7 @@ ROWS = Rows.of((0, 0.95, 1), (0, 0.9, 2), (1, 0.900001, 3), (1, 0.5, 4), (0, 0.0
     ],
 )
 def test_accepted_rows(rule: dict[str, Any], accepted: set[int]) -> None:
-    assert ROWS.accepted(make_plan(rule, ROWS, 1)) == {(key,) for key in accepted}
+    assert ROWS.accepted(plan_for(rule, ROWS, 1)) == {(key,) for key in accepted}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_accepted_rows(rule: dict[str, Any], accepted: set[int]) -> None:
     ],
 )
 def test_cuts_are_exact(rule: dict[str, Any], cuts: tuple[Cut, ...]) -> None:
-    assert make_plan(rule, ROWS, 1).cuts == cuts
+    assert plan_for(rule, ROWS, 1).cuts == cuts
 
 
 @pytest.mark.parametrize(
@@ -71,29 +73,29 @@ def test_cuts_are_exact(rule: dict[str, Any], cuts: tuple[Cut, ...]) -> None:
 )
 def test_ties_go_to_the_lower_key(n: int, accepted: set[int]) -> None:
     rows = Rows.of((0, 0.8, 8), (1, 0.8, 3), (0, 0.9, 9), (0, 0.1, 1), (0, 0.8, 7))
-    found = rows.accepted(make_plan(k_best(n), rows, 1))
+    found = rows.accepted(plan_for(k_best(n), rows, 1))
     assert found == {(key,) for key in accepted}
 
 
 def test_ties_of_pairs_go_by_file_and_then_row_index() -> None:
     rows = Rows.of((0, 0.8, ("b", 0)), (0, 0.8, ("a", 10)), (0, 0.8, ("a", 9)))
-    plan = make_plan(k_best(2), rows, 1)
+    plan = plan_for(k_best(2), rows, 1)
     assert rows.accepted(plan) == {("a", 9), ("a", 10)}
 
 
 def test_string_ids_tie_as_text() -> None:
     rows = Rows.of((0, 0.8, "10"), (0, 0.8, "9"), (0, 0.8, "1"))
-    assert rows.accepted(make_plan(k_best(2), rows, 1)) == {("1",), ("10",)}
+    assert rows.accepted(plan_for(k_best(2), rows, 1)) == {("1",), ("10",)}
 
 
 def test_raw_confidences_that_differ_in_the_last_bit_do_not_tie() -> None:
     rows = Rows.of((0, 0.7, 1), (0, 0.7000000000000001, 2))
-    assert rows.accepted(make_plan(k_best(1), rows, 1)) == {(2,)}
+    assert rows.accepted(plan_for(k_best(1), rows, 1)) == {(2,)}
 
 
 def test_class_without_candidates_has_no_cut_by_quota() -> None:
     rows = Rows.of((0, 0.8, 1), n_classes=3)
-    plan = make_plan(top_k(5), rows, 1)
+    plan = plan_for(top_k(5), rows, 1)
     assert plan.cuts == (Cut(0.0, "all"), None, None)
     assert not plan.accepts(1, 1.0, (7,))
 
@@ -101,7 +103,7 @@ def test_class_without_candidates_has_no_cut_by_quota() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_no_candidates_accept_nothing(rule: dict[str, Any]) -> None:
     rows = Rows.of(n_classes=2)
-    assert rows.accepted(make_plan(rule, rows, 1)) == set()
+    assert rows.accepted(plan_for(rule, rows, 1)) == set()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_no_candidates_accept_nothing(rule: dict[str, Any]) -> None:
 def test_percentile_takes_a_growing_share(step: float, n: int, by_round: list[int]) -> None:
     rows = Rows.of(*[(0, (i + 1) / 200, i) for i in range(n)])
     found = [
-        len(rows.accepted(make_plan(percentile(step), rows, round_)))
+        len(rows.accepted(plan_for(percentile(step), rows, round_)))
         for round_ in range(1, len(by_round) + 1)
     ]
     assert found == by_round
@@ -131,14 +133,14 @@ def test_percentile_takes_a_growing_share(step: float, n: int, by_round: list[in
 @pytest.mark.parametrize("seed", SEEDS)
 def test_plan_is_the_same_for_any_order(rule: dict[str, Any], seed: int) -> None:
     rows = Rows.random(seed)
-    assert make_plan(rule, rows, 1) == make_plan(rule, rows.shuffled(seed + 1), 1)
+    assert plan_for(rule, rows, 1) == plan_for(rule, rows.shuffled(seed + 1), 1)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("k", [1, 2, 10, 50, 1000])
 def test_quota_accepts_exactly_the_best_rows(seed: int, k: int) -> None:
     rows = Rows.random(seed)
-    found = rows.accepted(make_plan(k_best(k), rows, 1))
+    found = rows.accepted(plan_for(k_best(k), rows, 1))
     assert len(found) == min(k, len(rows.keys))
     assert found == rows.best(k, range(3))
 
@@ -147,14 +149,14 @@ def test_quota_accepts_exactly_the_best_rows(seed: int, k: int) -> None:
 @pytest.mark.parametrize("k", [1, 5, 40])
 def test_quota_per_class_accepts_the_best_rows_of_each(seed: int, k: int) -> None:
     rows = Rows.random(seed, n_classes=4)
-    found = rows.accepted(make_plan(top_k(k), rows, 1))
+    found = rows.accepted(plan_for(top_k(k), rows, 1))
     assert found == set().union(*(rows.best(k, [code]) for code in range(4)))
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", range(5))
 def test_plan_survives_the_manifest(rule: dict[str, Any], seed: int) -> None:
-    plan = make_plan(rule, Rows.random(seed), 2)
+    plan = plan_for(rule, Rows.random(seed), 2)
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
@@ -169,11 +171,11 @@ def test_key_in_a_stored_plan_is_a_tuple_again() -> None:
     ("rule", "cut"), [(ONE_SHOT, Cut(0.0, "all")), (THRESHOLD, Cut(0.9, "none"))]
 )
 def test_rules_without_quota_decide_new_rows(rule: dict[str, Any], cut: Cut) -> None:
-    plan = plan_for_new_rows(rule, n_classes=3)
-    assert plan is not None
-    assert plan.cuts == (cut, cut, cut)
+    policy = read_policy(rule)
+    assert policy.new_rows == "by_parameters"
+    assert plan_of_parameters(policy, n_classes=3).cuts == (cut, cut, cut)
 
 
 @pytest.mark.parametrize("rule", [k_best(3), top_k(3), percentile(0.2)])
 def test_quotas_do_not_decide_new_rows(rule: dict[str, Any]) -> None:
-    assert plan_for_new_rows(rule, n_classes=3) is None
+    assert read_policy(rule).new_rows == "never"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spark_pseudolabel.core.splits import MAX_PIECES, RowGroup, parts_of, pieces_of
+from spark_pseudolabel.core.parts import MAX_PIECES, RowGroup, parts_of, pieces_of
 
 
 def groups(*rows: int) -> list[RowGroup]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.splitting import group_validation_mask, validation_mask
+from spark_pseudolabel.core.validation_split import group_validation_mask, validation_mask
 
 
 def split(n_by_class: list[int], fraction: float) -> list[int]:

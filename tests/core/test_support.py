@@ -6,14 +6,14 @@ import pytest
 from sklearn.datasets import make_classification
 from sklearn.metrics import pairwise_distances
 
-from spark_pseudolabel.core import support as module
-from spark_pseudolabel.core.certify import CalibrationRows, Promise, certify
-from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.crossfit import cross_fit, fold_of, probabilities
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.learner import registered_learner
-from spark_pseudolabel.core.support import MOST_ROWS, Support, find_support, finite
-from spark_pseudolabel.core.training import TrainingRows
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of, probabilities
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust import support as module
+from spark_pseudolabel.core.trust.certificate import CalibrationRows, Promise, certify
+from spark_pseudolabel.core.trust.support import MOST_ROWS, Support, find_support, finite
 from tests.core.mixed_rows import FEATURES, frame
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core import ties
-from spark_pseudolabel.core.counts import Key, Tie
-from spark_pseudolabel.core.ties import Sample, Span, merged, nth_keys, sample_size
+from spark_pseudolabel.core.selection import ties
+from spark_pseudolabel.core.selection.counts import Key, Tie
+from spark_pseudolabel.core.selection.ties import Sample, Span, merged, nth_keys, sample_size
 
 
 @dataclass

@@ -15,12 +15,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
-from spark_pseudolabel.core.committee import Committee
-from spark_pseudolabel.core.estimators import final_step
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import predict_proba
-from spark_pseudolabel.core.learner import Learner, registered_learner
-from spark_pseudolabel.core.training import (
+from spark_pseudolabel.core.teachers.committee import Committee
+from spark_pseudolabel.core.teachers.estimators import final_step
+from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.training import (
     TrainingRows,
     Weighting,
     class_codes,
@@ -28,7 +28,7 @@ from spark_pseudolabel.core.training import (
     training_rows,
     without_empty,
 )
-from spark_pseudolabel.core.weights import PseudoWeights
+from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.registry import REGISTRY
 from tests.core.registry_rows import EXTRAS, PARAMS
 

@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_info
 
-from spark_pseudolabel.core.training import TrainingRows, fit
+from spark_pseudolabel.core.teachers.training import TrainingRows, fit
 
 
 class WhereFitted(TransformerMixin, BaseEstimator):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spark_pseudolabel.core.units import (
+from spark_pseudolabel.core.trust.units import (
     GroupSizes,
     copies_among,
     equal_rows,

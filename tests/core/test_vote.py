@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from spark_pseudolabel.core.vote import PRIOR_ROWS, mixture_weights, vote_weights
+from spark_pseudolabel.core.teachers.vote import PRIOR_ROWS, mixture_weights, vote_weights
 
 
 def said(codes: np.ndarray, right: float, sure: float, n_classes: int, seed: int) -> np.ndarray:

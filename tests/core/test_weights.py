@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.counts import Counts
-from spark_pseudolabel.core.weights import PseudoWeights, RowWeights, moments, softmatch
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.teachers.weights import PseudoWeights, RowWeights, moments, softmatch
 
 POOL = Counts.from_rows(2, [(0, 500, 50), (1, 900, 50)])
 CONFIDENCE = np.array([0.9, 0.5])

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.certify import Promise
-from spark_pseudolabel.core.guard import Losses
-from spark_pseudolabel.core.learner import registered_learner
+from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.trust.certificate import Promise
+from spark_pseudolabel.core.trust.guard import Losses
 from spark_pseudolabel.evaluate import methods
 from spark_pseudolabel.evaluate.accuracy import measure
 from spark_pseudolabel.evaluate.certificates import certify_task
@@ -77,7 +77,7 @@ def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ExtraTreesClassifier", {"n_estimators": 5}),
         ("HistGradientBoostingClassifier", {"max_iter": 3}),
     )
-    monkeypatch.setattr(methods, "DEFAULT_MEMBERS", members)
+    monkeypatch.setattr(methods, "DEFAULT_COMMITTEE", members)
     found = measure(draw(load("wine", None), 30, 0, n_pool=60, n_test=60))
     assert {name for pair in PAIRS for name in pair} <= set(found["accuracy"])
     assert all(0 <= value <= 100 for value in found["accuracy"].values())

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spark_pseudolabel.core.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
 from spark_pseudolabel.evaluate.data import load
 from spark_pseudolabel.evaluate.guarded import student_of, teacher_of
 from spark_pseudolabel.evaluate.reliable import METHODS, prior_of, reliability_of

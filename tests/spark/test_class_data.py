@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spark_pseudolabel.spark.class_data import OPTION, java_options
+from spark_pseudolabel.spark.startup.class_data import OPTION, java_options
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.csv_files import (
+from spark_pseudolabel.spark.reading.csv_files import (
     Dialect,
     other_separator,
     read_header,

@@ -16,8 +16,9 @@ from spark_pseudolabel.config import Config, parse_config
 from spark_pseudolabel.core.sampling import low_limits
 from spark_pseudolabel.errors import InputError, RunFailedError
 from spark_pseudolabel.job import run
-from spark_pseudolabel.spark import selection, tables
-from spark_pseudolabel.spark.frame_pool import _shares
+from spark_pseudolabel.spark.frame import selection
+from spark_pseudolabel.spark.frame.pool import _shares
+from spark_pseudolabel.spark.reading import tables
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.store import RoundStore
 

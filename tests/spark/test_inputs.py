@@ -30,7 +30,7 @@ from spark_pseudolabel.spark.inputs import (
     _split,
     read_inputs,
 )
-from spark_pseudolabel.spark.tables import open_table
+from spark_pseudolabel.spark.reading.tables import open_table
 from tests.spark.tables import N_POOL, config_for, labeled_frame, pool_frame, write
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]

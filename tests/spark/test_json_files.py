@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.json_files import holds_documents
+from spark_pseudolabel.spark.reading.json_files import holds_documents
 from spark_pseudolabel.store.files import LocalFiles
 
 LAYOUTS: dict[str, tuple[str, bool | None]] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark import jvm
+from spark_pseudolabel.spark.startup import jvm
 
 UNRESOLVED = """
 Exception in thread "main" java.net.UnknownHostException: box: box: Name or service not known

@@ -15,12 +15,13 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.core import uniqueness
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
-from spark_pseudolabel.core.splits import parts_of
-from spark_pseudolabel.spark import frame_keys, inputs
+from spark_pseudolabel.core.parts import parts_of
+from spark_pseudolabel.spark import inputs
 from spark_pseudolabel.spark.direct import keys as direct_keys
 from spark_pseudolabel.spark.direct.keys import KeyFacts, PoolKeys, to_compare
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.survey import Scan, read_footers, row_groups
+from spark_pseudolabel.spark.frame import keys as frame_keys
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import read_inputs
 from spark_pseudolabel.store.manifest import normalized

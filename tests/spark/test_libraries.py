@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark import libraries
+from spark_pseudolabel.spark.startup import libraries
 from spark_pseudolabel.spark.tasking import run_tasks
 
 

@@ -8,7 +8,7 @@ from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import types as T
 
 from spark_pseudolabel.spark.direct.tasks import true_codes
-from spark_pseudolabel.spark.schema import type_of_both
+from spark_pseudolabel.spark.reading.schema import type_of_both
 
 BYTE, INT, LONG, DOUBLE = T.ByteType(), T.IntegerType(), T.LongType(), T.DoubleType()
 FLOAT, STRING = T.FloatType(), T.StringType()

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
-from spark_pseudolabel.spark.scoring import _BATCH_ROWS, batches_within
+from spark_pseudolabel.spark.frame.scoring import _BATCH_ROWS, batches_within
 
 
 def sizes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -10,16 +10,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, INVALID, SCORE
-from spark_pseudolabel.core.rules import Cut, Plan, make_plan
-from spark_pseudolabel.spark.pool import Overlap
-from spark_pseudolabel.spark.selection import (
+from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.spark.frame.selection import (
     SparkCandidates,
     accepted_by,
     count_accepted,
     overlap_of,
 )
-from spark_pseudolabel.spark.stored_rows import StoredRows
-from tests.core.candidates import Rows
+from spark_pseudolabel.spark.frame.stored_rows import StoredRows
+from spark_pseudolabel.spark.pool import Overlap
+from tests.core.candidates import Rows, plan_for
 
 RULES = [
     {"policy": "one_shot"},
@@ -74,8 +74,8 @@ def candidates(spark: SparkSession, rows: Rows, scored: DataFrame) -> SparkCandi
 def test_spark_and_memory_make_the_same_plan_and_accept_the_same_rows(
     rows: Rows, scored: DataFrame, candidates: SparkCandidates, rule: dict[str, object]
 ) -> None:
-    plan = make_plan(rule, candidates, 1)
-    assert plan == make_plan(rule, rows, 1)
+    plan = plan_for(rule, candidates, 1)
+    assert plan == plan_for(rule, rows, 1)
     accepted = scored.filter(accepted_by(plan, ("id",)))
     expected = {
         key[0]

@@ -17,7 +17,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.spark.progress import described
-from spark_pseudolabel.spark.session import _SessionOnDemand, borrowed, unset
+from spark_pseudolabel.spark.startup.session import _SessionOnDemand, borrowed, unset
 
 ROOT = Path(__file__).parents[2]
 ZONE = "spark.sql.session.timeZone"
@@ -27,7 +27,7 @@ ZONE = "spark.sql.session.timeZone"
 LOOK = """
 import json, sys
 from spark_pseudolabel.config import SparkSettings
-from spark_pseudolabel.spark.session import get_session, start_early
+from spark_pseudolabel.spark.startup.session import get_session, start_early
 from spark_pseudolabel.spark.tasking import run_tasks
 from tests.spark.test_session import SECRET, command_lines, modules_there
 

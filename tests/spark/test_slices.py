@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from spark_pseudolabel.spark import slices
+from spark_pseudolabel.spark.reading import slices
 
 
 @pytest.mark.parametrize("n", [0, 3, 3_000])

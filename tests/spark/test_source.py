@@ -25,7 +25,7 @@ from spark_pseudolabel.spark.direct import source as source_module
 from spark_pseudolabel.spark.direct.damage import is_damage
 from spark_pseudolabel.spark.direct.source import Source, read_part
 from spark_pseudolabel.spark.direct.survey import FileSchema, PlainTable, _merged, footers_of
-from spark_pseudolabel.spark.schema_text import has_unknown_types, parse_schema
+from spark_pseudolabel.spark.reading.schema_text import has_unknown_types, parse_schema
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from spark_pseudolabel.columns import CODE, IN_ROUND, INVALID, POSITION, SCORE
-from spark_pseudolabel.core import ties
-from spark_pseudolabel.core.counts import Key, Tie
-from spark_pseudolabel.core.plan import Cut, Plan
-from spark_pseudolabel.core.ties import Sample, Span, nth_keys
+from spark_pseudolabel.core.selection import ties
+from spark_pseudolabel.core.selection.counts import Key, Tie
+from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.selection.ties import Sample, Span, nth_keys
 from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.narrow import Written, write_narrow
 from spark_pseudolabel.spark.direct.tasks import AcceptedPiece, accept_piece

@@ -10,8 +10,8 @@ from pyspark.sql import types as T
 
 from spark_pseudolabel.core.text_types import TextFacts
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.tables import Table
-from spark_pseudolabel.spark.text_columns import with_key_types
+from spark_pseudolabel.spark.reading.tables import Table
+from spark_pseudolabel.spark.reading.text_columns import with_key_types
 
 TEXT, INT, LONG = T.StringType(), T.IntegerType(), T.LongType()
 

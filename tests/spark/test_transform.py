@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
-from spark_pseudolabel.spark.scoring import broadcast, score_rows
+from spark_pseudolabel.spark.frame.scoring import broadcast, score_rows
 from spark_pseudolabel.spark.transform import with_predictions
 
 NEW_YORK = dt.timezone(dt.timedelta(hours=-4))

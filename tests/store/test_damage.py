@@ -13,8 +13,8 @@ import pytest
 
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.errors import StoredStateError
-from spark_pseudolabel.given import read_given
 from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.given_rows import read_given
 from spark_pseudolabel.store.manifest import canonical_json
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import verify_output

@@ -16,7 +16,8 @@ from pyarrow import fs
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store import files as files_module
 from spark_pseudolabel.store.arrow_files import ArrowFiles, _arrow_path
-from spark_pseudolabel.store.files import FileInfo, LocalFiles, join, open_files, unglobbed
+from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.files import FileInfo, LocalFiles, join, unglobbed
 
 RACERS = 16
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from spark_pseudolabel.core.estimators import build_estimator
+from spark_pseudolabel.core.teachers.estimators import build_estimator
 from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.store.artifact import dump_model, load_model
 from spark_pseudolabel.store.soundness import problem_of_model, tree_problem

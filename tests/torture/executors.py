@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks.timing import tree
-from spark_pseudolabel import inspect
+from spark_pseudolabel.output import inspect
 from tests.cluster.driver import Driver, Outcome, running_driver
 from tests.cluster.processes import command_line
 from tests.cluster.standalone import (

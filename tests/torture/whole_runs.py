@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks.timing import tree
-from spark_pseudolabel import inspect
+from spark_pseudolabel.output import inspect
 from tests.cluster.processes import (
     ENDS_WITHIN_S,
     ROOT,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
-from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.uniqueness import Hashes, ascend, group_count, in_groups, repeated
 from spark_pseudolabel.spark.direct.source import Source, open_file, read_part
 from spark_pseudolabel.spark.direct.survey import Scan

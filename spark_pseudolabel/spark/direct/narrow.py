@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import FILE, INVALID, LABEL, MODEL, REASON, SOURCE
-from spark_pseudolabel.core.splits import Piece
+from spark_pseudolabel.core.parts import Piece
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, first_line, is_damage, with_path
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 from spark_pseudolabel.store.manifest import damaged

@@ -12,17 +12,18 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
-from spark_pseudolabel.core.counts import BINS, Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.kernel import Scorer
-from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.core.parts import Part, Piece, pieces_of
 from spark_pseudolabel.core.sampling import sample_limit, within
-from spark_pseudolabel.core.splits import Part, Piece, pieces_of
-from spark_pseudolabel.core.ties import Sample, Span, nth_keys
+from spark_pseudolabel.core.selection.counts import BINS, Bin, Counts, Key, Tie, Values
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.ties import Sample, Span, nth_keys
 from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.bringing import bring
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
 from spark_pseudolabel.spark.direct.publish import given_rows, publish_part, publish_tasks
 from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.frame.scoring import broadcast
 from spark_pseudolabel.spark.pool import (
     Accepted,
     Files,
@@ -33,7 +34,6 @@ from spark_pseudolabel.spark.pool import (
     content_of,
     lowest,
 )
-from spark_pseudolabel.spark.scoring import broadcast
 from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import merge_tasks, run_tasks
 from spark_pseudolabel.store.files import join
@@ -190,7 +190,7 @@ class DirectPool:
 
 @dataclass
 class ScoredPieces:
-    """The scored parts of a round, as :class:`spark_pseudolabel.core.counts.Candidates`.
+    """The scored parts of a round, as :class:`spark_pseudolabel.core.selection.counts.Candidates`.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ class ScoredPieces:
         return nth_keys(ties, self)
 
     def samples(self, spans: Sequence[Span], most: int) -> list[Sample]:
-        """Return keys of spans; see :class:`spark_pseudolabel.core.ties.Questions`."""
+        """Return keys of spans; see :class:`spark_pseudolabel.core.selection.ties.Questions`."""
         keys = self.pool.source.keys
         look = partial(tasks.sample_ties, spans=spans, most=most, keys=keys)
         together = partial(tasks.samples_together, most=most)
@@ -263,7 +263,7 @@ class ScoredPieces:
     def counts_upto(
         self, spans: Sequence[Span], limits: Sequence[Sequence[Key]]
     ) -> list[list[int]]:
-        """Count keys of spans; see :class:`spark_pseudolabel.core.ties.Questions`."""
+        """Count keys of spans; see :class:`spark_pseudolabel.core.selection.ties.Questions`."""
         look = partial(tasks.count_ties, spans=spans, limits=limits, keys=self.pool.source.keys)
         return merge_tasks(self.pool.spark, look, self.paths, tasks.counts_together) or []
 

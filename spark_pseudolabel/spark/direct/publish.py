@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from spark_pseudolabel.core.splits import Part
+from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_narrow, write_tables
 from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.direct.tasks import from_stream, to_stream, with_features

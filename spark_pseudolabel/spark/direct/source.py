@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import FILE, ROW_INDEX
-from spark_pseudolabel.core.splits import Part, RowGroup
+from spark_pseudolabel.core.parts import Part, RowGroup
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, is_damage, refusal, with_path
 from spark_pseudolabel.store.arrow_files import ArrowFiles

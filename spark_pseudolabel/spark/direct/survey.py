@@ -17,12 +17,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from spark_pseudolabel.core.calendars import Calendar, calendar_of
-from spark_pseudolabel.core.splits import Part, RowGroup, parts_of
+from spark_pseudolabel.core.parts import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, is_damage, refusal, with_path
 from spark_pseudolabel.spark.direct.merging import Merged, SchemaOfFiles, merge
 from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
-from spark_pseudolabel.spark.schema_text import UnknownType, parse_schema
+from spark_pseudolabel.spark.reading.schema_text import UnknownType, parse_schema
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles, reached_otherwise
 from spark_pseudolabel.store.files import FileInfo, Files, join

@@ -12,16 +12,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
-from spark_pseudolabel.core.counts import Bin, Counts, Key, Values, bin_of
-from spark_pseudolabel.core.decide import accepted_mask, candidate_codes, not_after
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
-from spark_pseudolabel.core.metrics import confusion, p_of_true
-from spark_pseudolabel.core.rules import Plan
+from spark_pseudolabel.core.parts import Part, Piece
 from spark_pseudolabel.core.sampling import within
-from spark_pseudolabel.core.splits import Part, Piece
+from spark_pseudolabel.core.selection.apply import accepted_mask, candidate_codes, not_after
+from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Values, bin_of
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.ties import Sample, Span, merged
 from spark_pseudolabel.core.threads import hold_threads
-from spark_pseudolabel.core.ties import Sample, Span, merged
+from spark_pseudolabel.core.trust.metrics import confusion, p_of_true
 from spark_pseudolabel.spark.direct.narrow import (
     Written,
     name_of,
@@ -32,7 +32,7 @@ from spark_pseudolabel.spark.direct.narrow import (
 from spark_pseudolabel.spark.direct.source import Mask, Source, read_part
 
 if TYPE_CHECKING:
-    from spark_pseudolabel.core.training import Label
+    from spark_pseudolabel.core.teachers.training import Label
 
 Limits = Sequence[int | None] | None
 """Per class the highest hash that is used, None for no row of it; None for all rows."""

@@ -1,0 +1,139 @@
+"""What a configuration leaves open, filled in from what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from spark_pseudolabel.config.checks import Parts, one_round
+from spark_pseudolabel.config.loading import Source
+from spark_pseudolabel.config.sections import Model, Teacher, Training, Validation, is_cross_fitted
+from spark_pseudolabel.core.selection.policies.auto import Auto
+from spark_pseudolabel.core.selection.policies.certified import Certified
+from spark_pseudolabel.core.selection.policies.threshold import Threshold
+from spark_pseudolabel.core.selection.policy import Policy
+from spark_pseudolabel.registry import unknown_name
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+_RECOMMENDED_TRAINING = {"rows": "all", "max_rows": 5000}
+_SELF_TRAINING = (
+    ("rounds",),
+    ("training",),
+    ("model", "student"),
+    ("validation", "group"),
+)
+"""Keys that say how a model learns from its own labels: with them, no ``selection`` is no auto."""
+_TAKE_WEIGHTS = frozenset(
+    {
+        "LogisticRegression",
+        "SGDClassifier",
+        "GaussianNB",
+        "SVC",
+        "DecisionTreeClassifier",
+        "RandomForestClassifier",
+        "ExtraTreesClassifier",
+        "GradientBoostingClassifier",
+        "HistGradientBoostingClassifier",
+        "XGBClassifier",
+        "LGBMClassifier",
+    }
+)
+"""Estimators known to do so without importing them, which takes seconds."""
+_AUTO_IN_WORDS = "a committee labels the pool, and labels of certified precision are published"
+
+
+def chosen_selection(source: Source, parts: Parts) -> tuple[Parts, str | None]:
+    """Fill in a missing selection; also tell why, where the section does not say it itself."""
+    like_sklearn = source.value(("mode",)) == "sklearn"
+    if "selection" in source.data:
+        is_auto = isinstance(parts.get("selection"), Auto) and not like_sklearn
+        return {}, f"auto: {_AUTO_IN_WORDS}" if is_auto else None
+    if like_sklearn:
+        return {"selection": Threshold()}, "threshold, as scikit-learn's: mode is sklearn"
+    about = next((".".join(path) for path in _SELF_TRAINING if source.value(path)), None)
+    if about is not None:
+        return {"selection": Threshold()}, (
+            f"threshold, since {about} is given and selection is not; "
+            "selection: {policy: auto} publishes labels of certified precision"
+        )
+    return {"selection": Auto()}, f"auto, since there is no selection: {_AUTO_IN_WORDS}"
+
+
+def recommended(
+    parts: Parts, allow_import: Sequence[str], estimator: BaseEstimator | None
+) -> Parts:
+    """Write out policy auto, around what the other sections say for themselves."""
+    selection = parts.get("selection")
+    if not isinstance(selection, Auto) or parts.get("mode") == "sklearn":
+        return parts
+    certified = Certified(
+        policy="certified",
+        precision=selection.precision,
+        certainty=selection.certainty,
+        required=False,
+    )
+    parts = parts | {"selection": certified}
+    has_student = "model" in parts and parts["model"].is_named
+    if "teacher" in parts:
+        teacher = parts["teacher"] or Teacher()
+        if "student" not in teacher.model_fields_set:
+            teacher = teacher.model_copy(update={"student": has_student})
+        parts, has_student = parts | {"teacher": teacher}, teacher.student
+    if "training" in parts and has_student:
+        said = parts["training"].model_dump(include=parts["training"].model_fields_set)
+        if "labels" not in said and "model" in parts:
+            soft = _may_take_weights(parts["model"], allow_import, estimator)
+            said["labels"] = "soft" if soft else "hard"
+        parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **said})}
+    return parts
+
+
+def _may_take_weights(
+    model: Model, allow_import: Sequence[str], estimator: BaseEstimator | None
+) -> bool:
+    """Whether soft labels suit a student; so too one that is wrong, which is told elsewhere."""
+    if estimator is None and model.estimator in _TAKE_WEIGHTS:
+        return True
+    if estimator is None and unknown_name(model.estimator, allow_import):
+        return True
+    from spark_pseudolabel.core.teachers.estimators import (
+        check_estimator,
+        takes_sample_weight,
+        weights_supported,
+    )
+
+    if estimator is not None:
+        return weights_supported(estimator)
+    wrong = check_estimator(model.estimator, model.params, allow_import)
+    return wrong is not None or takes_sample_weight(model.estimator, model.params)
+
+
+def resolved(parts: Parts) -> Parts:
+    """Fill in what one section implies for another."""
+    if parts["selection"].grows:
+        parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
+    if one_round(parts):
+        parts = parts | {"rounds": parts["rounds"].model_copy(update={"max": 1})}
+    honest = is_cross_fitted(parts["selection"], parts["teacher"])
+    if (
+        honest
+        and not parts["validation"].model_fields_set
+        and not _tests_held_out(parts["selection"])
+    ):
+        parts = parts | {"validation": Validation(fraction=0.0)}
+    if parts["mode"] != "sklearn":
+        return parts
+    selection = parts["selection"]
+    if "threshold" not in selection.model_fields_set and selection.policy == "threshold":
+        selection = Threshold(threshold=0.75)
+    return parts | {
+        "selection": selection,
+        "validation": Validation(fraction=0.0),
+        "training": Training(max_rows=None),
+    }
+
+
+def _tests_held_out(selection: Policy) -> bool:
+    return isinstance(selection, Certified) and selection.scores == "held_out"

@@ -1,0 +1,38 @@
+"""A configuration written down: as identity of a run, for people, and as a JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spark_pseudolabel.config.sections import Config
+from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Return what makes a run this run, as plain JSON values.
+
+    Left out: ``spark`` (how it is computed), ``rounds.max`` (a raised limit continues the run)
+    and ``output.path`` (an output stays itself when its directory is renamed).
+    """
+    document = public(config)
+    document["rounds"] = {k: v for k, v in document["rounds"].items() if k != "max"}
+    document["output"] = {k: v for k, v in document["output"].items() if k != "path"}
+    return document
+
+
+def public(config: Config) -> dict[str, Any]:
+    """Return the resolved configuration as it may be written down: no ``spark``, no secrets."""
+    document = config.model_dump(mode="json", by_alias=True, exclude={"spark"})
+    for section in document.values():
+        if isinstance(section, dict) and section.get("options"):
+            section["options"] = {
+                key: HIDDEN if SECRET.search(key) else value
+                for key, value in section["options"].items()
+            }
+    return {key: redacted(section) for key, section in document.items()}
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file."""
+    schema = Config.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

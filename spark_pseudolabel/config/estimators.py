@@ -1,0 +1,112 @@
+"""Whether the estimators that a configuration names are there and take what they are given.
+
+Their names are checked without importing anything; classes and parameters where they are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from spark_pseudolabel.config.checks import Parts
+from spark_pseudolabel.config.loading import KeyPath, Source
+from spark_pseudolabel.config.sections import Model, Student, Teacher, Training
+from spark_pseudolabel.errors import Problem
+from spark_pseudolabel.registry import unknown_name
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+def unfit_estimators(
+    source: Source,
+    parts: Parts,
+    allow_import: Sequence[str],
+    own: BaseEstimator | None,
+    *,
+    look_up: bool,
+) -> Iterator[Problem]:
+    """Check the estimators of ``model`` by name, and by class and parameters if looked up."""
+    if parts.get("model") == Model():
+        return  # importing scikit-learn takes seconds, and its own defaults are right
+
+    known = own is None  # an own estimator's weights are looked at when it is about to be fitted
+    if look_up and own is not None:
+        from spark_pseudolabel.core.teachers.estimators import check_probabilities
+
+        if message := check_probabilities(own):
+            yield source.problem(("model", "estimator"), message)
+    # From the source, so that another wrong key of the section does not hide an unknown name.
+    named = [("model", "student")] if own is not None else [("model",), ("model", "student")]
+    for path in named:
+        name = source.value((*path, "estimator")) or (path == ("model",) and Model().estimator)
+        params = source.value((*path, "params")) or {}
+        if not isinstance(name, str) or not isinstance(params, dict):
+            known = False if name else known
+        elif message := unknown_name(name, allow_import):
+            known = False
+            yield source.problem((*path, "estimator"), message)
+        elif look_up and (problem := _looked_up(source, path, name, params, allow_import)):
+            known = False
+            yield problem
+    if look_up and known and "model" in parts and "training" in parts:
+        for key, message in _weights(parts["training"], parts["model"].learner):
+            yield source.problem(key, message)
+
+
+def _looked_up(
+    source: Source,
+    path: KeyPath,
+    name: str,
+    params: dict[str, Any],
+    allow_import: Sequence[str],
+) -> Problem | None:
+    """Check an estimator's class and parameters, which needs its library."""
+    from spark_pseudolabel.core.teachers.estimators import check_estimator, check_name
+
+    if message := check_name(name, allow_import):
+        return source.problem((*path, "estimator"), message)
+    if message := check_estimator(name, params, allow_import):
+        blamed = [str(key) for key in params if repr(key) in message][:1]
+        return source.problem((*path, "params", *blamed), message)
+    return None
+
+
+def unfit_members(
+    source: Source, teacher: Teacher | None, allow_import: Sequence[str], *, look_up: bool
+) -> Iterator[Problem]:
+    if teacher is None or teacher.committee == Teacher().committee:
+        return
+    for number, member in enumerate(teacher.committee):
+        message = unknown_name(member.estimator, allow_import)
+        if message is None and look_up:
+            from spark_pseudolabel.core.teachers.estimators import check_estimator
+
+            message = check_estimator(member.estimator, member.params, allow_import)
+        if message is not None:
+            yield source.problem(("teacher", "committee", str(number)), message)
+
+
+def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:
+    from spark_pseudolabel.core.teachers.estimators import takes_sample_weight
+
+    if not training.weighted or takes_sample_weight(learner.estimator, learner.params):
+        return
+    if training.labels == "soft":
+        yield (
+            "training.labels",
+            f"'soft' needs an estimator that takes weights, and {learner.estimator} does not.",
+        )
+    if training.pseudo_weight != 1.0:
+        yield (
+            "training.pseudo_weight",
+            (
+                f"must be 1.0 with {learner.estimator}, which takes no weights. "
+                f"Got {training.pseudo_weight!r}."
+            ),
+        )
+    if training.max_pseudo_weight is not None:
+        yield (
+            "training.max_pseudo_weight",
+            f"must be null with {learner.estimator}, which takes no weights. Leave it out.",
+        )

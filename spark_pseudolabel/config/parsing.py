@@ -1,0 +1,160 @@
+"""From a file or a mapping to a configuration: every section checked, every problem told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import TypeAdapter
+from pydantic_core import ValidationError
+
+from spark_pseudolabel.config.checks import (
+    CHECKS,
+    Check,
+    Parts,
+    no_code,
+    no_dataframes,
+    prior_is_of_the_rows,
+)
+from spark_pseudolabel.config.defaults import chosen_selection, recommended, resolved
+from spark_pseudolabel.config.documents import config_schema
+from spark_pseudolabel.config.estimators import unfit_estimators, unfit_members
+from spark_pseudolabel.config.loading import Source, policy_of, read_overrides, read_yaml
+from spark_pseudolabel.config.problems import JsonSchema, choice, of_section, unknown_key
+from spark_pseudolabel.config.sections import Config
+from spark_pseudolabel.core.selection.policies import POLICIES
+from spark_pseudolabel.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+def load_config(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    allow_import: Sequence[str] = (),
+    *,
+    check_estimators: bool = True,
+) -> Config:
+    """Read a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overrides
+        ``a.b=value`` pairs that win over the file; values are read as YAML.
+    allow_import
+        Import paths of estimators outside the registry that may be imported.
+    check_estimators
+        Whether estimators' classes and parameters are looked up, which takes seconds for the import
+        of scikit-learn. Their names are checked in any case.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file and of the overrides.
+    """
+    source, problems = read_yaml(path)
+    source, set_problems = read_overrides(source, overrides)
+    return _parse(
+        source,
+        [*problems, *set_problems],
+        allow_import,
+        dataframes=False,
+        estimators=check_estimators,
+    )
+
+
+def parse_config(
+    data: Mapping[str, Any],
+    allow_import: Sequence[str] = (),
+    *,
+    estimator: BaseEstimator | None = None,
+) -> Config:
+    """Check a configuration that was built in Python.
+
+    Parameters
+    ----------
+    data
+        The same keys as in a file; tables may also be ``{"from": "dataframe"}``.
+    allow_import
+        Import paths of estimators outside the registry that may be imported.
+    estimator
+        Used as it is instead of the one that ``model`` names, which is not looked up then.
+    """
+    return _parse(
+        Source.of(data),
+        [],
+        allow_import,
+        dataframes=True,
+        estimators=True,
+        estimator=estimator,
+    )
+
+
+def _parse(
+    source: Source,
+    problems: Sequence[Problem],
+    allow_import: Sequence[str],
+    *,
+    dataframes: bool,
+    estimators: bool,
+    estimator: BaseEstimator | None = None,
+) -> Config:
+    checks: list[Check] = [*CHECKS, partial(prior_is_of_the_rows, estimator=estimator)]
+    if not dataframes:
+        checks += [no_dataframes, partial(no_code, overridden=source.overridden)]
+    parts, found = _check_sections(source)
+    selection, why = chosen_selection(source, parts)
+    parts = recommended(parts | selection, allow_import, estimator)
+    crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
+    unfit = unfit_estimators(source, parts, allow_import, estimator, look_up=estimators)
+    unfit_voters = unfit_members(source, parts.get("teacher"), allow_import, look_up=estimators)
+    if everything := [*problems, *found, *crossed, *unfit, *unfit_voters]:
+        raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
+    config = Config(**resolved(parts))
+    config._why_selection = why
+    return config
+
+
+def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
+    """Check each section alone, so that one wrong section does not hide another's problems."""
+    schema = config_schema()
+    parts: Parts = {}
+    problems = [
+        unknown_key(source, (key,), schema, schema)
+        for key in source.data
+        if key not in Config.model_fields
+    ]
+    for name, field in Config.model_fields.items():
+        if name in source.data:
+            part, found = _check_section(source, name, schema)
+            problems += found
+            parts |= {} if found else {name: part}
+        elif field.is_required():
+            problems.append(source.problem(name, "required section is missing."))
+        else:
+            parts[name] = field.get_default()
+    return parts, problems
+
+
+def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, list[Problem]]:
+    field, value = Config.model_fields[name], source.data[name]
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+    node = schema["properties"][name]
+    if name == "selection" and isinstance(value, Mapping):
+        policy = policy_of(value)
+        if policy not in POLICIES:
+            return None, [source.problem("selection.policy", choice(POLICIES, policy))]
+        adapter, node = (
+            TypeAdapter(POLICIES[policy]),
+            POLICIES[policy].model_json_schema(),
+        )
+        value = {**value, "policy": policy}
+    try:
+        return adapter.validate_python(value), []
+    except ValidationError as error:
+        return None, of_section(source, name, error, node, schema)

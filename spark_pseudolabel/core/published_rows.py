@@ -1,0 +1,186 @@
+"""The tables that a run leaves for everybody, made from its narrow rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    CONFIDENCE,
+    HASH,
+    IN_ROUND,
+    INVALID,
+    LABEL,
+    LABELED,
+    MODEL,
+    PROBABILITIES,
+    PSEUDO,
+    RAW_CONFIDENCE,
+    RAW_SCORE,
+    REASON,
+    ROUND,
+    SCORE,
+    SOURCE,
+    WEIGHT,
+)
+from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.selection.apply import accepted_mask
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.teachers.weights import RowWeights
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.core.teachers.training import Label
+
+
+@dataclass(frozen=True)
+class Published:
+    """How accepted rows become published ones.
+
+    Parameters
+    ----------
+    schema
+        Of the published table; its columns are filled by their names.
+    classes
+        Labels by class index.
+    keys
+        Key columns.
+    weights
+        Of the rows that the final model was trained on.
+    hash_limits
+        Which rows that were, see :func:`spark_pseudolabel.core.sampling.within`.
+    taught
+        By round, the plan that they had to pass besides, where it is not the round's own.
+    """
+
+    schema: pa.Schema
+    classes: tuple[Label, ...]
+    keys: tuple[str, ...]
+    weights: RowWeights
+    hash_limits: Sequence[int | None] | None
+    taught: Mapping[int, Plan] = field(default_factory=dict)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turn accepted rows into rows of the schema."""
+        rounds = rows.column(IN_ROUND).to_numpy()
+        made = {
+            LABEL: self._labels(rows.column(CODE).to_numpy()),
+            CONFIDENCE: rows.column(SCORE),
+            ROUND: rows.column(IN_ROUND),
+            MODEL: self._models(rounds),
+            WEIGHT: pa.array(self._weights(rows, rounds)),
+            SOURCE: pa.repeat(PSEUDO, rows.num_rows),
+        }
+        if RAW_SCORE in rows.column_names:
+            made[RAW_CONFIDENCE] = rows.column(RAW_SCORE)
+        if CLASS_SCORES in rows.column_names:
+            made[PROBABILITIES] = rows.column(CLASS_SCORES)
+        return _filled(self.schema, made, rows)
+
+    def given(self, labeled: pa.Table) -> pa.Table:
+        """Turn labeled rows into rows of the schema."""
+        n_rows = labeled.num_rows
+        made = {
+            LABEL: self._labels(labeled.column(CODE).to_numpy()),
+            WEIGHT: pa.repeat(1.0, n_rows),
+            SOURCE: pa.repeat(LABELED, n_rows),
+            ROUND: pa.repeat(0, n_rows),
+        }
+        return _filled(self.schema, made, labeled)
+
+    def _weights(
+        self, rows: pa.Table, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]
+    ) -> NDArray[np.float64]:
+        trained = within(
+            rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy(), self.hash_limits
+        )
+        for number, plan in self.taught.items():
+            trained &= (rounds != number) | accepted_mask(plan, rows, self.keys)
+        weights = np.zeros(rows.num_rows)
+        confidence = rows.column(SCORE).to_numpy()
+        weights[trained] = self.weights.of(confidence[trained], rounds[trained])
+        return weights
+
+    def _labels(self, codes: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
+        return pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(codes))
+
+    def _models(self, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
+        numbers, place = np.unique(rounds, return_inverse=True)
+        names = pa.array([f"model-{number:04d}" for number in numbers], pa.string())
+        return names.take(pa.array(place))
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """Take the rows that could not be scored out of scored ones."""
+
+    schema: pa.Schema
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turn scored rows into rows of the schema."""
+        invalid = rows.filter(rows.column(CODE).is_null())
+        made = {REASON: invalid.column(INVALID), ROUND: invalid.column(IN_ROUND)}
+        return _filled(self.schema, made, invalid)
+
+
+BELOW_CUT, WITHHELD, NOT_USED = "below_cut", "withheld", "not_used"
+"""Why a row that was scored has no label; not used: the guard has discarded every round."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Take the rows that have a score and got no label out of scored ones.
+
+    Parameters
+    ----------
+    schema
+        Of the published table.
+    classes
+        Labels by class index.
+    keys
+        Key columns.
+    plan
+        The decision of the last round that is used; None where none is, and nothing was accepted.
+    """
+
+    schema: pa.Schema
+    classes: tuple[Label, ...]
+    keys: tuple[str, ...]
+    plan: Plan | None
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turn scored rows into rows of the schema."""
+        left = rows.filter(rows.column(CODE).is_valid())
+        if self.plan is not None:
+            left = left.filter(pa.array(~accepted_mask(self.plan, left, self.keys)))
+        # A reason beside a score: the row was withheld, whatever the plan says.
+        is_withheld = left.column(INVALID).is_valid().to_numpy()
+        why = NOT_USED if self.plan is None else BELOW_CUT
+        labels = pa.array(self.classes, self.schema.field(LABEL).type)
+        made = {
+            LABEL: labels.take(pa.array(left.column(CODE).to_numpy())),
+            CONFIDENCE: left.column(SCORE),
+            REASON: pa.array(np.where(is_withheld, WITHHELD, why), pa.string()),
+        }
+        return _filled(self.schema, made, left)
+
+
+def _filled(
+    schema: pa.Schema, made: dict[str, pa.Array | pa.ChunkedArray], rows: pa.Table
+) -> pa.Table:
+    """Build a table of the schema; what is not `made` comes from `rows`."""
+    columns = [made[name] if name in made else rows.column(name) for name in schema.names]
+    return pa.table(
+        [
+            # A moment may lose its nanoseconds; a number that does not fit is an error of ours.
+            column.cast(field.type, safe=not pa.types.is_temporal(field.type))
+            for column, field in zip(columns, schema, strict=True)
+        ],
+        schema=schema,
+    )

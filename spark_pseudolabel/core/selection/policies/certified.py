@@ -1,0 +1,31 @@
+"""Policy ``certified``.
+
+Its cuts come from tested rows (:mod:`spark_pseudolabel.core.trust.certificate`), not from counts
+alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from spark_pseudolabel.core.selection.policy import Policy
+from spark_pseudolabel.fields import Flag, Level
+
+
+class Certified(Policy):
+    """Published labels reach ``precision`` with the probability ``certainty``.
+
+    ``per``: the labels together, or those of every class. ``scores``: what is tested against are
+    the labeled rows, each scored by models that have not seen it, or the validation rows.
+    ``required``: a promise that the number of labeled rows rules out is refused before anything is
+    fitted; false: the run goes on and publishes nothing.
+    """
+
+    policy: Literal["certified"]
+    precision: Level = 0.95
+    certainty: Level = 0.95
+    per: Literal["all", "class"] = "all"
+    scores: Literal["out_of_fold", "held_out"] = "out_of_fold"
+    required: Flag = True
+
+    new_rows: ClassVar = "by_stored_cuts"

@@ -1,0 +1,1 @@
+"""How models are made: estimators, committees, cross-fitting, distillation, training rows."""

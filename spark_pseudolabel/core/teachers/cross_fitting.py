@@ -1,0 +1,368 @@
+"""Cross-fitting: a model for each fold, an honest score for every labeled row, one mean model.
+
+Two kinds of models are measured on labeled rows. One that is fitted on all rows is known by the
+models of the folds, each of which has not seen its fold (:func:`cross_fit`). The mean of these
+models is another kind: it is right more often and sure in another way than each of them, so that
+what is found on scores of single models does not hold for it. It is known by means of as many
+models, none of which has seen the row (:func:`cross_fit_mean`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.kernel import DECIMALS, predict_proba
+from spark_pseudolabel.core.teachers.committee import members_of, soft_vote, weights_of
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+from spark_pseudolabel.core.teachers.vote import vote_weights
+
+FOLDS = 5
+NEVER_HELD_OUT = -1
+
+
+class Fits(Protocol):
+    """What can be cross-fitted: a learner of one estimator, or of a committee."""
+
+    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+        """Fit a model on a training frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """The models of all folds, and what they say of the rows they have not seen.
+
+    Parameters
+    ----------
+    models
+        One per fold, each fitted without the rows of its fold.
+    folds
+        ndarray of shape (n,): the fold of each row, :data:`NEVER_HELD_OUT` where it has none.
+    P
+        ndarray of shape (n, n_classes): rounded out-of-fold probabilities, NaN without a fold.
+    adjustments
+        What happens to the scores of each fold, found without its rows; empty where nothing does.
+    unseen
+        Per fold, the model that has scored its rows where that is not `models`: a mean of models
+        none of which has seen the fold.
+    """
+
+    models: tuple[BaseEstimator, ...]
+    folds: NDArray[np.int32]
+    P: NDArray[np.float64]
+    adjustments: tuple[Adjustment, ...] = ()
+    unseen: tuple[BaseEstimator, ...] = ()
+
+    @property
+    def adjusted(self) -> NDArray[np.float64]:
+        """The out-of-fold probabilities after the adjustment of their fold, rounded."""
+        return adjusted_by_fold(self.P, self.folds, self.adjustments)
+
+    def score(self, fold: int, X: Any) -> NDArray[np.float64]:
+        """Score rows as those of a fold are, adjusted and rounded."""
+        P = probabilities((self.unseen or self.models)[fold], X)
+        return rounded(self.adjustments[fold].apply(P)) if self.adjustments else P
+
+    def score_apart(self, X: Any, hashes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Score rows of the pool exactly as labeled rows are: each as a row of one fold.
+
+        What the mean of all models predicts is not distributed as what less of them do: it follows
+        the majority, the more so the less they agree. Samples are alike only where their scores
+        are.
+
+        Parameters
+        ----------
+        X
+            DataFrame of shape (n, n_model_columns).
+        hashes
+            ndarray of shape (n,): deals the rows to folds.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+        """
+        of = hashes % len(self.models)
+        P = np.empty((len(of), self.P.shape[1]))
+        for fold in np.unique(of):
+            P[of == fold] = self.score(int(fold), X[of == fold])
+        return P
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """The rows that have an out-of-fold score."""
+        known: NDArray[np.bool_] = self.folds != NEVER_HELD_OUT
+        return known
+
+    def mean_model(self, classes: Sequence[Label]) -> BaseEstimator:
+        """Return the mean of the fold models' probabilities as one model."""
+        return _mean(self.models, classes)
+
+
+def fold_of(
+    codes: NDArray[np.int32],
+    hashes: NDArray[np.int64],
+    n_folds: int = FOLDS,
+    units: NDArray[np.int64] | None = None,
+) -> NDArray[np.int32]:
+    """Deal rows to folds, class by class in the order of their hash.
+
+    Parameters
+    ----------
+    codes
+        ndarray of shape (n,), class indices.
+    hashes
+        ndarray of shape (n,), a hash of (row id, random_state): the order of rows says nothing.
+    n_folds
+        At least 2.
+    units
+        ndarray of shape (n,): rows of one number share a fold; None: each has its own.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The fold of each row. Classes and folds are as even as they can be; the only row of a
+        class, or its only unit, is never held out, so that every fold model knows every class.
+
+    Examples
+    --------
+    >>> fold_of(np.array([0, 0, 1, 1, 1, 2]), np.array([7, 3, 5, 1, 9, 4]), n_folds=2)
+    array([ 1,  0,  1,  0,  0, -1], dtype=int32)
+    """
+    if units is not None and len(np.unique(units)) < len(units):
+        return _folds_of_units(codes, hashes, n_folds, units)
+    folds = np.full(len(codes), NEVER_HELD_OUT, dtype=np.int32)
+    order = np.lexsort((hashes, codes))
+    alone = np.bincount(codes)[codes] < 2
+    dealt = order[~alone[order]]
+    folds[dealt] = np.arange(len(dealt)) % n_folds
+    return folds
+
+
+def _folds_of_units(
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], n_folds: int, units: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Deal units of several rows first, each to the fold that has the least of its classes."""
+    folds = np.full(len(codes), NEVER_HELD_OUT, dtype=np.int32)
+    n_of_class = np.bincount(codes)
+    dealt = np.zeros((n_folds, len(n_of_class)), dtype=np.int64)
+    order = np.lexsort((hashes, units))
+    starts = np.flatnonzero(np.diff(units[order], prepend=units[order[0]] - 1))
+    rows_of = np.split(order, starts[1:])
+    several = [rows for rows in rows_of if len(rows) > 1]
+    for rows in sorted(several, key=lambda rows: (-len(rows), hashes[rows[0]])):
+        there, n = np.unique(codes[rows], return_counts=True)
+        crowded = np.round(dealt[:, there] @ (n / n_of_class[there]), 9)
+        fold = int(np.lexsort((dealt.sum(axis=1), crowded))[0])
+        folds[rows] = fold
+        dealt[fold, there] += n
+    single = np.sort(np.array([rows[0] for rows in rows_of if len(rows) == 1], dtype=np.intp))
+    for code in np.unique(codes[single]):
+        rows = single[codes[single] == code]
+        filled = _least_filled(dealt, int(code), len(rows))
+        folds[rows[np.argsort(hashes[rows], kind="stable")]] = filled
+        dealt[:, code] += np.bincount(filled, minlength=n_folds)
+    return _every_class_learned(codes, folds, several)
+
+
+def _least_filled(dealt: NDArray[np.int64], code: int, n: int) -> NDArray[np.intp]:
+    """Return the folds for n more rows of a class, one after the other to the emptiest."""
+    n_folds = len(dealt)
+    levels = dealt[:, code, np.newaxis] + np.arange(n)
+    emptier = np.argsort(np.argsort(dealt.sum(axis=1), kind="stable"), kind="stable")
+    order = np.lexsort((np.repeat(emptier, n), levels.ravel()))
+    return np.repeat(np.arange(n_folds), n)[order[:n]]
+
+
+def _every_class_learned(
+    codes: NDArray[np.int32], folds: NDArray[np.int32], several: Sequence[NDArray[np.intp]]
+) -> NDArray[np.int32]:
+    """Never hold out a unit of a class that lies in one fold as a whole."""
+    unit_of = np.arange(len(codes))
+    for rows in several:
+        unit_of[rows] = rows[0]
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        if (folds[rows] == folds[rows[0]]).all() and folds[rows[0]] != NEVER_HELD_OUT:
+            folds[unit_of == unit_of[rows[0]]] = NEVER_HELD_OUT
+    return folds
+
+
+def cross_fit(
+    learner: Fits, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+) -> CrossFit:
+    """Fit one model per fold on the other folds and score the fold with it.
+
+    Parameters
+    ----------
+    learner
+        Fits the models; `classes` are theirs too.
+    rows
+        Labeled rows.
+    folds
+        From :func:`fold_of`. Where they hold no row out, one model is fitted on all rows.
+    """
+    n_folds = int(folds.max(initial=0)) + 1
+    fitted = [learner.fit(subset(rows, folds != fold), classes) for fold in range(n_folds)]
+    P = np.full((len(folds), len(classes)), np.nan)
+    if (folds == NEVER_HELD_OUT).all():
+        return CrossFit(tuple(fitted), folds, P)
+    models = _weighted(fitted, rows, folds, classes)
+    for fold, model in enumerate(models):
+        held_out = folds == fold
+        P[held_out] = probabilities(model, rows.X[held_out])
+    return CrossFit(tuple(models), folds, P)
+
+
+def cross_fit_mean(
+    learner: Fits, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+) -> CrossFit:
+    """Fit one model per fold, and score each fold as their mean scores rows it has not seen.
+
+    Of k folds each is scored by the mean of k models: the one fitted without the fold, and those
+    fitted without it and another one. The latter serve two folds: k (k - 1) / 2 fits more.
+
+    Parameters
+    ----------
+    learner, rows, folds, classes
+        As in :func:`cross_fit`.
+
+    Returns
+    -------
+    CrossFit
+        Its `models` are what :meth:`CrossFit.mean_model` is the mean of.
+    """
+    fitted = cross_fit(learner, rows, folds, classes)
+    if not fitted.held_out.any():
+        return fitted
+    without_two: dict[bytes, BaseEstimator | None] = {}
+    unseen, P = [], fitted.P.copy()
+    for fold, model in enumerate(fitted.models):
+        held_out = folds == fold
+        parts = [model]
+        for other in range(len(fitted.models)):
+            if other == fold:
+                continue
+            chosen = _without_two(rows.codes, folds, fold, other)
+            key = chosen.tobytes()
+            if key not in without_two:
+                without_two[key] = _fit_on_few(learner, subset(rows, chosen), classes)
+            part = without_two[key]
+            if part is not None:
+                # Its own weights would be equal: none of its rows has told the members apart.
+                parts.append(_as_one(members_of(part), classes, weights_of(model)))
+        unseen.append(_mean(parts, classes))
+        P[held_out] = probabilities(unseen[-1], rows.X[held_out])
+    return replace(fitted, unseen=tuple(unseen), P=P)
+
+
+def _without_two(
+    codes: NDArray[np.int32], folds: NDArray[np.int32], fold: int, other: int
+) -> NDArray[np.bool_]:
+    """Leave out a fold, and of another one all rows but those of classes that nobody else has.
+
+    So every model knows every class, as in :func:`fold_of`.
+    """
+    apart = (folds != fold) & (folds != other)
+    gone = np.setdiff1d(codes, codes[apart])
+    chosen: NDArray[np.bool_] = apart | ((folds == other) & np.isin(codes, gone))
+    return chosen
+
+
+def _fit_on_few(
+    learner: Fits, rows: TrainingRows, classes: Sequence[Label]
+) -> BaseEstimator | None:
+    """Fit a model that scores; None where an estimator asks for more rows than that."""
+    try:
+        model = learner.fit(rows, classes)
+        model.predict_proba(rows.X[:1])
+    except ValueError:
+        return None
+    return model
+
+
+def adjusted_by_fold(
+    P: NDArray[np.float64], folds: NDArray[np.int32], adjustments: Sequence[Adjustment]
+) -> NDArray[np.float64]:
+    """Adjust out-of-fold scores, each by what has not seen its fold.
+
+    Parameters
+    ----------
+    P, folds
+        As in :class:`CrossFit`.
+    adjustments
+        One for each fold; none of them leaves the scores as they are.
+    """
+    if not adjustments:
+        return P
+    adjusted = np.full_like(P, np.nan)
+    for fold, adjustment in enumerate(adjustments):
+        adjusted[folds == fold] = rounded(adjustment.apply(P[folds == fold]))
+    return adjusted
+
+
+def _weighted(
+    models: Sequence[BaseEstimator],
+    rows: TrainingRows,
+    folds: NDArray[np.int32],
+    classes: Sequence[Label],
+) -> list[BaseEstimator]:
+    """Weigh the members of each fold's committee by the out-of-fold scores of the other folds.
+
+    A row has then no say in the weights that it is scored with.
+    """
+    n_members = len(members_of(models[0]))
+    if n_members == 1:
+        return list(models)
+    P = np.full((n_members, len(folds), len(classes)), np.nan)
+    for fold, model in enumerate(models):
+        held_out = folds == fold
+        for number, member in enumerate(members_of(model)):
+            P[number, held_out] = probabilities(member, rows.X[held_out])
+    weighted = []
+    for fold, model in enumerate(models):
+        others = (folds != fold) & (folds != NEVER_HELD_OUT)
+        weights = vote_weights(P[:, others], rows.codes[others])
+        weighted.append(_vote(members_of(model), classes, weights.tolist()))
+    return weighted
+
+
+def _vote(
+    parts: Sequence[BaseEstimator], classes: Sequence[Label], weights: Sequence[float]
+) -> BaseEstimator:
+    return soft_vote({f"m{i}": part for i, part in enumerate(parts)}, classes, weights)
+
+
+def _mean(models: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
+    """Return the mean of models, each a committee or a single one, as one flat vote."""
+    parts = [part for model in models for part in members_of(model)]
+    return _vote(parts, classes, [weight for model in models for weight in weights_of(model)])
+
+
+def _as_one(
+    parts: Sequence[BaseEstimator], classes: Sequence[Label], weights: Sequence[float]
+) -> BaseEstimator:
+    return parts[0] if len(parts) == 1 else _vote(parts, classes, weights)
+
+
+def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:
+    """Return some labeled rows, in their order."""
+    weights = None if rows.weights is None else rows.weights[chosen]
+    return replace(rows, X=rows.X[chosen], codes=rows.codes[chosen], weights=weights)
+
+
+def probabilities(model: BaseEstimator, X: Any) -> NDArray[np.float64]:
+    """Score rows in memory with the rounding that scores of the pool have."""
+    return rounded(predict_proba(model, X))
+
+
+def rounded(P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round probabilities as scores of the pool are."""
+    found: NDArray[np.float64] = np.round(P, DECIMALS)
+    return found

@@ -1,0 +1,141 @@
+"""An estimator with everything around it that fitting and scoring need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import joblib
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
+from spark_pseudolabel.core.teachers.estimators import build_estimator, final_step
+from spark_pseudolabel.core.teachers.preprocessing import fit_columns, split, with_preprocessing
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows, fit
+from spark_pseudolabel.registry import info_of
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How models of a run are made.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted, its preprocessing included.
+    encoded_labels
+        Fit on class indices instead of labels.
+    named
+        Fit on named columns, or on the bare matrix as scikit-learn's own self-training does.
+    decimals
+        Decimals that probabilities are rounded to; None keeps them raw.
+    default_columns
+        Whether the first step of `estimator` is the default preprocessing, which needs no labels.
+    columns
+        That step, fitted once for all fits; None: it is fitted with the estimator.
+    """
+
+    estimator: BaseEstimator
+    encoded_labels: bool = False
+    named: bool = True
+    decimals: int | None = DECIMALS
+    default_columns: bool = False
+    columns: BaseEstimator | None = None
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it learns anything that needs no labels; see :meth:`prepared`."""
+        columns, _ = split(self.estimator)
+        return self.default_columns and any(
+            step != "passthrough" for _, step, _ in getattr(columns, "transformers", ())
+        )
+
+    @property
+    def warm(self) -> bool:
+        """Whether every fit goes on from the model before it."""
+        return not self.named and bool(getattr(final_step(self.estimator), "warm_start", False))
+
+    def fit(
+        self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
+    ) -> BaseEstimator:
+        """Fit a model on a training frame; see :func:`.training.fit`."""
+        return fit(
+            self.estimator,
+            rows,
+            classes,
+            encoded_labels=self.encoded_labels,
+            named=self.named,
+            previous=previous if self.warm else None,
+            columns=self.columns,
+        )
+
+    def prepared(self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None) -> Learner:
+        """Fit the default preprocessing, once and for all models; other learners stay as they are.
+
+        Parameters
+        ----------
+        X
+            Rows with and without labels; see :mod:`spark_pseudolabel.core.teachers.reference`.
+        fitted
+            Preprocessing, and parts of it, that other learners have fitted on the same rows, which
+            is shared with those that need the same; what is fitted here is added.
+        """
+        if not self.needs_reference:
+            return self
+        columns, _ = split(self.estimator)
+        known = {} if fitted is None else fitted
+        key = joblib.hash(columns)
+        if key not in known:
+            known[key] = fit_columns(columns, X, known)
+        return replace(self, columns=known[key])
+
+    def scorer(
+        self,
+        model: BaseEstimator,
+        features: Sequence[Feature],
+        keys: Sequence[str] = (),
+        *,
+        probabilities: bool = False,
+    ) -> Scorer:
+        """Prepare a model that this learner fitted for scoring; see :class:`Scorer`."""
+        return make_scorer(
+            model,
+            features,
+            keys,
+            named=self.named,
+            decimals=self.decimals,
+            probabilities=probabilities,
+        )
+
+
+def registered_learner(
+    name: str,
+    params: Mapping[str, Any],
+    features: Sequence[Feature],
+    random_state: int,
+    *,
+    like_sklearn: bool = False,
+) -> Learner:
+    """Make a learner from the registry.
+
+    Parameters
+    ----------
+    name, params
+        The estimator; see :func:`spark_pseudolabel.core.teachers.estimators.check_estimator`.
+    features
+        What it is fitted on; decides the default preprocessing.
+    random_state
+        Seed of the estimator, unless `params` has one.
+    like_sklearn
+        No preprocessing, no names, raw probabilities: exactly what ``SelfTrainingClassifier``
+        does with the estimator.
+    """
+    info = info_of(name)
+    estimator = build_estimator(name, params, random_state)
+    if like_sklearn:
+        return Learner(estimator, info.encoded_labels, named=False, decimals=None)
+    estimator = with_preprocessing(estimator, info, features, random_state)
+    return Learner(estimator, info.encoded_labels, default_columns=True)

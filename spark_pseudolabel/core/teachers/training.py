@@ -1,0 +1,360 @@
+"""The training frame and the fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from joblib import parallel_config
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE
+from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.teachers.estimators import final_step
+from spark_pseudolabel.core.teachers.preprocessing import joined, split
+from spark_pseudolabel.core.teachers.weights import PseudoWeights
+from spark_pseudolabel.core.threads import hold_threads
+
+Label = str | int | bool
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a model is fitted on, sorted by row key.
+
+    Parameters
+    ----------
+    X
+        DataFrame of shape (n_rows, n_model_columns).
+    codes
+        ndarray of shape (n_rows,): class indices.
+    weights
+        ndarray of shape (n_rows,), or None where every row weighs 1.
+    n_pseudo
+        How many accepted rows are in it; with soft labels each stands in several lines.
+    """
+
+    X: pd.DataFrame
+    codes: NDArray[np.int32]
+    weights: NDArray[np.float64] | None
+    n_pseudo: int
+
+    def sha256(self) -> str:
+        """Hash the whole frame: two fits on the same hash see the same bits in the same order."""
+        digest = hashlib.sha256(pd.util.hash_pandas_object(self.X, index=False).to_numpy())
+        digest.update(self.codes.tobytes())
+        digest.update(b"" if self.weights is None else self.weights.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How accepted rows enter the training frame.
+
+    Parameters
+    ----------
+    labels
+        ``"hard"``: once, with the predicted class. ``"soft"``: once per class, weighted by its
+        probability.
+    pseudo
+        What an accepted row weighs beside a labeled one's 1.0.
+    """
+
+    labels: Literal["hard", "soft"] = "hard"
+    pseudo: PseudoWeights = field(default_factory=PseudoWeights)
+
+    @property
+    def needed(self) -> bool:
+        """Whether the estimator has to take ``sample_weight``."""
+        return self.labels == "soft" or self.pseudo.needed
+
+
+def training_rows(
+    labeled: pa.Table,
+    pseudo: pa.Table | None,
+    features: Sequence[Feature],
+    keys: Sequence[str],
+    weighting: Weighting,
+    weights: NDArray[np.float64] | None = None,
+) -> TrainingRows:
+    """Join labeled and accepted rows into one frame, ordered by key.
+
+    Parameters
+    ----------
+    labeled
+        Columns `keys`, the features, ``spl_code``.
+    pseudo
+        The same; ``spl_probabilities`` with soft labels. None for the seed model.
+    keys
+        Key columns.
+    weighting
+        How accepted rows enter.
+    weights
+        ndarray of shape (n_pseudo,): of the accepted rows, in their order; None: 1 each.
+    """
+    parts = [_Part.hard(labeled, features, keys, np.ones(labeled.num_rows))]
+    has_pseudo = pseudo is not None and pseudo.num_rows > 0
+    if pseudo is not None and has_pseudo:
+        each = np.ones(pseudo.num_rows) if weights is None else weights
+        parts.append(_pseudo_part(pseudo, features, keys, weighting, each))
+    order = _key_order([part.keys for part in parts])
+    all_weights = np.concatenate([part.weights for part in parts])[order]
+    return TrainingRows(
+        X=pd.concat([part.X for part in parts], ignore_index=True, copy=False).iloc[order],
+        codes=np.concatenate([part.codes for part in parts])[order],
+        # A teacher that takes no weights may have a student that does.
+        weights=all_weights if weighting.needed and has_pseudo else None,
+        n_pseudo=pseudo.num_rows if pseudo is not None else 0,
+    )
+
+
+# Values of a training frame up to which threads wait for each other longer than they compute: a fit
+# on two cores took the time of one and twice its CPU. A text is one column here and many later.
+_SMALL, _COLUMNS = 200_000, 32
+# Products of a tall matrix and a few coefficients wait for memory: 200,000 rows of 32 columns took
+# 1.7 s in two threads, and 1.0 s in one.
+_NARROW = 256
+
+
+def fit(
+    estimator: BaseEstimator,
+    rows: TrainingRows,
+    classes: Sequence[Label],
+    *,
+    encoded_labels: bool = False,
+    named: bool = True,
+    previous: BaseEstimator | None = None,
+    columns: BaseEstimator | None = None,
+) -> BaseEstimator:
+    """Fit a copy of an estimator.
+
+    Parameters
+    ----------
+    estimator
+        Unfitted; a pipeline, be it inside another one, gets the weights at its last step.
+    rows
+        The training frame.
+    classes
+        The labels by class index, ascending.
+    encoded_labels
+        Fit on class indices instead of labels.
+    named
+        Fit on the DataFrame, or on its bare matrix.
+    previous
+        A fitted model to go on from, as scikit-learn does for estimators with ``warm_start``.
+    columns
+        Fitted preprocessing that takes the place of the estimator's own; None: that is fitted on
+        the training frame.
+
+    Returns
+    -------
+    estimator
+        Fitted, set to predict on one thread.
+    """
+    model = deepcopy(previous) if previous is not None else clone(estimator)
+    X = rows.X if named else rows.X.to_numpy()
+    y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
+    small = len(X) * max(X.shape[1], _COLUMNS) <= _SMALL
+    alone = small or (isinstance(final_step(model), LogisticRegression) and X.shape[1] <= _NARROW)
+    own_columns, last = split(model)
+    params = {} if rows.weights is None else {_weight_name(last): rows.weights}
+    # In threads: joblib's own processes take seconds to start and outlive the fit by minutes.
+    with (
+        parallel_config("threading"),
+        hold_threads(1) if alone else nullcontext(),
+        # Whoever has set this process to get DataFrames means other models: executors have not.
+        config_context(transform_output="default"),
+    ):
+        _set_jobs(model, 1 if small else -1, where_unset=True)
+        if columns is not None:
+            X = columns.transform(X)
+        elif own_columns is not None:
+            columns, X = own_columns, own_columns.fit_transform(X, y)
+        if named and not isinstance(last, Pipeline):
+            X = without_empty(X, rows.weights)
+        last.fit(X, y, **params)
+    return _set_jobs(last if columns is None else joined(columns, last), None)
+
+
+def without_empty(X: Any, weights: NDArray[np.float64] | None = None) -> Any:
+    """Put 0 into columns in which no row that counts has a value; others are left as they are.
+
+    A fold need not hold a value of a sparse column. Histograms have no bins for such a column, and
+    boosting ends in an error; a constant says as little to every estimator.
+
+    Parameters
+    ----------
+    X
+        What an estimator is fitted on: a DataFrame, a matrix, or a sparse one, whose empty cells
+        are zeros already.
+    weights
+        ndarray of shape (n_rows,): rows of weight 0 do not count.
+    """
+    named = isinstance(X, pd.DataFrame)
+    numbers = X.select_dtypes("float64") if named else X
+    if issparse(X) or (values := np.asarray(numbers)).dtype.kind != "f":
+        return X
+    counted = values if weights is None else values[weights > 0]
+    empty = np.isnan(counted).all(axis=0)
+    if not empty.any():
+        return X
+    if named:
+        return X.assign(**dict.fromkeys(map(str, numbers.columns[empty]), 0.0))
+    return np.where(empty, 0.0, values)
+
+
+def _set_jobs(
+    estimator: BaseEstimator, n_jobs: int | None, where_unset: bool = False
+) -> BaseEstimator:
+    """Set ``n_jobs`` of an estimator and its parts: all cores to fit, one in each task to score."""
+    params = {"": estimator, **estimator.get_params(deep=True)}
+    jobs = {
+        name: n_jobs
+        for name, value in params.items()
+        if name.split("__")[-1] == "n_jobs"
+        and (value is None or not where_unset)
+        and not _ignores_jobs(params[name.removesuffix("n_jobs").removesuffix("__")])
+    }
+    return estimator.set_params(**jobs)
+
+
+def _ignores_jobs(owner: Any) -> bool:
+    # Since scikit-learn 1.8 it has no effect there, and every fit warns.
+    return isinstance(owner, LogisticRegression)
+
+
+def _weight_name(model: BaseEstimator) -> str:
+    if not isinstance(model, Pipeline):
+        return "sample_weight"
+    name, last = model.steps[-1]
+    return f"{name}__{_weight_name(last)}"
+
+
+@dataclass(frozen=True)
+class _Part:
+    keys: list[NDArray[Any]]
+    X: pd.DataFrame
+    codes: NDArray[np.int32]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def hard(
+        cls,
+        table: pa.Table,
+        features: Sequence[Feature],
+        keys: Sequence[str],
+        weights: NDArray[np.float64],
+    ) -> _Part:
+        return cls(
+            keys=[_key_column(table.column(key)) for key in keys],
+            X=to_frame(table, features),
+            codes=table.column(CODE).to_numpy().astype(np.int32),
+            weights=weights,
+        )
+
+    def repeated(self, rows: NDArray[np.intp]) -> _Part:
+        return _Part(
+            [key[rows] for key in self.keys],
+            self.X.iloc[rows],
+            self.codes[rows],
+            self.weights[rows],
+        )
+
+
+def _pseudo_part(
+    table: pa.Table,
+    features: Sequence[Feature],
+    keys: Sequence[str],
+    weighting: Weighting,
+    weights: NDArray[np.float64],
+) -> _Part:
+    part = _Part.hard(table, features, keys, weights)
+    if weighting.labels == "hard":
+        return part
+    lists = table.column(CLASS_SCORES).combine_chunks()
+    P = lists.flatten().to_numpy().reshape(table.num_rows, -1)
+    row, code, share = soft_lines(P)
+    once_per_class = part.repeated(row)
+    return _Part(
+        once_per_class.keys,
+        once_per_class.X,
+        code.astype(np.int32),
+        once_per_class.weights * share,
+    )
+
+
+_NEGLIGIBLE = 0.01
+
+
+def soft_lines(
+    P: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Return row, class and share of each line by which soft labels enter a training frame.
+
+    The least probable classes that together have at most one in a hundred get no line, which
+    would cost fitting time; the shares of the others sum to 1. Bounded is what is left out, since
+    of many classes each may be improbable. Students that are measured and the one that is kept
+    learn by this one rule.
+
+    Parameters
+    ----------
+    P
+        ndarray of shape (n, n_classes): probabilities.
+
+    Returns
+    -------
+    tuple
+        Three ndarrays of one length: rows, class indices, shares in (0, 1].
+
+    Examples
+    --------
+    >>> soft_lines(np.array([[0.995, 0.005], [0.25, 0.75]]))
+    (array([0, 1, 1]), array([0, 0, 1]), array([1.  , 0.25, 0.75]))
+    """
+    # Stable, and from the last class on: of equal ones the first is kept, as the label is.
+    order = np.argsort(P[:, ::-1], axis=1, kind="stable")
+    together = np.take_along_axis(P[:, ::-1], order, axis=1).cumsum(axis=1)
+    negligible = np.empty(P.shape, dtype=bool)
+    np.put_along_axis(negligible, order, together <= _NEGLIGIBLE, axis=1)
+    kept = np.where(negligible[:, ::-1], 0.0, P)
+    kept = kept / kept.sum(axis=1, keepdims=True)
+    row, code = np.nonzero(kept)
+    return row, code, kept[row, code]
+
+
+def _key_column(column: pa.ChunkedArray) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy()
+    return values
+
+
+def _key_order(parts: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.intp]:
+    """Sort by the first key, then the next; of equal keys the earlier part comes first."""
+    keys = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    return np.lexsort([_sortable(key) for key in reversed(keys)])
+
+
+def _sortable(key: NDArray[Any]) -> NDArray[Any]:
+    if key.dtype != object:
+        return key
+    # numpy's own strings take "a" and "a" with a NUL behind it for equal.
+    ranks: NDArray[Any] = pc.rank(pa.array(key, pa.string()), tiebreaker="dense").to_numpy()
+    return ranks
+
+
+def class_codes(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.int32]:
+    """Map labels to class indices; -1 for a label that is not among the classes."""
+    index: Mapping[Label, int] = {label: code for code, label in enumerate(classes)}
+    return np.array([index.get(label, -1) for label in labels], dtype=np.int32)

@@ -1,0 +1,84 @@
+"""How much each member of a committee weighs in its vote.
+
+Members differ in how good they are, and in how sure they say they are: with few rows and many
+classes, trees that are nearly always right may give 0.3 to their first choice, and a linear model
+that is often wrong 0.9. In an equal vote the loudest member decides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spark_pseudolabel.core.trust.calibration import fit_calibration
+from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, p_of_true
+
+PRIOR_ROWS = 2.0
+"""As if each member had been the only right one for so many further rows."""
+
+_EM_STEPS = 200
+_LEAST = 1e-4
+"""No probability counts as less: a tree's 0 is no impossibility."""
+
+
+def vote_weights(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Weigh members by what each says of rows that it was not fitted on.
+
+    The weights of a mixture of the members, each at the temperature that fits it best, that make
+    the labels most probable, with a Dirichlet prior around equal weights: few rows say little and
+    change little. A vote is of plain probabilities; so a weight also has the factor by which
+    the temperature moves its member's probabilities away from equal ones.
+
+    Parameters
+    ----------
+    P
+        ndarray of shape (n_members, n_rows, n_classes).
+    codes
+        ndarray of shape (n_rows,): the true class indices.
+
+    Returns
+    -------
+    ndarray of shape (n_members,)
+        They sum to 1; none is 0.
+
+    Examples
+    --------
+    >>> P = np.array([[[0.9, 0.1]] * 8, [[0.3, 0.7]] * 8])
+    >>> vote_weights(P, np.array([0, 0, 0, 0, 0, 0, 0, 1])).round(2)
+    array([0.96, 0.04])
+    >>> vote_weights(np.empty((2, 0, 2)), np.array([], dtype=int))
+    array([0.5, 0.5])
+    """
+    P = np.maximum(P, _LEAST)
+    tempered = [fit_calibration("temperature", member, codes).apply(member) for member in P]
+    shares = mixture_weights(np.stack([p_of_true(codes, member) for member in tempered], axis=1))
+    weights = shares * [_stretch(*pair) for pair in zip(P, tempered, strict=True)]
+    found: NDArray[np.float64] = weights / weights.sum()
+    return found
+
+
+def mixture_weights(p_true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the most probable weights of a mixture, by expectation maximization.
+
+    Parameters
+    ----------
+    p_true
+        ndarray of shape (n_rows, n_members): the probability that each gives the true class.
+    """
+    likelihood = np.maximum(p_true, LOG_LOSS_FLOOR)
+    weights = np.full(p_true.shape[1], 1 / p_true.shape[1])
+    for _ in range(_EM_STEPS):
+        shares = weights * likelihood
+        shares /= shares.sum(axis=1, keepdims=True)
+        counts = shares.sum(axis=0) + PRIOR_ROWS
+        weights = counts / counts.sum()
+    return weights
+
+
+def _stretch(P: NDArray[np.float64], tempered: NDArray[np.float64]) -> float:
+    """Return the factor that brings P's distances from equal probabilities to the tempered ones."""
+    n_classes = P.shape[1]
+    before, after = P - 1 / n_classes, tempered - 1 / n_classes
+    total = float((before * before).sum())
+    # Members that say nothing at all have no scale, and tempering moves none to the other side.
+    return max(float((before * after).sum()) / total, _LEAST) if total else 1.0

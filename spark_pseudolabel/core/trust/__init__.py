@@ -1,0 +1,1 @@
+"""How far results can be relied on: certificates, measurements, labeled rows against the pool."""

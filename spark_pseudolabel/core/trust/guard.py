@@ -1,0 +1,206 @@
+"""Whether a round made the model worse on rows with true labels.
+
+Where there are validation rows, two models are compared row by row (:func:`compare`); without,
+by the losses of out-of-fold scores as well (:func:`compare_scores`), which see harm earlier than
+the accuracy does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR
+
+DROP_LEVEL = 0.05
+"""A drop that two equally good models show more often than this counts as noise."""
+
+SURE_LEVEL = 0.05
+"""A student must be better by what one no better than its teacher shows less often than this."""
+
+_SURE_Z = 1.645
+
+MARGIN = 1.0
+"""Standard errors by which a student's log loss has to be lower besides."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same validation rows (the discordant pairs of McNemar's exact test).
+
+    Parameters
+    ----------
+    model
+        Number of the earlier model that the new one is compared with.
+    worse
+        Rows that the earlier model had right and the new one has wrong.
+    better
+        Rows the other way round.
+    dropped
+        Whether heads come up `worse` times and more in ``worse + better`` throws of a coin with a
+        probability of at most :data:`DROP_LEVEL`: with 4 rows never, with 5 if all got worse.
+    """
+
+    model: int
+    worse: int
+    better: int
+    dropped: bool
+
+    @property
+    def usable(self) -> bool:
+        """Whether a student may take its teacher's place: it is right more often, surely."""
+        return _chance(self.better, self.worse) <= SURE_LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests."""
+        return asdict(self) | {"usable": self.usable}
+
+
+def compare(model: int, best_right: NDArray[np.bool_], new_right: NDArray[np.bool_]) -> Comparison:
+    """Compare a new model with the best one so far, row by row.
+
+    Parameters
+    ----------
+    model
+        Number of the best model so far.
+    best_right, new_right
+        ndarrays of shape (n_validation,): which rows each model predicts correctly.
+    """
+    worse = int((best_right & ~new_right).sum())
+    better = int((new_right & ~best_right).sum())
+    return Comparison(model, worse, better, _chance(worse, better) <= DROP_LEVEL)
+
+
+def _chance(for_it: int, against: int) -> float:
+    """Return the probability of as many rows for one of two equally good models (sign test)."""
+    return float(binom.sf(for_it - 1, for_it + against, 0.5))
+
+
+@dataclass(frozen=True)
+class LossComparison:
+    """Two models on the same rows, which neither of them was trained on.
+
+    Parameters
+    ----------
+    n
+        Rows.
+    best, new
+        Mean log loss of the best model so far, and of the new one.
+    standard_error
+        Of the mean difference.
+    squared
+        By how many standard errors the new model's squared error (Brier's score) is lower.
+    worse, better
+        Rows that only the best model so far has right, and rows that only the new one has.
+    """
+
+    n: int
+    best: float
+    new: float
+    standard_error: float
+    squared: float
+    worse: int
+    better: int
+
+    @property
+    def improved(self) -> bool:
+        """Whether the loss is lower at all; where it is not, the round is dropped."""
+        return self.new < self.best
+
+    @property
+    def usable(self) -> bool:
+        """Whether the new model may be the final one.
+
+        It must be right more often and its squared error lower, both beyond chance: few students
+        are better than what they learned from, so that most of those that merely look so are
+        not. The log loss must be lower by :data:`MARGIN`, and can't decide alone: a mean of few
+        trees says 0 to some right label, and whatever says 0.01 has a far lower loss, be it right
+        or not.
+        """
+        lower = self.best - self.new > MARGIN * self.standard_error
+        more_right = _chance(self.better, self.worse) <= SURE_LEVEL
+        return more_right and lower and self.squared > _SURE_Z
+
+    @property
+    def z(self) -> float:
+        """How many standard errors the new loss lies above the best one; positive is worse."""
+        return (self.new - self.best) / self.standard_error if self.standard_error else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form kept in manifests."""
+        found = {name: getattr(self, name) for name in ("z", "improved", "usable")}
+        return asdict(self) | found
+
+
+def compare_scores(
+    best: NDArray[np.float64], new: NDArray[np.float64], codes: NDArray[np.int32]
+) -> LossComparison:
+    """Compare two models by their log loss, row by row.
+
+    Parameters
+    ----------
+    best, new
+        ndarrays of shape (n, n_classes), n >= 1: probabilities, out of fold or on validation rows.
+    codes
+        ndarray of shape (n,): the true class indices.
+    """
+    return compare_losses(*(Losses.of(P, codes) for P in (best, new)))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a model makes of each of n rows.
+
+    Parameters
+    ----------
+    log
+        ndarray of shape (n,): log loss.
+    squared
+        ndarray of shape (n,): squared distance of the probabilities from the truth, in [0, 2].
+    right
+        ndarray of shape (n,).
+    """
+
+    log: NDArray[np.float64]
+    squared: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, P: NDArray[np.float64], codes: NDArray[np.int32]) -> Losses:
+        """Measure probabilities of shape (n, n_classes) by the true class indices."""
+        squared = ((P - np.eye(P.shape[1])[codes]) ** 2).sum(axis=1)
+        return cls(log_losses(P, codes), squared, P.argmax(axis=1) == codes)
+
+
+def compare_losses(best: Losses, new: Losses) -> LossComparison:
+    """Compare two models on the same rows, at least one, row by row."""
+    rows = compare(1, best.right, new.right)
+    lower = best.squared - new.squared
+    error = _standard_error(lower)
+    return LossComparison(
+        n=len(best.log),
+        best=float(best.log.mean()),
+        new=float(new.log.mean()),
+        standard_error=_standard_error(new.log - best.log),
+        squared=float(lower.mean()) / error if error else 0.0,
+        worse=rows.worse,
+        better=rows.better,
+    )
+
+
+def _standard_error(differences: NDArray[np.float64]) -> float:
+    n = len(differences)
+    return float(differences.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+
+
+def log_losses(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return ``-log(p_true)`` of each row, p floored as in the metrics."""
+    losses: NDArray[np.float64] = -np.log(
+        np.maximum(P[np.arange(len(codes)), codes], LOG_LOSS_FLOOR)
+    )
+    return losses

@@ -1,0 +1,141 @@
+"""The given labels in a run: which of them are probably wrong, kept beside the first model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.core.trust.label_errors import Hygiene, check_labels
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.store.store import Attempt
+
+NAME = "suspects.parquet"
+GIVEN, SUGGESTED, P_GIVEN, P_SUGGESTED = (
+    "spl_given",
+    "spl_suggested",
+    "spl_p_given",
+    "spl_p_suggested",
+)
+FIRST = 10
+"""How many of them a report names."""
+
+
+def check_given_labels(
+    run: Run, attempt: Attempt, codes: NDArray[np.int32], P: NDArray[np.float64]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Look for labels that are probably wrong, by out-of-fold probabilities of the labeled rows.
+
+    Returns
+    -------
+    tuple
+        What the model's manifest says of its training, and of its files.
+    """
+    found = check_labels(P, codes)
+    table = _table(run, found)
+    training = {
+        "n": found.n,
+        "suspicious": len(found.suspects),
+        "p_value": found.p_value,
+        "explained": found.explained,
+        "first": _first(run, table),
+    }
+    if not found.suspects:
+        return training, {"suspects": None}
+    sink = io.BytesIO()
+    pq.write_table(table, sink, write_page_checksum=True)
+    entry = run.store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
+    return training, {"suspects": entry}
+
+
+def given_labels(run: Run) -> dict[str, Any] | None:
+    """Return what the report says of the given labels; None without out-of-fold scores."""
+    first = run.store.models[0]
+    if first.oof_scores is None:
+        return None
+    file = None if first.suspects is None else "suspects"
+    return {**first.training["hygiene"], "file": file}
+
+
+def duplicates(run: Run) -> dict[str, Any] | None:
+    """Return what the report says of labeled rows that equal another one; None without any."""
+    copies = None if run.like_sklearn else run.units.copies
+    if copies is None:
+        return None
+    example = run.inputs.labeled.select(list(run.inputs.keys)).take(pa.array(copies.example))
+    return {
+        "rows": copies.rows,
+        "groups": copies.groups,
+        "conflicting": copies.conflicting(run.inputs.labeled.column(CODE).to_numpy()),
+        "example": [_id(list(row.values())) for row in example.to_pylist()],
+    }
+
+
+def duplicate_rows(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the warning about labeled rows that equal another one."""
+    n = found["conflicting"]
+    differ = f", {n:,} of them with more than one label" if n else ""
+    return {
+        "code": "duplicates",
+        "message": f"{found['rows']:,} labeled rows equal another one in every feature, in "
+        f"{found['groups']:,} sets{differ}, such as {', '.join(map(str, found['example']))}. "
+        "Where rows are tested by models that have not seen them, a set stays together, and a "
+        "certificate counts it once.",
+        "rows": found["rows"],
+    }
+
+
+def suspicious_labels(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the warning about given labels that overlapping classes don't explain."""
+    n = found["suspicious"]
+    return {
+        "code": "suspicious_labels",
+        "message": f"{n:,} of {found['n']:,} given labels are probably wrong: models that have not "
+        f"seen the row are sure of another label, and too seldom torn between two for classes "
+        f"that merely overlap. Look at the rows in {found['file']}/; nothing was changed.",
+        "suspicious": n,
+        "file": found["file"],
+    }
+
+
+def _table(run: Run, found: Hygiene) -> pa.Table:
+    """Return key, labels and probabilities of the suspects, the clearest first."""
+    suspects = found.suspects
+    rows = pa.array([one.row for one in suspects], pa.int64())
+    labels = pa.array(list(run.inputs.classes))
+    columns = {
+        GIVEN: labels.take(pa.array([one.given for one in suspects], pa.int64())),
+        SUGGESTED: labels.take(pa.array([one.suggested for one in suspects], pa.int64())),
+        P_GIVEN: pa.array([one.p_given for one in suspects], pa.float64()),
+        P_SUGGESTED: pa.array([one.p_suggested for one in suspects], pa.float64()),
+    }
+    table = run.inputs.labeled.select(list(run.inputs.keys)).take(rows)
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _first(run: Run, table: pa.Table) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": _id([row[key] for key in run.inputs.keys]),
+            "given": row[GIVEN],
+            "suggested": row[SUGGESTED],
+            "p_given": row[P_GIVEN],
+            "p_suggested": row[P_SUGGESTED],
+        }
+        for row in table.slice(0, FIRST).to_pylist()
+    ]
+
+
+def _id(values: list[Any]) -> int | str:
+    """Return a row's key as ``explain --id`` takes it."""
+    if len(values) == 1 and type(values[0]) is int:
+        return values[0]
+    return ":".join(map(str, values))

@@ -1,0 +1,147 @@
+"""Scores of labeled rows by models that have not seen them: cross-fitting in a run."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH
+from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.kernel import score_any
+from spark_pseudolabel.core.teachers.cross_fitting import (
+    CrossFit,
+    cross_fit,
+    cross_fit_mean,
+    fold_of,
+    rounded,
+)
+from spark_pseudolabel.core.teachers.distillation import cross_fit_student
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust.guard import LossComparison, compare_scores
+from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
+from spark_pseudolabel.core.trust.priors import correct, shares
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.store.given_rows import read_bytes
+from spark_pseudolabel.store.manifest import FileEntry, damaged
+from spark_pseudolabel.store.store import Attempt
+
+OOF_NAME = "oof.parquet"
+
+
+def labeled_rows(run: Run) -> TrainingRows:
+    """Return the labeled rows as a training frame, in the order of their keys."""
+    labeled = run.inputs.labeled
+    codes = labeled.column(CODE).to_numpy().astype(np.int32)
+    return TrainingRows(to_frame(labeled, run.inputs.features), codes, None, 0)
+
+
+def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
+    """Fit the teacher once per fold, to score labeled rows as model 1 scores the pool.
+
+    Model 1 is the mean of these models, or, where the run measures nothing on labeled rows, one
+    that is fitted on all of them.
+    """
+    hashes = run.row_hashes(run.inputs.labeled)
+    folds = fold_of(rows.codes, hashes, units=run.units.labeled)
+    fits = cross_fit_mean if run.config.cross_fitted else cross_fit
+    return fits(run.ready(run.teacher), rows, folds, run.inputs.classes)
+
+
+def score_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[Any, NDArray[np.float64]]:
+    """Score a sample of the pool as labeled rows are scored.
+
+    Returns
+    -------
+    tuple
+        Model input and probabilities of the rows that can be scored.
+    """
+    features = run.inputs.features
+    batch = sample.combine_chunks().to_batches()[0]
+    scorer = run.teacher.scorer(fitted.models[0], features, probabilities=True)
+    valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
+    X = to_frame(valid, features)
+    return X, fitted.score_apart(X, valid.column(HASH).to_numpy())
+
+
+def keep_scores(run: Run, attempt: Attempt, fitted: CrossFit) -> FileEntry:
+    """Store the out-of-fold scores beside the model that they belong to."""
+    scores = run.inputs.labeled.select([*run.inputs.keys, CODE])
+    scores = scores.append_column(FOLD, pa.array(fitted.folds))
+    scores = scores.append_column(CLASS_SCORES, pa.array(list(fitted.P)))
+    sink = io.BytesIO()
+    pq.write_table(scores, sink, write_page_checksum=True)
+    return run.store.write_file(attempt, OOF_NAME, sink.getvalue(), scores.num_rows)
+
+
+def kept_scores(run: Run) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Return codes, folds and out-of-fold probabilities as model 1's manifest names them."""
+    entry = run.store.models[0].oof_scores
+    assert entry is not None
+    try:
+        scores = read_bytes(run.store.read_file(entry))
+    except pa.ArrowException as error:
+        raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
+    P = np.stack(scores.column(CLASS_SCORES).to_numpy())
+    codes, folds = (scores.column(name).to_numpy() for name in (CODE, FOLD))
+    return codes.astype(np.int32), folds, P
+
+
+def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:
+    """Measure out-of-fold scores; rows without one, of NaN, are left out."""
+    known = np.isfinite(P).all(axis=1)
+    codes, P = codes[known], P[known]
+    predicted = P.argmax(axis=1).astype(np.int32)
+    return metrics_of(codes, predicted, p_of_true(codes, P), P.shape[1])
+
+
+def measure_student(
+    run: Run,
+    pseudo: pa.Table | None,
+    weights: NDArray[np.float64],
+    teacher: CrossFit,
+    measured: NDArray[np.bool_],
+) -> tuple[Metrics, LossComparison]:
+    """Score labeled rows with students that have not seen them, and compare with the teacher.
+
+    Parameters
+    ----------
+    run
+        The run.
+    pseudo
+        The pool rows that the student learns from; None for no row.
+    weights
+        ndarray of shape (n_pseudo,): what they weighed in its fit.
+    teacher
+        The teacher's out-of-fold scores and what happens to them.
+    measured
+        ndarray of shape (n_labeled,): which labeled rows to compare on, all with a fold.
+    """
+    rows, classes = labeled_rows(run), run.inputs.classes
+    prior = None if run.prior is None else np.array(run.prior.prior)
+    student = run.ready(run.student)
+    if pseudo is None or not pseudo.num_rows:
+        found = cross_fit(student, rows, teacher.folds, classes).P
+        if prior is not None:
+            found = rounded(correct(found, shares(rows.codes, len(classes)), prior))
+    else:
+        # The same models again, where another process has fitted them.
+        of_folds = run.cross_fitted or cross_fit_labeled(run, rows)
+        found = cross_fit_student(
+            student,
+            replace(of_folds, adjustments=teacher.adjustments),
+            rows,
+            to_frame(pseudo, run.inputs.features),
+            weights,
+            classes,
+            soft=run.weighting.labels == "soft",
+            prior=prior,
+        )
+    codes = rows.codes[measured]
+    compared = compare_scores(teacher.adjusted[measured], found[measured], codes)
+    return oof_metrics(codes, found[measured]), compared

@@ -1,0 +1,196 @@
+"""What can be said against a configuration or a call before Spark starts: seconds sooner.
+
+Only what files on the local disk tell for certain. Where that is nothing, as for tables of a
+catalog, other file systems and formats that only Spark reads, the run itself finds out.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import is_hidden, is_tab_separated
+from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.files import LocalFiles, local_path, scheme_of
+from spark_pseudolabel.store.identity import read_run, require_place, require_same_configuration
+from spark_pseudolabel.store.store import RoundStore
+
+MOST_FILES = 64
+"""Files whose columns are looked at; of more, a column may be in any other one."""
+# Where they are set, a path without a scheme may be on another file system.
+_ELSEWHERE = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_HOME")
+_UNDERSTOOD = frozenset({"header", "sep", "delimiter", "encoding", "inferSchema", "quote"})
+
+
+def check_configuration(config: Config) -> None:
+    """Refuse inputs that are not there or lack a column, and an output of another configuration.
+
+    Raises
+    ------
+    InputError
+        As the run would, before any JVM.
+    StoredStateError
+        If what is stored in the output is damaged.
+    """
+    if not paths_are_local(config.spark.conf):
+        return
+    for name, section, columns in _tables(config):
+        _check_table(name, section, columns)
+    if (found := _local(config.output.path)) is not None:
+        files, root = found
+        require_place(files, root)
+        if (run := read_run(files, root)) is not None:
+            require_same_configuration(run, identity(config), root)
+
+
+def check_labeling(out: str, source: str, target: str) -> None:
+    """Refuse a call of ``label`` whose run is not finished, or whose paths will not do.
+
+    Raises
+    ------
+    InputError
+        As the command would, before any JVM.
+    """
+    if not paths_are_local({}):
+        return
+    if (found := _local(out)) is not None:
+        require_finished(RoundStore.open(*found), out)
+    if (found := _local(source)) is not None and not found[0].exists(found[1]):
+        raise _missing("--input", source)
+    if (found := _local(target)) is not None and found[0].exists(found[1]):
+        raise output_exists(target)
+
+
+def require_finished(store: RoundStore, out: str) -> None:
+    """Refuse a run without an end."""
+    if store.final is None:
+        raise InputError(
+            f"{out} must hold a finished run. Run its configuration again to finish it.",
+            code="not_finished",
+            where=out,
+        )
+
+
+def output_exists(target: str) -> InputError:
+    """Return the error about an output of ``label`` that is there already."""
+    return InputError(
+        f"--output {target!r} must not exist yet: nothing is ever overwritten.",
+        code="output_exists",
+        where=target,
+    )
+
+
+def paths_are_local(conf: Mapping[str, str]) -> bool:
+    """Whether a path without a scheme is on the local disk, as far as that shows."""
+    told = any("fs.default" in key for key in conf) or "PYSPARK_GATEWAY_PORT" in os.environ
+    return not told and not any(os.environ.get(name) for name in _ELSEWHERE)
+
+
+def _local(path: str) -> tuple[LocalFiles, str] | None:
+    if scheme_of(path) not in ("", "file"):
+        return None
+    files, root = open_files(path)
+    assert isinstance(files, LocalFiles)
+    return files, root
+
+
+def _tables(config: Config) -> Iterator[tuple[str, Any, list[str]]]:
+    """Yield name, section and columns that must be there of every table."""
+    key = [config.id] if config.id is not None else []
+    label, groups = config.labeled.label, _groups(config)
+    included = list(config.features.include or ())
+    yield "labeled", config.labeled, [*key, label, *groups, *included]
+    yield "unlabeled", config.unlabeled, [*key, *included]
+    yield "validation", config.validation, [*key, label]
+    if config.test is not None:
+        yield "test", config.test, [*key, label]
+
+
+def _groups(config: Config) -> list[str]:
+    named = (config.validation.group, getattr(config.labeled, "group", None))
+    return [group for group in named if group is not None]
+
+
+def _check_table(name: str, section: Any, columns: Sequence[str]) -> None:
+    path = section.path
+    if path is None or _local(path) is None or getattr(section, "from_", None) is not None:
+        return
+    root = Path(local_path(path))
+    if not root.exists():
+        # A pattern is told as what it is by the run.
+        if not any(character in path for character in "*?[{"):
+            raise _missing(f"{name}.path", path)
+        return
+    there = _columns(root, section)
+    if there is None:
+        return
+    known = {column.lower() for column in there}
+    missing = [column for column in columns if column.lower() not in known]
+    if missing:
+        raise InputError.missing_columns(name, missing, there, path)
+
+
+def _missing(what: str, path: str) -> InputError:
+    return InputError(
+        f"{what} {path!r} does not exist. Relative paths are relative to the working directory.",
+        code="missing_path",
+        where=path,
+    )
+
+
+def _columns(root: Path, section: Any) -> list[str] | None:
+    """Return the columns of all files together; None where they can't be told for certain."""
+    read = _READERS.get(str(section.format))
+    listed = [info.path for info in LocalFiles().list(str(root)) if not is_hidden(info.path)]
+    partitioned = any("=" in path for path in listed)
+    if read is None or not listed or len(listed) > MOST_FILES or partitioned:
+        return None
+    found: dict[str, None] = {}
+    for path in listed:
+        columns = read(root / path if path else root, section.options)
+        if columns is None:
+            return None
+        found |= dict.fromkeys(columns)
+    return [*found]
+
+
+def _of_parquet(path: Path, options: Mapping[str, Any]) -> list[str] | None:
+    # Imported late: a configuration of tables must not wait for it.
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    try:
+        with pyarrow.OSFile(str(path), "rb") as opened:
+            return list(pq.read_schema(opened).names)
+    except (OSError, pyarrow.ArrowException):
+        return None
+
+
+def _of_csv(path: Path, options: Mapping[str, Any]) -> list[str] | None:
+    said = {str(key): value for key, value in options.items()}
+    if not set(said) <= _UNDERSTOOD or str(said.get("header", "true")).lower() != "true":
+        return None
+    usual = "\t" if is_tab_separated(path.name) else ","
+    separator = str(said.get("sep", said.get("delimiter", usual)))
+    encoding = str(said.get("encoding", "utf-8-sig"))
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding=encoding, newline="") as opened:
+            rows = csv.reader(opened, delimiter=separator, quotechar=said.get("quote", '"'))
+            header = next(filter(any, rows))
+    except (OSError, EOFError, ValueError, LookupError, TypeError, csv.Error, StopIteration):
+        return None
+    # Of a single name the run says what the separator seems to be.
+    return header if len(header) > 1 else None
+
+
+_READERS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[str] | None]] = {
+    "parquet": _of_parquet,
+    "csv": _of_csv,
+}

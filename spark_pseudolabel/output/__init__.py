@@ -1,0 +1,1 @@
+"""What reads an output without Spark: status, explanations, and whether anything is left to do."""

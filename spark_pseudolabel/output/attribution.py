@@ -1,0 +1,335 @@
+"""Why a model is as sure of a label as it is: the row and rows to compare it with, found again.
+
+A run stores no features. They are read where the configuration says that they are, as far as that
+takes no Spark; for what only Spark reads a row can be given in a file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spark_pseudolabel.columns import CODE, FILE, LABELED, PSEUDO, ROW_INDEX, SOURCE
+from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.calendars import calendar_of
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer, score
+from spark_pseudolabel.core.trust.attribution import feature_effects
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.given_rows import ROLE, read_given
+from spark_pseudolabel.store.layout import model_name
+from spark_pseudolabel.store.store import RoundStore
+
+BACKGROUND_ROWS = 100
+"""Labeled rows whose values take a feature's place: those with the lowest hash of their key."""
+
+
+def why(
+    store: RoundStore,
+    key: Mapping[str, str],
+    number: int,
+    code: int,
+    *,
+    in_pool: bool,
+    row_file: str | None = None,
+) -> dict[str, Any]:
+    """Return what each feature of a row does to a model's confidence in a class.
+
+    Parameters
+    ----------
+    store
+        The opened run.
+    key
+        The row's key columns, as text.
+    number
+        Of the model that decided the row.
+    code
+        Index of the class.
+    in_pool
+        Whether it is a row of the pool, or one with a given label.
+    row_file
+        JSON object with the row's features, where they can't be looked up.
+
+    Raises
+    ------
+    InputError
+        If the row or the labeled rows can't be found again; says what to do.
+    """
+    manifest = store.models[number - 1]
+    features = [Feature(**feature) for feature in manifest.features]
+    given = read_given(store)
+    assert given is not None  # written before any model
+    if row_file is not None:
+        row = _row_given(row_file, features)
+    else:
+        wanted = _typed(key, given.schema)
+        row = _row_found(_places(store, in_pool=in_pool), wanted, features)
+    background = _background(store, given, features)
+    found = feature_effects(row, background, _scorer(store, number, features), code)
+    if math.isnan(found.probability):
+        raise _bad_row(row_file or "The row", f"can't be scored by {model_name(number)}")
+    order = sorted(found.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
+    return {
+        "model": model_name(number),
+        "label": manifest.classes[code],
+        "confidence": found.probability,
+        "base": found.base,
+        "background": background.num_rows,
+        "features": [
+            {"feature": name, "value": _shown(row, name), "effect": effect}
+            for name, effect in order
+        ],
+        "final": _final(store, row, features),
+    }
+
+
+def _final(store: RoundStore, row: pa.Table, features: Sequence[Feature]) -> dict[str, Any] | None:
+    """Return what the final model says of the row."""
+    if store.final is None:
+        return None
+    number = store.final.final_model
+    scores = score(row, _scorer(store, number, features))
+    code = int(scores.code[0])
+    return {
+        "model": model_name(number),
+        "label": store.models[0].classes[code] if code >= 0 else None,
+        "confidence": float(scores.confidence[0]) if code >= 0 else None,
+    }
+
+
+def _scorer(store: RoundStore, number: int, features: Sequence[Feature]) -> Scorer:
+    like_sklearn = store.identity["mode"] == "sklearn"
+    scorer = make_scorer(
+        store.load_model(number),
+        features,
+        named=not like_sklearn,
+        decimals=None if like_sklearn else DECIMALS,
+        probabilities=True,
+    )
+    return replace(scorer, adjustment=Adjustment.from_dict(store.models[number - 1].adjustment))
+
+
+# --- the row
+
+
+def _row_given(path: str, features: Sequence[Feature]) -> pa.Table:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _bad_row(path, f"can't be read: {error}") from error
+    names = [feature.name for feature in features]
+    if not isinstance(values, dict) or (missing := sorted(set(names) - set(values))):
+        lacking = (
+            f"lacks {', '.join(map(repr, missing))}"
+            if isinstance(values, dict)
+            else "holds no object"
+        )
+        raise _bad_row(path, lacking)
+    try:
+        return pa.table({f.name: _one_value(values[f.name], f) for f in features})
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise _bad_row(path, f"holds a value of another type: {error}") from error
+
+
+def _one_value(value: Any, feature: Feature) -> pa.Array:
+    if feature.kind == "date":
+        return pa.array([value], pa.string()).cast(pa.date32())
+    if feature.kind == "timestamp":
+        return pa.array([value], pa.string()).cast(pa.timestamp("us"))
+    if feature.kind == "vector":
+        return pa.array([value], pa.list_(pa.float64()))
+    return pa.array([value], pa.float64() if feature.kind == "numeric" else None)
+
+
+def _bad_row(path: str, what: str) -> InputError:
+    return InputError(
+        f"--row must be a JSON object with a value for every feature. {path} {what}.",
+        code="bad_row",
+        where=path,
+    )
+
+
+def _typed(key: Mapping[str, str], schema: pa.Schema) -> pa.Table:
+    return pa.table(
+        {name: pa.array([value]).cast(schema.field(name).type) for name, value in key.items()}
+    )
+
+
+def _row_found(places: Sequence[_Place], wanted: pa.Table, features: Sequence[Feature]) -> pa.Table:
+    columns = [feature.name for feature in features]
+    for place in places:
+        if (found := _rows_at(place, wanted, columns)) is not None:
+            return found
+    raise InputError(
+        "The row's features can't be looked up without Spark: its table is not Parquet by path, "
+        "or not where the configuration says from this directory. Give them with --row FILE, a "
+        "JSON object with a value for every feature.",
+        code="row_not_found",
+        where="--row",
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where rows with features may be: an input, or a published table, whose keys are columns.
+
+    Parameters
+    ----------
+    path
+        A directory of Parquet files, or one.
+    source
+        Of a published table: which of its rows; None of an input.
+    """
+
+    path: str
+    source: str | None = None
+
+
+def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
+    """Return where a row and its features may be: in the inputs, or in the output."""
+    identity = store.identity
+    from_labeled = identity["unlabeled"].get("from") == "labeled"
+    pool = ["labeled" if from_labeled else "unlabeled"]
+    paths = [_path_of(identity[name]) for name in (pool if in_pool else ["labeled", "validation"])]
+    places = [_Place(path) for path in paths if path is not None]
+    if identity["output"]["features"]:
+        # Its labeled and its pool rows may have the same place in two tables.
+        source = PSEUDO if in_pool else LABELED
+        places.append(_Place(join(store.root, "training"), source))
+    return places
+
+
+def _path_of(section: Mapping[str, Any] | None) -> str | None:
+    if section is None or section["format"] != "parquet" or section["path"] is None:
+        return None
+    return str(section["path"])
+
+
+# --- rows to compare with
+
+
+def _background(store: RoundStore, given: pa.Table, features: Sequence[Feature]) -> pa.Table:
+    """Return labeled rows, the same ones whenever the question is asked."""
+    keys = [name for name in given.column_names if name not in (CODE, ROLE)]
+    labeled = given.filter(pc.equal(given.column(ROLE), LABELED)).select(keys)
+    hashes = xxhash64([*labeled.columns, store.identity["random_state"]])
+    wanted = labeled.take(np.argsort(hashes, kind="stable")[:BACKGROUND_ROWS])
+    columns = [feature.name for feature in features]
+    for place in _places(store, in_pool=False):
+        if (found := _rows_at(place, wanted, columns)) is not None:
+            return found
+    raise InputError(
+        "The labeled rows, which a row is compared with, can't be looked up without Spark: they "
+        "are not Parquet by path, or not where the configuration says from this directory. Run it "
+        "where the run was started, or let runs keep features: output.features: true.",
+        code="labeled_not_found",
+        where="output.features",
+    )
+
+
+# --- reading
+
+
+def _rows_at(place: _Place, wanted: pa.Table, columns: Sequence[str]) -> pa.Table | None:
+    """Read the rows of a place that have the wanted keys.
+
+    Keys are read first: other columns only of row groups that hold one of the rows.
+
+    Returns
+    -------
+    Table or None
+        None where there is none, the files can't be read, or lack a column.
+    """
+    try:
+        files, root = open_files(place.path)
+        listed = [info.path for info in files.list(root) if not is_hidden(info.path)]
+        found = [
+            rows
+            for name in listed
+            for rows in _rows_in(files, join(root, name), place, name, wanted, columns)
+        ]
+    except (OSError, pa.ArrowException, KeyError, InputError):
+        return None
+    return pa.concat_tables(found, promote_options="permissive") if found else None
+
+
+def _rows_in(
+    files: Files,
+    path: str,
+    place: _Place,
+    name: str,
+    wanted: pa.Table,
+    columns: Sequence[str],
+) -> list[pa.Table]:
+    found, first = [], 0
+    with files.open_input(path) as stream:
+        # In nanoseconds INT96 would hold no date before 1677 or after 2262.
+        parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+        _require_today(parquet, path, columns)
+        for group in range(parquet.num_row_groups):
+            n_rows = parquet.metadata.row_group(group).num_rows
+            if place.source is None and wanted.column_names == [FILE, ROW_INDEX]:
+                hit = _positions(wanted, name or path.rpartition("/")[2], first, n_rows)
+            else:
+                hit = _keys(parquet, group, wanted, place.source)
+            if hit.any():
+                rows = parquet.read_row_group(group, columns=list(columns))
+                found.append(rows.filter(pa.array(hit)).select(list(columns)))
+            first += n_rows
+    return found
+
+
+def _require_today(parquet: pq.ParquetFile, path: str, columns: Sequence[str]) -> None:
+    """Leave dates that Spark moves into today's calendar to Spark."""
+    kinds = [parquet.schema_arrow.field(name).type for name in columns]
+    dated = any(map(pa.types.is_temporal, kinds))
+    if dated and calendar_of(parquet.metadata.metadata or {}) == "old":
+        raise InputError(f"{path} counts its dates as Spark 2 did.", code="old_calendar")
+
+
+def _keys(
+    parquet: pq.ParquetFile, group: int, wanted: pa.Table, source: str | None
+) -> NDArray[np.bool_]:
+    names = wanted.column_names
+    extra = [SOURCE] if source is not None else []
+    there = parquet.read_row_group(group, columns=[*names, *extra])
+    hit = pc.is_in(_as_text(there.select(names)), value_set=_as_text(wanted))
+    if source is not None:
+        hit = pc.and_(hit, pc.equal(there.column(SOURCE).combine_chunks(), source))
+    found: NDArray[np.bool_] = hit.to_numpy(zero_copy_only=False)
+    return found
+
+
+def _as_text(keys: pa.Table) -> pa.Array:
+    columns = [column.cast(pa.string()) for column in keys.columns]
+    joined = pc.binary_join_element_wise(*columns, ":")
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def _positions(wanted: pa.Table, file: str, first: int, n_rows: int) -> NDArray[np.bool_]:
+    of_file = wanted.filter(pc.equal(wanted.column(FILE), file)).column(ROW_INDEX).to_numpy()
+    return np.isin(np.arange(first, first + n_rows), of_file)
+
+
+def _shown(row: pa.Table, name: str) -> Any:
+    """Return a value as JSON has it; null for vectors, which say nothing to people."""
+    value = row.column(name)[0].as_py()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return None if isinstance(value, (list, dict)) else str(value)

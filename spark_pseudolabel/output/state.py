@@ -1,0 +1,136 @@
+"""Whether there is anything left to do, found out without starting Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts, next_step
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.files import Files, scheme_of
+from spark_pseudolabel.store.identity import SEEN, differences
+from spark_pseudolabel.store.manifest import normalized
+from spark_pseudolabel.store.store import RoundStore
+from spark_pseudolabel.store.verify import report_problems
+
+Listing = list[list[Any]]
+"""Path, bytes and time of change of each file of a table."""
+
+
+def report_if_finished(config: Config) -> dict[str, Any] | None:
+    """Return the report of a run that is finished, its inputs as they were; else None.
+
+    None also wherever that can't be told from listings of files alone: then the run itself finds
+    out, with Spark.
+
+    Raises
+    ------
+    StoredStateError
+        If what is stored in the output is damaged.
+    """
+    if scheme_of(config.output.path) not in ("", "file"):
+        return None
+    store = _opened(config)
+    if store is None or store.final is None:
+        return None
+    same = not any(differences(store.identity, normalized(identity(config))))
+    if not same or not _inputs_are_as_seen(config, store.inputs.get(SEEN)):
+        return None
+    for manifest in store.history.manifests:
+        store.check_files(manifest)
+    end = next_step(model_facts(store), round_facts(store), limits_of(config, _pool_rows(store)))
+    if not is_committed(store, end) or not store.views_are_current():
+        return None
+    if any(report_problems(store, store.final)):
+        return None
+    return dict(store.final.report)
+
+
+def limits_of(config: Config, pool_rows: int) -> Limits:
+    """Return how a configuration bounds the loop."""
+    return Limits(
+        max_rounds=config.rounds.max,
+        pool=pool_rows,
+        keep_best=config.selection.grows,
+        like_sklearn=config.mode == "sklearn",
+        stop_on_shift=config.shift is not None and config.shift.action == "stop",
+    )
+
+
+def model_facts(store: RoundStore) -> list[ModelFacts]:
+    """Return what the loop needs to know of the committed models."""
+    return [
+        ModelFacts(
+            manifest.number,
+            accuracy=(manifest.validation or {}).get("accuracy"),
+            log_loss=(manifest.validation or {}).get("log_loss"),
+            dropped=bool((manifest.training["against_best"] or {}).get("dropped")),
+            shifted=bool((manifest.training.get("shift") or {}).get("shifted")),
+        )
+        for manifest in store.models
+    ]
+
+
+def round_facts(store: RoundStore) -> list[RoundFacts]:
+    """Return what the loop needs to know of the committed rounds."""
+    return [
+        RoundFacts(
+            manifest.number,
+            accepted=manifest.counts["accepted"],
+            rejected=manifest.counts["rejected"],
+            changed=manifest.counts["changed"],
+            certified=None if manifest.certificate is None else manifest.certificate["claimed"],
+        )
+        for manifest in store.rounds
+    ]
+
+
+def is_committed(store: RoundStore, end: object) -> bool:
+    """Whether a run has ended, and so."""
+    final = store.final
+    return (
+        isinstance(end, Finish)
+        and final is not None
+        and (final.number, final.best_round) == (end.n_iter, end.best_round)
+    )
+
+
+def _opened(config: Config) -> RoundStore | None:
+    files, root = open_files(config.output.path)
+    try:
+        return RoundStore.open(files, root)
+    except InputError:  # there is none
+        return None
+
+
+def _inputs_are_as_seen(config: Config, seen: Mapping[str, Any] | None) -> bool:
+    sections: dict[str, Any] = {
+        "labeled": config.labeled,
+        "unlabeled": config.unlabeled,
+        "validation": config.validation if config.validation.is_table else None,
+        "test": config.test,
+    }
+    used = {
+        name: section
+        for name, section in sections.items()
+        if section is not None and getattr(section, "from_", None) != "labeled"
+    }
+    if seen is None or set(seen) != set(used):
+        return False
+    return all(_is_as_seen(section.path, seen[name]) for name, section in used.items())
+
+
+def _is_as_seen(path: str | None, seen: Listing) -> bool:
+    if path is None or scheme_of(path) not in ("", "file"):
+        return False
+    files: Files
+    files, root = open_files(path)
+    found = [info for info in files.list(root) if not is_hidden(info.path)]
+    return bool(found) and [[info.path, info.bytes, info.mtime_ns] for info in found] == seen
+
+
+def _pool_rows(store: RoundStore) -> int:
+    return int(store.inputs["unlabeled"]["rows"])

@@ -1,0 +1,1 @@
+"""The DataFrame backend: whatever Spark can read, scored through Arrow batches."""

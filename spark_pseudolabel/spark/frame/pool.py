@@ -1,0 +1,222 @@
+"""The pool as a DataFrame: whatever Spark can read, scored through Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND
+from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.sampling import sample_limit
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.errors import InputError, text_of
+from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, score_rows
+from spark_pseudolabel.spark.frame.selection import (
+    ROWS_PER_FILE,
+    SparkCandidates,
+    accepted_by,
+    within,
+)
+from spark_pseudolabel.spark.frame.stored_rows import StoredRows
+from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
+from spark_pseudolabel.spark.reading.names import columns, map_in_arrow
+from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.tables import reasons_of, to_arrow, with_hash
+from spark_pseudolabel.store.files import unglobbed
+from spark_pseudolabel.store.manifest import RoundManifest
+
+BROADCAST_BYTES = 128 * 2**20
+"""Of keys that are broadcast: the driver's JVM and each executor hold them in memory."""
+
+_KEY_BYTES = {"bigint": 32}
+_TEXT_BYTES = 96
+"""What a key takes in the table by which rows are looked up; texts of some 36 characters."""
+
+_HASHES = 2**64
+
+_NOW = "spl_now"
+_CHANGED = "spl: other rows than were scored"
+
+
+@dataclass(frozen=True)
+class FramePool:
+    """A pool that only Spark can read: tables, queries, CSV, what lies out of the workers' reach.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    rows
+        Keys and features.
+    n_rows
+        How many rows there are.
+    keys
+        Key columns.
+    stored
+        Committed rows.
+    cells
+        Numbers and texts in a row's features.
+    n_classes, random_state
+        Of the run: number of classes, seed of the row hash.
+    """
+
+    spark: SparkSession
+    rows: DataFrame
+    n_rows: int
+    keys: tuple[str, ...]
+    stored: StoredRows
+    cells: int
+    n_classes: int
+    random_state: int
+
+    @reading("unlabeled")
+    def score(
+        self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
+    ) -> SparkCandidates:
+        """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        scorer = replace(scorer, keys=(*self.keys, FINGERPRINT))
+        with self._batches(), broadcast(self.spark.sparkContext, scorer) as shared:
+            pool, after = self._left(rounds)
+            scored = score_rows(pool, shared)
+            if after is not None:
+                scored = scored.join(after, on=list(self.keys), how="left_semi")
+            scored = scored.withColumn(IN_ROUND, F.lit(number))
+            scored.write.mode("errorifexists").parquet(target)
+        written = self.spark.read.schema(scored.schema).parquet(unglobbed(target))
+        return SparkCandidates(written, self.keys, self.n_classes, self.random_state, self.stored)
+
+    @reading("unlabeled")
+    def sample(self, n: int) -> pa.Table:
+        """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        rows = self.rows
+        for reason in reasons_of(rows):
+            rows = rows.filter(reason.isNull()).drop(reason)
+        hashed = with_hash(rows, self.keys, self.random_state)
+        if (limit := sample_limit(n, self.n_rows)) is not None:
+            hashed = hashed.filter(F.col(HASH) <= F.lit(limit))
+        with self._batches():
+            return lowest(to_arrow(hashed), n, self.keys)
+
+    @reading("unlabeled")
+    def fetch(
+        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+    ) -> pa.Table | None:
+        """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        by_code = np.sum([one.counts[f"{kind}_by_code"] for one in rounds], axis=0)
+        if not np.any(by_code):
+            return None
+        wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
+        if self._may_broadcast(float(np.sum(by_code * _shares(limits)))):
+            wanted = F.broadcast(wanted)
+        with self._batches():
+            found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
+        lost = limits is None and found.num_rows != int(by_code.sum())
+        if lost or pc.any(pc.not_equal(found[_NOW], found[FINGERPRINT])).as_py():
+            raise changed_pool()
+        return found.drop_columns([_NOW, FINGERPRINT])
+
+    @reading("unlabeled")
+    def publish(
+        self,
+        kind: str,
+        rounds: Sequence[RoundManifest],
+        transform: Transform,
+        schema: pa.Schema,
+        target: str,
+        *,
+        features: bool = False,
+        more: pa.Table | None = None,
+    ) -> Files | None:
+        """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        stored = getattr(self.stored, kind)(rounds)
+        if features:
+            stored = stored.join(self._marked, on=list(self.keys), how="inner")
+
+        def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                if features and pc.any(pc.not_equal(batch[_NOW], batch[FINGERPRINT])).as_py():
+                    raise RuntimeError(_CHANGED)
+                yield from transform(pa.Table.from_batches([batch])).to_batches()
+
+        made = map_in_arrow(stored, make, from_arrow_schema(schema))
+        if more is not None:
+            made = made.unionByName(self.spark.createDataFrame(more))
+        files = max(1, -(-self.n_rows // ROWS_PER_FILE))
+        try:
+            with self._batches():
+                made.coalesce(files).write.mode("errorifexists").parquet(target)
+        except (PySparkException, Py4JError) as error:
+            if _CHANGED in text_of(error):
+                raise changed_pool() from error
+            raise
+        return None
+
+    def _may_broadcast(self, n_keys: float) -> bool:
+        kinds = (field.dataType.simpleString() for field in self.stored.keys)
+        key_bytes = sum(_KEY_BYTES.get(kind, _TEXT_BYTES) for kind in kinds)
+        return n_keys * key_bytes <= BROADCAST_BYTES
+
+    def _batches(self) -> AbstractContextManager[None]:
+        return batches_within(self.spark, self.cells)
+
+    @property
+    def _marked(self) -> DataFrame:
+        """The rows with a hash of what they hold now."""
+        return self.rows.withColumn(_NOW, F.xxhash64(*columns(self.rows.columns)))
+
+    @property
+    def _to_score(self) -> DataFrame:
+        return self._marked.withColumnRenamed(_NOW, FINGERPRINT)
+
+    def _left(self, rounds: Sequence[RoundManifest]) -> tuple[DataFrame, DataFrame | None]:
+        """Return the rows to score, and the keys to which the scores are cut down afterwards.
+
+        The smaller of two key sets, left or decided, is broadcast and picks the rows before they
+        are scored. Where both are too large for that, all rows are scored and the narrow scores
+        are joined: the other way would shuffle features.
+        """
+        if not rounds:
+            return self._to_score, None
+        keys, before = list(self.keys), rounds[-1]
+        is_rejected = F.col(CODE).isNotNull() & ~accepted_by(Plan.from_dict(before.plan), keys)
+        left = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
+        n_left = int(before.counts["rejected"])
+        n_done = self.n_rows - n_left
+        if not self._may_broadcast(min(n_left, n_done)):
+            return self._to_score, left
+        if n_left <= n_done:
+            return self._to_score.join(F.broadcast(left), on=keys, how="left_semi"), None
+        done = self.stored.accepted(rounds).select(*columns(keys))
+        done = done.unionByName(self.stored.invalid(rounds).select(*columns(keys)))
+        return self._to_score.join(F.broadcast(done), on=keys, how="left_anti"), None
+
+
+def changed_pool() -> InputError:
+    """Return the error for a pool that is not what an earlier scan of it has read."""
+    return InputError(
+        "The rows of unlabeled are not those that an earlier round of this run has read: its "
+        "table, query or DataFrame has changed, or gives other values each time that it is read, "
+        "as by rand() or uuid(). Restore it, or write it to files, name these by unlabeled.path, "
+        "and start with a new output.path.",
+        code="inputs_changed",
+        where="unlabeled",
+    )
+
+
+def _shares(limits: Limits) -> NDArray[np.float64] | float:
+    """Return by class which share of evenly spread hashes lies within the limits."""
+    if limits is None:
+        return 1.0
+    upto = [0 if limit is None else limit + _HASHES // 2 + 1 for limit in limits]
+    return np.array(upto, dtype=np.float64) / _HASHES

@@ -1,0 +1,152 @@
+"""Scoring the pool: one map-only pass that turns wide rows into narrow ones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+from pyspark import Broadcast, SparkContext
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    INVALID,
+    PACKED,
+    RAW_SCORE,
+    SCORE,
+    UNREADABLE,
+)
+from spark_pseudolabel.core.features import Feature, Pack
+from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.spark.direct.source import BATCH_BYTES
+from spark_pseudolabel.spark.reading.names import column, map_in_arrow
+from spark_pseudolabel.spark.startup import jvm
+from spark_pseudolabel.spark.startup.settling import settle
+
+_BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+
+# What Spark and Arrow turn into the same double.
+_PLAIN = (T.DoubleType, T.FloatType, T.ByteType, T.ShortType, T.IntegerType, T.LongType)
+
+
+@contextlib.contextmanager
+def broadcast(context: SparkContext, scorer: Scorer) -> Iterator[Broadcast[Scorer]]:
+    """Send a scorer to the executors for as long as the block lasts.
+
+    Destroyed, not unpersisted: only that removes the driver's copy on disk, of which a run would
+    otherwise collect one per round.
+    """
+    shared = context.broadcast(scorer)
+    try:
+        yield shared
+    finally:
+        shared.destroy()
+
+
+def cells_of(features: Sequence[Feature]) -> int:
+    """Return how many numbers and texts a row of these features has."""
+    return sum(feature.width for feature in features)
+
+
+@contextlib.contextmanager
+def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
+    """Let Spark hand rows of so many cells to workers in batches of bounded size.
+
+    The session's limit is in rows, 10,000 unless it is set: of 4,096 numbers that is 330 MB, in the
+    JVM and in the worker. It is given back at the end of the block.
+    """
+    limit, given = spark.conf.get(_BATCH_ROWS), spark.conf.get(_BATCH_ROWS, None)
+    most = max(1, BATCH_BYTES // (8 * max(1, cells)))
+    # Zero and less is Spark's word for no limit.
+    rows = min(int(limit), most) if limit and int(limit) > 0 else most
+    spark.conf.set(_BATCH_ROWS, str(rows))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*jvm.GONE):
+            if given is None:
+                spark.conf.unset(_BATCH_ROWS)
+            else:
+                spark.conf.set(_BATCH_ROWS, given)
+
+
+def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
+    """Score every row of a DataFrame.
+
+    Parameters
+    ----------
+    rows
+        Holds the scorer's keys and features.
+    scorer
+        The model.
+
+    Returns
+    -------
+    DataFrame
+        One row per input row: the scorer's keys, ``spl_code``, ``spl_confidence``,
+        ``spl_reason`` and, if the scorer gives them, ``spl_raw_confidence`` and
+        ``spl_probabilities``.
+    """
+    value = scorer.value
+    pack = _pack(rows, value.features)
+    names = {*value.keys, *[feature.name for feature in value.features], UNREADABLE}
+    if pack is not None:
+        names -= {*pack.names} - {*value.keys}
+    columns = [column(name) for name in rows.columns if name in names]
+    if pack is not None:
+        numbers = [column(name).cast("double") for name in pack.names]
+        columns.append(F.array(*numbers).alias(pack.name))
+    schema = scored_schema(rows, value)
+    return map_in_arrow(rows.select(*columns), _scoring_function(scorer, pack), schema)
+
+
+def _pack(rows: DataFrame, features: Sequence[Feature]) -> Pack | None:
+    """Let numbers travel as one array where they are all plain numbers.
+
+    Spark writes each value of each column of an Arrow batch by a call of its own, and after every
+    row asks all columns for their size.
+    """
+    numeric = [feature for feature in features if feature.numeric]
+    plain = all(isinstance(rows.schema[feature.name].dataType, _PLAIN) for feature in numeric)
+    return Pack.of(numeric, PACKED) if plain and len(numeric) > 1 else None
+
+
+def scored_schema(rows: DataFrame, scorer: Scorer) -> T.StructType:
+    """Return the schema of scored rows."""
+    # Arrow's fields are nullable, also where Spark knows that a file's name never is.
+    fields = [T.StructField(key, rows.schema[key].dataType) for key in scorer.keys]
+    fields += [
+        T.StructField(CODE, T.IntegerType()),
+        T.StructField(SCORE, T.DoubleType()),
+        T.StructField(INVALID, T.StringType()),
+    ]
+    if scorer.adjustment is not None:
+        fields.append(T.StructField(RAW_SCORE, T.DoubleType()))
+    if scorer.probabilities:
+        fields.append(T.StructField(CLASS_SCORES, T.ArrayType(T.DoubleType())))
+    return T.StructType(fields)
+
+
+def _scoring_function(scorer: Broadcast[Scorer], pack: Pack | None):  # type: ignore[no-untyped-def]
+    # A function of its own, so that nothing but the broadcast's handle is sent with each task.
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        value = scorer.value
+        if pack is not None:
+            strings = [feature for feature in value.features if not feature.numeric]
+            value = replace(value, features=(pack, *strings))
+        yield from score_batches(batches, value, threads=_task_cores())
+        settle()
+
+    return score
+
+
+def _task_cores() -> int:
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return context.cpus() if context is not None else 1

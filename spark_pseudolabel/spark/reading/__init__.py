@@ -1,0 +1,1 @@
+"""Reading tables as users name them: files, directories, catalog tables, queries."""

@@ -1,0 +1,1 @@
+"""Starting a session: the JVM, its workers, and the libraries of the executors."""
