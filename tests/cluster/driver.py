@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests import sklearn_cases
-from tests.sklearn_cases import Case
+from tests.runs import sklearn_cases
+from tests.runs.sklearn_cases import Case
 
 T = TypeVar("T")
 

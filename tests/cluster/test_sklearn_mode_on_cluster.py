@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.driver import Driver
-from tests.sklearn_cases import CLUSTER_CASES, Case, assert_same
+from tests.runs.sklearn_cases import CLUSTER_CASES, Case, assert_same
 
 # One forest less than there are: each case costs seconds, and these cover both criteria on four
 # data sets by seven estimators.

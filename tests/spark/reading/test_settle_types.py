@@ -119,7 +119,7 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
 def test_the_first_example_of_the_readme_is_read_as_printed(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     blocks = {
         kind: text.partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("csv", "yaml")
     }

@@ -18,7 +18,7 @@ from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.core.teachers.estimators import build_estimator
 from spark_pseudolabel.errors import ConfigError
 from spark_pseudolabel.job import run
-from tests.sklearn_cases import (
+from tests.runs.sklearn_cases import (
     CASES,
     SEED,
     Case,

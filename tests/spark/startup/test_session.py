@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.spark.startup.session import _SessionOnDemand, borrowed, unset
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ZONE = "spark.sql.session.timeZone"
 
 # In a process of its own, since the tests share another session; and in a directory of its own,
@@ -29,7 +29,7 @@ import json, sys
 from spark_pseudolabel.config import SparkSettings
 from spark_pseudolabel.spark.startup.session import get_session, start_early
 from spark_pseudolabel.spark.tasking import run_tasks
-from tests.spark.test_session import SECRET, command_lines, modules_there
+from tests.spark.startup.test_session import SECRET, command_lines, modules_there
 
 conf = {
     "spark.ui.enabled": "false",
