@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spark_pseudolabel import signals
-from spark_pseudolabel.errors import ConfigError, InputError, PseudoLabelError, text_of
+from spark_pseudolabel.errors import ConfigError, PseudoLabelError, text_of
 from spark_pseudolabel.program import NAME as PROGRAM
 from spark_pseudolabel.program import command
 from spark_pseudolabel.progress import Events, choose_events, showable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from spark_pseudolabel.config import Config, SparkSettings
-    from spark_pseudolabel.output.inspect import Opened
+    from spark_pseudolabel.output.opening import Opened
 
 
 # The last line of a Python traceback, and not of the Java one that may follow it.
@@ -411,7 +411,7 @@ def _run_config(
 
     report = report_if_finished(config)
     if report is not None:
-        return report, True
+        return report.as_json(), True
     check_configuration(config)
     with _events(face) as events, _resumable(config.output.path):
         events.event("starting")
@@ -443,38 +443,38 @@ def _try_import(module: str) -> None:
 
 
 def _status(out: str, face: Face) -> Answer:
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output.status import read_status
     from spark_pseudolabel.report.text import render_status
 
     with _opened(out) as opened:
-        document = inspect.status(out, opened=opened)
-    return Answer(document, render_status(document))
+        document = read_status(out, opened=opened)
+    return Answer(document.as_json(), render_status(document))
 
 
 def _verify(out: str, deep: bool, face: Face) -> Answer:
     from spark_pseudolabel.errors import StoredStateError
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output.verify import check_output
     from spark_pseudolabel.report.text import render_verify
 
     with _opened(out) as opened:
-        document = inspect.verify(out, deep, opened=opened)
+        document = check_output(out, deep, opened=opened)
     error = None
-    if not document["ok"]:
-        n = len(document["problems"])
+    if not document.ok:
+        n = len(document.problems)
         error = StoredStateError(
             f"{out} does not verify: {n} problem{'' if n == 1 else 's'} found.", where=out
         )
-    return Answer(document, render_verify(document), error)
+    return Answer(document.as_json(), render_verify(document), error)
 
 
 def _gc(out: str, delete: bool, older_than: str, face: Face) -> Answer:
     older_than_s = _age(older_than)
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output.gc import collect_garbage
     from spark_pseudolabel.report.text import render_gc
 
     with _opened(out, to_delete=delete) as opened:
-        document = inspect.gc(out, delete=delete, older_than_s=older_than_s, opened=opened)
-    return Answer(document, render_gc(document))
+        document = collect_garbage(out, delete=delete, older_than_s=older_than_s, opened=opened)
+    return Answer(document.as_json(), render_gc(document))
 
 
 def _age(text: str) -> float:
@@ -489,7 +489,9 @@ def _age(text: str) -> float:
 @contextlib.contextmanager
 def _opened(out: str, *, to_delete: bool = False) -> Iterator[Opened]:
     """Open an output without a JVM where that can be; elsewhere through Spark."""
-    opened = _opened_without_spark(out, to_delete)
+    from spark_pseudolabel.output.opening import open_without_jvm
+
+    opened = open_without_jvm(out, to_delete=to_delete)
     if opened is not None:
         yield opened
         return
@@ -500,42 +502,26 @@ def _opened(out: str, *, to_delete: bool = False) -> Iterator[Opened]:
         yield files_for(spark, out)
 
 
-def _opened_without_spark(out: str, to_delete: bool) -> Opened | None:
-    from spark_pseudolabel.store.file_systems import open_files
-    from spark_pseudolabel.store.files import HDFS_SCHEMES, scheme_of
-
-    # Nothing else deletes where it is not local.
-    if to_delete and scheme_of(out) not in ("", "file"):
-        return None
-    try:
-        return open_files(out)
-    except InputError:
-        # It takes Hadoop's native library, which most machines lack.
-        if scheme_of(out) in HDFS_SCHEMES:
-            return None
-        raise
-
-
 def _report(out: str, html: str | None, face: Face) -> Answer:
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output.report import read_report
     from spark_pseudolabel.report.text import render_text
 
     with _opened(out) as opened:
-        document = inspect.report(out, opened=opened)
+        document = read_report(out, opened=opened)
     if html is not None:
         from spark_pseudolabel.report.html import render_html
 
         _write(html, render_html(document))
-    return Answer(document, render_text(document))
+    return Answer(document.as_json(), render_text(document))
 
 
 def _explain(out: str, row: str, why: bool, row_file: str | None, face: Face) -> Answer:
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output.explain import explain_row
     from spark_pseudolabel.report.text import render_explain
 
     with _opened(out) as opened:
-        document = inspect.explain(out, row, why=why, row_file=row_file, opened=opened)
-    return Answer(document, render_explain(document))
+        document = explain_row(out, row, why=why, row_file=row_file, opened=opened)
+    return Answer(document.as_json(), render_explain(document))
 
 
 def _label(out: str, source: str, target: str, source_format: str | None, face: Face) -> Answer:
@@ -616,10 +602,10 @@ def _resumable(out: str) -> Iterator[None]:
 
 
 def _committed(out: str) -> str:
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output.status import read_status
 
     try:
-        n = len(inspect.status(out)["rounds"])
+        n = len(read_status(out).rounds)
     except Exception:  # noqa: BLE001  nothing is there yet, or only Spark can read it
         return "No round known to be"
     return f"{n} round{'' if n == 1 else 's'}"

@@ -19,7 +19,10 @@ from sklearn.svm import LinearSVC
 from spark_pseudolabel import SelfTraining, SelfTrainingResult
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.job import label
-from spark_pseudolabel.output import inspect
+from spark_pseudolabel.output.explain import explain_row
+from spark_pseudolabel.output.report import read_report
+from spark_pseudolabel.output.status import read_status
+from spark_pseudolabel.output.verify import check_output
 
 N_LABELED = 60
 
@@ -156,15 +159,17 @@ def test_explain_knows_what_became_of_a_row(
     result: SelfTrainingResult, rows: pd.DataFrame, kind: str
 ) -> None:
     labels = result.labels.toPandas().set_index("row_id")
-    told = {row_id: inspect.explain(result.output, str(row_id)) for row_id in _sample(rows, labels)}
-    found = [row_id for row_id, told_of in told.items() if told_of["kind"] == kind]
-    assert found
-    for row_id in found:
+    explained = {
+        row_id: explain_row(result.output, str(row_id)) for row_id in _sample(rows, labels)
+    }
+    of_kind = {row_id: row for row_id, row in explained.items() if row.kind == kind}
+    assert of_kind
+    for row_id, row in of_kind.items():
         assert (kind == "accepted") == (row_id in labels.index)
         if kind == "accepted":
-            assert told[row_id]["label"] == labels.label[row_id]
-            assert told[row_id]["confidence"] == labels.confidence[row_id]
-            assert told[row_id]["round"] == labels["round"][row_id]
+            assert row.label == labels.label[row_id]
+            assert row.confidence == labels.confidence[row_id]
+            assert row.round == labels["round"][row_id]
 
 
 def _sample(rows: pd.DataFrame, labels: pd.DataFrame) -> list[int]:
@@ -175,23 +180,23 @@ def _sample(rows: pd.DataFrame, labels: pd.DataFrame) -> list[int]:
 
 def test_explain_of_an_unknown_row_is_refused(result: SelfTrainingResult) -> None:
     with pytest.raises(InputError, match="123456") as refused:
-        inspect.explain(result.output, "123456")
+        explain_row(result.output, "123456")
     assert refused.value.code == "unknown_id"
 
 
 def test_status_and_verify_agree_with_the_report(result: SelfTrainingResult) -> None:
-    status = inspect.status(result.output)
+    status = read_status(result.output)
     rows = result.report["rows"]
-    assert status["state"] == "done"
-    assert status["counters"] == {
+    assert status.state == "done"
+    assert status.counters.model_dump() == {
         "TotalLabeled": rows["labeled"] + rows["validation"] + rows["accepted"],
         "HumanLabeled": rows["labeled"] + rows["validation"],
         "MachineLabeled": rows["accepted"],
         "FailedNonRetryableError": 1,
         "Unlabeled": rows["rejected"],
     }
-    assert inspect.verify(result.output, deep=True)["problems"] == []
-    assert inspect.report(result.output) == result.report
+    assert check_output(result.output, deep=True).problems == []
+    assert read_report(result.output).as_json() == result.report
 
 
 def test_label_applies_model_and_cut_to_new_rows(

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -289,9 +290,9 @@ def test_debug_shows_the_traceback_and_the_message_last(says: Any, capsys: Captu
 
 
 def test_an_interrupted_run_says_what_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spark_pseudolabel.output import inspect
+    from spark_pseudolabel.output import status
 
-    monkeypatch.setattr(inspect, "status", lambda out: {"rounds": [{}, {}]})
+    monkeypatch.setattr(status, "read_status", lambda out: SimpleNamespace(rounds=[1, 2]))
     with pytest.raises(signals.StoppedError) as caught, cli._resumable("out"):
         raise KeyboardInterrupt
     assert caught.value.message == "2 rounds committed; run the same command to continue."

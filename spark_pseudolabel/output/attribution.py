@@ -28,6 +28,7 @@ from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer, score
 from spark_pseudolabel.core.trust.attribution import feature_effects
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.report.document import FeatureEffect, ModelSays, Why
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.given_rows import ROLE, read_given
@@ -38,16 +39,32 @@ BACKGROUND_ROWS = 100
 """Labeled rows whose values take a feature's place: those with the lowest hash of their key."""
 
 
-def why(
-    store: RoundStore,
-    key: Mapping[str, str],
-    number: int,
-    code: int,
-    *,
-    in_pool: bool,
-    row_file: str | None = None,
-) -> dict[str, Any]:
-    """Return what each feature of a row does to a model's confidence in a class.
+@dataclass(frozen=True)
+class Decision:
+    """What is to be explained: the label that a model gives a row.
+
+    Parameters
+    ----------
+    number
+        Of the model.
+    code
+        Index of the label in its classes.
+    stored_confidence
+        What the round stored; None of a row with a given label.
+    in_pool
+        Whether it is a row of the pool, or one with a given label.
+    """
+
+    number: int
+    code: int
+    stored_confidence: float | None
+    in_pool: bool
+
+
+def attribute(
+    store: RoundStore, key: Mapping[str, str], decision: Decision, row_file: str | None = None
+) -> Why:
+    """Say what each feature of a row does to a model's confidence in a label.
 
     Parameters
     ----------
@@ -55,12 +72,8 @@ def why(
         The opened run.
     key
         The row's key columns, as text.
-    number
-        Of the model that decided the row.
-    code
-        Index of the class.
-    in_pool
-        Whether it is a row of the pool, or one with a given label.
+    decision
+        Model and label.
     row_file
         JSON object with the row's features, where they can't be looked up.
 
@@ -69,6 +82,7 @@ def why(
     InputError
         If the row or the labeled rows can't be found again; says what to do.
     """
+    number, code = decision.number, decision.code
     manifest = store.models[number - 1]
     features = [Feature(**feature) for feature in manifest.features]
     given = read_given(store)
@@ -76,39 +90,40 @@ def why(
     if row_file is not None:
         row = _row_given(row_file, features)
     else:
-        wanted = _typed(key, given.schema)
-        row = _row_found(_places(store, in_pool=in_pool), wanted, features)
+        row = _look_up(store, _typed(key, given.schema), features, in_pool=decision.in_pool)
     background = _background(store, given, features)
-    found = feature_effects(row, background, _scorer(store, number, features), code)
-    if math.isnan(found.probability):
+    effects = feature_effects(row, background, _scorer(store, number, features), code)
+    if math.isnan(effects.probability):
         raise _bad_row(row_file or "The row", f"can't be scored by {model_name(number)}")
-    order = sorted(found.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
-    return {
-        "model": model_name(number),
-        "label": manifest.classes[code],
-        "confidence": found.probability,
-        "base": found.base,
-        "background": background.num_rows,
-        "features": [
-            {"feature": name, "value": _shown(row, name), "effect": effect}
+    order = sorted(effects.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
+    return Why(
+        model=model_name(number),
+        label=manifest.classes[code],
+        confidence=effects.probability,
+        stored_confidence=decision.stored_confidence,
+        base=effects.base,
+        background=background.num_rows,
+        features=[
+            FeatureEffect(feature=name, value=_shown(row, name), effect=effect)
             for name, effect in order
         ],
-        "final": _final(store, row, features),
-    }
+        final=_by_final_model(store, row, features),
+    )
 
 
-def _final(store: RoundStore, row: pa.Table, features: Sequence[Feature]) -> dict[str, Any] | None:
-    """Return what the final model says of the row."""
+def _by_final_model(
+    store: RoundStore, row: pa.Table, features: Sequence[Feature]
+) -> ModelSays | None:
     if store.final is None:
         return None
     number = store.final.final_model
     scores = score(row, _scorer(store, number, features))
     code = int(scores.code[0])
-    return {
-        "model": model_name(number),
-        "label": store.models[0].classes[code] if code >= 0 else None,
-        "confidence": float(scores.confidence[0]) if code >= 0 else None,
-    }
+    return ModelSays(
+        model=model_name(number),
+        label=store.models[0].classes[code] if code >= 0 else None,
+        confidence=float(scores.confidence[0]) if code >= 0 else None,
+    )
 
 
 def _scorer(store: RoundStore, number: int, features: Sequence[Feature]) -> Scorer:
@@ -169,11 +184,12 @@ def _typed(key: Mapping[str, str], schema: pa.Schema) -> pa.Table:
     )
 
 
-def _row_found(places: Sequence[_Place], wanted: pa.Table, features: Sequence[Feature]) -> pa.Table:
-    columns = [feature.name for feature in features]
-    for place in places:
-        if (found := _rows_at(place, wanted, columns)) is not None:
-            return found
+def _look_up(
+    store: RoundStore, wanted: pa.Table, features: Sequence[Feature], *, in_pool: bool
+) -> pa.Table:
+    rows = _first_with(_places(store, in_pool=in_pool), wanted, features)
+    if rows is not None:
+        return rows
     raise InputError(
         "The row's features can't be looked up without Spark: its table is not Parquet by path, "
         "or not where the configuration says from this directory. Give them with --row FILE, a "
@@ -228,10 +244,9 @@ def _background(store: RoundStore, given: pa.Table, features: Sequence[Feature])
     labeled = given.filter(pc.equal(given.column(ROLE), LABELED)).select(keys)
     hashes = xxhash64([*labeled.columns, store.identity["random_state"]])
     wanted = labeled.take(np.argsort(hashes, kind="stable")[:BACKGROUND_ROWS])
-    columns = [feature.name for feature in features]
-    for place in _places(store, in_pool=False):
-        if (found := _rows_at(place, wanted, columns)) is not None:
-            return found
+    rows = _first_with(_places(store, in_pool=False), wanted, features)
+    if rows is not None:
+        return rows
     raise InputError(
         "The labeled rows, which a row is compared with, can't be looked up without Spark: they "
         "are not Parquet by path, or not where the configuration says from this directory. Run it "
@@ -242,6 +257,15 @@ def _background(store: RoundStore, given: pa.Table, features: Sequence[Feature])
 
 
 # --- reading
+
+
+def _first_with(
+    places: Sequence[_Place], wanted: pa.Table, features: Sequence[Feature]
+) -> pa.Table | None:
+    """Read the rows with the wanted keys from the first place that has any; None if none has."""
+    columns = [feature.name for feature in features]
+    read = (_rows_at(place, wanted, columns) for place in places)
+    return next((rows for rows in read if rows is not None), None)
 
 
 def _rows_at(place: _Place, wanted: pa.Table, columns: Sequence[str]) -> pa.Table | None:
@@ -257,14 +281,14 @@ def _rows_at(place: _Place, wanted: pa.Table, columns: Sequence[str]) -> pa.Tabl
     try:
         files, root = open_files(place.path)
         listed = [info.path for info in files.list(root) if not is_hidden(info.path)]
-        found = [
+        tables = [
             rows
             for name in listed
             for rows in _rows_in(files, join(root, name), place, name, wanted, columns)
         ]
     except (OSError, pa.ArrowException, KeyError, InputError):
         return None
-    return pa.concat_tables(found, promote_options="permissive") if found else None
+    return pa.concat_tables(tables, promote_options="permissive") if tables else None
 
 
 def _rows_in(
@@ -275,7 +299,7 @@ def _rows_in(
     wanted: pa.Table,
     columns: Sequence[str],
 ) -> list[pa.Table]:
-    found, first = [], 0
+    tables, first = [], 0
     with files.open_input(path) as stream:
         # In nanoseconds INT96 would hold no date before 1677 or after 2262.
         parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
@@ -288,9 +312,9 @@ def _rows_in(
                 hit = _keys(parquet, group, wanted, place.source)
             if hit.any():
                 rows = parquet.read_row_group(group, columns=list(columns))
-                found.append(rows.filter(pa.array(hit)).select(list(columns)))
+                tables.append(rows.filter(pa.array(hit)).select(list(columns)))
             first += n_rows
-    return found
+    return tables
 
 
 def _require_today(parquet: pq.ParquetFile, path: str, columns: Sequence[str]) -> None:
@@ -310,8 +334,7 @@ def _keys(
     hit = pc.is_in(_as_text(there.select(names)), value_set=_as_text(wanted))
     if source is not None:
         hit = pc.and_(hit, pc.equal(there.column(SOURCE).combine_chunks(), source))
-    found: NDArray[np.bool_] = hit.to_numpy(zero_copy_only=False)
-    return found
+    return np.asarray(hit.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def _as_text(keys: pa.Table) -> pa.Array:

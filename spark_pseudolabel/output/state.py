@@ -9,6 +9,7 @@ from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts, next_step
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, scheme_of
 from spark_pseudolabel.store.identity import SEEN, differences
@@ -20,7 +21,7 @@ Listing = list[list[Any]]
 """Path, bytes and time of change of each file of a table."""
 
 
-def report_if_finished(config: Config) -> dict[str, Any] | None:
+def report_if_finished(config: Config) -> Report | None:
     """Return the report of a run that is finished, its inputs as they were; else None.
 
     None also wherever that can't be told from listings of files alone: then the run itself finds
@@ -46,7 +47,7 @@ def report_if_finished(config: Config) -> dict[str, Any] | None:
         return None
     if any(report_problems(store, store.final)):
         return None
-    return dict(store.final.report)
+    return Report.model_validate(store.final.report)
 
 
 def limits_of(config: Config, pool_rows: int) -> Limits:

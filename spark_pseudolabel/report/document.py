@@ -1,7 +1,8 @@
 """The JSON document of every command, as models that also publish its JSON Schema.
 
-``document(Report, data)`` checks what a command made and returns it ready for ``json.dumps``;
-``schemas()`` is what ``scripts/schemas`` writes to ``docs/schemas``. Unknown fields are refused
+A document is checked where it is made and holds no secret from then on; ``as_json`` makes it ready
+for ``json.dumps``, and ``document(Report, data)`` does both at once. ``schemas()`` is what
+``scripts/schemas`` writes to ``docs/schemas``. Unknown fields are refused
 wherever the contract does not leave room for more, so that the schemas are exact.
 """
 
@@ -18,6 +19,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    model_validator,
 )
 
 from spark_pseudolabel.redaction import redacted
@@ -53,7 +55,7 @@ CountByClass = Annotated[dict[str, Count], ByClass]
 
 
 class Document(BaseModel):
-    """Base of all documents and their parts: frozen, exact, finite numbers only."""
+    """Base of all documents and their parts: frozen, exact, finite numbers only, no secrets."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -62,6 +64,15 @@ class Document(BaseModel):
         use_attribute_docstrings=True,
         defer_build=True,  # a command needs one or two of them
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, data: object) -> object:
+        return redacted(data)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every field, ready for ``json.dumps``."""
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,10 +83,7 @@ def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
     pydantic.ValidationError
         If the document does not have the shape its schema promises; a fault of ours.
     """
-    found: dict[str, Any] = redacted(
-        model.model_validate(data).model_dump(mode="json", by_alias=True)
-    )
-    return found
+    return model.model_validate(data).as_json()
 
 
 # --- report.json: `run`, `report`, `demo` -------------------------------------------------
@@ -698,6 +706,10 @@ class ErrorDocument(Document):
 
     error: ErrorBody
     """What went wrong."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that were given: only a configuration has problems."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class StatusRound(Document):

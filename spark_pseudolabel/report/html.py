@@ -27,7 +27,7 @@ MOST_COLUMNS = 10
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
-def render_html(report: Mapping[str, Any]) -> str:
+def render_html(report: Mapping[str, Any] | Report) -> str:
     """Render ``report.json`` as a page; the same report gives the same bytes."""
     data = Report.model_validate(report)
     figures, failure = _figures(data)

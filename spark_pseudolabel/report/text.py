@@ -18,7 +18,7 @@ from rich.text import Text
 
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.program import command
-from spark_pseudolabel.report import words
+from spark_pseudolabel.report import document, words
 from spark_pseudolabel.report.document import (
     ExplainDocument,
     ExplainStep,
@@ -48,7 +48,8 @@ MOST_PROBLEMS = 50
 MOST_EFFECTS = 10
 _SAME = 1e-5
 
-Document = Mapping[str, Any]
+Document = Mapping[str, Any] | document.Document
+"""A document, or its JSON."""
 
 
 def render_text(report: Document) -> str:

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from spark_pseudolabel import SelfTraining, SelfTrainingResult
 from spark_pseudolabel.config import identity, parse_config
 from spark_pseudolabel.job import plan, run
-from spark_pseudolabel.output.inspect import verify
+from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.progress import PlainEvents
 from spark_pseudolabel.report.text import render_plan, render_text
 
@@ -83,7 +83,7 @@ def test_twenty_labels_give_a_model_and_no_promise(spark: SparkSession, tmp_path
     assert report["final"]["test"]["accuracy"] > 0.7
     assert report["final"]["oof"]["n"] == 19
     assert "rows" in render_text(report)
-    assert verify(str(tmp_path / "out"), deep=True)["ok"]
+    assert check_output(str(tmp_path / "out"), deep=True).ok
 
 
 def test_labels_are_certified_and_the_committee_is_kept(
@@ -121,7 +121,7 @@ def test_one_row_of_each_label_is_enough_to_run(spark: SparkSession, tmp_path: P
     (warning,) = [one for one in report["warnings"] if one["code"] == "student_not_used"]
     assert "no label has two rows" in warning["message"]
     assert render_text(report)
-    assert verify(str(tmp_path / "out"), deep=True)["ok"]
+    assert check_output(str(tmp_path / "out"), deep=True).ok
 
 
 def test_labels_drawn_per_class_publish_nothing(spark: SparkSession, tmp_path: Path) -> None:

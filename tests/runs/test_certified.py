@@ -23,7 +23,8 @@ from spark_pseudolabel.core.trust.guard import Comparison
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import fit, label, plan, run
 from spark_pseudolabel.job import out_of_fold as honest
-from spark_pseudolabel.output.inspect import explain, verify
+from spark_pseudolabel.output.explain import explain_row
+from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.progress import SilentEvents
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
@@ -98,7 +99,7 @@ def test_certified_labels_keep_the_promise(spark: SparkSession, data: Path, tmp_
     content = bytearray(scores.read_bytes())
     content[len(content) // 2] ^= 1
     scores.write_bytes(content)
-    assert not verify(str(tmp_path / "out"))["ok"]
+    assert not check_output(str(tmp_path / "out")).ok
 
 
 def new_labels(spark: SparkSession, data: Path, directory: Path) -> pd.DataFrame:
@@ -129,7 +130,7 @@ def test_certificate_survives_a_crash(
     assert resumed["certificate"]["claimed"]
     assert resumed["certificate"]["source"] == scores
     pd.testing.assert_frame_equal(labels_of(tmp_path / "killed"), labels_of(tmp_path / "whole"))
-    assert verify(str(tmp_path / "killed"), deep=True)["ok"]
+    assert check_output(str(tmp_path / "killed"), deep=True).ok
 
 
 def test_too_much_is_asked_for(
@@ -273,9 +274,9 @@ def test_adjusted_scores_are_the_same_wherever_they_are_used(
     assert tables["adjusted"]["ece"] < 0.06
     assert labels["raw_confidence"].ne(labels["confidence"]).any()
     row = labels.iloc[0]
-    why = explain(str(tmp_path / "auto"), str(row["id"]))
-    assert (why["confidence"], why["raw_confidence"]) == (row["confidence"], row["raw_confidence"])
-    assert f"the model itself said {row['raw_confidence']:g}" in why["text"]
+    why = explain_row(str(tmp_path / "auto"), str(row["id"]))
+    assert (why.confidence, why.raw_confidence) == (row["confidence"], row["raw_confidence"])
+    assert f"the model itself said {row['raw_confidence']:g}" in why.text
     pool, new = str(drawn / "pool.parquet"), tmp_path / "new"
     label(spark, str(tmp_path / "auto"), input=pool, output=str(new))
     again = pq.read_table(new).to_pandas().sort_values("id", ignore_index=True)
@@ -504,7 +505,7 @@ def test_wrong_given_labels_are_listed_and_left_alone(spark: SparkSession, tmp_p
         .sort_index()
         .equals(labeled.set_index("id")["y"].rename("label"))
     )
-    assert verify(str(tmp_path / "out"), deep=True)["ok"]
+    assert check_output(str(tmp_path / "out"), deep=True).ok
     (file,) = (tmp_path / "out").rglob("suspects.parquet")
     file.write_bytes(file.read_bytes()[:-1])
-    assert not verify(str(tmp_path / "out"))["ok"]
+    assert not check_output(str(tmp_path / "out")).ok

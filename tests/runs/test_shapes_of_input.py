@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
-from spark_pseudolabel.output import inspect
+from spark_pseudolabel.output.explain import explain_row
 
 N_GIVEN = 60
 
@@ -52,8 +52,8 @@ def test_one_table_without_ids(spark: SparkSession, wine: pd.DataFrame, tmp_path
     for row in labels.itertuples():
         assert unlabeled[int(row.file[5])][row.row_index]
     first = labels.iloc[0]
-    told = inspect.explain(str(tmp_path / "out"), f"{first.file}:{first.row_index}")
-    assert (told["kind"], told["label"]) == ("accepted", first.label)
+    explained = explain_row(str(tmp_path / "out"), f"{first.file}:{first.row_index}")
+    assert (explained.kind, explained.label) == ("accepted", first.label)
     training = pd.read_parquet(tmp_path / "out" / "training")
     assert training.source.value_counts().to_dict() == {
         "pseudo": 50,

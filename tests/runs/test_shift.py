@@ -16,8 +16,10 @@ from sklearn.datasets import make_classification
 
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.job import label, run
-from spark_pseudolabel.output.inspect import explain, status, verify
+from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.state import report_if_finished
+from spark_pseudolabel.output.status import read_status
+from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
 from spark_pseudolabel.store import failpoint as failpoint_module
@@ -111,9 +113,9 @@ def test_rows_far_from_labeled_ones_are_withheld_on_both_carriers(
         assert 0.9 * n < report["certificate"]["n_calibration"] < n
         assert report["certificate"]["n_pool"] == 2800 - report["rows"]["withheld"]
         assert report["certificate"]["shift"]["outside"] == report["shift"]["outside"]
-    told = explain(str(tmp_path / "auto"), str(FIRST_FOREIGN))
-    assert told["kind"] == "rejected"
-    assert {step["reason"] for step in told["history"]} == {"withheld: no labeled row is near it"}
+    explained = explain_row(str(tmp_path / "auto"), str(FIRST_FOREIGN))
+    assert explained.kind == "rejected"
+    assert {step.reason for step in explained.history} == {"withheld: no labeled row is near it"}
 
 
 def test_what_was_measured_is_in_the_report(
@@ -164,9 +166,11 @@ def test_nothing_is_labeled_where_a_shift_stops_the_run(
     assert report["final"]["model"] == "model-0001"
     assert "shift" in codes(report)
     assert labels_of(out).empty
-    assert status(str(out))["termination_condition"] == "shift"
-    assert verify(str(out), deep=True)["ok"]
-    assert report_if_finished(parse_config(config(data, out, "stop"))) == report
+    assert read_status(str(out)).termination_condition == "shift"
+    assert check_output(str(out), deep=True).ok
+    finished = report_if_finished(parse_config(config(data, out, "stop")))
+    assert finished is not None
+    assert finished.as_json() == report
     assert "Stopped after 0 rounds: the pool is too unlike" in render_text(report)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks.timing import tree
-from spark_pseudolabel.output import inspect
+from spark_pseudolabel.output.verify import check_output
 from tests.cluster.driver import Driver, Outcome, running_driver
 from tests.cluster.processes import command_line
 from tests.cluster.standalone import (
@@ -193,7 +193,7 @@ def _problems(directory: Path, expected: tuple[str, tuple[str, ...]]) -> Iterato
         return
     if (labels_sha256(output), accepted_by_round(output)) != expected:
         yield "other rows than the undisturbed run's"
-    yield from (str(problem) for problem in inspect.verify(str(output), deep=True)["problems"])
+    yield from (str(problem) for problem in check_output(str(output), deep=True).problems)
 
 
 def main() -> int:

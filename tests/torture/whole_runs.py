@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scripts.benchmarks.timing import tree
-from spark_pseudolabel.output import inspect
+from spark_pseudolabel.output.gc import collect_garbage
+from spark_pseudolabel.output.verify import check_output
+from spark_pseudolabel.report.document import VerifyDocument
 from tests.cluster.processes import (
     ENDS_WITHIN_S,
     ROOT,
@@ -87,7 +88,7 @@ class Undisturbed:
         code = ended(machine.command(directory, submitted=False), machine.environment, directory)
         seconds = time.monotonic() - started
         output = directory / "out"
-        if code or (problems := inspect.verify(str(output), deep=True)["problems"]):
+        if code or (problems := check_output(str(output), deep=True).problems):
             raise RuntimeError(f"The null control ended with {code}: {problems}")
         return cls(labels_sha256(output), accepted_by_round(output), seconds)
 
@@ -99,9 +100,9 @@ class Undisturbed:
             yield "other labels than the undisturbed run's"
         if accepted_by_round(output) != self.rounds:
             yield "other accepted rows than the undisturbed run's"
-        yield from _told("verify", inspect.verify(str(output), deep=True))
-        inspect.gc(str(output), delete=True, older_than_s=0)
-        yield from _told("verify after gc", inspect.verify(str(output), deep=True))
+        yield from _told("verify", check_output(str(output), deep=True))
+        collect_garbage(str(output), delete=True, older_than_s=0)
+        yield from _told("verify after gc", check_output(str(output), deep=True))
 
 
 class Start:
@@ -155,8 +156,8 @@ class Start:
         end_group(self._process)
 
 
-def _told(what: str, found: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"{what}: {problem}" for problem in found["problems"])
+def _told(what: str, found: VerifyDocument) -> Iterator[str]:
+    yield from (f"{what}: {problem}" for problem in found.problems)
 
 
 def _is(pid: int, what: str) -> bool:

@@ -17,7 +17,8 @@ from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
-from spark_pseudolabel.output.inspect import explain
+from spark_pseudolabel.output.explain import explain_row
+from spark_pseudolabel.report.document import Why
 from spark_pseudolabel.report.text import render_explain
 
 N_LABELED, N = 80, 400
@@ -61,44 +62,53 @@ def labels_of(out: str) -> pd.DataFrame:
     return pd.read_parquet(f"{out}/labels").set_index("id")
 
 
+def why_of(out: str, row_id: str, row_file: Path | None = None) -> Why:
+    explained = explain_row(out, row_id, why=True, row_file=row_file and str(row_file))
+    assert explained.why is not None
+    return explained.why
+
+
+def values_of(why: Why) -> dict[str, Any]:
+    return {effect.feature: effect.value for effect in why.features}
+
+
 def test_the_confidence_of_the_deciding_round_is_explained(out: str) -> None:
     labels = labels_of(out)
     for number, of_round in labels.groupby("round"):
         row = of_round.iloc[0]
-        told = explain(out, of_round.index[0], why=True)["why"]
-        assert told["model"] == f"model-{number:04d}"
-        assert told["label"] == row["label"]
-        assert told["confidence"] == told["stored_confidence"] == row["confidence"]
-        assert told["background"] == 64  # all labeled rows that are not validation rows
-        names = [effect["feature"] for effect in told["features"]]
+        why = why_of(out, of_round.index[0])
+        assert why.model == f"model-{number:04d}"
+        assert why.label == row["label"]
+        assert why.confidence == why.stored_confidence == row["confidence"]
+        assert why.background == 64  # all labeled rows that are not validation rows
+        names = [effect.feature for effect in why.features]
         assert sorted(names) == sorted(FEATURES)
         assert names[0] == "strong"
-        sizes = [abs(effect["effect"]) for effect in told["features"]]
+        sizes = [abs(effect.effect) for effect in why.features]
         assert sizes == sorted(sizes, reverse=True)
-    assert (
-        explain(out, labels.index[0], why=True)["why"]
-        == explain(out, labels.index[0], why=True)["why"]
-    )
+    assert why_of(out, labels.index[0]) == why_of(out, labels.index[0])
 
 
 def test_a_rejected_and_a_given_row_are_explained_too(out: str) -> None:
     pool = {f"r{i:03d}" for i in range(N_LABELED, N)}
-    rejected = explain(out, min(pool - set(labels_of(out).index)), why=True)
-    assert rejected["kind"] == "rejected"
-    assert rejected["why"]["label"] == rejected["history"][-1]["label"]
-    assert rejected["why"]["confidence"] == rejected["history"][-1]["confidence"]
-    given = explain(out, "r001", why=True)
-    assert given["why"]["label"] == given["given_label"]
-    assert given["why"]["model"] == given["final_model"] == rejected["final_model"]
+    rejected = explain_row(out, min(pool - set(labels_of(out).index)), why=True)
+    assert rejected.kind == "rejected"
+    assert rejected.why is not None
+    assert rejected.why.label == rejected.history[-1].label
+    assert rejected.why.confidence == rejected.history[-1].confidence
+    given = explain_row(out, "r001", why=True)
+    assert given.why is not None
+    assert given.why.label == given.given_label
+    assert given.why.model == given.final_model == rejected.final_model
     with pytest.raises(InputError, match="'nobody' is no labeled row"):
-        explain(out, "nobody", why=True)
+        explain_row(out, "nobody", why=True)
 
 
 def test_it_takes_no_spark(out: str) -> None:
     code = (
-        "import sys; from spark_pseudolabel.output.inspect import explain; "
-        "told = explain(sys.argv[1], sys.argv[2], why=True); "
-        "assert told['why']; assert not {'pyspark', 'py4j'} & set(sys.modules)"
+        "import sys; from spark_pseudolabel.output.explain import explain_row; "
+        "explained = explain_row(sys.argv[1], sys.argv[2], why=True); "
+        "assert explained.why; assert not {'pyspark', 'py4j'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, out, labels_of(out).index[0]], check=True)
 
@@ -108,18 +118,12 @@ def test_features_may_come_from_a_file(
 ) -> None:
     row_id, file = labels_of(out).index[0], tmp_path / "row.json"
     command = ["explain", out, "--id", row_id, "--why", "--row", str(file)]
-    known = {
-        effect["feature"]: effect["value"]
-        for effect in explain(out, row_id, why=True)["why"]["features"]
-    }
+    known = values_of(why_of(out, row_id))
     file.write_text(json.dumps({**known, "noise": None}))
     assert main([*command, "--output-format", "json"]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)["why"]
-    assert {effect["feature"]: effect["value"] for effect in told["features"]} == {
-        **known,
-        "noise": None,
-    }
-    text = render_explain(explain(out, row_id, why=True, row_file=str(file)))
+    why = Why.model_validate(json.loads(capsys.readouterr().out)["why"])
+    assert values_of(why) == {**known, "noise": None}
+    text = render_explain(explain_row(out, row_id, why=True, row_file=str(file)))
     assert "these are not the values that it scored" in text
     assert len(text.splitlines()) <= 40
     for content, message in (
@@ -130,7 +134,7 @@ def test_features_may_come_from_a_file(
     ):
         file.write_text(content)
         with pytest.raises(InputError, match=message):
-            explain(out, row_id, why=True, row_file=str(file))
+            explain_row(out, row_id, why=True, row_file=str(file))
     assert main([*command[:-3], "--row", str(file)]) == 2
     assert "--row goes with --why" in capsys.readouterr().err
 
@@ -166,17 +170,17 @@ def test_rows_without_ids_are_found_by_their_place_and_features_in_the_output(
     run(spark, parse_config(config))
     row = pd.read_parquet(tmp_path / "out" / "labels").iloc[-1]
     row_id = f"{row['file']}:{row['row_index']}"
-    told = explain(str(tmp_path / "out"), row_id, why=True)["why"]
-    assert told["confidence"] == row["confidence"]
-    assert {e["feature"]: e["value"] for e in told["features"]} == dict(row[FEATURES])
+    why = why_of(str(tmp_path / "out"), row_id)
+    assert why.confidence == row["confidence"]
+    assert values_of(why) == dict(row[FEATURES])
     for name in ("pool", "labeled.parquet"):
         (directory / name).rename(directory / f"{name}.away")
     try:
-        from_output = explain(str(tmp_path / "out"), row_id, why=True)["why"]
+        from_output = why_of(str(tmp_path / "out"), row_id)
     finally:
         for name in ("pool", "labeled.parquet"):
             (directory / f"{name}.away").rename(directory / name)
-    assert from_output == told
+    assert from_output == why
 
 
 def test_an_id_may_be_called_like_a_row_s_place(
@@ -188,7 +192,7 @@ def test_an_id_may_be_called_like_a_row_s_place(
         rows.to_parquet(tmp_path / name, index=False)
     run_in(spark, tmp_path, key="file", rounds=1)
     row = pd.read_parquet(tmp_path / "out" / "labels").iloc[-1]
-    told = explain(str(tmp_path / "out"), row["file"], why=True)["why"]
-    assert told["confidence"] == row["confidence"]
-    given = explain(str(tmp_path / "out"), "r001", why=True)
-    assert given["why"]["label"] == given["given_label"]
+    assert why_of(str(tmp_path / "out"), row["file"]).confidence == row["confidence"]
+    given = explain_row(str(tmp_path / "out"), "r001", why=True)
+    assert given.why is not None
+    assert given.why.label == given.given_label

@@ -1,0 +1,305 @@
+"""``explain``: why a row has, or has not, its label, from the plans and scores of all rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from spark_pseudolabel.columns import (
+    CODE,
+    FILE,
+    INVALID,
+    LABELED,
+    RAW_SCORE,
+    ROW_INDEX,
+    SCORE,
+)
+from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.output.opening import Opened
+from spark_pseudolabel.output.status import is_used
+from spark_pseudolabel.report.document import ExplainDocument, ExplainStep, Why
+from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.given_rows import ROLE, read_given
+from spark_pseudolabel.store.layout import model_name
+from spark_pseudolabel.store.manifest import RoundManifest
+from spark_pseudolabel.store.store import RoundStore
+
+Key = Mapping[str, str]
+"""A row's key columns, as text."""
+
+
+def explain_row(
+    out: str,
+    row_id: str,
+    *,
+    why: bool = False,
+    row_file: str | None = None,
+    opened: Opened | None = None,
+) -> ExplainDocument:
+    """Explain why a row has, or has not, its label.
+
+    Parameters
+    ----------
+    out
+        The output.
+    row_id
+        The row's id as text; ``file:row_index`` where the run has no id column.
+    why
+        Also look the row's features up, and say what each does to the model's confidence.
+    row_file
+        JSON object with these features, where they can't be looked up without Spark.
+    opened
+        The output, if the caller has opened it.
+
+    Raises
+    ------
+    InputError
+        If no row has this id, it is of the wrong kind, or the row's features are asked for and
+        can't be had.
+    """
+    files, root = opened or open_files(out)
+    store = RoundStore.open(files, root)
+    key = _key(store, row_id)
+    explained = _explained(store, row_id, key)
+    return explained.model_copy(
+        update={
+            "final_model": model_name(store.final.final_model) if store.final else None,
+            "why": _why(store, key, explained, row_file) if why else None,
+        }
+    )
+
+
+def _explained(store: RoundStore, row_id: str, key: Key) -> ExplainDocument:
+    if store.identity["id"] is not None:
+        explained = _given_row(store, row_id, key) or _pool_row(store, row_id, key)
+    else:
+        # A labeled row may stand at the same place of another table.
+        explained = _pool_row(store, row_id, key)
+    if explained is None:
+        raise _unknown(store, row_id)
+    return explained
+
+
+# --- the row's key
+
+
+def _key(store: RoundStore, row_id: str) -> Key:
+    name = store.identity["id"]
+    if name is not None:
+        return {name: row_id}
+    file, _, index = row_id.rpartition(":")
+    if not file or not index.isdigit():
+        raise InputError(
+            f"--id must be file:row_index, since this run has no id column. Got {row_id!r}.",
+            code="bad_id",
+        )
+    return {FILE: file, ROW_INDEX: index}
+
+
+def _matches(schema: pa.Schema, key: Key) -> pc.Expression:
+    condition = pc.scalar(True)
+    for name, value in key.items():
+        if pa.types.is_integer(schema.field(name).type):
+            condition &= pc.field(name) == _integer(name, value)
+        else:
+            condition &= pc.field(name) == value
+    return condition
+
+
+def _integer(name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise InputError(
+            f"--id must be an integer, since {name!r} holds integers. Got {value!r}.",
+            code="bad_id",
+        ) from error
+
+
+def _unknown(store: RoundStore, row_id: str) -> InputError:
+    seen = f"{len(store.rounds):,} round{'' if len(store.rounds) == 1 else 's'}"
+    name = store.identity["id"]
+    kind = "file and row_index" if name is None else repr(name)
+    return InputError(
+        f"--id must be the {kind} of a row of this run. {row_id!r} is no labeled row, and none of "
+        f"the pool's rows that its {seen} looked at.",
+        code="unknown_id",
+        where=row_id,
+    )
+
+
+# --- rows with a given label
+
+
+def _given_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | None:
+    """Explain a row with a given label; None of a row of the pool."""
+    rows = read_given(store)
+    if rows is None or not (rows := rows.filter(_matches(rows.schema, key))).num_rows:
+        return None
+    code, role = (rows.column(name)[0].as_py() for name in (CODE, ROLE))
+    classes = store.models[0].classes if store.models else ()
+    label = classes[code] if 0 <= code < len(classes) else None
+    text = f"Row {row_id} is a {role} row with the given label {label!r}: " + (
+        "every model is trained on it with the label it was given, which never changes."
+        if role == LABELED
+        else "no model is trained on it; it measures them."
+    )
+    return ExplainDocument(id=row_id, kind=role, given_label=label, text=text)
+
+
+# --- rows of the pool
+
+
+def _pool_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | None:
+    """Explain a row that a round has looked at; None of any other one."""
+    steps = [
+        step for manifest in store.rounds if (step := _step_of(store, manifest, key)) is not None
+    ]
+    if not steps:
+        return None
+    decisive = _decisive(steps, store.identity["rounds"]["relabel"])
+    kind, text = _verdict(row_id, decisive)
+    shown = decisive or steps[-1]
+    return ExplainDocument(
+        id=row_id,
+        kind=kind,
+        label=shown.label if kind == "accepted" else None,
+        confidence=shown.confidence,
+        raw_confidence=shown.raw_confidence,
+        round=shown.round,
+        model=shown.model,
+        history=steps,
+        text=text,
+    )
+
+
+def _step_of(store: RoundStore, manifest: RoundManifest, key: Key) -> ExplainStep | None:
+    """Return what one round decided about a row; None if it was no candidate."""
+    for entry in manifest.scored:
+        with store.files.open_input(join(store.root, entry.path)) as stream:
+            schema = pq.read_schema(stream)
+            condition = _matches(schema, key)
+            raw = [RAW_SCORE] if RAW_SCORE in schema.names else []
+            columns = [*key, CODE, SCORE, INVALID, *raw]
+            rows = pq.read_table(stream, filters=condition, columns=columns)
+        if rows.num_rows:
+            return _step(store, manifest, rows.to_pylist()[0], tuple(key), entry.path)
+    return None
+
+
+def _step(
+    store: RoundStore,
+    manifest: RoundManifest,
+    row: Mapping[str, Any],
+    keys: Sequence[str],
+    file: str,
+) -> ExplainStep:
+    plan = Plan.from_dict(manifest.plan)
+    code, confidence, withheld = row[CODE], row[SCORE], row[INVALID]
+    cut = plan.cuts[code] if code is not None else None
+    # A reason beside a score: the row was withheld, whatever the plan says.
+    accepted = withheld is None and plan.accepts(code, confidence, tuple(row[key] for key in keys))
+    reason = withheld
+    if code is not None:
+        raw = row.get(RAW_SCORE)
+        reason = withheld or _reason(confidence, cut, accepted) + _before(raw)
+    return ExplainStep(
+        round=manifest.number,
+        model=model_name(manifest.number),
+        label=store.models[0].classes[code] if code is not None else None,
+        confidence=confidence,
+        raw_confidence=row.get(RAW_SCORE),
+        cut=cut.confidence if cut is not None else None,
+        rule=_rule(plan.rule),
+        accepted=accepted,
+        used=is_used(store, manifest.number),
+        reason=reason,
+        file=file,
+    )
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    params = ", ".join(f"{key} {value}" for key, value in rule.items() if key != "policy")
+    return f"{rule['policy']} ({params})" if params else str(rule["policy"])
+
+
+def _before(raw: float | None) -> str:
+    return "" if raw is None else f" (the model itself said {raw:g})"
+
+
+def _reason(confidence: float, cut: Cut | None, accepted: bool) -> str:
+    if cut is None:
+        return "no row of this class was accepted in this round"
+    if confidence > cut.confidence:
+        return f"confidence {confidence:g} is above the cut {cut.confidence:g}"
+    if confidence < cut.confidence:
+        return f"confidence {confidence:g} is below the cut {cut.confidence:g}"
+    if accepted:
+        return f"confidence is exactly the cut {cut.confidence:g}, where this row is still taken"
+    strict = "only what is above it is taken"
+    tie = "rows with a lower id were taken first"
+    return f"confidence is exactly the cut {cut.confidence:g}; " + (
+        strict if cut.ties == "none" else tie
+    )
+
+
+def _decisive(steps: Sequence[ExplainStep], relabel: bool) -> ExplainStep | None:
+    """Return the step that published the row's label, or kept it from having one."""
+    used = [step for step in steps if step.used is not False]
+    accepted = [step for step in used if step.accepted and not relabel]
+    return next(iter(accepted or used[-1:]), None)
+
+
+def _verdict(
+    row_id: str, decisive: ExplainStep | None
+) -> tuple[Literal["accepted", "rejected", "invalid"], str]:
+    """Return the row's kind, and why it is of that kind."""
+    if decisive is None:
+        return "rejected", (
+            f"Row {row_id} has no label: the rounds that looked at it were discarded by the guard."
+        )
+    by = f"in round {decisive.round} by {decisive.model} under {decisive.rule}"
+    if decisive.accepted:
+        return "accepted", (
+            f"Row {row_id} has the label {decisive.label!r}, accepted {by}: {decisive.reason}."
+        )
+    if decisive.label is None:
+        return "invalid", f"Row {row_id} could not be scored {by}: {decisive.reason}."
+    return "rejected", (
+        f"Row {row_id} has no label. Last looked at {by}, the model said {decisive.label!r}: "
+        f"{decisive.reason}."
+    )
+
+
+# --- the row's features
+
+
+def _why(
+    store: RoundStore, key: Key, explained: ExplainDocument, row_file: str | None
+) -> Why | None:
+    """Explain the label that the deciding round gave; of a given row, its label by the last model.
+
+    None where no model has given one.
+    """
+    from spark_pseudolabel.output.attribution import Decision, attribute
+
+    if not store.models:
+        return None
+    classes = store.models[0].classes
+    if explained.history:
+        step = next(step for step in explained.history if step.round == explained.round)
+        if step.label is None:
+            return None
+        decision = Decision(step.round, classes.index(step.label), step.confidence, in_pool=True)
+    else:
+        if explained.given_label is None:
+            return None
+        number = store.final.final_model if store.final is not None else len(store.models)
+        decision = Decision(number, classes.index(explained.given_label), None, in_pool=False)
+    return attribute(store, key, decision, row_file)

@@ -1,0 +1,108 @@
+"""``status``: how far a run is, what it has labeled, why it stopped, and who holds its output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spark_pseudolabel.output.opening import Opened
+from spark_pseudolabel.report.document import (
+    Counters,
+    LeaseInfo,
+    Metrics,
+    StatusDocument,
+    StatusRound,
+    label_key,
+)
+from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.given_rows import read_given
+from spark_pseudolabel.store.layout import model_name
+from spark_pseudolabel.store.lease import read_lease
+from spark_pseudolabel.store.manifest import RoundManifest
+from spark_pseudolabel.store.store import RoundStore
+
+
+def read_status(out: str, *, opened: Opened | None = None) -> StatusDocument:
+    """Read how far the run of an output is.
+
+    Parameters
+    ----------
+    out
+        The output.
+    opened
+        The same, if the caller has opened it.
+
+    Raises
+    ------
+    InputError
+        If there is no run.
+    StoredStateError
+        If what is stored there is damaged.
+    """
+    files, root = opened or open_files(out)
+    store = RoundStore.open(files, root)
+    final = store.final
+    lease = _lease(read_lease(files, root))
+    return StatusDocument(
+        output=out,
+        run_id=store.run_id,
+        state=_state(store, lease),
+        termination_condition=final.termination_condition if final else None,
+        rounds=[_round(store, manifest) for manifest in store.rounds],
+        best_round=final.best_round if final else None,
+        counters=_counters(store),
+        lease=lease,
+    )
+
+
+def is_used(store: RoundStore, number: int) -> bool | None:
+    """Whether a round's labels are used; None while the run has no end."""
+    return number <= (store.final.best_round or 0) if store.final else None
+
+
+def _state(store: RoundStore, lease: LeaseInfo | None) -> str:
+    if lease is not None:
+        return "running"
+    return "done" if store.final is not None and store.views_are_current() else "resumable"
+
+
+def _counters(store: RoundStore) -> Counters:
+    used = [manifest for manifest in store.rounds if is_used(store, manifest.number) is not False]
+    if store.identity["rounds"]["relabel"]:
+        used = used[-1:]
+    given = read_given(store)
+    labeled = given.num_rows if given is not None else 0
+    accepted = sum(manifest.counts["accepted"] for manifest in used)
+    invalid = sum(manifest.counts["invalid"] for manifest in used)
+    return Counters(
+        TotalLabeled=labeled + accepted,
+        HumanLabeled=labeled,
+        MachineLabeled=accepted,
+        FailedNonRetryableError=invalid,
+        Unlabeled=store.inputs["unlabeled"]["rows"] - accepted - invalid,
+    )
+
+
+def _round(store: RoundStore, manifest: RoundManifest) -> StatusRound:
+    counts = manifest.counts
+    following = store.model(manifest.number + 1)
+    measured = following.validation if following else None
+    labels = [label_key(label) for label in store.models[0].classes]
+    return StatusRound(
+        round=manifest.number,
+        model=model_name(manifest.number),
+        candidates=counts["candidates"],
+        accepted=counts["accepted"],
+        rejected=counts["rejected"],
+        invalid=counts["invalid"],
+        accepted_by_class=dict(zip(labels, counts["accepted_by_code"], strict=True)),
+        used=is_used(store, manifest.number),
+        validation=Metrics.model_validate(measured) if measured is not None else None,
+        written_at=manifest.written_at,
+    )
+
+
+def _lease(lease: Mapping[str, Any] | None) -> LeaseInfo | None:
+    if lease is None:
+        return None
+    return LeaseInfo(host=lease["host"], pid=lease["pid"], since=lease["since"], live=True)
