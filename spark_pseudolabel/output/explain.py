@@ -14,6 +14,7 @@ from spark_pseudolabel.columns import (
     FILE,
     INVALID,
     LABELED,
+    OF_SUSPECTS,
     RAW_SCORE,
     ROW_INDEX,
     SCORE,
@@ -22,10 +23,10 @@ from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.status import is_used
-from spark_pseudolabel.report.document import ExplainDocument, ExplainStep, Why
+from spark_pseudolabel.report.document import ExplainDocument, ExplainStep, SuspiciousLabel, Why
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.given_rows import ROLE, read_given
+from spark_pseudolabel.store.given_rows import ROLE, read_bytes, read_given
 from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -79,8 +80,11 @@ def _explained(store: RoundStore, row_id: str, key: Key) -> ExplainDocument:
     if store.identity["id"] is not None:
         explained = _given_row(store, row_id, key) or _pool_row(store, row_id, key)
     else:
-        # A labeled row may stand at the same place of another table.
         explained = _pool_row(store, row_id, key)
+        # A labeled row may stand at the same place of another table; round 1 has looked at all rows
+        # of the pool.
+        if explained is None and store.rounds:
+            explained = _given_row(store, row_id, key)
     if explained is None:
         raise _unknown(store, row_id)
     return explained
@@ -150,7 +154,26 @@ def _given_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | No
         if role == LABELED
         else "no model is trained on it; it measures them."
     )
-    return ExplainDocument(id=row_id, kind=role, given_label=label, text=text)
+    suspicious = _suspicious(store, row_id, key)
+    if suspicious is not None:
+        text += (
+            " That label is probably wrong: models that have not seen the row say "
+            f"{suspicious.suggested!r} ({suspicious.p_suggested:.4f}, and "
+            f"{suspicious.p_given:.4f} for {suspicious.given!r}). The row stands in suspects/."
+        )
+    return ExplainDocument(
+        id=row_id, kind=role, given_label=label, suspicious=suspicious, text=text
+    )
+
+
+def _suspicious(store: RoundStore, row_id: str, key: Key) -> SuspiciousLabel | None:
+    """Return what speaks against a row's given label, where that is probably wrong."""
+    suspects = store.models[0].suspects if store.models else None
+    if suspects is None:
+        return None
+    rows = read_bytes(store.read_file(suspects)).rename_columns([*key, *OF_SUSPECTS])
+    rows = rows.filter(_matches(rows.schema, key)).select(OF_SUSPECTS).to_pylist()
+    return SuspiciousLabel(id=row_id, **rows[0]) if rows else None
 
 
 # --- rows of the pool

@@ -928,6 +928,8 @@ class ExplainDocument(Document):
     """The round that decided it."""
     model: str | None = None
     """The model that decided it."""
+    suspicious: SuspiciousLabel | None = None
+    """Why its given label is probably wrong, a row of ``suspects``; null where it is none."""
     history: list[ExplainStep] = []
     """What each round decided, in order."""
     final_model: str | None = None
