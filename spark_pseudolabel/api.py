@@ -333,7 +333,7 @@ def _sessions(frames: Iterable[DataFrame]) -> list[SparkSession]:
 
 def _model_section(
     estimator: str | BaseEstimator | None, params: Mapping[str, Any] | None
-) -> dict[str, Any]:
+) -> Section:
     if estimator is None:
         return {} if params is None else {"params": dict(params)}
     if isinstance(estimator, str):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from spark_pseudolabel.redaction import redacted, redacted_text
 
@@ -69,15 +69,6 @@ class PseudoLabelError(Exception):
         self.code = code or self.default_code
         self.where = redacted(where)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the ``error`` object of a command's JSON document."""
-        return {
-            "exit_code": self.exit_code,
-            "code": self.code,
-            "message": self.message,
-            "where": self.where,
-        }
-
 
 class ConfigError(PseudoLabelError):
     """The configuration is wrong: correct it and run again."""
@@ -94,13 +85,6 @@ class ConfigError(PseudoLabelError):
             where=problems[0].key or None,
         )
         self.problems = tuple(problems)
-
-    def to_dict(self) -> dict[str, Any]:
-        listed = [
-            {"key": p.key, "message": redacted_text(p.message), "file": p.file, "line": p.line}
-            for p in self.problems
-        ]
-        return super().to_dict() | {"problems": listed}
 
 
 class InputError(PseudoLabelError):

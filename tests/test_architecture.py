@@ -29,8 +29,6 @@ ROWS: list[set[str]] = [
     {"fields", "columns", "errors", "program", "formats", "registry", "version"},
     {"redaction"},
 ]
-# Modules that are pages of a larger one.
-PAGES = {"demo": "cli", "signals": "cli"}
 # Neighbors in a row that may know each other: a file system behind the JVM is one of the store's.
 NEIGHBORS = {("spark", "store")}
 # What runs there needs no Spark: it is tested, and used by commands, without a JVM.
@@ -84,8 +82,7 @@ def _row(part: str) -> int:
 
 def _part(module: str) -> str:
     """Return ``store`` for ``spark_pseudolabel.store.publish``, nothing for the package."""
-    part = module.removeprefix(PACKAGE).lstrip(".").split(".")[0]
-    return PAGES.get(part, part)
+    return module.removeprefix(PACKAGE).lstrip(".").split(".")[0]
 
 
 def _own_imports() -> Iterator[tuple[str, int, str]]:

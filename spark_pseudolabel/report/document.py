@@ -9,7 +9,7 @@ wherever the contract does not leave room for more, so that the schemas are exac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -22,7 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from spark_pseudolabel.redaction import redacted
+from spark_pseudolabel.errors import ConfigError, PseudoLabelError
+from spark_pseudolabel.redaction import redacted, redacted_text
 
 SCHEMA_VERSION = 1
 
@@ -706,6 +707,25 @@ class ErrorDocument(Document):
 
     error: ErrorBody
     """What went wrong."""
+
+    @classmethod
+    def of(cls, error: PseudoLabelError) -> Self:
+        """Return what an error comes to."""
+        body = ErrorBody(
+            exit_code=error.exit_code, code=error.code, message=error.message, where=error.where
+        )
+        if isinstance(error, ConfigError):
+            problems = [
+                ConfigProblem(
+                    key=problem.key,
+                    message=redacted_text(problem.message),
+                    file=problem.file,
+                    line=problem.line,
+                )
+                for problem in error.problems
+            ]
+            body = body.model_copy(update={"problems": problems})
+        return cls(error=body)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that were given: only a configuration has problems."""

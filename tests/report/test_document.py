@@ -133,8 +133,9 @@ def test_numbers_that_json_lacks_are_refused(value: float) -> None:
     ],
 )
 def test_our_errors_fit_the_error_document(error: InputError | ConfigError) -> None:
-    made = document(ErrorDocument, {"error": error.to_dict()})["error"]
-    assert made["exit_code"] == error.exit_code
+    made = ErrorDocument.of(error)
+    assert made.error.exit_code == error.exit_code
+    assert ErrorDocument.model_validate(made.as_json()) == made
 
 
 def test_the_published_schemas_are_current(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from spark_pseudolabel.config import Config, identity, load_config, public
 from spark_pseudolabel.errors import ConfigError, InputError, Problem
 from spark_pseudolabel.progress import sentence
 from spark_pseudolabel.redaction import SECRET, redacted, redacted_text
-from spark_pseudolabel.report.document import Report, document
+from spark_pseudolabel.report.document import ErrorDocument, Report, document
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
 from spark_pseudolabel.store.store import RoundStore
@@ -115,7 +115,8 @@ def test_no_message_and_no_line_of_the_log_holds_a_secret(config: Config) -> Non
     error = InputError(f"{config.labeled.path!r} is not there ({POOL}).", where=OUT)
     assert config.test is not None
     problems = ConfigError([Problem("test.path", f"Got {config.test.path!r}.")])
-    said = [str(error), json.dumps(error.to_dict()), str(problems), json.dumps(problems.to_dict())]
+    documents = [json.dumps(ErrorDocument.of(each).as_json()) for each in (error, problems)]
+    said = [str(error), str(problems), *documents]
     lines = [sentence("done", {"out": OUT}), sentence("at", {"master": config.spark.master})]
     assert _leaked(*said, *lines) == []
 

@@ -14,6 +14,7 @@ from spark_pseudolabel.errors import (
     PseudoLabelError,
     StoredStateError,
 )
+from spark_pseudolabel.report.document import ErrorDocument
 from spark_pseudolabel.spark.tasking import exchange, merge_tasks, run_tasks
 
 
@@ -45,7 +46,7 @@ def test_what_a_task_refuses_is_told_as_it_is(
 def test_errors_come_from_a_worker_whole(error: PseudoLabelError) -> None:
     come = pickle.loads(pickle.dumps(error))
     assert type(come) is type(error)
-    assert come.to_dict() == error.to_dict()
+    assert ErrorDocument.of(come) == ErrorDocument.of(error)
     assert str(come) == str(error)
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.program import command
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from spark_pseudolabel.report.document import ModelResult, Report
 
 SEED = 0
 TEST_SHARE = 0.25
@@ -46,17 +49,19 @@ def write_demo(output: str | Path) -> Path:
     return config
 
 
-def summary(report: Mapping[str, Any], config: Path, *, already_done: bool) -> str:
+def summary(report: Report, config: Path, *, already_done: bool) -> str:
     """Tell what came out: the accuracy of both models, the places, the next command."""
     out = config.parent / "out"
     lines = [f"Nothing to do: {out} is finished.", ""] if already_done else []
     lines += [
         _headline(report),
         "",
-        f"  Seed model   test accuracy {_test_accuracy(report['seed'])}",
-        f"  Final model  test accuracy {_test_accuracy(report['final'])}",
+        f"  Seed model   test accuracy {_test_accuracy(report.seed)}",
+        f"  Final model  test accuracy {_test_accuracy(report.final)}",
         "",
-        *(f"  {name:<7} {report['paths'][key]}" for name, key in _PLACES.items()),
+        f"  Labels  {report.paths.labels}",
+        f"  Model   {report.paths.model}",
+        f"  Report  {report.paths.report_html}",
         "",
         f"Next: {command('status', str(out))}",
         f"      {command('plan', str(config))}    (then put your own tables in it)",
@@ -65,20 +70,20 @@ def summary(report: Mapping[str, Any], config: Path, *, already_done: bool) -> s
 
 
 _FILES = ("labeled.parquet", "pool", "test.parquet")
-_PLACES = {"Labels": "labels", "Model": "model", "Report": "report_html"}
 
 
-def _headline(report: Mapping[str, Any]) -> str:
-    rows, n = report["rows"], report["n_iter"]
-    given = rows["labeled"] + rows["validation"]
+def _headline(report: Report) -> str:
+    rows, n = report.rows, report.n_iter
+    given = rows.labeled + rows.validation
     return (
-        f"{given:,} labeled digits and {rows['pool']:,} unlabeled ones: {rows['accepted']:,} got a "
-        f"label in {n} round{'' if n == 1 else 's'} ({report['termination_condition']})."
+        f"{given:,} labeled digits and {rows.pool:,} unlabeled ones: {rows.accepted:,} got a "
+        f"label in {n} round{'' if n == 1 else 's'} ({report.termination_condition})."
     )
 
 
-def _test_accuracy(model: Mapping[str, Any]) -> str:
-    return f"{model['test']['accuracy']:.4f} on {model['test']['n']:,} rows"
+def _test_accuracy(model: ModelResult) -> str:
+    assert model.test is not None  # the configuration names a test table
+    return f"{model.test.accuracy:.4f} on {model.test.n:,} rows"
 
 
 def _write_tables(data: Path) -> None:
@@ -98,7 +103,7 @@ def _write_tables(data: Path) -> None:
     for name, table in tables.items():
         if not (data / name).exists():
             (data / name).parent.mkdir(exist_ok=True)
-            _write_aside(data / name, lambda path, table=table: pq.write_table(table, path))
+            _write_aside(data / name, partial(pq.write_table, table))
 
 
 def _digits() -> pa.Table:
@@ -111,7 +116,7 @@ def _digits() -> pa.Table:
     return pa.table({"row_id": np.arange(len(y)), **pixels, "digit": y.astype(np.int64)})
 
 
-def _write_aside(path: Path, write: Any) -> None:
+def _write_aside(path: Path, write: Callable[[Path], object]) -> None:
     """Write under another name first, so that half a file is never found later."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

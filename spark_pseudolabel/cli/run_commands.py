@@ -1,0 +1,200 @@
+"""Commands that write: init, plan, run, label, demo; all but init work on Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spark_pseudolabel.cli.answers import Answer
+from spark_pseudolabel.cli.options import (
+    AllowImport,
+    AnswerOptions,
+    Conf,
+    Out,
+    Overrides,
+    wrong_usage,
+)
+from spark_pseudolabel.cli.sessions import (
+    import_aside,
+    progress,
+    resumable,
+    spark_session,
+    start_early,
+)
+from spark_pseudolabel.program import NAME as PROGRAM
+from spark_pseudolabel.program import command
+
+if TYPE_CHECKING:
+    from spark_pseudolabel.config import Config
+    from spark_pseudolabel.report.document import Report
+
+
+def init(
+    options: AnswerOptions,
+    file: Annotated[str, typer.Argument(metavar="FILE")] = "pseudolabel.yaml",
+) -> Answer:
+    """Write a commented example configuration."""
+    from spark_pseudolabel.config.example import EXAMPLE
+    from spark_pseudolabel.report.document import InitDocument
+
+    try:
+        with Path(file).open("x", encoding="utf-8") as opened:
+            opened.write(EXAMPLE)
+    except FileExistsError:
+        raise wrong_usage(
+            f"{file!r} must not exist yet. Name another file, or delete it."
+        ) from None
+    except OSError as error:
+        raise wrong_usage(f"{file!r} cannot be written: {error.strerror}.") from None
+    text = (
+        f"Wrote {file}. It names the tables that `{PROGRAM} demo` writes: put yours in their "
+        f"place.\nNext: {command('plan', file)}"
+    )
+    return Answer(InitDocument(file=file), text)
+
+
+def plan(
+    options: AnswerOptions,
+    conf: Conf,
+    overrides: Overrides = None,
+    allow_import: AllowImport = None,
+) -> Answer:
+    """Check configuration, inputs and environment, and tell what would happen; write nothing."""
+    source = _Source(conf, overrides or (), allow_import or ())
+    config = source.load(check_estimators=False)
+    from spark_pseudolabel.job.preflight import check_configuration
+
+    check_configuration(config)
+    with progress(options) as events:
+        events.event("starting")
+        start_early(config.spark)
+        source.load()
+        from spark_pseudolabel import job
+        from spark_pseudolabel.report.document import PlanDocument
+        from spark_pseudolabel.report.text import render_plan
+
+        with spark_session(config.spark) as spark:
+            document = PlanDocument.model_validate(job.plan(spark, config, events=events))
+    return Answer(document, render_plan(document))
+
+
+def run(
+    options: AnswerOptions,
+    conf: Conf,
+    overrides: Overrides = None,
+    allow_import: AllowImport = None,
+) -> Answer:
+    """Run, or go on where an earlier run was stopped, or say that it is done."""
+    source = _Source(conf, overrides or (), allow_import or ())
+    config = source.load(check_estimators=False)
+    done = _run(config, options, source.load)
+    from spark_pseudolabel.report.text import render_text
+
+    text = render_text(done.report)
+    if done.before:
+        text = f"Nothing to do: {config.output.path} is finished.\n\n{text}"
+    return Answer(done.report, text)
+
+
+def label(
+    options: AnswerOptions,
+    out: Out,
+    input_path: Annotated[str, typer.Option("--input", metavar="PATH", help="New rows.")],
+    output_path: Annotated[
+        str, typer.Option("--output", metavar="PATH", help="Where their labels go.")
+    ],
+    input_format: Annotated[
+        str | None,
+        typer.Option("--format", help="Format of the new rows; by default as the path ends."),
+    ] = None,
+) -> Answer:
+    """Apply a finished run's model and its plan to new rows."""
+    from spark_pseudolabel.config import SparkSettings
+    from spark_pseudolabel.job.preflight import check_labeling
+
+    check_labeling(out, input_path, output_path)
+    with progress(options) as events:
+        events.event("starting")
+        start_early(SparkSettings())
+        from spark_pseudolabel import job
+        from spark_pseudolabel.report.document import LabelDocument
+        from spark_pseudolabel.report.text import render_label
+
+        with spark_session(SparkSettings()) as spark:
+            written = job.label(
+                spark,
+                out,
+                input=input_path,
+                output=output_path,
+                format=input_format,
+                events=events,
+            )
+    document = LabelDocument.model_validate(written)
+    return Answer(document, render_label(document))
+
+
+def demo(
+    options: AnswerOptions,
+    output: Annotated[
+        str, typer.Option("--output", metavar="DIR", help="Where everything goes.")
+    ] = "pseudolabel-demo",
+) -> Answer:
+    """Run on handwritten digits that come with scikit-learn, 80 % of them unlabeled."""
+    from spark_pseudolabel.cli.demo import summary, write_demo
+
+    file = write_demo(output)
+    done = _run(_Source(str(file)).load(), options, lambda: None)
+    return Answer(done.report, summary(done.report, file, already_done=done.before))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a configuration comes from: a file, and what the command line says beside it."""
+
+    file: str
+    overrides: Sequence[str] = ()
+    allow_import: Sequence[str] = ()
+
+    def load(self, *, check_estimators: bool = True) -> Config:
+        from spark_pseudolabel.config import load_config
+
+        return load_config(
+            self.file, self.overrides, self.allow_import, check_estimators=check_estimators
+        )
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished run: its report, and whether it was finished before."""
+
+    report: Report
+    before: bool
+
+
+def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) -> _Done:
+    """Run a configuration.
+
+    What `check` needs to import takes as long as a JVM does to start.
+    """
+    from spark_pseudolabel.job.preflight import check_configuration
+    from spark_pseudolabel.output.state import report_if_finished
+    from spark_pseudolabel.report.document import Report
+
+    report = report_if_finished(config)
+    if report is not None:
+        return _Done(report, before=True)
+    check_configuration(config)
+    with progress(options) as events, resumable(config.output.path):
+        events.event("starting")
+        start_early(config.spark)
+        import_aside("spark_pseudolabel.job", "skops.io", "spark_pseudolabel.report.figures")
+        check()
+        with spark_session(config.spark) as spark:
+            from spark_pseudolabel import job
+
+            result = job.run(spark, config, events=events)
+    return _Done(Report.model_validate(result.report), result.already_done)
