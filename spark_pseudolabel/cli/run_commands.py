@@ -66,7 +66,7 @@ def plan(
     """Check configuration, inputs and environment, and tell what would happen; write nothing."""
     source = _Source(conf, overrides or (), allow_import or ())
     config = source.load(check_estimators=False)
-    from spark_pseudolabel.job.preflight import check_configuration
+    from spark_pseudolabel.output.preflight import check_configuration
 
     check_configuration(config)
     with progress(options) as events:
@@ -114,7 +114,7 @@ def label(
 ) -> Answer:
     """Apply a finished run's model and its plan to new rows."""
     from spark_pseudolabel.config import SparkSettings
-    from spark_pseudolabel.job.preflight import check_labeling
+    from spark_pseudolabel.output.preflight import check_labeling
 
     check_labeling(out, input_path, output_path)
     with progress(options) as events:
@@ -180,7 +180,7 @@ def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) ->
 
     What `check` needs to import takes as long as a JVM does to start.
     """
-    from spark_pseudolabel.job.preflight import check_configuration
+    from spark_pseudolabel.output.preflight import check_configuration
     from spark_pseudolabel.output.state import report_if_finished
     from spark_pseudolabel.report.document import Report
 

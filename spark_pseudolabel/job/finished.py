@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
-from spark_pseudolabel.job.preflight import require_finished
+from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest
 from spark_pseudolabel.store.store import RoundStore

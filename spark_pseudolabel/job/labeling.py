@@ -26,7 +26,7 @@ from spark_pseudolabel.core.selection.policies import read_policy
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.job.finished import Finished, open_finished
 from spark_pseudolabel.job.loop import announce
-from spark_pseudolabel.job.preflight import output_exists
+from spark_pseudolabel.output.preflight import output_exists
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
 from spark_pseudolabel.spark.evaluation import label_of
