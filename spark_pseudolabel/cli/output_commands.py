@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from spark_pseudolabel.cli.answers import Answer, write_file
 from spark_pseudolabel.cli.options import AnswerOptions, Out, wrong_usage
 from spark_pseudolabel.cli.sessions import output_opened
-from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.errors import InputError, StoredStateError
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -82,6 +83,8 @@ def report(
     ] = None,
 ) -> Answer:
     """Show the report of a finished run again."""
+    if html is not None:
+        _require_directory(html)
     from spark_pseudolabel.output.report import read_report
     from spark_pseudolabel.report.text import render_text
 
@@ -92,6 +95,17 @@ def report(
 
         write_file(html, render_html(document))
     return Answer(document, render_text(document))
+
+
+def _require_directory(page: str) -> None:
+    folder = Path(page).absolute().parent
+    if not folder.is_dir():
+        raise InputError(
+            f"--html must be in a directory that exists. Got {page!r}. Make {folder} first, or "
+            "name another file.",
+            code="missing_path",
+            where=page,
+        )
 
 
 def explain(
