@@ -10,10 +10,11 @@ import csv
 import gzip
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.config.sections import Table
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden, is_tab_separated
 from spark_pseudolabel.store.file_systems import open_files
@@ -25,6 +26,8 @@ MOST_FILES = 64
 """Files whose columns are looked at; of more, a column may be in any other one."""
 # Where they are set, a path without a scheme may be on another file system.
 _ELSEWHERE = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_HOME")
+Options = Mapping[str, str]
+"""What Spark is told of a table's format."""
 _UNDERSTOOD = frozenset({"header", "sep", "delimiter", "encoding", "inferSchema", "quote"})
 
 
@@ -40,10 +43,10 @@ def check_configuration(config: Config) -> None:
     """
     if not paths_are_local(config.spark.conf):
         return
-    for name, section, columns in _tables(config):
-        _check_table(name, section, columns)
-    if (found := _local(config.output.path)) is not None:
-        files, root = found
+    for table in _tables(config):
+        _check_table(table)
+    if (output := _local(config.output.path)) is not None:
+        files, root = output
         require_place(files, root)
         if (run := read_run(files, root)) is not None:
             require_same_configuration(run, identity(config), root)
@@ -59,11 +62,11 @@ def check_labeling(out: str, source: str, target: str) -> None:
     """
     if not paths_are_local({}):
         return
-    if (found := _local(out)) is not None:
-        require_finished(RoundStore.open(*found), out)
-    if (found := _local(source)) is not None and not found[0].exists(found[1]):
+    if (run := _local(out)) is not None:
+        require_finished(RoundStore.open(*run), out)
+    if _is_there(source) is False:
         raise _missing("--input", source)
-    if (found := _local(target)) is not None and found[0].exists(found[1]):
+    if _is_there(target):
         raise output_exists(target)
 
 
@@ -88,8 +91,8 @@ def output_exists(target: str) -> InputError:
 
 def paths_are_local(conf: Mapping[str, str]) -> bool:
     """Whether a path without a scheme is on the local disk, as far as that shows."""
-    told = any("fs.default" in key for key in conf) or "PYSPARK_GATEWAY_PORT" in os.environ
-    return not told and not any(os.environ.get(name) for name in _ELSEWHERE)
+    elsewhere = any("fs.default" in key for key in conf) or "PYSPARK_GATEWAY_PORT" in os.environ
+    return not elsewhere and not any(os.environ.get(name) for name in _ELSEWHERE)
 
 
 def _local(path: str) -> tuple[LocalFiles, str] | None:
@@ -100,40 +103,54 @@ def _local(path: str) -> tuple[LocalFiles, str] | None:
     return files, root
 
 
-def _tables(config: Config) -> Iterator[tuple[str, Any, list[str]]]:
-    """Yield name, section and columns that must be there of every table."""
+def _is_there(path: str) -> bool | None:
+    """Whether a path exists; None where it is not on the local disk."""
+    local = _local(path)
+    return None if local is None else local[0].exists(local[1])
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of a configuration, and the columns that it must have."""
+
+    name: str
+    section: Table
+    columns: Sequence[str]
+
+
+def _tables(config: Config) -> Iterator[_Table]:
     key = [config.id] if config.id is not None else []
     label, groups = config.labeled.label, _groups(config)
     included = list(config.features.include or ())
-    yield "labeled", config.labeled, [*key, label, *groups, *included]
-    yield "unlabeled", config.unlabeled, [*key, *included]
-    yield "validation", config.validation, [*key, label]
+    yield _Table("labeled", config.labeled, [*key, label, *groups, *included])
+    yield _Table("unlabeled", config.unlabeled, [*key, *included])
+    yield _Table("validation", config.validation, [*key, label])
     if config.test is not None:
-        yield "test", config.test, [*key, label]
+        yield _Table("test", config.test, [*key, label])
 
 
 def _groups(config: Config) -> list[str]:
-    named = (config.validation.group, getattr(config.labeled, "group", None))
+    named = (config.validation.group, config.labeled.group)
     return [group for group in named if group is not None]
 
 
-def _check_table(name: str, section: Any, columns: Sequence[str]) -> None:
-    path = section.path
-    if path is None or _local(path) is None or getattr(section, "from_", None) is not None:
+def _check_table(table: _Table) -> None:
+    path = table.section.path
+    if path is None or _local(path) is None:
         return
     root = Path(local_path(path))
     if not root.exists():
         # A pattern is told as what it is by the run.
         if not any(character in path for character in "*?[{"):
-            raise _missing(f"{name}.path", path)
+            raise _missing(f"{table.name}.path", path)
         return
-    there = _columns(root, section)
+    there = _columns(root, table.section)
     if there is None:
         return
     known = {column.lower() for column in there}
-    missing = [column for column in columns if column.lower() not in known]
+    missing = [column for column in table.columns if column.lower() not in known]
     if missing:
-        raise InputError.missing_columns(name, missing, there, path)
+        raise InputError.missing_columns(table.name, missing, there, path)
 
 
 def _missing(what: str, path: str) -> InputError:
@@ -144,23 +161,23 @@ def _missing(what: str, path: str) -> InputError:
     )
 
 
-def _columns(root: Path, section: Any) -> list[str] | None:
+def _columns(root: Path, section: Table) -> list[str] | None:
     """Return the columns of all files together; None where they can't be told for certain."""
-    read = _READERS.get(str(section.format))
+    read = _READERS.get(section.format)
     listed = [info.path for info in LocalFiles().list(str(root)) if not is_hidden(info.path)]
     partitioned = any("=" in path for path in listed)
     if read is None or not listed or len(listed) > MOST_FILES or partitioned:
         return None
-    found: dict[str, None] = {}
+    together: dict[str, None] = {}
     for path in listed:
         columns = read(root / path if path else root, section.options)
         if columns is None:
             return None
-        found |= dict.fromkeys(columns)
-    return [*found]
+        together |= dict.fromkeys(columns)
+    return [*together]
 
 
-def _of_parquet(path: Path, options: Mapping[str, Any]) -> list[str] | None:
+def _of_parquet(path: Path, options: Options) -> list[str] | None:
     # Imported late: a configuration of tables must not wait for it.
     import pyarrow
     import pyarrow.parquet as pq
@@ -172,17 +189,16 @@ def _of_parquet(path: Path, options: Mapping[str, Any]) -> list[str] | None:
         return None
 
 
-def _of_csv(path: Path, options: Mapping[str, Any]) -> list[str] | None:
-    said = {str(key): value for key, value in options.items()}
-    if not set(said) <= _UNDERSTOOD or str(said.get("header", "true")).lower() != "true":
+def _of_csv(path: Path, options: Options) -> list[str] | None:
+    if not set(options) <= _UNDERSTOOD or options.get("header", "true").lower() != "true":
         return None
     usual = "\t" if is_tab_separated(path.name) else ","
-    separator = str(said.get("sep", said.get("delimiter", usual)))
-    encoding = str(said.get("encoding", "utf-8-sig"))
+    separator = options.get("sep", options.get("delimiter", usual))
+    encoding = options.get("encoding", "utf-8-sig")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding=encoding, newline="") as opened:
-            rows = csv.reader(opened, delimiter=separator, quotechar=said.get("quote", '"'))
+            rows = csv.reader(opened, delimiter=separator, quotechar=options.get("quote", '"'))
             header = next(filter(any, rows))
     except (OSError, EOFError, ValueError, LookupError, TypeError, csv.Error, StopIteration):
         return None
@@ -190,7 +206,7 @@ def _of_csv(path: Path, options: Mapping[str, Any]) -> list[str] | None:
     return header if len(header) > 1 else None
 
 
-_READERS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[str] | None]] = {
+_READERS: Mapping[str, Callable[[Path, Options], list[str] | None]] = {
     "parquet": _of_parquet,
     "csv": _of_csv,
 }

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.config.sections import Table
 from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts, next_step
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.store.file_systems import open_files
-from spark_pseudolabel.store.files import Files, scheme_of
+from spark_pseudolabel.store.files import scheme_of
 from spark_pseudolabel.store.identity import SEEN, differences
 from spark_pseudolabel.store.manifest import normalized
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import report_problems
-
-Listing = list[list[Any]]
-"""Path, bytes and time of change of each file of a table."""
 
 
 def report_if_finished(config: Config) -> Report | None:
@@ -107,30 +104,27 @@ def _opened(config: Config) -> RoundStore | None:
         return None
 
 
-def _inputs_are_as_seen(config: Config, seen: Mapping[str, Any] | None) -> bool:
-    sections: dict[str, Any] = {
+def _inputs_are_as_seen(config: Config, seen: Mapping[str, object] | None) -> bool:
+    """Whether the files of all tables are those that the run has listed."""
+    of_labeled = config.unlabeled.from_ == "labeled"
+    sections: dict[str, Table | None] = {
         "labeled": config.labeled,
-        "unlabeled": config.unlabeled,
+        "unlabeled": None if of_labeled else config.unlabeled,
         "validation": config.validation if config.validation.is_table else None,
         "test": config.test,
     }
-    used = {
-        name: section
-        for name, section in sections.items()
-        if section is not None and getattr(section, "from_", None) != "labeled"
-    }
+    used = {name: section for name, section in sections.items() if section is not None}
     if seen is None or set(seen) != set(used):
         return False
     return all(_is_as_seen(section.path, seen[name]) for name, section in used.items())
 
 
-def _is_as_seen(path: str | None, seen: Listing) -> bool:
+def _is_as_seen(path: str | None, seen: object) -> bool:
     if path is None or scheme_of(path) not in ("", "file"):
         return False
-    files: Files
     files, root = open_files(path)
-    found = [info for info in files.list(root) if not is_hidden(info.path)]
-    return bool(found) and [[info.path, info.bytes, info.mtime_ns] for info in found] == seen
+    listed = [info for info in files.list(root) if not is_hidden(info.path)]
+    return bool(listed) and [[info.path, info.bytes, info.mtime_ns] for info in listed] == seen
 
 
 def _pool_rows(store: RoundStore) -> int:
