@@ -255,7 +255,7 @@ class SelfTrainingResult:
             spark,
             output,
             scorer.model,
-            report or dict(finished.final.report),
+            report or dict(finished.final.report.document),
             scorer,
             finished.model.label_type,
         )

@@ -15,7 +15,7 @@ from pyspark import SparkContext
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import runs, timing
-from benchmarks.rounds import begun, fresh
+from benchmarks.rounds import begun, decided, fresh
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.parts import parts_of
@@ -83,12 +83,13 @@ def many_parts(directory: Path, n_parts: int) -> dict[str, Figures]:
         clock.lap("plan, with a quota for each class, and apply")
         store.commit_round(
             attempt,
-            plan=plan.to_dict(),
-            scored=store.entries(attempt, "scored", scored.files),
-            accepted=store.entries(attempt, "accepted", accepted.files),
-            counts={"accepted": sum(accepted.by_code), "accepted_by_code": accepted.by_code},
-            histogram=scored.counts().to_dict(),
-            content=accepted.content,
+            decided(
+                plan,
+                scored,
+                accepted,
+                store.entries(attempt, "scored", scored.files),
+                store.entries(attempt, "accepted", accepted.files),
+            ),
         )
         clock.lap("commit")
         again = RoundStore.open(store.files, store.root)

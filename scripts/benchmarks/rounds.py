@@ -20,16 +20,21 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.selection.exact import make_plan
+from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies.threshold import Threshold
 from spark_pseudolabel.core.selection.policy import RoundContext
 from spark_pseudolabel.core.teachers.committee import members_of, registered_committee
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.pool import Accepted, Scored
 from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import run_tasks
+from spark_pseudolabel.store.facts import RoundCounts, Training
 from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.manifest import DecidedRound, FileEntry, FittedModel
 from spark_pseudolabel.store.store import RoundStore
 
 POLICY = Threshold(threshold=0.9)
@@ -102,8 +107,43 @@ def begun(out: Path, scorer: Scorer) -> RoundStore:
     model = store.new_attempt("model", 1)
     classes = tuple(range(len(scorer.model.classes_)))
     artifact = store.write_model(model, scorer.model)
-    store.commit_model(model, artifact=artifact, classes=classes, label_type="bigint")
+    training = Training(
+        rows=0,
+        rows_pseudo=0,
+        hash_limits=None,
+        weights=RowWeights(),
+        sha256="",
+        against_best=None,
+    )
+    fitted = FittedModel(artifact=artifact, classes=classes, label_type="bigint", training=training)
+    store.commit_model(model, fitted)
     return store
+
+
+def decided(
+    plan: Plan,
+    scored: Scored,
+    accepted: Accepted,
+    scored_files: tuple[FileEntry, ...],
+    accepted_files: tuple[FileEntry, ...],
+) -> DecidedRound:
+    """Say of a round what a run would say."""
+    n_rows, n_accepted = scored.counts().total, sum(accepted.by_code)
+    return DecidedRound(
+        plan=plan,
+        scored=scored_files,
+        accepted=accepted_files,
+        counts=RoundCounts(
+            candidates=n_rows,
+            accepted=n_accepted,
+            rejected=n_rows - n_accepted,
+            invalid=0,
+            accepted_by_code=tuple(accepted.by_code),
+            changed=True,
+        ),
+        histogram=scored.counts(),
+        content=accepted.content,
+    )
 
 
 def whole_round(
@@ -129,12 +169,13 @@ def whole_round(
     clock.lap("plan and apply")
     store.commit_round(
         attempt,
-        plan=plan.to_dict(),
-        scored=store.entries(attempt, "scored", scored.files),
-        accepted=store.entries(attempt, "accepted", accepted.files),
-        counts={"accepted": sum(accepted.by_code)},
-        histogram=scored.counts().to_dict(),
-        content=accepted.content,
+        decided(
+            plan,
+            scored,
+            accepted,
+            store.entries(attempt, "scored", scored.files),
+            store.entries(attempt, "accepted", accepted.files),
+        ),
     )
     clock.lap("commit")
     return clock.seconds

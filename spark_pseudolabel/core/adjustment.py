@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from spark_pseudolabel.core.trust.priors import correct
 
@@ -46,15 +45,6 @@ class Calibration:
         """Calibrate probabilities of shape (n, n_classes); a row of NaN stays one."""
         return _APPLY[self.method](P, self.params)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        return {"method": self.method, "params": [list(row) for row in self.params]}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Read what :meth:`to_dict` wrote."""
-        return cls(data["method"], tuple(tuple(row) for row in data["params"]))
-
 
 @dataclass(frozen=True)
 class PriorCorrection:
@@ -77,15 +67,6 @@ class PriorCorrection:
     def apply(self, P: NDArray[np.float64]) -> NDArray[np.float64]:
         """Correct probabilities of shape (n, n_classes)."""
         return correct(P, np.array(self.learned), np.array(self.prior))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        return {"learned": list(self.learned), "prior": list(self.prior), "source": self.source}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PriorCorrection:
-        """Read what :meth:`to_dict` wrote."""
-        return cls(tuple(data["learned"]), tuple(data["prior"]), data["source"])
 
 
 @dataclass(frozen=True)
@@ -117,24 +98,6 @@ class Adjustment:
             adjusted = self.prior.apply(adjusted)
         return adjusted
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        return {
-            "calibration": None if self.calibration is None else self.calibration.to_dict(),
-            "prior": None if self.prior is None else self.prior.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any] | None) -> Adjustment | None:
-        """Read what :meth:`to_dict` wrote; None for None."""
-        if data is None:
-            return None
-        calibration, prior = data["calibration"], data["prior"]
-        return cls.of(
-            None if calibration is None else Calibration.from_dict(calibration),
-            None if prior is None else PriorCorrection.from_dict(prior),
-        )
-
     @classmethod
     def of(
         cls, calibration: Calibration | None, prior: PriorCorrection | None
@@ -155,11 +118,15 @@ def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _temperature(P: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    from scipy.special import softmax  # whoever reads manifests only need not wait for it
+
     scaled: NDArray[np.float64] = softmax(_log(P) / params[0][0], axis=1)
     return scaled
 
 
 def _sigmoid(P: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    from scipy.special import expit
+
     slopes, intercepts = np.array(params).T
     return _normalized(expit(slopes * logit(P) + intercepts), P)
 

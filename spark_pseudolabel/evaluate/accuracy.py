@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> dict[str, Any]
         "n_test": len(task.test_codes),
         "accuracy": {k: accuracy(P, task.test_codes) for k, P in scored.items()},
         "log_loss": {k: loss(P, task.test_codes) for k, P in scored.items()},
-        "guards": {name: guard.to_dict() for name, guard in guards.items()},
+        "guards": {name: asdict(guard) for name, guard in guards.items()},
         "weights": steps.weights_by_fold,
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.rounds import ModelFacts, best_model
 from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
@@ -25,7 +26,6 @@ from spark_pseudolabel.core.teachers.distillation import (
 )
 from spark_pseudolabel.core.trust.guard import (
     MARGIN,
-    LossComparison,
     Losses,
     compare,
     compare_losses,

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import SelfTrainingClassifier
 
+from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.teachers.committee import (
     Committee,
     members_of,
@@ -36,7 +37,7 @@ from spark_pseudolabel.core.teachers.estimators import final_step
 from spark_pseudolabel.core.teachers.learner import Learner
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.trust.certificate import CalibrationRows
-from spark_pseudolabel.core.trust.guard import LossComparison, compare_scores
+from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.evaluate.task import Task
 from spark_pseudolabel.evaluate.tri_training import tri_training

@@ -196,8 +196,8 @@ class Run:
         return found
 
     def _require_same_reference(self, found: Reference) -> None:
-        first = self.store.models[0].training.get("reference") if self.store.models else None
-        if first is not None and first != found.to_dict():
+        first = self.store.models[0].training.reference if self.store.models else None
+        if first is not None and first != found.of_pool:
             raise InputError(
                 "unlabeled must give the same rows for as long as a run lasts. A sample of "
                 f"{found.n_pool:,} rows, drawn by their ids, differs from the one that model 1 has "
@@ -227,8 +227,7 @@ class Run:
     def adjustment(self, number: int) -> Adjustment | None:
         """Return what happens to the probabilities of a committed or just fitted model."""
         if number not in self._adjustments:
-            committed = self.store.models[number - 1].adjustment
-            self._adjustments[number] = Adjustment.from_dict(committed)
+            self._adjustments[number] = self.store.models[number - 1].adjustment
         return self._adjustments[number]
 
     @property

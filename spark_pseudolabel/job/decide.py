@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
+from spark_pseudolabel.core.facts import PriorShift
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
@@ -28,17 +28,18 @@ from spark_pseudolabel.core.trust.certificate import (
 )
 from spark_pseudolabel.core.trust.evidence import dependence_of
 from spark_pseudolabel.core.trust.priors import missing, thinned
-from spark_pseudolabel.core.trust.shift import PriorShift, prior_shift
+from spark_pseudolabel.core.trust.shift import prior_shift
 from spark_pseudolabel.core.validation_split import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.adjust import given_prior, kept_cross_fit, like_pool
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.shift import MEASURED, predicted_in_pool, voids_certificate
+from spark_pseudolabel.job.shift import predicted_in_pool, voids_certificate
 from spark_pseudolabel.job.units import units_in
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.groups import group_numbers
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Scored
+from spark_pseudolabel.store.facts import RoundCertificate
 
 DRAWN_PER_CLASS = "drawn_per_class"
 PRIOR_DISAGREES = "prior_disagrees"
@@ -118,23 +119,33 @@ def promise_of(chosen: Certified) -> Promise:
     return Promise(chosen.precision, chosen.certainty, chosen.per)
 
 
-def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, dict[str, Any] | None]:
+def decide(run: Run, number: int, scored: Scored) -> tuple[Plan, RoundCertificate | None]:
     """Decide the scored rows of a round; also return the certificate, where one is asked for."""
     chosen = run.config.certified
     if chosen is None:
         return make_plan(run.policy, scored, RoundContext(number, run.labeled_by_class)), None
     certificate, prior_shift = _certify(run, chosen, scored.counts())
     plan = certificate.plan(chosen.to_rule(run.labeled_by_class), len(run.inputs.classes))
-    prior = None if run.prior is None else list(run.prior.prior)
-    shift = run.store.models[0].training.get("shift")
-    measured = {key: shift[key] for key in MEASURED} if shift is not None else None
-    return plan, certificate.to_dict() | {
-        "prior_shift": prior_shift.to_dict(),
-        "prior": prior,
-        "shift": measured,
-        "inside_only": run.config.withholds,
-        "withheld": scored.withheld,
-    }
+    shift = run.store.models[0].training.shift
+    return plan, RoundCertificate(
+        claimed=certificate.claimed,
+        precision=certificate.promise.precision,
+        certainty=certificate.promise.certainty,
+        per=certificate.promise.per,
+        source=certificate.source,
+        n_calibration=certificate.n_calibration,
+        n_only_ones=certificate.n_only_ones,
+        n_pool=certificate.n_pool,
+        coverage=certificate.coverage,
+        claims=certificate.claims,
+        refused=certificate.refused,
+        by_class=certificate.by_class,
+        prior_shift=prior_shift,
+        prior=None if run.prior is None else run.prior.prior,
+        shift=None if shift is None else shift.short,
+        inside_only=run.config.withholds,
+        withheld=scored.withheld,
+    )
 
 
 def _certify(run: Run, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from spark_pseudolabel.core.rounds import Finish
@@ -12,7 +13,9 @@ from spark_pseudolabel.job.views import build_views
 from spark_pseudolabel.output.state import is_committed
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.spark.progress import described
+from spark_pseudolabel.store.facts import RunCounts, StoredReport
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON
+from spark_pseudolabel.store.manifest import RunEnd
 from spark_pseudolabel.store.store import RoundStore
 
 
@@ -26,25 +29,26 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
     if not is_committed(run.store, end):
         with run.events.stage(end.n_iter, "report"), described(run.spark, "report"):
             report = make_report(run, end, elapsed_s)
-        run.store.commit_final(
-            run.store.new_attempt("final", end.n_iter),
+        ended = RunEnd(
             termination_condition=end.reason,
             best_round=end.best_round,
             final_model=end.best_round + 1,
-            counts=report["rows"],
-            report=report,
+            counts=RunCounts.model_validate(report["rows"]),
+            report=StoredReport.of(report),
         )
+        run.store.commit_final(run.store.new_attempt("final", end.n_iter), ended)
         run.events.event("stop", reason=end.reason, n_iter=end.n_iter, best_round=end.best_round)
     with described(run.spark, "results"):
         build_views(run, end)
     final = run.store.final
     assert final is not None
-    _write_reports(run.store, final.report)
+    report = dict(final.report.document)
+    _write_reports(run.store, report)
     run.events.event("done", out=run.config.output.path)
-    return dict(final.report)
+    return report
 
 
-def _write_reports(store: RoundStore, report: dict[str, Any]) -> None:
+def _write_reports(store: RoundStore, report: Mapping[str, Any]) -> None:
     # The document last: where it is that of the run's end, nothing is left to do.
     store.write_report(REPORT_HTML, render_html(report).encode())
     store.write_report(REPORT_JSON, (json.dumps(report, indent=2) + "\n").encode())

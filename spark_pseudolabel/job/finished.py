@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.core.adjustment import Adjustment
-from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
 from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.spark.hadoop_files import files_for
@@ -45,12 +43,12 @@ class Finished:
         like_sklearn = self.store.identity["mode"] == "sklearn"
         scorer = make_scorer(
             self.store.load_model(self.model.number, trusted),
-            [Feature(**feature) for feature in self.model.features],
+            self.model.features,
             keys,
             named=not like_sklearn,
             decimals=None if like_sklearn else DECIMALS,
         )
-        return replace(scorer, adjustment=Adjustment.from_dict(self.model.adjustment))
+        return replace(scorer, adjustment=self.model.adjustment)
 
 
 def open_finished(spark: SparkSession, out: str) -> Finished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.config.checks import feigned
 from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.facts import Compared, Comparison, LossComparison, NotCompared
 from spark_pseudolabel.core.features import odd_numbers, to_frame
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
-from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.teachers.committee import Committee
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.estimators import final_step, weights_supported
@@ -44,8 +45,9 @@ from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_samp
 from spark_pseudolabel.output.state import model_facts
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.artifact import check_storable
+from spark_pseudolabel.store.facts import Reliabilities, Training
 from spark_pseudolabel.store.failpoint import failpoint
-from spark_pseudolabel.store.manifest import RoundManifest
+from spark_pseudolabel.store.manifest import FittedModel, RoundManifest
 from spark_pseudolabel.store.store import Attempt
 
 Limits = list[int | None] | None
@@ -102,19 +104,20 @@ def fit_model(run: Run, number: int) -> None:
     started = time.monotonic()
     attempt = run.store.new_attempt("model", number)
     with run.events.stage(number - 1, "fit"), described(run.spark, f"model {number} · fit"):
-        fields = _fields(run, number, attempt)
-    seconds = {"fit": round(time.monotonic() - started, 3)}
-    manifest = run.store.commit_model(attempt, **fields, seconds=seconds)
+        fitted = _fitted(run, number, attempt)
+    seconds = round(time.monotonic() - started, 3)
+    manifest = run.store.commit_model(attempt, _with(fitted, seconds={"fit": seconds}))
+    validation = manifest.validation
     run.events.event(
         "model",
         number=number,
-        rows=manifest.training["rows"],
-        validation=manifest.validation,
-        seconds=seconds["fit"],
+        rows=manifest.training.rows,
+        validation=None if validation is None else asdict(validation),
+        seconds=seconds,
     )
 
 
-def _fields(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+def _fitted(run: Run, number: int, attempt: Attempt) -> FittedModel:
     """Make a model; return what its manifest says of it."""
     if number == 1:
         return _seed(run, attempt)
@@ -129,27 +132,39 @@ def _nothing_new(run: Run, number: int) -> bool:
     if number == 1 or learner is not run.learner(number - 1):
         return False
     warm = isinstance(learner, Learner) and learner.warm
-    return not run.store.rounds[-1].counts["changed"] and not warm
+    return not run.store.rounds[-1].counts.changed and not warm
 
 
-def _repeat(run: Run, number: int) -> dict[str, Any]:
+def _with(fitted: FittedModel, **changes: object) -> FittedModel:
+    return fitted.model_copy(update=changes)
+
+
+def _repeat(run: Run, number: int) -> FittedModel:
     before = run.store.models[number - 2]
-    kept = ("artifact", "classes", "label_type", "key_types", "features", "training", "validation")
-    return {name: getattr(before, name) for name in (*kept, "adjustment", "reliability")}
+    return FittedModel(
+        artifact=before.artifact,
+        classes=before.classes,
+        label_type=before.label_type,
+        key_types=before.key_types,
+        features=before.features,
+        training=before.training,
+        validation=before.validation,
+        adjustment=before.adjustment,
+        reliability=before.reliability,
+    )
 
 
-def _seed(run: Run, attempt: Attempt) -> dict[str, Any]:
+def _seed(run: Run, attempt: Attempt) -> FittedModel:
     """Make model 1, after a look whether the rows it learns from stand for the pool."""
     run.ready(run.teacher)  # draws the larger sample first
     sample = pool_sample(run)
     shift = measure_shift(run, sample)
     honest = run.config.cross_fitted
-    fields = _cross_fit(run, attempt, sample) if honest else _train(run, 1, attempt)
-    fields["training"]["shift"] = shift
-    return fields
+    fitted = _cross_fit(run, attempt, sample) if honest else _train(run, 1, attempt)
+    return _with(fitted, training=fitted.training.model_copy(update={"shift": shift}))
 
 
-def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> dict[str, Any]:
+def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> FittedModel:
     """Make model 1 as the mean of models that have each not seen one fold of the labeled rows."""
     rows = labeled_rows(run)
     failpoint("train.collected")
@@ -160,31 +175,35 @@ def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> dict[str,
     if run.config.student is not None:
         run.cross_fitted = fitted
     adjustment = adjustment_of(run, 1, rows, fitted)
-    fields = _committed(run, 1, attempt, model, rows, None, adjustment)
-    fields["training"]["hygiene"], files = check_given_labels(run, attempt, rows.codes, fitted.P)
+    made = _committed(run, 1, attempt, model, rows, None, adjustment)
+    hygiene, suspects = check_given_labels(run, attempt, rows.codes, fitted.P)
+    told: dict[str, object] = {"hygiene": hygiene}
     honest = adjusted(run, fitted, rows.codes)
     if sample is not None:
-        fields["training"]["sampled_by_code"] = predict_sample(run, honest, sample)
-    return fields | {
-        **_measure_out_of_fold(run, honest, rows.codes),
-        **files,
-        "oof_scores": keep_scores(run, attempt, fitted),
-    }
+        told["sampled_by_code"] = predict_sample(run, honest, sample)
+    oof, reliabilities = _measure_out_of_fold(run, honest, rows.codes)
+    return _with(
+        made,
+        training=made.training.model_copy(update=told),
+        oof=oof,
+        reliability=reliabilities,
+        suspects=suspects,
+        oof_scores=keep_scores(run, attempt, fitted),
+    )
 
 
-def _measure_out_of_fold(run: Run, fitted: CrossFit, codes: NDArray[np.int32]) -> dict[str, Any]:
+def _measure_out_of_fold(
+    run: Run, fitted: CrossFit, codes: NDArray[np.int32]
+) -> tuple[Metrics | None, Reliabilities]:
     """Measure model 1 on labeled rows, each by models and adjustments that have not seen it."""
     kept = like_pool(run, run.inputs.labeled, fitted.held_out)
     P, codes = fitted.adjusted[kept], codes[kept]
-    after = reliability(P, codes).to_dict() if fitted.adjustments else None
-    before = reliability(fitted.P[kept], codes).to_dict()
-    return {
-        "oof": oof_metrics(codes, P).to_dict() if kept.any() else None,
-        "reliability": {"raw": before, "adjusted": after},
-    }
+    oof = oof_metrics(codes, P) if kept.any() else None
+    after = reliability(P, codes) if fitted.adjustments else None
+    return oof, Reliabilities(raw=reliability(fitted.P[kept], codes), adjusted=after)
 
 
-def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> FittedModel:
     """Fit the student, if there is one; where it may be worse, the teacher stays.
 
     The labels are the teacher's and stand, unless no certificate says so and the student drops.
@@ -192,32 +211,31 @@ def _learn_from_teacher(run: Run, number: int, attempt: Attempt) -> dict[str, An
     if run.config.student is None:
         return _teacher_again(run, number, None)
     if not run.inputs.validation.num_rows and not kept_cross_fit(run)[1].held_out.any():
-        unmeasured = {"model": 1, "dropped": False, "refused": "unmeasured"}
-        return _teacher_again(run, number, unmeasured)
+        return _teacher_again(run, number, NotCompared(1, "unmeasured"))
     if model_facts(run.store)[0].shifted and run.prior is None:
         # Labeled rows can't tell what a student makes of a pool that is unlike them. Where classes
         # are declared to be mixed otherwise, that alone makes them differ.
-        return _teacher_again(run, number, {"model": 1, "dropped": False, "refused": "shift"})
-    fields = _train(run, number, attempt)
-    against: dict[str, Any] | None = fields["training"]["against_best"]
-    if against is None or against["usable"] or (against["dropped"] and not run.config.certified):
-        return fields
-    return _teacher_again(run, number, against | {"dropped": False, "refused": "worse"})
+        return _teacher_again(run, number, NotCompared(1, "shift"))
+    fitted = _train(run, number, attempt)
+    against = fitted.training.against_best
+    if not isinstance(against, Comparison | LossComparison) or against.usable:
+        return fitted
+    if against.dropped and not run.config.certified:
+        return fitted
+    return _teacher_again(run, number, replace(against, dropped=False, refused="worse"))
 
 
-def _teacher_again(run: Run, number: int, against: dict[str, Any] | None) -> dict[str, Any]:
+def _teacher_again(run: Run, number: int, against: Compared | None) -> FittedModel:
     """Keep the model that gave the labels as the final one; it has learned from none of them."""
     before = run.store.models[number - 2]
     run.keep_model(number, run.model(number - 1), run.adjustment(number - 1))
-    no_row: Limits = [None] * len(run.inputs.classes)
-    training = {**before.training, "hash_limits": no_row, "against_best": against}
-    return _repeat(run, number) | {
-        "training": training,
-        "oof": before.oof,
-    }
+    no_row = (None,) * len(run.inputs.classes)
+    changes = {"hash_limits": no_row, "against_best": against}
+    training = before.training.model_copy(update=changes)
+    return _with(_repeat(run, number), training=training, oof=before.oof)
 
 
-def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
+def _train(run: Run, number: int, attempt: Attempt) -> FittedModel:
     inputs, learner = run.inputs, run.ready(run.learner(number))
     limits, pseudo = _rows_of_rounds(run)
     row_weights, weights = _weights(run, pseudo)
@@ -232,16 +250,15 @@ def _train(run: Run, number: int, attempt: Attempt) -> dict[str, Any]:
             model = learner.fit(rows, inputs.classes)
     failpoint("model.fitted")
     adjustment = adjustment_of(run, number, rows)
-    fields = _committed(run, number, attempt, model, rows, limits, adjustment, row_weights)
+    made = _committed(run, number, attempt, model, rows, limits, adjustment, row_weights)
     if number == 1 or not run.config.cross_fitted or inputs.validation.num_rows:
-        return fields
+        return made
     _, teacher = kept_cross_fit(run)
     measured = like_pool(run, inputs.labeled, teacher.held_out)
     with _fit_errors(run, learner, rows):
         metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
-    against = {"model": 1, **losses.to_dict(), "dropped": not losses.improved}
-    fields["training"]["against_best"] = against
-    return fields | {"oof": metrics.to_dict()}
+    training = made.training.model_copy(update={"against_best": losses})
+    return _with(made, training=training, oof=metrics)
 
 
 @contextmanager
@@ -287,29 +304,29 @@ def _committed(
     limits: Limits,
     adjustment: Adjustment | None,
     weights: RowWeights | None = None,
-) -> dict[str, Any]:
+) -> FittedModel:
     """Store and measure a fitted model; return what its manifest says of it."""
     artifact = run.store.write_model(attempt, model, run.trusted)
     run.keep_model(number, model, adjustment)
     validation, against_best = _measure(run, number)
-    return {
-        "artifact": artifact,
-        "classes": run.inputs.classes,
-        "label_type": run.inputs.label_type,
-        "key_types": run.inputs.key_types,
-        "features": [feature.to_dict() for feature in run.inputs.features],
-        "training": {
-            "rows": run.inputs.labeled.num_rows + rows.n_pseudo,
-            "rows_pseudo": rows.n_pseudo,
-            "hash_limits": limits,
-            "weights": (weights or RowWeights()).to_dict(),
-            "sha256": rows.sha256(),
-            "reference": None if run.reference is None else run.reference.to_dict(),
-            "against_best": against_best,
-        },
-        "validation": validation.to_dict() if validation.n else None,
-        "adjustment": None if adjustment is None else adjustment.to_dict(),
-    }
+    return FittedModel(
+        artifact=artifact,
+        classes=run.inputs.classes,
+        label_type=run.inputs.label_type,
+        key_types=run.inputs.key_types,
+        features=run.inputs.features,
+        training=Training(
+            rows=run.inputs.labeled.num_rows + rows.n_pseudo,
+            rows_pseudo=rows.n_pseudo,
+            hash_limits=None if limits is None else tuple(limits),
+            weights=weights or RowWeights(),
+            sha256=rows.sha256(),
+            reference=None if run.reference is None else run.reference.of_pool,
+            against_best=against_best,
+        ),
+        validation=validation if validation.n else None,
+        adjustment=adjustment,
+    )
 
 
 def _rows_of_rounds(run: Run) -> tuple[Limits, pa.Table | None]:
@@ -321,7 +338,7 @@ def _rows_of_rounds(run: Run) -> tuple[Limits, pa.Table | None]:
 def _pseudo_rows(run: Run, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.Table | None]:
     """Fetch the accepted rows that the next model sees: those with the lowest hash, by class."""
     kind = run.learned_rows
-    by_code = np.sum([r.counts[f"{kind}_by_code"] for r in rounds], axis=0).tolist()
+    by_code = np.sum([r.counts.by_code(kind) for r in rounds], axis=0).tolist()
     max_rows = run.config.training.max_rows
     room = None if max_rows is None else max(0, max_rows - run.inputs.labeled.num_rows)
     if room is None or sum(by_code) <= room:
@@ -352,7 +369,7 @@ def _weights(run: Run, pseudo: pa.Table | None) -> tuple[RowWeights, NDArray[np.
     if pseudo is None:
         return RowWeights(), np.zeros(0)
     confidence, rounds = (pseudo.column(name).to_numpy() for name in (SCORE, IN_ROUND))
-    pools = {one.number: Counts.from_dict(one.histogram) for one in run.store.rounds}
+    pools = {one.number: one.histogram for one in run.store.rounds}
     found = run.weighting.pseudo.settled(confidence, rounds, pools, run.inputs.labeled.num_rows)
     return found, found.of(confidence, rounds)
 
@@ -362,7 +379,7 @@ def _too_few(rows: pa.Table, shares: Sequence[int]) -> bool:
     return bool((have < np.asarray(shares)).any())
 
 
-def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:
+def _measure(run: Run, number: int) -> tuple[Metrics, Comparison | None]:
     """Measure a new model on the validation rows, and against the best one before it."""
     kept = like_pool(run, run.inputs.validation)
     codes = run.inputs.validation.column(CODE).to_numpy()[kept]
@@ -372,7 +389,7 @@ def _measure(run: Run, number: int) -> tuple[Metrics, dict[str, Any] | None]:
         return metrics, None
     best = best_model(model_facts(run.store)).number
     best_right = _validation_scores(run, best, kept)[0] == codes
-    return metrics, compare(best, best_right, predicted == codes).to_dict()
+    return metrics, compare(best, best_right, predicted == codes)
 
 
 def _validation_scores(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.trust.label_errors import Hygiene, check_labels
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.report.document import Duplicates, GivenLabels, Notice, SuspiciousLabel
+from spark_pseudolabel.store import facts
+from spark_pseudolabel.store.manifest import FileEntry
 from spark_pseudolabel.store.store import Attempt
 
 NAME = "suspects.parquet"
@@ -29,84 +31,90 @@ FIRST = 10
 
 def check_given_labels(
     run: Run, attempt: Attempt, codes: NDArray[np.int32], P: NDArray[np.float64]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[facts.GivenLabels, FileEntry | None]:
     """Look for labels that are probably wrong, by out-of-fold probabilities of the labeled rows.
 
     Returns
     -------
     tuple
-        What the model's manifest says of its training, and of its files.
+        What the model's manifest says of them, and the table of those that are.
     """
-    found = check_labels(P, codes)
-    table = _table(run, found)
-    training = {
-        "n": found.n,
-        "suspicious": len(found.suspects),
-        "p_value": found.p_value,
-        "explained": found.explained,
-        "first": _first(run, table),
-    }
-    if not found.suspects:
-        return training, {"suspects": None}
+    hygiene = check_labels(P, codes)
+    table = _table(run, hygiene)
+    said = facts.GivenLabels(
+        n=hygiene.n,
+        suspicious=len(hygiene.suspects),
+        p_value=hygiene.p_value,
+        explained=hygiene.explained,
+        first=_first(run, table),
+    )
+    if not hygiene.suspects:
+        return said, None
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
-    entry = run.store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
-    return training, {"suspects": entry}
+    return said, run.store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
 
 
-def given_labels(run: Run) -> dict[str, Any] | None:
+def given_labels(run: Run) -> GivenLabels | None:
     """Return what the report says of the given labels; None without out-of-fold scores."""
     first = run.store.models[0]
-    if first.oof_scores is None:
+    hygiene = first.training.hygiene
+    if first.oof_scores is None or hygiene is None:
         return None
-    file = None if first.suspects is None else "suspects"
-    return {**first.training["hygiene"], "file": file}
+    return GivenLabels(
+        n=hygiene.n,
+        suspicious=hygiene.suspicious,
+        p_value=hygiene.p_value,
+        explained=hygiene.explained,
+        first=[SuspiciousLabel(**dict(suspect)) for suspect in hygiene.first],
+        file=None if first.suspects is None else "suspects",
+    )
 
 
-def duplicates(run: Run) -> dict[str, Any] | None:
+def duplicates(run: Run) -> Duplicates | None:
     """Return what the report says of labeled rows that equal another one; None without any."""
     copies = None if run.like_sklearn else run.units.copies
     if copies is None:
         return None
     example = run.inputs.labeled.select(list(run.inputs.keys)).take(pa.array(copies.example))
-    return {
-        "rows": copies.rows,
-        "groups": copies.groups,
-        "conflicting": copies.conflicting(run.inputs.labeled.column(CODE).to_numpy()),
-        "example": [_id(list(row.values())) for row in example.to_pylist()],
-    }
+    return Duplicates(
+        rows=copies.rows,
+        groups=copies.groups,
+        conflicting=copies.conflicting(run.inputs.labeled.column(CODE).to_numpy()),
+        example=[_id(list(row.values())) for row in example.to_pylist()],
+    )
 
 
-def duplicate_rows(found: Mapping[str, Any]) -> dict[str, Any]:
+def duplicate_rows(copies: Duplicates) -> Notice:
     """Return the warning about labeled rows that equal another one."""
-    n = found["conflicting"]
+    n = copies.conflicting
     differ = f", {n:,} of them with more than one label" if n else ""
-    return {
-        "code": "duplicates",
-        "message": f"{found['rows']:,} labeled rows equal another one in every feature, in "
-        f"{found['groups']:,} sets{differ}, such as {', '.join(map(str, found['example']))}. "
+    return Notice.about(
+        "duplicates",
+        f"{copies.rows:,} labeled rows equal another one in every feature, in "
+        f"{copies.groups:,} sets{differ}, such as {', '.join(map(str, copies.example))}. "
         "Where rows are tested by models that have not seen them, a set stays together, and a "
         "certificate counts it once.",
-        "rows": found["rows"],
-    }
+        rows=copies.rows,
+    )
 
 
-def suspicious_labels(found: Mapping[str, Any]) -> dict[str, Any]:
+def suspicious_labels(labels: GivenLabels) -> Notice:
     """Return the warning about given labels that overlapping classes don't explain."""
-    n = found["suspicious"]
-    return {
-        "code": "suspicious_labels",
-        "message": f"{n:,} of {found['n']:,} given labels are probably wrong: models that have not "
-        f"seen the row are sure of another label, and too seldom torn between two for classes "
-        f"that merely overlap. Look at the rows in {found['file']}/; nothing was changed.",
-        "suspicious": n,
-        "file": found["file"],
-    }
+    n = labels.suspicious
+    return Notice.about(
+        "suspicious_labels",
+        f"{n:,} of {labels.n:,} given labels are probably wrong: models that have not "
+        "seen the row are sure of another label, and too seldom torn between two for classes "
+        f"that merely overlap. Look at the rows in {labels.file}/; nothing was changed.",
+        suspicious=n,
+        file=labels.file,
+    )
 
 
-def _table(run: Run, found: Hygiene) -> pa.Table:
+def _table(run: Run, hygiene: Hygiene) -> pa.Table:
     """Return key, labels and probabilities of the suspects, the clearest first."""
-    suspects = found.suspects
+    suspects = hygiene.suspects
     rows = pa.array([one.row for one in suspects], pa.int64())
     labels = pa.array(list(run.inputs.classes))
     columns = {
@@ -121,20 +129,20 @@ def _table(run: Run, found: Hygiene) -> pa.Table:
     return table
 
 
-def _first(run: Run, table: pa.Table) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": _id([row[key] for key in run.inputs.keys]),
-            "given": row[GIVEN],
-            "suggested": row[SUGGESTED],
-            "p_given": row[P_GIVEN],
-            "p_suggested": row[P_SUGGESTED],
-        }
+def _first(run: Run, table: pa.Table) -> tuple[facts.SuspectLabel, ...]:
+    return tuple(
+        facts.SuspectLabel(
+            id=_id([row[key] for key in run.inputs.keys]),
+            given=row[GIVEN],
+            suggested=row[SUGGESTED],
+            p_given=row[P_GIVEN],
+            p_suggested=row[P_SUGGESTED],
+        )
         for row in table.slice(0, FIRST).to_pylist()
-    ]
+    )
 
 
-def _id(values: list[Any]) -> int | str:
+def _id(values: Sequence[object]) -> int | str:
     """Return a row's key as ``explain --id`` takes it."""
     if len(values) == 1 and type(values[0]) is int:
         return values[0]

@@ -165,7 +165,7 @@ def _last_plan(finished: Finished) -> Plan | None:
     decided_by = store.models[used[-1].number - 1].artifact.sha256
     if isinstance(policy, Certified) and decided_by != finished.model.artifact.sha256:
         return None
-    return Plan.from_dict(used[-1].plan)
+    return used[-1].plan
 
 
 def _accepted(plan: Plan | None, keys: Sequence[str]) -> Column:

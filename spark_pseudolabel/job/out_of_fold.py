@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH
+from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score_any
 from spark_pseudolabel.core.teachers.cross_fitting import (
@@ -23,7 +24,7 @@ from spark_pseudolabel.core.teachers.cross_fitting import (
 )
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.training import TrainingRows
-from spark_pseudolabel.core.trust.guard import LossComparison, compare_scores
+from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.trust.priors import correct, shares
 from spark_pseudolabel.job.context import Run

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.rounds import Finish
-from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.trust.collapse import collapsed, hardly_better
 from spark_pseudolabel.core.trust.finite_population import p_value
 from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.report.document import Certificate, ClassShares, ModelResult, Notice
 
 _NAMED = 5
 _CHANCE = 0.05
-_MEASURED_ON = {"test": "test rows", "validation": "validation rows", "oof": "labeled rows"}
 
 
 @dataclass(frozen=True)
@@ -34,123 +32,125 @@ class Measured:
         Classes among given, predicted and published labels.
     """
 
-    final: Mapping[str, Any]
-    certificate: Mapping[str, Any] | None
-    shares: Sequence[Mapping[str, Any]]
+    final: ModelResult
+    certificate: Certificate | None
+    shares: Sequence[ClassShares]
 
 
-def class_shares(run: Run, end: Finish) -> list[dict[str, Any]]:
+def class_shares(run: Run, end: Finish) -> list[ClassShares]:
     """Compare classes among given, predicted and published labels; empty without published ones."""
     rounds = run.published_rounds(end.best_round)
-    published = np.sum([one.counts["accepted_by_code"] for one in rounds], axis=0)
+    published = np.sum([one.counts.accepted_by_code for one in rounds], axis=0)
     if not rounds or not published.sum():
         return []
     codes = run.inputs.labeled.column(CODE).to_numpy()
     given = np.bincount(codes, minlength=len(run.inputs.classes)) / len(codes)
     if run.prior is not None:
         given = np.array(run.prior.prior)
-    scored = Counts.from_dict(run.store.rounds[0].histogram).by_class
+    scored = run.store.rounds[0].histogram.by_class
     low = collapsed(given.tolist(), published.tolist())
     return [
-        {
-            "class": label,
-            "labeled": float(min(1.0, given[code])),
-            "predicted": float(scored[code] / max(1, scored.sum())),
-            "published": float(published[code] / published.sum()),
-            "collapsed": code in low,
-        }
+        ClassShares(
+            class_=label,
+            labeled=float(min(1.0, given[code])),
+            predicted=float(scored[code] / max(1, scored.sum())),
+            published=float(published[code] / published.sum()),
+            collapsed=code in low,
+        )
         for code, label in enumerate(run.inputs.classes)
     ]
 
 
-def outcome_warnings(measured: Measured) -> list[dict[str, Any]]:
+def outcome_warnings(measured: Measured) -> list[Notice]:
     """Return what deserves a look in the labels themselves."""
-    found = [*_collapsed(measured.shares), *_hardly_better(measured)]
-    if measured.certificate is not None and measured.certificate["claimed"]:
-        found += [*_below(measured.certificate), *_contradicted(measured)]
-    return found
+    warnings = [*_collapsed(measured.shares), *_hardly_better(measured)]
+    if measured.certificate is not None and measured.certificate.claimed:
+        warnings += _below(measured.certificate)
+        warnings += _contradicted(measured.final, measured.certificate)
+    return warnings
 
 
-def _collapsed(shares: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _collapsed(shares: Sequence[ClassShares]) -> list[Notice]:
     # One without a single published row has its own warning.
-    low = [one for one in shares if one["collapsed"] and one["published"]]
+    low = [one for one in shares if one.collapsed and one.published]
     if not low:
         return []
     named = "; ".join(
-        f"{one['class']!r} is {one['published']:.2%} of the published and {one['predicted']:.2%} "
-        f"of the predicted labels, and {one['labeled']:.1%} of the labeled rows"
+        f"{one.class_!r} is {one.published:.2%} of the published and {one.predicted:.2%} "
+        f"of the predicted labels, and {one.labeled:.1%} of the labeled rows"
         for one in low[:_NAMED]
     )
     return [
-        {
-            "code": "class_collapsed",
-            "message": f"Rows of some classes are hardly published: {named}. Many of them are "
+        Notice.about(
+            "class_collapsed",
+            f"Rows of some classes are hardly published: {named}. Many of them are "
             "labeled otherwise or left out: a high precision over all says nothing of them. "
             "selection.per: class promises it of each class.",
-            "classes": [one["class"] for one in low],
-        }
+            classes=[one.class_ for one in low],
+        )
     ]
 
 
-def _hardly_better(measured: Measured) -> list[dict[str, Any]]:
-    for where, said in _MEASURED_ON.items():
-        metrics = measured.final[where]
-        if metrics is None or not metrics["n"]:
+def _hardly_better(measured: Measured) -> list[Notice]:
+    final = measured.final
+    for metrics, rows in (
+        (final.test, "test rows"),
+        (final.validation, "validation rows"),
+        (final.oof, "labeled rows"),
+    ):
+        if metrics is None or not metrics.n:
             continue
-        accuracy, majority = metrics["accuracy"], metrics.get("majority")
+        accuracy, majority = metrics.accuracy, metrics.majority
         if not measured.shares or not hardly_better(accuracy, majority):
             return []
         return [
-            {
-                "code": "hardly_better",
-                "message": f"The final model is hardly better than always saying the most common "
-                f"label: it is right on {accuracy:.1%} of {metrics['n']:,} {said}, and that label "
+            Notice.about(
+                "hardly_better",
+                f"The final model is hardly better than always saying the most common "
+                f"label: it is right on {accuracy:.1%} of {metrics.n:,} {rows}, and that label "
                 f"alone on {majority:.1%}.",
-            }
+            )
         ]
     return []
 
 
-def _below(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _below(certificate: Certificate) -> list[Notice]:
     """Warn of classes whose precision is below what is promised over all of them."""
     low = [
-        one
-        for one in certificate["by_class"]
-        if one["published"] and one["upper"] < certificate["precision"]
+        one for one in certificate.by_class if one.published and one.upper < certificate.precision
     ]
     if not low:
         return []
     named = "; ".join(
-        f"{one['class']!r} between {one['lower']:.1%} and {one['upper']:.1%} ({one['wrong']:,} of "
-        f"{one['n']:,} tested rows wrong, {one['published']:,} published)"
+        f"{one.class_!r} between {one.lower:.1%} and {one.upper:.1%} ({one.wrong:,} of "
+        f"{one.n:,} tested rows wrong, {one.published:,} published)"
         for one in low[:_NAMED]
     )
     return [
-        {
-            "code": "class_below_precision",
-            "message": f"The promise of {certificate['precision']:g} is one over all labels, and "
+        Notice.about(
+            "class_below_precision",
+            f"The promise of {certificate.precision:g} is one over all labels, and "
             f"these classes are below it: {named}. selection.per: class promises it of each.",
-            "classes": [one["class"] for one in low],
-        }
+            classes=[one.class_ for one in low],
+        )
     ]
 
 
-def _contradicted(measured: Measured) -> list[dict[str, Any]]:
+def _contradicted(final: ModelResult, certificate: Certificate) -> list[Notice]:
     """Warn where test rows say that too many published labels are wrong, beyond chance."""
-    test, certificate = measured.final["test"], measured.certificate
-    checked = test and test["labels"]
-    if not checked or certificate is None:
+    checked = None if final.test is None else final.test.labels
+    if checked is None:
         return []
-    wrong = checked["n"] - checked["correct"]
-    so_many = 1.0 - p_value(wrong - 1, checked["n"], 1.0 - certificate["precision"])
+    wrong = checked.n - checked.correct
+    so_many = 1.0 - p_value(wrong - 1, checked.n, 1.0 - certificate.precision)
     if so_many > _CHANCE:
         return []
     return [
-        {
-            "code": "certificate_contradicted",
-            "message": f"A precision of {certificate['precision']:g} is certified, and of "
-            f"{checked['n']:,} published labels that the test table can check {wrong:,} are wrong "
-            f"({checked['precision']:.2%} right). Do not rely on the certificate: its labeled rows "
+        Notice.about(
+            "certificate_contradicted",
+            f"A precision of {certificate.precision:g} is certified, and of "
+            f"{checked.n:,} published labels that the test table can check {wrong:,} are wrong "
+            f"({checked.precision:.2%} right). Do not rely on the certificate: its labeled rows "
             "are no random sample of the pool, or the test table is not of the same kind.",
-        }
+        )
     ]

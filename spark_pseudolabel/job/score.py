@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from spark_pseudolabel.config import TaughtRows
 from spark_pseudolabel.core.selection.exact import make_plan
@@ -20,9 +19,10 @@ from spark_pseudolabel.job.decide import decide
 from spark_pseudolabel.spark.frame.pool import changed_pool
 from spark_pseudolabel.spark.pool import Accepted, Overlap, Scored
 from spark_pseudolabel.spark.progress import described
+from spark_pseudolabel.store.facts import Flips, ReadRows, RoundCounts
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import join
-from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
+from spark_pseudolabel.store.manifest import DecidedRound, FileEntry, RoundManifest
 
 SCORED, ACCEPTED, TAUGHT = "scored", "accepted", "taught"
 
@@ -55,29 +55,31 @@ def score_round(run: Run, number: int) -> None:
     counts = _counts(run, number, scored, accepted)
     if taught is not None:
         files[TAUGHT] = run.store.entries(attempt, TAUGHT, taught.files)
-        counts["taught_by_code"] = taught.by_code
+        counts = counts.model_copy(update={"taught_by_code": tuple(taught.by_code)})
     _require_stored(number, files, counts)
     # What follows, the publishing of one small file, can't be told by that file.
     clock.lap("commit")
-    manifest = run.store.commit_round(
-        attempt,
-        plan=plan.to_dict(),
-        taught_plan=taught_plan and taught_plan.to_dict(),
-        **files,
+    decided = DecidedRound(
+        plan=plan,
+        taught_plan=taught_plan,
+        scored=files[SCORED],
+        accepted=files[ACCEPTED],
+        taught=files.get(TAUGHT, ()),
         certificate=certificate,
         counts=counts,
-        histogram=scored.counts().to_dict(),
+        histogram=scored.counts(),
         content=accepted.content,
         read=_read(scored, accepted),
         seconds=clock.seconds,
     )
+    manifest = run.store.commit_round(attempt, decided)
     _tell(run, manifest)
 
 
 def _n_left(run: Run, number: int) -> int:
     if number == 1 or run.relabel:
         return run.inputs.pool_rows
-    return int(run.store.rounds[number - 2].counts["rejected"])
+    return run.store.rounds[number - 2].counts.rejected
 
 
 def _score(run: Run, number: int, target: str) -> Scored:
@@ -129,23 +131,23 @@ def _require_unchanged(run: Run, number: int, scored: Scored) -> None:
     earlier = run.store.rounds[: number - 1]
     if not earlier or scored.xor64 is None:
         return
-    before = earlier[-1].read
-    if scored.xor64 != before.get("xor64" if run.relabel else "left_xor64", scored.xor64):
+    before = earlier[-1].read.xor64 if run.relabel else earlier[-1].read.left_xor64
+    if before is not None and scored.xor64 != before:
         raise changed_pool()
 
 
-def _read(scored: Scored, accepted: Accepted) -> dict[str, int]:
+def _read(scored: Scored, accepted: Accepted) -> ReadRows:
     hashes = {"xor64": scored.xor64, "left_xor64": accepted.left_xor64}
-    return {name: value for name, value in hashes.items() if value is not None}
+    return ReadRows(**{name: value for name, value in hashes.items() if value is not None})
 
 
 def _require_stored(
-    number: int, files: Mapping[str, Sequence[FileEntry]], counts: Mapping[str, Any]
+    number: int, files: Mapping[str, Sequence[FileEntry]], counts: RoundCounts
 ) -> None:
     """Stop where the files of a round hold other rows than were counted."""
-    expected = {SCORED: counts["candidates"], ACCEPTED: counts["accepted"]}
+    expected = {SCORED: counts.candidates, ACCEPTED: counts.accepted}
     if TAUGHT in files:
-        expected[TAUGHT] = sum(counts["taught_by_code"])
+        expected[TAUGHT] = sum(counts.by_code("taught"))
     for kind, n_rows in expected.items():
         found = sum(entry.rows for entry in files[kind])
         if found != n_rows:
@@ -159,7 +161,7 @@ def _require_stored(
 def _require_valid(run: Run, number: int, scored: Scored) -> None:
     """Stop where so many rows can't be scored that the pool is probably not what was meant."""
     earlier = () if run.relabel else run.store.rounds[: number - 1]
-    invalid = scored.invalid + sum(int(one.counts["invalid"]) for one in earlier)
+    invalid = scored.invalid + sum(one.counts.invalid for one in earlier)
     most = run.config.unlabeled.max_invalid
     if invalid > most * run.inputs.pool_rows:
         raise InputError(
@@ -172,35 +174,33 @@ def _require_valid(run: Run, number: int, scored: Scored) -> None:
         )
 
 
-def _counts(run: Run, number: int, scored: Scored, accepted: Accepted) -> dict[str, Any]:
+def _counts(run: Run, number: int, scored: Scored, accepted: Accepted) -> RoundCounts:
     valid, n_accepted = scored.counts().total + scored.withheld, sum(accepted.by_code)
     changed = n_accepted > 0
     if run.relabel and number > 1:
         changed = run.store.rounds[number - 2].content != accepted.content
-    return {
-        "candidates": valid + scored.invalid,
-        "accepted": n_accepted,
-        "rejected": valid - n_accepted,
-        "invalid": scored.invalid,
-        "withheld": scored.withheld,
-        "accepted_by_code": accepted.by_code,
-        "changed": changed,
-        "flips": _flips(run, number, n_accepted, accepted.overlap),
-    }
+    return RoundCounts(
+        candidates=valid + scored.invalid,
+        accepted=n_accepted,
+        rejected=valid - n_accepted,
+        invalid=scored.invalid,
+        withheld=scored.withheld,
+        accepted_by_code=tuple(accepted.by_code),
+        changed=changed,
+        flips=_flips(run, number, n_accepted, accepted.overlap),
+    )
 
 
-def _flips(
-    run: Run, number: int, n_accepted: int, overlap: Overlap | None
-) -> dict[str, int] | None:
+def _flips(run: Run, number: int, n_accepted: int, overlap: Overlap | None) -> Flips | None:
     """Return what became of the labels of the round before; None where they only grow."""
     if overlap is None:
         return None
-    return {
-        "kept": overlap.rows - overlap.changed,
-        "changed": overlap.changed,
-        "added": n_accepted - overlap.rows,
-        "dropped": int(run.store.rounds[number - 2].counts["accepted"]) - overlap.rows,
-    }
+    return Flips(
+        kept=overlap.rows - overlap.changed,
+        changed=overlap.changed,
+        added=n_accepted - overlap.rows,
+        dropped=run.store.rounds[number - 2].counts.accepted - overlap.rows,
+    )
 
 
 def _tell(run: Run, manifest: RoundManifest) -> None:
@@ -208,8 +208,11 @@ def _tell(run: Run, manifest: RoundManifest) -> None:
     run.events.event(
         "round",
         round=manifest.number,
-        **{key: counts[key] for key in ("candidates", "accepted", "rejected", "invalid")},
-        accepted_by_class=dict(zip(run.inputs.classes, counts["accepted_by_code"], strict=True)),
+        candidates=counts.candidates,
+        accepted=counts.accepted,
+        rejected=counts.rejected,
+        invalid=counts.invalid,
+        accepted_by_class=dict(zip(run.inputs.classes, counts.accepted_by_code, strict=True)),
         seconds=round(sum(manifest.seconds.values()), 3),
     )
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import HASH
+from spark_pseudolabel.core.facts import PriorShift, Representativeness
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import without_odd_vectors
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
-from spark_pseudolabel.core.trust.shift import (
-    SAMPLE,
-    Representativeness,
-    prior_shift,
-    representativeness,
-)
+from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.core.trust.units import first_of
 from spark_pseudolabel.job.adjust import kept_cross_fit, like_given_prior, like_pool
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.out_of_fold import score_sample
+from spark_pseudolabel.report.document import Notice
 from spark_pseudolabel.spark.groups import first_of_groups
-
-MEASURED = ("auc", "auc_limit", "outside", "shifted")
-"""What a certificate repeats of it."""
 
 _NAMED = 3
 _CONSEQUENCES = {
@@ -45,13 +40,13 @@ def pool_sample(run: Run) -> pa.Table | None:
     return run.sample(SAMPLE)
 
 
-def measure_shift(run: Run, sample: pa.Table | None) -> dict[str, Any] | None:
+def measure_shift(run: Run, sample: pa.Table | None) -> Representativeness | None:
     """Compare labeled rows with a sample of the pool, and warn where they differ.
 
     Returns
     -------
-    dict or None
-        What was measured; None without a sample, or where nobody wants to know.
+    Representativeness or None
+        None without a sample, or where nobody wants to know.
     """
     if not run.config.measures_shift or sample is None:
         return None
@@ -75,16 +70,14 @@ def measure_shift(run: Run, sample: pa.Table | None) -> dict[str, Any] | None:
         rows = (labeled[mine].reset_index(drop=True), pool[theirs].reset_index(drop=True))
         return representativeness(*rows, features, of_both, run.config.random_state)
 
-    found = compare(chosen, np.ones(len(pool), dtype=bool))
-    measured = found.to_dict()
-    if found.shifted and run.support is not None:
+    shift = compare(chosen, np.ones(len(pool), dtype=bool))
+    if shift.shifted and run.support is not None:
         mine, theirs = chosen & run.support[1], run.support[0].holds(pool)
         if min(mine.sum(), theirs.sum()) > 1:
-            inside = compare(mine, theirs).to_dict()
-            measured["inside"] = {key: inside[key] for key in MEASURED}
-    if found.shifted:
-        run.events.event("warning", **shift_warning(run, measured))
-    return measured
+            shift = replace(shift, inside=compare(mine, theirs).short)
+    if shift.shifted:
+        run.events.event("warning", **shift_warning(run, shift).model_dump())
+    return shift
 
 
 def voids_certificate(run: Run) -> bool:
@@ -92,39 +85,38 @@ def voids_certificate(run: Run) -> bool:
 
     Where rows far from any labeled one are withheld, that is asked of the rows that remain.
     """
-    measured = run.store.models[0].training.get("shift")
-    return measured is not None and _voids(run, measured)
+    shift = run.store.models[0].training.shift
+    return shift is not None and _voids(run, shift)
 
 
-def _voids(run: Run, measured: dict[str, Any]) -> bool:
-    if not measured["shifted"]:
+def _voids(run: Run, shift: Representativeness) -> bool:
+    if not shift.shifted:
         return False
-    remain = measured.get("inside")
-    return not run.config.withholds or remain is None or bool(remain["shifted"])
+    return not run.config.withholds or shift.inside is None or shift.inside.shifted
 
 
-def shift_warning(run: Run, measured: dict[str, Any]) -> dict[str, Any]:
+def shift_warning(run: Run, shift: Representativeness) -> Notice:
     """Say how the pool differs, in a sentence that names the columns that differ most."""
-    largest = sorted(measured["psi"].items(), key=lambda item: -item[1])[:_NAMED]
+    largest = sorted(shift.psi.items(), key=lambda item: -item[1])[:_NAMED]
     columns = ", ".join(f"{name} (PSI {value:.2f})" for name, value in largest)
-    chance = ", as chance may have it" if measured["outside_by_chance"] else ""
-    return {
-        "code": "shift",
-        "message": "The pool is unlike the labeled rows: a model tells them apart with an AUC of "
-        f"{measured['auc']:.2f} (up to {measured['auc_limit']:.2f} is chance), and "
-        f"{measured['outside']:.0%} of the pool lies outside of what is labeled{chance}. Most "
+    chance = ", as chance may have it" if shift.outside_by_chance else ""
+    return Notice.about(
+        "shift",
+        "The pool is unlike the labeled rows: a model tells them apart with an AUC of "
+        f"{shift.auc:.2f} (up to {shift.auc_limit:.2f} is chance), and "
+        f"{shift.outside:.0%} of the pool lies outside of what is labeled{chance}. Most "
         "different: "
         f"{columns}. Figures on labeled rows hold for rows like them; label rows drawn at random "
-        f"from the pool.{_CONSEQUENCES[shift_action(run)]}{_of_certificate(run, measured)}",
-        "auc": measured["auc"],
-        "outside": measured["outside"],
-    }
+        f"from the pool.{_CONSEQUENCES[shift_action(run)]}{_of_certificate(run, shift)}",
+        auc=shift.auc,
+        outside=shift.outside,
+    )
 
 
-def _of_certificate(run: Run, measured: dict[str, Any]) -> str:
+def _of_certificate(run: Run, shift: Representativeness) -> str:
     if run.config.certified is None or shift_action(run) == "stop":
         return ""
-    if _voids(run, measured):
+    if _voids(run, shift):
         return (
             " So nothing is certified, and no label is published; shift: {action: off} does not "
             "look and certifies all the same."
@@ -132,7 +124,7 @@ def _of_certificate(run: Run, measured: dict[str, Any]) -> str:
     return " The rows that remain are like the labeled ones: the certificate is about them."
 
 
-def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> list[int]:
+def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[int, ...]:
     """Count sampled pool rows by predicted class, each predicted as a labeled row is.
 
     Without rows that can't be scored, and those that would be withheld.
@@ -149,8 +141,7 @@ def predict_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> list[int]:
     X, P = score_sample(run, fitted, sample)
     if run.support is not None and len(X):
         P = P[run.support[0].holds(X)]
-    by_code: list[int] = np.bincount(P.argmax(axis=1), minlength=P.shape[1]).tolist()
-    return by_code
+    return tuple(np.bincount(P.argmax(axis=1), minlength=P.shape[1]).tolist())
 
 
 def predicted_in_pool(run: Run, scanned: Counts) -> NDArray[np.int64]:
@@ -159,16 +150,16 @@ def predicted_in_pool(run: Run, scanned: Counts) -> NDArray[np.int64]:
     Those of the sample; of all rows, which the mean of the folds' models has `scanned`, in a run
     that has kept no sample.
     """
-    sampled = run.store.models[0].training.get("sampled_by_code")
+    sampled = run.store.models[0].training.sampled_by_code
     return scanned.by_class if sampled is None else np.array(sampled)
 
 
-def predicted_prior(run: Run) -> dict[str, Any] | None:
+def predicted_prior(run: Run) -> PriorShift | None:
     """Compare predicted classes of labeled rows and pool.
 
     Returns
     -------
-    dict or None
+    PriorShift or None
         As the certificate has it, where there is one; None where labeled rows have no honest
         scores, or nothing was scored.
     """
@@ -176,8 +167,7 @@ def predicted_prior(run: Run) -> dict[str, Any] | None:
         return None
     first = run.store.rounds[0]
     if first.certificate is not None:
-        found: dict[str, Any] = first.certificate["prior_shift"]
-        return found
+        return first.certificate.prior_shift
     if not run.config.cross_fitted:
         return None
     codes, fitted = kept_cross_fit(run)
@@ -187,11 +177,12 @@ def predicted_prior(run: Run) -> dict[str, Any] | None:
     return prior_shift(
         np.bincount(codes[kept], minlength=n_classes),
         np.bincount(fitted.adjusted[kept].argmax(axis=1), minlength=n_classes),
-        predicted_in_pool(run, Counts.from_dict(first.histogram)),
+        predicted_in_pool(run, first.histogram),
         mixed=run.config.unlabeled.prior is not None,
-    ).to_dict()
+    )
 
 
-def shift_action(run: Run) -> str:
+def shift_action(run: Run) -> Literal["warn", "stop", "withhold"]:
     """Return what follows from a shift."""
-    return run.config.shift.action if run.config.shift is not None else "warn"
+    shift = run.config.shift
+    return "warn" if shift is None or shift.action == "off" else shift.action

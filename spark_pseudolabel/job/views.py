@@ -26,8 +26,6 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.core.published_rows import Published, Undecided, Unscored
 from spark_pseudolabel.core.rounds import Finish
-from spark_pseudolabel.core.selection.plan import Plan
-from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.spark.pool import Files
 from spark_pseudolabel.spark.reading.schema import arrow_type
@@ -90,7 +88,7 @@ def _write_labels(run: Run, end: Finish, target: str) -> _Written:
     rounds = run.published_rounds(end.best_round)
     features = run.config.output.features
     written = run.pool.publish("accepted", rounds, rows, rows.schema, target, features=features)
-    return _counted(rounds, "accepted"), written
+    return _accepted(rounds), written
 
 
 def _write_training(run: Run, end: Finish, target: str) -> _Written:
@@ -103,15 +101,15 @@ def _write_training(run: Run, end: Finish, target: str) -> _Written:
     written = run.pool.publish(
         "accepted", rounds, rows, rows.schema, target, features=features, more=given
     )
-    return _counted(rounds, "accepted") + given.num_rows, written
+    return _accepted(rounds) + given.num_rows, written
 
 
 def _write_invalid(run: Run, end: Finish, target: str) -> _Written:
     """Write the rows that could not be scored, and why."""
     schema = _schema(run, [REASON, ROUND], {})
-    rounds = [one for one in run.published_rounds(end.best_round) if one.counts["invalid"]]
+    rounds = [one for one in run.published_rounds(end.best_round) if one.counts.invalid]
     written = run.pool.publish("scored", rounds, Unscored(schema), schema, target)
-    return _counted(rounds, "invalid"), written
+    return sum(one.counts.invalid for one in rounds), written
 
 
 def _write_undecided(run: Run, end: Finish, target: str) -> _Written:
@@ -123,9 +121,9 @@ def _write_undecided(run: Run, end: Finish, target: str) -> _Written:
         _schema(run, [LABEL, CONFIDENCE, REASON], {}),
         run.inputs.classes,
         run.inputs.keys,
-        Plan.from_dict(used[-1].plan) if used else None,
+        used[-1].plan if used else None,
     )
-    n_rows = _counted(looked, "rejected") + (0 if used else _counted(looked, "accepted"))
+    n_rows = sum(one.counts.rejected for one in looked) + (0 if used else _accepted(looked))
     return n_rows, run.pool.publish("scored", looked, undecided, undecided.schema, target)
 
 
@@ -144,8 +142,8 @@ def _put_suspects(run: Run) -> None:
     run.store.put_table_view("suspects", sink.getvalue().to_pybytes(), table.num_rows)
 
 
-def _counted(rounds: Sequence[RoundManifest], what: str) -> int:
-    return sum(int(one.counts[what]) for one in rounds)
+def _accepted(rounds: Sequence[RoundManifest]) -> int:
+    return sum(one.counts.accepted for one in rounds)
 
 
 def _published(
@@ -157,13 +155,9 @@ def _published(
         schema=_schema(run, columns, types or {}),
         classes=run.inputs.classes,
         keys=run.inputs.keys,
-        weights=RowWeights.from_dict(training["weights"]),
-        hash_limits=training["hash_limits"],
-        taught={
-            one.number: Plan.from_dict(one.taught_plan)
-            for one in rounds
-            if one.taught_plan is not None
-        },
+        weights=training.weights,
+        hash_limits=training.hash_limits,
+        taught={one.number: one.taught_plan for one in rounds if one.taught_plan is not None},
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from spark_pseudolabel.core.adjustment import PriorCorrection
+from spark_pseudolabel.core.facts import Compared, Comparison, NotCompared
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.trust.certificate import Promise, why_impossible
 from spark_pseudolabel.core.trust.guard import MARGIN
@@ -28,7 +28,8 @@ from spark_pseudolabel.job.label_errors import (
     suspicious_labels,
 )
 from spark_pseudolabel.job.shift import predicted_prior, shift_warning
-from spark_pseudolabel.report.document import label_key
+from spark_pseudolabel.report.document import Certificate, CertifiedClaim, Notice, label_key
+from spark_pseudolabel.store.facts import Reliabilities
 from spark_pseudolabel.store.layout import model_name
 
 _NAMED = 5
@@ -45,28 +46,26 @@ _OF_GROUPS = {
 }
 
 
-def trust_warnings(
-    run: Run, end: Finish, certificate: Mapping[str, Any] | None
-) -> list[dict[str, Any]]:
+def trust_warnings(run: Run, end: Finish, certificate: Certificate | None) -> list[Notice]:
     """Return what deserves a look before labels or the final model are relied on."""
-    found = []
-    shift = run.store.models[0].training.get("shift")
-    if shift is not None and shift["shifted"]:
-        found.append(shift_warning(run, shift))
+    warnings = []
+    shift = run.store.models[0].training.shift
+    if shift is not None and shift.shifted:
+        warnings.append(shift_warning(run, shift))
     if (copies := duplicates(run)) is not None:
-        found.append(duplicate_rows(copies))
+        warnings.append(duplicate_rows(copies))
     labels = given_labels(run)
-    if labels is not None and not labels["explained"]:
-        found.append(suspicious_labels(labels))
-    refused = certificate is not None and certificate["refused"] is not None
+    if labels is not None and not labels.explained:
+        warnings.append(suspicious_labels(labels))
+    refused = certificate is not None and certificate.refused is not None
     declared = run.config.labeled.drawn == "per_class"
     # That the pool is unlike the labeled rows is told with its consequence.
-    untold = certificate is not None and certificate["refused"] != SHIFT
-    if certificate is not None and untold and not certificate["claimed"]:
+    untold = certificate is not None and certificate.refused != SHIFT
+    if certificate is not None and untold and not certificate.claimed:
         names = untested_labels(run.config, run.inputs)
-        held_out = certificate["source"] == "held_out"
+        held_out = certificate.source == "held_out"
         table = held_out and run.config.validation.is_table
-        found.append(
+        warnings.append(
             not_certified(
                 certificate,
                 names,
@@ -78,79 +77,79 @@ def trust_warnings(
         )
     elif certificate is None and run.prior is not None and run.prior.source == "given":
         predicted = predicted_prior(run)
-        if predicted is not None and predicted["drawn_per_class"]:
-            found.append(_prior_disagrees(predicted, ""))
+        if predicted is not None and predicted.drawn_per_class:
+            warnings.append(_prior_disagrees(predicted.p_value, ""))
     if run.prior is None:
-        found += harmful_calibration(run.config.calibration, run.store.models[0].reliability)
+        warnings += harmful_calibration(run.config.calibration, run.store.models[0].reliability)
     if run.prior is not None and run.prior.source == "estimated":
-        found.append(_estimated(run, run.prior))
+        warnings.append(_estimated(run, run.prior))
     elif declared and run.prior is None and not refused:
-        found.append(
-            {
-                "code": DRAWN_PER_CLASS,
-                "message": "The labeled rows were drawn per class. Figures on validation rows "
+        warnings.append(
+            Notice.about(
+                DRAWN_PER_CLASS,
+                "The labeled rows were drawn per class. Figures on validation rows "
                 "weigh classes as these rows do, not as the pool does, and so do confidences: "
                 f"estimating the pool's class shares takes {MIN_ROWS_PER_CLASS} labeled rows of "
                 "each label. Give unlabeled.prior, or label more rows.",
-            }
+            )
         )
-    return found + _unused_student(run, end)
+    return warnings + _unused_student(run, end)
 
 
-def harmful_calibration(method: str, reliability: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def harmful_calibration(method: str, reliability: Reliabilities | None) -> list[Notice]:
     """Warn where confidences tell the share of right labels less well than before."""
-    if method == "none" or not reliability or not reliability["adjusted"]:
+    if method == "none" or reliability is None or reliability.adjusted is None:
         return []
-    before, after = (reliability[name]["ece"] for name in ("raw", "adjusted"))
-    if after is None or after <= before + HARMFUL_ECE:
+    before, after = reliability.raw.ece, reliability.adjusted.ece
+    if before is None or after is None or after <= before + HARMFUL_ECE:
         return []
     return [
-        {
-            "code": "harmful_calibration",
-            "message": f"calibration: {method} made confidences worse: on labeled rows it has not "
+        Notice.about(
+            "harmful_calibration",
+            f"calibration: {method} made confidences worse: on labeled rows it has not "
             f"seen they are off by {after:.3f} on the average, and by {before:.3f} without it. "
             "Leave it out, or take isotonic where there are hundreds of rows of each label.",
-            "before": before,
-            "after": after,
-        }
+            before=before,
+            after=after,
+        )
     ]
 
 
-def _prior_disagrees(predicted: Mapping[str, Any], consequence: str) -> dict[str, Any]:
+def _prior_disagrees(chance: float, consequence: str) -> Notice:
     """Say that the given prior is not what the pool looks like."""
-    return {
-        "code": PRIOR_DISAGREES,
-        "message": "The pool does not look as unlabeled.prior says: labeled rows mixed in these "
+    return Notice.about(
+        PRIOR_DISAGREES,
+        "The pool does not look as unlabeled.prior says: labeled rows mixed in these "
         "shares are predicted in other shares than the pool's rows, far beyond chance "
-        f"(p = {predicted['p_value']:.2g}).{consequence} Correct the prior, or leave it out and "
+        f"(p = {chance:.2g}).{consequence} Correct the prior, or leave it out and "
         "label rows drawn at random from the pool.",
-        "p_value": predicted["p_value"],
-    }
+        p_value=chance,
+    )
 
 
-def _estimated(run: Run, prior: PriorCorrection) -> dict[str, Any]:
+def _estimated(run: Run, prior: PriorCorrection) -> Notice:
     shares = dict(zip(map(label_key, run.inputs.classes), prior.prior, strict=True))
     largest = sorted(shares.items(), key=lambda item: -item[1])[:_NAMED]
     others = f", and {len(shares) - _NAMED} others" if len(shares) > _NAMED else ""
-    return {
-        "code": "prior_estimated",
-        "message": "The labeled rows were drawn per class; the pool's class shares are estimated: "
+    return Notice.about(
+        "prior_estimated",
+        "The labeled rows were drawn per class; the pool's class shares are estimated: "
         + ", ".join(f"{name} {share:.1%}" for name, share in largest)
         + f"{others}. Scores are corrected to them. If they are far from what you know of the "
         "pool, give unlabeled.prior.",
-        "shares": shares,
-    }
+        shares=shares,
+    )
 
 
 def not_certified(
-    certificate: Mapping[str, Any],
+    certificate: Certificate,
     untested_names: Sequence[str],
     *,
     declared: bool,
     tested: str = "labeled",
     missing: str = "labeled",
     pool: int | None = None,
-) -> dict[str, Any]:
+) -> Notice:
     """Say why nothing is certified, and what it would take.
 
     Parameters
@@ -166,61 +165,60 @@ def not_certified(
     pool
         Pool rows there are; None: many.
     """
-    asked = f"precision {certificate['precision']:g} with certainty {certificate['certainty']:g}"
-    if certificate["refused"] == UNTESTED_LABELS:
-        return {
-            "code": UNTESTED_LABELS,
-            "message": f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
+    asked = f"precision {certificate.precision:g} with certainty {certificate.certainty:g}"
+    refused, predicted = certificate.refused, certificate.prior_shift
+    if refused == UNTESTED_LABELS:
+        return Notice.about(
+            UNTESTED_LABELS,
+            f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
             f"published: {untested(untested_names)}",
-            "labels": list(untested_names),
-        }
-    if certificate["refused"] == PRIOR_DISAGREES:
+            labels=list(untested_names),
+        )
+    if refused == PRIOR_DISAGREES and predicted is not None:
         consequence = f" {asked[0].upper()}{asked[1:]} can't be certified: no label is published."
-        return _prior_disagrees(certificate["prior_shift"], consequence)
-    if certificate["refused"] in _OF_GROUPS:
-        return {
-            "code": certificate["refused"],
-            "message": f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
-            f"published: {_OF_GROUPS[certificate['refused']]}",
-        }
-    if certificate["refused"] is not None:
+        return _prior_disagrees(predicted.p_value, consequence)
+    if refused in _OF_GROUPS:
+        return Notice.about(
+            refused,
+            f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
+            f"published: {_OF_GROUPS[refused]}",
+        )
+    if refused is not None:
         why = "labeled.drawn says that their classes are not distributed as the pool's"
-        if not declared:
+        if not declared and predicted is not None:
             why = (
-                "Predicted classes differ far beyond chance "
-                f"(p = {certificate['prior_shift']['p_value']:.2g}), as they do where labels are "
-                "drawn per class"
+                f"Predicted classes differ far beyond chance (p = {predicted.p_value:.2g}), as "
+                "they do where labels are drawn per class"
             )
-        return {
-            "code": certificate["refused"],
-            "message": f"The labeled rows are not drawn as the pool is: {asked} can't be "
+        return Notice.about(
+            refused,
+            f"The labeled rows are not drawn as the pool is: {asked} can't be "
             f"certified, and no label is published. {why}. Give unlabeled.prior, the share of "
             "every label in the pool, or label rows drawn at random from it.",
-        }
-    needed = [
-        {key: claim.get(key) for key in ("labels", "more_labels", "outlook")}
-        for claim in certificate["claims"]
-    ]
-    n_tested = certificate["n_calibration"]
-    outlook = " ".join(_in_words(one, certificate["per"], missing) for one in needed)
-    promise = Promise(certificate["precision"], certificate["certainty"])
+        )
+    n_tested = certificate.n_calibration
+    outlook = " ".join(_in_words(one, certificate.per, missing) for one in certificate.claims)
+    promise = Promise(certificate.precision, certificate.certainty)
     if few := why_impossible(promise, n_tested, tested, pool):
         # Of fewer rows than any claim takes, no outlook says anything but an estimate of more.
-        known = any(one["more_labels"] is not None for one in needed)
+        known = any(one.more_labels is not None for one in certificate.claims)
         outlook = f"{few[0].upper()}{few[1:]} " + (outlook if known else "Label more rows.")
-    return {
-        "code": "not_certified",
-        "message": f"{asked[0].upper()}{asked[1:]} cannot be certified with {n_tested:,} {tested} "
+    return Notice.about(
+        "not_certified",
+        f"{asked[0].upper()}{asked[1:]} cannot be certified with {n_tested:,} {tested} "
         f"rows tested, and no label is published. {outlook}",
-        "labels_needed": needed,
-    }
+        labels_needed=[
+            {"labels": one.labels, "more_labels": one.more_labels, "outlook": one.outlook}
+            for one in certificate.claims
+        ],
+    )
 
 
-def _in_words(needed: Mapping[str, Any], per: str, kind: str) -> str:
-    of = f"For {needed['labels'][0]!r}" if per == "class" else "For all labels"
-    if needed["more_labels"] is not None:
-        return f"{of} it would take about {needed['more_labels']:,} more {kind} rows."
-    return f"{of} {_OUTLOOKS[needed['outlook'] or 'unclear'].format(kind=kind)}"
+def _in_words(claim: CertifiedClaim, per: str, kind: str) -> str:
+    of = f"For {claim.labels[0]!r}" if per == "class" else "For all labels"
+    if claim.more_labels is not None:
+        return f"{of} it would take about {claim.more_labels:,} more {kind} rows."
+    return f"{of} {_OUTLOOKS[claim.outlook or 'unclear'].format(kind=kind)}"
 
 
 _OUTLOOKS = {
@@ -233,11 +231,11 @@ _OUTLOOKS = {
 }
 
 
-def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
+def _unused_student(run: Run, end: Finish) -> list[Notice]:
     if len(run.store.models) < 2:
         return []
-    against = run.store.models[1].training["against_best"] or {}
-    if end.reason != "oof_drop" and not against.get("refused"):
+    against = run.store.models[1].training.against_best
+    if against is None or (end.reason != "oof_drop" and not against.refused):
         return []
     labels = (
         "Its labels are not used"
@@ -246,34 +244,33 @@ def _unused_student(run: Run, end: Finish) -> list[dict[str, Any]]:
     )
     final = f"the final model is {model_name(end.best_round + 1)}, the teacher's."
     return [
-        {
-            "code": "student_not_used",
-            "message": f"{why_unused(against)} {labels}; {final}",
-        }
+        Notice.about("student_not_used", f"{why_unused(against)} {labels}; {final}"),
     ]
 
 
-def why_unused(against: Mapping[str, Any]) -> str:
+def why_unused(against: Compared) -> str:
     """Say which condition a student failed to take its teacher's place, with its numbers."""
-    if against.get("refused") == "unmeasured":
-        return "No student was fitted: no label has two rows to measure it on."
-    if against.get("refused") == "shift":
-        return "No student was fitted: the pool is unlike the labeled rows."
-    right = f"right alone on {against['better']:,}, its teacher alone on {against['worse']:,}"
-    if "new" not in against:
+    if isinstance(against, NotCompared):
+        why = {
+            "unmeasured": "no label has two rows to measure it on",
+            "shift": "the pool is unlike the labeled rows",
+        }
+        return f"No student was fitted: {why[against.refused]}."
+    right = f"right alone on {against.better:,}, its teacher alone on {against.worse:,}"
+    if isinstance(against, Comparison):
         return f"The student is not surely right on more validation rows than its teacher: {right}."
-    losses = f"{against['new']:.4f} after {against['best']:.4f}"
-    if not against["improved"]:
+    losses = f"{against.new:.4f} after {against.best:.4f}"
+    if not against.improved:
         return f"The student's log loss on rows it had not seen is not lower: {losses}."
-    if against["better"] < against["worse"]:
+    if against.better < against.worse:
         return (
             f"The student's log loss on rows it had not seen is lower, {losses}, but it is right "
             f"on fewer of them than its teacher: {right}."
         )
-    if against["best"] - against["new"] <= MARGIN * against["standard_error"]:
+    if against.best - against.new <= MARGIN * against.standard_error:
         return (
             f"The student's log loss on rows it had not seen is lower, {losses}, but by no more "
-            f"than the standard error of the difference, {against['standard_error']:.4f}: it may "
+            f"than the standard error of the difference, {against.standard_error:.4f}: it may "
             "be chance."
         )
     return (

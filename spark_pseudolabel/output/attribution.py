@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, FILE, LABELED, PSEUDO, ROW_INDEX, SOURCE
-from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.hashing import xxhash64
@@ -84,7 +83,7 @@ def attribute(
     """
     number, code = decision.number, decision.code
     manifest = store.models[number - 1]
-    features = [Feature(**feature) for feature in manifest.features]
+    features = manifest.features
     given = read_given(store)
     assert given is not None  # written before any model
     if row_file is not None:
@@ -135,7 +134,7 @@ def _scorer(store: RoundStore, number: int, features: Sequence[Feature]) -> Scor
         decimals=None if like_sklearn else DECIMALS,
         probabilities=True,
     )
-    return replace(scorer, adjustment=Adjustment.from_dict(store.models[number - 1].adjustment))
+    return replace(scorer, adjustment=store.models[number - 1].adjustment)
 
 
 # --- the row

@@ -19,7 +19,7 @@ from spark_pseudolabel.columns import (
     ROW_INDEX,
     SCORE,
 )
-from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.selection.plan import Cut
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.status import is_used
@@ -223,7 +223,7 @@ def _step(
     keys: Sequence[str],
     file: str,
 ) -> ExplainStep:
-    plan = Plan.from_dict(manifest.plan)
+    plan = manifest.plan
     code, confidence, withheld = row[CODE], row[SCORE], row[INVALID]
     cut = plan.cuts[code] if code is not None else None
     # A reason beside a score: the row was withheld, whatever the plan says.

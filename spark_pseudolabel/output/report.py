@@ -33,4 +33,4 @@ def read_report(out: str, *, opened: Opened | None = None) -> Report:
             code="not_finished",
             where=out,
         )
-    return Report.model_validate(store.final.report)
+    return Report.model_validate(store.final.report.document)

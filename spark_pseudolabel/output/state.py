@@ -44,7 +44,7 @@ def report_if_finished(config: Config) -> Report | None:
         return None
     if any(report_problems(store, store.final)):
         return None
-    return Report.model_validate(store.final.report)
+    return Report.model_validate(store.final.report.document)
 
 
 def limits_of(config: Config, pool_rows: int) -> Limits:
@@ -63,10 +63,10 @@ def model_facts(store: RoundStore) -> list[ModelFacts]:
     return [
         ModelFacts(
             manifest.number,
-            accuracy=(manifest.validation or {}).get("accuracy"),
-            log_loss=(manifest.validation or {}).get("log_loss"),
-            dropped=bool((manifest.training["against_best"] or {}).get("dropped")),
-            shifted=bool((manifest.training.get("shift") or {}).get("shifted")),
+            accuracy=None if manifest.validation is None else manifest.validation.accuracy,
+            log_loss=None if manifest.validation is None else manifest.validation.log_loss,
+            dropped=manifest.training.dropped,
+            shifted=manifest.training.shift is not None and manifest.training.shift.shifted,
         )
         for manifest in store.models
     ]
@@ -77,10 +77,10 @@ def round_facts(store: RoundStore) -> list[RoundFacts]:
     return [
         RoundFacts(
             manifest.number,
-            accepted=manifest.counts["accepted"],
-            rejected=manifest.counts["rejected"],
-            changed=manifest.counts["changed"],
-            certified=None if manifest.certificate is None else manifest.certificate["claimed"],
+            accepted=manifest.counts.accepted,
+            rejected=manifest.counts.rejected,
+            changed=manifest.counts.changed,
+            certified=None if manifest.certificate is None else manifest.certificate.claimed,
         )
         for manifest in store.rounds
     ]

@@ -72,8 +72,8 @@ def _counters(store: RoundStore) -> Counters:
         used = used[-1:]
     given = read_given(store)
     labeled = given.num_rows if given is not None else 0
-    accepted = sum(manifest.counts["accepted"] for manifest in used)
-    invalid = sum(manifest.counts["invalid"] for manifest in used)
+    accepted = sum(manifest.counts.accepted for manifest in used)
+    invalid = sum(manifest.counts.invalid for manifest in used)
     return Counters(
         TotalLabeled=labeled + accepted,
         HumanLabeled=labeled,
@@ -86,18 +86,17 @@ def _counters(store: RoundStore) -> Counters:
 def _round(store: RoundStore, manifest: RoundManifest) -> StatusRound:
     counts = manifest.counts
     following = store.model(manifest.number + 1)
-    measured = following.validation if following else None
     labels = [label_key(label) for label in store.models[0].classes]
     return StatusRound(
         round=manifest.number,
         model=model_name(manifest.number),
-        candidates=counts["candidates"],
-        accepted=counts["accepted"],
-        rejected=counts["rejected"],
-        invalid=counts["invalid"],
-        accepted_by_class=dict(zip(labels, counts["accepted_by_code"], strict=True)),
+        candidates=counts.candidates,
+        accepted=counts.accepted,
+        rejected=counts.rejected,
+        invalid=counts.invalid,
+        accepted_by_class=dict(zip(labels, counts.accepted_by_code, strict=True)),
         used=is_used(store, manifest.number),
-        validation=Metrics.model_validate(measured) if measured is not None else None,
+        validation=Metrics.from_optional(following.validation) if following else None,
         written_at=manifest.written_at,
     )
 

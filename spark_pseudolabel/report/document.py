@@ -63,6 +63,8 @@ class Document(BaseModel):
         extra="forbid",
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        from_attributes=True,
+        populate_by_name=True,
         defer_build=True,  # a command needs one or two of them
     )
 
@@ -75,8 +77,18 @@ class Document(BaseModel):
         """Return every field, ready for ``json.dumps``."""
         return self.model_dump(mode="json", by_alias=True)
 
+    @classmethod
+    def from_fact(cls, fact: object) -> Self:
+        """Take what a fact says under the same names."""
+        return cls.model_validate(fact)
 
-def document(model: type[Document], data: Mapping[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def from_optional(cls, fact: object | None) -> Self | None:
+        """Take what a fact says; None for None."""
+        return None if fact is None else cls.model_validate(fact)
+
+
+def document(model: type[Document], data: Mapping[str, Any] | Document) -> dict[str, Any]:
     """Check a command's document; return every field but no secret, ready for ``json.dumps``.
 
     Raises
@@ -318,6 +330,11 @@ class Notice(Document):
     """Stable name for machines, such as ``class_collapse``."""
     message: str
     """Sentences for people."""
+
+    @classmethod
+    def about(cls, code: str, message: str, **facts: object) -> Self:
+        """Make a warning, with what it is about for machines."""
+        return cls.model_validate({"code": code, "message": message, **facts})
 
 
 class CertifiedClaim(Document):

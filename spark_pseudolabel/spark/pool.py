@@ -12,6 +12,7 @@ from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.selection.counts import Candidates
 from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.store.facts import Content
 from spark_pseudolabel.store.manifest import RoundManifest
 
 Files = Mapping[str, int]
@@ -52,7 +53,7 @@ class Accepted:
     by_code
         Rows per class.
     content
-        ``rows``, ``xor64_a`` and ``xor64_b``: the same for the same labels in any order.
+        Their fingerprint.
     files
         What was written; None: all that lies there.
     overlap
@@ -63,7 +64,7 @@ class Accepted:
     """
 
     by_code: list[int]
-    content: dict[str, int]
+    content: Content
     files: Files | None
     overlap: Overlap | None = None
     left_xor64: int | None = None
@@ -197,6 +198,6 @@ def lowest(hashed: pa.Table, n: int, keys: Sequence[str]) -> pa.Table:
     return hashed.sort_by(order).slice(0, n)
 
 
-def content_of(by_code: Sequence[int], xor_a: int, xor_b: int) -> dict[str, int]:
+def content_of(by_code: Sequence[int], xor_a: int, xor_b: int) -> Content:
     """Return the fingerprint of accepted rows as manifests keep it."""
-    return {"rows": sum(by_code), "xor64_a": xor_a, "xor64_b": xor_b}
+    return Content(rows=sum(by_code), xor64_a=xor_a, xor64_b=xor_b)

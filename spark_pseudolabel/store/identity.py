@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spark_pseudolabel.errors import InputError, OutputBusyError, StoredStateError
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.facts import Sha256
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
     Id,
-    Sha256,
     Writer,
     canonical_json,
     check_layout,

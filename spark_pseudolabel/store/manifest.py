@@ -23,13 +23,29 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    StrictBool,
-    StrictInt,
-    StrictStr,
     ValidationError,
 )
 
+from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.feature import Feature
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.trust.metrics import Metrics
 from spark_pseudolabel.errors import StoredStateError
+from spark_pseudolabel.store.facts import (
+    Content,
+    Histogram,
+    Json,
+    Label,
+    ReadRows,
+    Reliabilities,
+    ReportJson,
+    RoundCertificate,
+    RoundCounts,
+    RunCounts,
+    Sha256,
+    Size,
+    Training,
+)
 from spark_pseudolabel.store.file_lists import in_columns, out_of_columns
 from spark_pseudolabel.store.layout import ATTEMPTS_DIR, LAYOUT
 
@@ -107,8 +123,6 @@ def _plain(value: Any) -> Any:
 
 
 SafePath = Annotated[str, AfterValidator(safe_path)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=0)]
 Id = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
 """What names of directories are made of: nothing that leads out of the one they stand in."""
 
@@ -141,7 +155,7 @@ def _written(entries: tuple[FileEntry, ...]) -> Any:
     return in_columns(entries) or [_as_json(entry) for entry in entries]
 
 
-def _as_json(entry: FileEntry) -> dict[str, Any]:
+def _as_json(entry: FileEntry) -> Json:
     return {name: getattr(entry, name) for name in FileEntry.__slots__}
 
 
@@ -202,28 +216,55 @@ class Manifest(_Model):
         return ()
 
 
-class ModelManifest(Manifest):
-    """From here on the bits of a model are fixed, and what happens to its probabilities.
+class FittedModel(_Model):
+    """What is to be said of a new model.
 
-    ``key_types`` are the Spark types of the published ids; empty where an earlier version began.
-    ``reliability`` holds out-of-fold confidences against the truth, as the model gives them
-    (``raw``) and after its ``adjustment``.
+    Parameters
+    ----------
+    artifact
+        Where it is stored.
+    classes
+        Its labels, ascending.
+    label_type
+        Their Spark type.
+    key_types
+        Spark types of the published ids; empty where an earlier version began.
+    features
+        Its input columns, in order.
+    training
+        What it was trained on.
+    validation, oof
+        Figures on the validation rows, and on the labeled rows by models that have not seen them;
+        None without.
+    oof_scores, suspects
+        Small tables beside it: the latter scores, and labeled rows whose label is probably wrong.
+    adjustment
+        What happens to its probabilities before they are used; None: nothing.
+    reliability
+        Out-of-fold confidences against the truth; None where it is not cross-fitted.
+    seconds
+        Wall time by stage.
     """
 
-    kind: Literal["model"] = "model"
     artifact: Artifact
-    classes: tuple[StrictBool | StrictInt | StrictStr, ...]
+    classes: tuple[Label, ...]
     label_type: str
     key_types: dict[str, str] = {}
-    features: tuple[dict[str, Any], ...] = ()
-    training: dict[str, Any] = {}
-    validation: dict[str, Any] | None = None
-    oof: dict[str, Any] | None = None
+    features: tuple[Feature, ...] = ()
+    training: Training
+    validation: Metrics | None = None
+    oof: Metrics | None = None
     oof_scores: FileEntry | None = None
     suspects: FileEntry | None = None
-    adjustment: dict[str, Any] | None = None
-    reliability: dict[str, Any] | None = None
+    adjustment: Adjustment | None = None
+    reliability: Reliabilities | None = None
     seconds: dict[str, float] = {}
+
+
+class ModelManifest(Manifest, FittedModel):
+    """From here on the bits of a model are fixed, and what happens to its probabilities."""
+
+    kind: Literal["model"] = "model"
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:
         tables = tuple((table.path, table.bytes) for table in self.tables())
@@ -234,43 +275,83 @@ class ModelManifest(Manifest):
         return tuple(one for one in (self.oof_scores, self.suspects) if one is not None)
 
 
-class RoundManifest(Manifest):
-    """From here on a round exists: its plan, and the files it accepted.
+class DecidedRound(_Model):
+    """What is to be said of a new round.
 
-    ``read`` holds hashes over keys and features of the rows that were scored (``xor64``) and of
-    those left for the next round (``left_xor64``), where no list of files tells that they changed.
-    ``taught`` are the rows that a student may learn from, by ``taught_plan``, where these are
-    others.
+    Parameters
+    ----------
+    plan
+        Which rows it accepts.
+    taught_plan, taught
+        The rows that a student may learn from, where these are others; else None and empty.
+    scored, accepted, invalid
+        Its files.
+    certificate
+        None where none was asked for.
+    counts
+        Where its rows went.
+    histogram
+        Valid candidates by class and confidence.
+    content
+        A fingerprint of the accepted rows.
+    read
+        Hashes of the rows, where no list of files tells that they have changed.
+    seconds
+        Wall time by stage.
     """
 
-    kind: Literal["round"] = "round"
-    plan: dict[str, Any]
-    taught_plan: dict[str, Any] | None = None
+    plan: Plan
+    taught_plan: Plan | None = None
     scored: FileList = ()
     accepted: FileList = ()
     invalid: FileList = ()
     taught: FileList = ()
-    certificate: dict[str, Any] | None = None
-    counts: dict[str, Any]
-    histogram: dict[str, Any] = {}
-    content: dict[str, Any] = {}
-    read: dict[str, int] = {}
+    certificate: RoundCertificate | None = None
+    counts: RoundCounts
+    histogram: Histogram
+    content: Content
+    read: ReadRows = ReadRows()
     seconds: dict[str, float] = {}
+
+
+class RoundManifest(Manifest, DecidedRound):
+    """From here on a round exists: its plan, and the files it accepted."""
+
+    kind: Literal["round"] = "round"
 
     def listed_files(self) -> tuple[tuple[str, int], ...]:
         entries = (*self.scored, *self.accepted, *self.invalid, *self.taught)
         return tuple((entry.path, entry.bytes) for entry in entries)
 
 
-class FinalManifest(Manifest):
-    """From here on a run is finished, until a raised maximum continues it; number is n_iter."""
+class RunEnd(_Model):
+    """What is to be said of the end of a run.
 
-    kind: Literal["final"] = "final"
+    Parameters
+    ----------
+    termination_condition
+        Why it has ended.
+    best_round
+        The last round whose labels are used; 0 is the seed model.
+    final_model
+        Number of the model in ``OUT/model``.
+    counts
+        Where the rows of the inputs went.
+    report
+        The document of ``report.json``.
+    """
+
     termination_condition: str
     best_round: Size | None
     final_model: Annotated[int, Field(ge=1)]
-    counts: dict[str, Any] = {}
-    report: dict[str, Any] = {}
+    counts: RunCounts
+    report: ReportJson
+
+
+class FinalManifest(Manifest, RunEnd):
+    """From here on a run is finished, until a raised maximum continues it; number is n_iter."""
+
+    kind: Literal["final"] = "final"
 
 
 AnyManifest = TypeVar("AnyManifest", bound=Manifest)
@@ -278,7 +359,7 @@ AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 def encode(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest, its checksum filled in."""
-    document = manifest.model_dump(mode="json", exclude={"checksum"})
+    document = manifest.model_dump(mode="json", exclude={"checksum"}, fallback=_plain)
     document["checksum"] = sha256(canonical_json(document))
     return canonical_json(document)
 
@@ -312,7 +393,7 @@ def decode(data: bytes, cls: type[AnyManifest], where: str) -> AnyManifest:
     return manifest
 
 
-def read_json(data: bytes, where: str) -> dict[str, Any]:
+def read_json(data: bytes, where: str) -> Json:
     """Parse a stored JSON object; StoredStateError if it is none."""
     if not data:
         raise StoredStateError(
@@ -329,7 +410,7 @@ def read_json(data: bytes, where: str) -> dict[str, Any]:
     return document
 
 
-def check_layout(document: dict[str, Any], where: str) -> None:
+def check_layout(document: Json, where: str) -> None:
     """Refuse what a newer version wrote: it may mean something else by the same words."""
     layout = document.get("layout")
     if not isinstance(layout, int) or isinstance(layout, bool):

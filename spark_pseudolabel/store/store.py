@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
+from pydantic import BaseModel
+
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout, views
@@ -17,16 +19,18 @@ from spark_pseudolabel.store.identity import Run, create_run, read_run, require_
 from spark_pseudolabel.store.manifest import (
     AnyManifest,
     Artifact,
+    DecidedRound,
     FileEntry,
     FinalManifest,
+    FittedModel,
     Manifest,
     ModelManifest,
     RoundManifest,
+    RunEnd,
     Writer,
     damaged,
     decode,
     encode,
-    normalized,
     now,
     sha256,
 )
@@ -281,15 +285,15 @@ class RoundStore:
             raise damaged(where, "was changed after it was written: its sha256 does not match")
         return data
 
-    def commit_model(self, attempt: Attempt, **fields: Any) -> ModelManifest:
+    def commit_model(self, attempt: Attempt, model: FittedModel) -> ModelManifest:
         """Make a model real: from here on its bits are fixed.
 
         Parameters
         ----------
         attempt
             The try that wrote it.
-        fields
-            Of `ModelManifest`, without those that every manifest has.
+        model
+            What is to be said of it.
 
         Raises
         ------
@@ -300,15 +304,15 @@ class RoundStore:
         StoredStateError
             If a file it names is missing or has another length.
         """
-        return self._commit(ModelManifest, attempt, fields)
+        return self._commit(ModelManifest, attempt, model)
 
-    def commit_round(self, attempt: Attempt, **fields: Any) -> RoundManifest:
+    def commit_round(self, attempt: Attempt, decided: DecidedRound) -> RoundManifest:
         """Make a round real; parameters and errors as `commit_model`."""
-        return self._commit(RoundManifest, attempt, fields)
+        return self._commit(RoundManifest, attempt, decided)
 
-    def commit_final(self, attempt: Attempt, **fields: Any) -> FinalManifest:
+    def commit_final(self, attempt: Attempt, end: RunEnd) -> FinalManifest:
         """Record that the run has ended after ``attempt.number`` rounds; else as `commit_model`."""
-        return self._commit(FinalManifest, attempt, fields)
+        return self._commit(FinalManifest, attempt, end)
 
     def load_model(self, number: int, trusted: Sequence[str] = ()) -> Any:
         """Return committed model `number`, fitted.
@@ -435,11 +439,9 @@ class RoundStore:
         with writing(join(self.root, name)):
             self.files.replace(join(self.root, name), data)
 
-    def _commit(
-        self, cls: type[AnyManifest], attempt: Attempt, fields: Mapping[str, Any]
-    ) -> AnyManifest:
+    def _commit(self, cls: type[AnyManifest], attempt: Attempt, facts: BaseModel) -> AnyManifest:
         self._require_next(attempt)
-        manifest = cls.model_validate({**self._common(attempt), **normalized(fields)})
+        manifest = cls.model_validate({**self._common(attempt), **dict(facts)})
         self.check_files(manifest)
         with writing(attempt.path):
             listed = [join(self.root, path) for path, _ in manifest.listed_files()]

@@ -129,7 +129,7 @@ def _round_problems(
         if entry.path not in broken:
             yield from _entry_problems(store, entry)
     accepted = sum(entry.rows for entry in manifest.accepted)
-    counted = manifest.counts.get("accepted", accepted)
+    counted = manifest.counts.accepted
     if accepted != counted:
         name = layout.commit_name("round", manifest.number)
         yield name, f"counts {counted:,} accepted rows; its files have {accepted:,}"
@@ -213,7 +213,7 @@ def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[s
     except StoredStateError as error:
         yield layout.REPORT_JSON, error.message
     else:
-        if report != final.report:
+        if report != final.report.document:
             yield layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
 
 
@@ -224,21 +224,18 @@ def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[
         yield "labels", f"cannot be read: {error}"
         return
     expected = _accepted_rows(store, final)
-    if expected is not None and rows != expected:
+    if rows != expected:
         yield "labels", f"must have {expected:,} rows, has {rows:,}"
     if unique != rows:
         yield "labels", f"must hold each row once; {rows - unique:,} rows are repeated"
 
 
-def _accepted_rows(store: RoundStore, final: FinalManifest) -> int | None:
-    """Return how many rows the used rounds accepted, None if that cannot be added up."""
+def _accepted_rows(store: RoundStore, final: FinalManifest) -> int:
+    """Return how many rows the used rounds accepted."""
     if store.identity.get("rounds", {}).get("relabel"):
         # Every round decided the whole pool anew: only the end knows what stands.
-        counted = final.counts.get("accepted")
-        return None if counted is None else int(counted)
-    used = {entry["round"] for entry in final.report.get("rounds", []) if entry.get("used", True)}
-    if not final.report.get("rounds"):
-        used = set(range(1, final.number + 1))
+        return final.counts.accepted
+    used = {entry.round for entry in final.report.rounds if entry.used}
     return sum(
         entry.rows
         for manifest in store.rounds

@@ -65,7 +65,7 @@ def test_softmatch_weighs_a_row_by_the_round_that_labeled_it() -> None:
     }
     confidence, rounds = (ACCEPTED.column(name).to_numpy() for name in (SCORE, IN_ROUND))
     found = PseudoWeights("softmatch", ratio=0.5).settled(confidence, rounds, pools, 4)
-    by_row = weights(weights=RowWeights.from_dict(found.to_dict()))
+    by_row = weights(weights=found)
     assert by_row == found.of(confidence, rounds).tolist()
     assert by_row[2] == by_row[3] > by_row[0] > by_row[1]
     assert math.fsum(by_row) == pytest.approx(2.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.columns import CODE, HASH
+from spark_pseudolabel.core.facts import Comparison, LossComparison, Reliability
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, fold_of
@@ -25,11 +26,13 @@ from spark_pseudolabel.job import decide
 from spark_pseudolabel.job.fit import check_learners
 from spark_pseudolabel.job.shift import predict_sample
 from spark_pseudolabel.job.warn import harmful_calibration, not_certified, why_unused
+from spark_pseudolabel.report.document import Certificate, CertifiedClaim, PredictedPrior
+from spark_pseudolabel.store.facts import Reliabilities
 
 CODES = np.zeros(20, dtype=np.int32)
 
 
-def judged(change: float, better: int, worse: int, noise: float = 0.0) -> dict[str, Any]:
+def judged(change: float, better: int, worse: int, noise: float = 0.0) -> LossComparison:
     """Compare a student whose probabilities differ so much with its teacher, on 20 rows."""
     p = np.full(20, 0.7)
     teacher, student = p.copy(), p + change
@@ -37,7 +40,7 @@ def judged(change: float, better: int, worse: int, noise: float = 0.0) -> dict[s
     teacher[:better], student[:better] = 0.4, 0.4 + abs(change)
     teacher[20 - worse :], student[20 - worse :] = 0.6, 0.45
     P = (np.column_stack([each, 1 - each]) for each in (teacher, student))
-    return compare_scores(*P, CODES).to_dict()
+    return compare_scores(*P, CODES)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +51,55 @@ def judged(change: float, better: int, worse: int, noise: float = 0.0) -> dict[s
         (judged(0.2, 4, 0), "may be chance: right alone on 4, its teacher alone on 0"),
         (judged(0.2, 1, 3), "right alone on 1, its teacher alone on 3"),
         (
-            compare(1, np.array([True, True]), np.array([False, True])).to_dict(),
+            compare(1, np.array([True, True]), np.array([False, True])),
             "not surely right on more validation rows than its teacher: right alone on 0",
         ),
     ],
 )
-def test_unused_student_is_told_the_condition_it_failed(against: dict[str, Any], why: str) -> None:
-    assert not against["usable"]
+def test_unused_student_is_told_the_condition_it_failed(
+    against: Comparison | LossComparison, why: str
+) -> None:
+    assert not against.usable
     assert why in why_unused(against)
+
+
+def uncertified(
+    n_calibration: int = 50,
+    refused: str | None = None,
+    predicted: PredictedPrior | None = None,
+    more_labels: int | None = None,
+    outlook: Literal["labels", "unclear"] = "unclear",
+) -> Certificate:
+    """Return a certificate of labels "a" and "b" that claims nothing."""
+    claim = CertifiedClaim(
+        labels=["a", "b"],
+        cut=None,
+        n=10,
+        wrong=1,
+        p_value=0.4,
+        level=0.05,
+        bound=0.6,
+        rows=0,
+        more_labels=more_labels,
+        outlook=outlook,
+    )
+    return Certificate(
+        claimed=False,
+        precision=0.95,
+        certainty=0.95,
+        per="all",
+        source="out_of_fold",
+        n_calibration=n_calibration,
+        n_pool=2000,
+        coverage=0.0,
+        claims=[claim],
+        refused=refused,
+        prior_shift=predicted,
+    )
+
+
+def told(ece: float | None) -> Reliability:
+    return Reliability((), (), (), ece)
 
 
 @pytest.mark.parametrize(
@@ -69,37 +113,22 @@ def test_unused_student_is_told_the_condition_it_failed(against: dict[str, Any],
 def test_what_is_missing_is_said_of_the_rows_it_is_missing_of(
     tested: str, missing: str, said: str
 ) -> None:
-    certificate = {
-        "precision": 0.95,
-        "certainty": 0.95,
-        "per": "all",
-        "refused": None,
-        "n_calibration": 50,
-        "claims": [{"labels": ["a", "b"], "more_labels": 12}],
-    }
+    certificate = uncertified(n_calibration=50, more_labels=12, outlook="labels")
     found = not_certified(certificate, [], declared=False, tested=tested, missing=missing)
-    assert said in found["message"]
+    assert said in found.message
 
 
 def test_fewer_rows_than_any_claim_takes_are_said_to_be_too_few() -> None:
-    certificate = {
-        "precision": 0.95,
-        "certainty": 0.95,
-        "per": "all",
-        "refused": None,
-        "n_calibration": 4,
-        "claims": [{"labels": ["a", "b"], "outlook": "unclear"}],
-    }
-    message = not_certified(certificate, [], declared=False, pool=2000)["message"]
+    message = not_certified(uncertified(4), [], declared=False, pool=2000).message
     assert "needs at least 59 labeled rows, all predicted right. There are 4." in message
     assert "A better model" not in message
-    enough = not_certified(certificate | {"n_calibration": 59}, [], declared=False)["message"]
+    enough = not_certified(uncertified(59), [], declared=False).message
     assert "A better model" in enough
 
 
 def test_label_without_a_tested_row_is_named() -> None:
-    certificate = {"precision": 0.95, "certainty": 0.95, "refused": decide.UNTESTED_LABELS}
-    found = not_certified(certificate, ["rare"], declared=True)
+    refused = uncertified(refused=decide.UNTESTED_LABELS)
+    found = not_certified(refused, ["rare"], declared=True).as_json()
     assert (found["code"], found["labels"]) == ("untested_labels", ["rare"])
     assert "rare" in found["message"]
 
@@ -144,10 +173,10 @@ def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score(
         teacher=teacher, support=None, inputs=SimpleNamespace(features=features)
     )
     sample = pa.table({"a": values, HASH: hashes})
-    assert predict_sample(run, fitted, sample) == np.bincount(expected, minlength=2).tolist()
+    assert predict_sample(run, fitted, sample) == tuple(np.bincount(expected, minlength=2))
     run.support = (SimpleNamespace(holds=lambda X: X["a"].to_numpy() > 0), None)
     assert sum(predict_sample(run, fitted, sample)) == (values[1:] > 0).sum()
-    assert predict_sample(run, fitted, sample.slice(0, 1)) == [0, 0]
+    assert predict_sample(run, fitted, sample.slice(0, 1)) == (0, 0)
 
 
 @pytest.mark.parametrize(("weight", "refused"), [(None, False), ("balanced", True)])
@@ -167,30 +196,28 @@ def test_an_estimator_that_feigns_shares_is_refused_where_they_are_estimated(
 
 
 def test_false_prior_is_said_to_be_what_pool_and_predictions_contradict() -> None:
-    certificate = {
-        "precision": 0.95,
-        "certainty": 0.95,
-        "refused": "prior_disagrees",
-        "prior_shift": {"p_value": 3.4e-21},
-    }
+    predicted = PredictedPrior(
+        labeled=[0.5, 0.5], pool=[0.9, 0.1], p_value=3.4e-21, even=False, drawn_per_class=True
+    )
+    certificate = uncertified(refused="prior_disagrees", predicted=predicted)
     found = not_certified(certificate, [], declared=True)
-    assert found["code"] == "prior_disagrees"
-    assert "does not look as unlabeled.prior says" in found["message"]
-    assert "(p = 3.4e-21)" in found["message"]
-    assert "Precision 0.95 with certainty 0.95 can't be certified" in found["message"]
+    assert found.code == "prior_disagrees"
+    assert "does not look as unlabeled.prior says" in found.message
+    assert "(p = 3.4e-21)" in found.message
+    assert "Precision 0.95 with certainty 0.95 can't be certified" in found.message
 
 
 @pytest.mark.parametrize(
     ("method", "raw", "adjusted", "codes"),
     [
-        ("temperature", 0.08, {"ece": 0.18}, ["harmful_calibration"]),
-        ("temperature", 0.08, {"ece": 0.09}, []),
-        ("isotonic", 0.08, {"ece": None}, []),
+        ("temperature", 0.08, told(0.18), ["harmful_calibration"]),
+        ("temperature", 0.08, told(0.09), []),
+        ("isotonic", 0.08, told(None), []),
         ("none", 0.08, None, []),
     ],
 )
 def test_calibration_that_makes_confidences_worse_is_told(
-    method: str, raw: float, adjusted: dict[str, Any] | None, codes: list[str]
+    method: str, raw: float, adjusted: Reliability | None, codes: list[str]
 ) -> None:
-    reliability = {"raw": {"ece": raw}, "adjusted": adjusted}
-    assert [one["code"] for one in harmful_calibration(method, reliability)] == codes
+    reliability = Reliabilities(raw=told(raw), adjusted=adjusted)
+    assert [one.code for one in harmful_calibration(method, reliability)] == codes

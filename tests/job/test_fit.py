@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from spark_pseudolabel.core.facts import ReferenceRows
 from spark_pseudolabel.errors import InputError, RunFailedError, StoredStateError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.fit import _pseudo_rows
 from spark_pseudolabel.job.score import _require_stored
 from spark_pseudolabel.store.manifest import FileEntry
+from tests.store.builders import counts_of
 
 
 def test_committed_rows_that_are_not_there_end_a_run() -> None:
@@ -29,7 +31,7 @@ def test_committed_rows_that_are_not_there_end_a_run() -> None:
         pool=SimpleNamespace(fetch=fetch),
         store=SimpleNamespace(root="out"),
     )
-    rounds: Any = [SimpleNamespace(counts={"accepted_by_code": [40, 60]})]
+    rounds: Any = [SimpleNamespace(counts=counts_of(accepted_by_code=(40, 60)))]
     with pytest.raises(StoredStateError, match="must hold 100 accepted rows of the pool"):
         _pseudo_rows(run, rounds)
     assert asked[-1] == [2**63 - 1] * 2  # every row there could be
@@ -40,7 +42,7 @@ def test_a_round_whose_files_hold_other_rows_is_not_committed(accepted: int, tau
     def entries(*rows: int) -> list[FileEntry]:
         return [FileEntry(path=f"_attempts/{n}", bytes=1, rows=n) for n in rows]
 
-    counts = {"candidates": 9, "accepted": 5, "taught_by_code": [1, 2]}
+    counts = counts_of(candidates=9, accepted=5, taught_by_code=(1, 2))
     files = {"scored": entries(4, 5), "accepted": entries(accepted), "taught": entries(taught)}
     with pytest.raises(RunFailedError, match="Nothing was committed"):
         _require_stored(1, files, counts)
@@ -48,9 +50,9 @@ def test_a_round_whose_files_hold_other_rows_is_not_committed(accepted: int, tau
 
 
 def test_a_pool_that_gives_other_rows_than_model_1_learned_from_is_refused() -> None:
-    found = SimpleNamespace(n_pool=2, to_dict=lambda: {"pool_rows": 2, "sha256": "b"})
-    for kept, alike in (({"pool_rows": 2, "sha256": "a"}, False), (found.to_dict(), True)):
-        first = SimpleNamespace(training={"reference": kept})
+    found = SimpleNamespace(n_pool=2, of_pool=ReferenceRows(2, "b"))
+    for kept, alike in ((ReferenceRows(2, "a"), False), (found.of_pool, True)):
+        first = SimpleNamespace(training=SimpleNamespace(reference=kept))
         run: Any = SimpleNamespace(store=SimpleNamespace(models=[first]))
         with nullcontext() if alike else pytest.raises(InputError, match="must give the same rows"):
             Run._require_same_reference(run, found)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.report.text import render_explain
 from spark_pseudolabel.store.given_rows import keep_given
 from spark_pseudolabel.store.store import RoundStore
-from tests.store.builders import IDENTITY, add_round, begin, tiny_model
+from tests.store.builders import IDENTITY, add_round, begin, fitted, tiny_model
 
 PLACES = pa.table({FILE: ["a.parquet", "a.parquet"], ROW_INDEX: [0, 1]})
 IDS = pa.table({"row_id": [7, 8]})
@@ -38,10 +38,12 @@ def begun(root: Path, keys: pa.Table, id_column: str | None) -> RoundStore:
     pq.write_table(pa.table({**keys.slice(0, 1).to_pydict(), **evidence}), sink)
     store.commit_model(
         attempt,
-        artifact=store.write_model(attempt, tiny_model()),
-        suspects=store.write_file(attempt, "suspects.parquet", sink.getvalue(), 1),
-        classes=[False, True],
-        label_type="boolean",
+        fitted(
+            store.write_model(attempt, tiny_model()),
+            (False, True),
+            "boolean",
+            suspects=store.write_file(attempt, "suspects.parquet", sink.getvalue(), 1),
+        ),
     )
     return store
 

@@ -11,7 +11,7 @@ from spark_pseudolabel.output.report import read_report
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.store import RoundStore
-from tests.store.builders import IDENTITY, add_model, begin
+from tests.store.builders import IDENTITY, add_model, begin, decided, ended
 
 N_GIVEN, N_POOL = 2, 10
 
@@ -20,11 +20,11 @@ def begun(root: Path, *, relabel: bool = False, n_rounds: int = 2) -> RoundStore
     """Commit rounds that accept three rows, reject six and can't score one."""
     identity = {**IDENTITY, "rounds": {"relabel": relabel}}
     store = begin(root, identity=identity, inputs={"unlabeled": {"rows": N_POOL}})
-    counts = {"candidates": 10, "accepted": 3, "rejected": 6, "invalid": 1}
+    left = {"candidates": 10, "rejected": 6, "invalid": 1, "accepted_by_code": (1, 2)}
     for number in range(1, n_rounds + 1):
         add_model(store)
         attempt = store.new_attempt("round", number)
-        store.commit_round(attempt, plan={}, counts={**counts, "accepted_by_code": [1, 2]})
+        store.commit_round(attempt, decided(3, **left))
     return store
 
 
@@ -53,9 +53,7 @@ def test_rows_are_counted_as_the_used_rounds_left_them(
     if best_round is not None:
         add_model(store)
         attempt = store.new_attempt("final", 2)
-        store.commit_final(
-            attempt, termination_condition="max_iter", best_round=best_round, final_model=1
-        )
+        store.commit_final(attempt, ended(best_round))
     status = read_status(str(tmp_path))
     counters = status.counters
     assert (counters.HumanLabeled, counters.MachineLabeled) == (N_GIVEN, accepted)

@@ -16,9 +16,10 @@ from spark_pseudolabel.redaction import SECRET, redacted, redacted_text
 from spark_pseudolabel.report.document import ErrorDocument, Report, document
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.report.text import render_text
+from spark_pseudolabel.store.facts import StoredReport
 from spark_pseudolabel.store.store import RoundStore
 from tests.report.builders import make_paths, make_report
-from tests.store.builders import add_model, begin, tree
+from tests.store.builders import add_model, begin, ended, tree
 
 N_SECRETS = 14
 SECRETS = [f"hunter{number:02d}hunter" for number in range(N_SECRETS)]
@@ -79,13 +80,9 @@ def _finished(root: Path, config: Config) -> RoundStore:
     assert config.spark.master is not None
     store.spark = {"master": config.spark.master, "app_id": "app-1", **config.spark.conf}
     add_model(store)
-    store.commit_final(
-        store.new_attempt("final", 0),
-        termination_condition="max_iter",
-        best_round=0,
-        final_model=1,
-        report=_report(config),
-    )
+    report = StoredReport.of(_report(config))
+    end = ended(best_round=0).model_copy(update={"report": report})
+    store.commit_final(store.new_attempt("final", 0), end)
     return store
 
 

@@ -7,13 +7,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spark_pseudolabel.core.selection.counts import Counts
+from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.teachers.weights import RowWeights
+from spark_pseudolabel.store.facts import Content, RoundCounts, RunCounts, StoredReport, Training
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.layout import VIEWS, given_file
-from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest, RoundManifest
+from spark_pseudolabel.store.manifest import (
+    Artifact,
+    DecidedRound,
+    FileEntry,
+    FinalManifest,
+    FittedModel,
+    ModelManifest,
+    RoundManifest,
+    RunEnd,
+)
 from spark_pseudolabel.store.store import RoundStore
 
 if TYPE_CHECKING:
@@ -62,9 +75,7 @@ def add_model(store: RoundStore) -> ModelManifest:
     attempt = store.new_attempt("model", number)
     _keep_given(store)
     artifact = store.write_model(attempt, tiny_model(number))
-    return store.commit_model(
-        attempt, artifact=artifact, classes=[False, True], label_type="boolean"
-    )
+    return store.commit_model(attempt, fitted(artifact, (False, True), "boolean"))
 
 
 def add_round(store: RoundStore, rows: int = 2) -> RoundManifest:
@@ -72,11 +83,61 @@ def add_round(store: RoundStore, rows: int = 2) -> RoundManifest:
     number = len(store.rounds) + 1
     attempt = store.new_attempt("round", number)
     write_rows(Path(attempt.path) / "accepted", first=100 * number, rows=rows)
-    return store.commit_round(
-        attempt,
-        plan={"policy": "threshold", "cuts": {"true": 0.9}},
-        accepted=store.entries(attempt, "accepted"),
-        counts={"accepted": rows},
+    return store.commit_round(attempt, decided(rows, store.entries(attempt, "accepted")))
+
+
+TRAINING = Training(
+    rows=2,
+    rows_pseudo=0,
+    hash_limits=None,
+    weights=RowWeights(),
+    sha256="0" * 64,
+    against_best=None,
+)
+
+
+def fitted(
+    artifact: Artifact, classes: tuple[Any, ...] = (0, 1), label_type: str = "int", **more: Any
+) -> FittedModel:
+    """Say of a model as little as can be said."""
+    return FittedModel(
+        artifact=artifact, classes=classes, label_type=label_type, training=TRAINING, **more
+    )
+
+
+def counts_of(**rows: Any) -> RoundCounts:
+    """Count the rows of a round that accepts all of them."""
+    accepted = rows.get("accepted", 0)
+    known = {"candidates": accepted, "accepted": accepted, "rejected": 0, "invalid": 0}
+    given = known | {"accepted_by_code": (0, accepted), "changed": True} | rows
+    return RoundCounts.model_validate(given)
+
+
+def decided(rows: int, accepted: Sequence[FileEntry] = (), **counts: Any) -> DecidedRound:
+    """Say of a round that it accepts so many rows."""
+    return DecidedRound(
+        plan=Plan({"policy": "threshold", "threshold": 0.9}, (None, Cut(0.9, "none"))),
+        accepted=tuple(accepted),
+        counts=counts_of(accepted=rows, **counts),
+        histogram=Counts.from_rows(2, [(1, 950, rows)]),
+        content=Content(rows=rows, xor64_a=1, xor64_b=-1),
+    )
+
+
+def ended(
+    best_round: int,
+    accepted: int = 0,
+    rounds: Sequence[Mapping[str, Any]] = (),
+    reason: str = "max_iter",
+) -> RunEnd:
+    """Say of a run that it has ended with the model after a round."""
+    rows = dict.fromkeys(("labeled", "validation", "pool", "rejected", "invalid"), 0)
+    return RunEnd(
+        termination_condition=reason,
+        best_round=best_round,
+        final_model=best_round + 1,
+        counts=RunCounts(**rows, accepted=accepted),
+        report=StoredReport.of({"rounds": list(rounds)}),
     )
 
 
@@ -123,15 +184,11 @@ def _plain_step(store: RoundStore) -> None:
     _plain_file(Path(attempt.path) / "accepted" / "file", content)
     (entry,) = store.entries(attempt, "accepted", rows={"file": 1})
     if kind == "round":
-        store.commit_round(attempt, plan={}, accepted=[entry], counts={"accepted": 1})
+        store.commit_round(attempt, decided(1, [entry]))
         return
-    artifact = {
-        "path": entry.path,
-        "bytes": entry.bytes,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "estimator": "none",
-    }
-    store.commit_model(attempt, artifact=artifact, classes=[0, 1], label_type="int")
+    digest = hashlib.sha256(content).hexdigest()
+    artifact = Artifact(path=entry.path, bytes=entry.bytes, sha256=digest, estimator="none")
+    store.commit_model(attempt, fitted(artifact))
 
 
 def _plain_file(path: Path, content: bytes) -> None:
@@ -141,15 +198,12 @@ def _plain_file(path: Path, content: bytes) -> None:
 
 def finish(store: RoundStore) -> FinalManifest:
     """Commit the end of the run after its last round, model n + 1 being the final one."""
-    report = {"rounds": [{"round": r.number, "used": True} for r in store.rounds]}
-    return store.commit_final(
-        store.new_attempt("final", len(store.rounds)),
-        termination_condition="max_iter",
+    end = ended(
         best_round=len(store.rounds),
-        final_model=len(store.models),
-        report=report,
-        counts={"accepted": sum(e.rows for r in store.rounds for e in r.accepted)},
+        accepted=sum(e.rows for r in store.rounds for e in r.accepted),
+        rounds=[{"round": r.number, "used": True} for r in store.rounds],
     )
+    return store.commit_final(store.new_attempt("final", len(store.rounds)), end)
 
 
 def two_rounds(root: Path) -> RoundStore:
@@ -180,7 +234,7 @@ def put_views(store: RoundStore) -> None:
 def put_reports(store: RoundStore) -> None:
     """Write the reports of a finished run."""
     assert store.final is not None
-    store.write_report("report.json", json.dumps(store.final.report).encode())
+    store.write_report("report.json", json.dumps(store.final.report.document).encode())
     store.write_report("report.html", b"<html>")
 
 

@@ -15,7 +15,7 @@ from spark_pseudolabel.cli import main
 from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.given_rows import read_given
-from spark_pseudolabel.store.manifest import canonical_json
+from spark_pseudolabel.store.manifest import Artifact, canonical_json
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import verify_output
 from tests.store.builders import (
@@ -23,6 +23,7 @@ from tests.store.builders import (
     begin,
     commit_path,
     edit_json,
+    fitted,
     put_views,
     tree,
     two_rounds,
@@ -137,7 +138,7 @@ STORED: dict[str, tuple[Damage, str]] = {
     "edited round": (_edit("round-0001.json", code_version="x"), "round-0001.json"),
     "edited last manifest": (_edit("final-0002.json", best_round=0), "final-0002.json"),
     "resealed model": (_reseal("model-0001.json", seconds={"fit": 1}), "round-0001.json"),
-    "resealed round": (_reseal("round-0002.json", counts={}), "model-0003.json"),
+    "resealed round": (_reseal("round-0002.json", seconds={"fit": 1.0}), "model-0003.json"),
     "resealed parent of the end": (
         _reseal("model-0003.json", seconds={"fit": 1}),
         "final-0002.json",
@@ -323,9 +324,9 @@ def test_damaged_given_rows_are_refused_where_they_are_used(out: Path) -> None:
 def test_a_file_changed_between_its_check_and_its_commit_is_not_committed(tmp_path: Path) -> None:
     store = begin(tmp_path, identity=IDENTITY)
     attempt = store.new_attempt("model", 1)
-    artifact = {"path": f"{attempt.rel}/m", "bytes": 5, "sha256": "0" * 64, "estimator": "none"}
+    artifact = Artifact(path=f"{attempt.rel}/m", bytes=5, sha256="0" * 64, estimator="none")
     Path(attempt.path).mkdir(parents=True)
     (Path(attempt.path) / "m").write_bytes(b"four")
     with pytest.raises(StoredStateError, match="must have 5 bytes, has 4"):
-        store.commit_model(attempt, artifact=artifact, classes=[0, 1], label_type="int")
+        store.commit_model(attempt, fitted(artifact))
     assert store.models == ()

@@ -27,6 +27,7 @@ from tests.store.builders import (
     begin,
     commit_path,
     edit_json,
+    fitted,
     put_views,
     tree,
     two_rounds,
@@ -176,9 +177,7 @@ def test_a_model_committed_again_keeps_the_file_of_the_first(tmp_path: Path) -> 
     add_round(store)
     store.commit_model(
         store.new_attempt("model", 2),
-        artifact=first.artifact,
-        classes=[False, True],
-        label_type="boolean",
+        fitted(first.artifact, (False, True), "boolean"),
     )
     _make_old(tmp_path)
     assert _collect(tmp_path) == Collected((), 0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from spark_pseudolabel.core.trust.metrics import Metrics
 from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.store.file_lists import MANY
 from spark_pseudolabel.store.manifest import (
@@ -21,6 +22,7 @@ from spark_pseudolabel.store.manifest import (
     safe_path,
     sha256,
 )
+from tests.store.builders import TRAINING, decided
 
 SHA = "0" * 64
 
@@ -40,6 +42,7 @@ def _model(**changes: Any) -> ModelManifest:
         "artifact": {"path": "_attempts/r/m", "bytes": 1, "sha256": SHA, "estimator": "e"},
         "classes": ["no", "yes"],
         "label_type": "string",
+        "training": TRAINING,
     }
     return ModelManifest(**fields | changes)
 
@@ -79,8 +82,7 @@ def _round(n_files: int) -> RoundManifest:
         for i in range(n_files)
     ]
     common = _model().model_dump(include=set(Manifest.model_fields) - {"kind"})
-    fields = common | {"plan": {}, "counts": {}, "accepted": normalized(entries)}
-    return RoundManifest.model_validate(fields)
+    return RoundManifest(**common, **dict(decided(0, entries)))
 
 
 @pytest.mark.parametrize("n_files", [0, 3, MANY, MANY + 1])
@@ -139,7 +141,7 @@ def test_classes_keep_their_type(classes: list[Any]) -> None:
 
 
 def test_a_manifest_reads_back_as_it_was_written() -> None:
-    data = encode(_model(training={"rows": 3, "shares": [0.1, 0.30000000000000004]}))
+    data = encode(_model(validation=Metrics(3, 0.1, 0.30000000000000004, None, None)))
     assert encode(decode(data, ModelManifest, "f")) == data
 
 

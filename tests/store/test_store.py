@@ -20,6 +20,7 @@ from spark_pseudolabel.errors import (
 )
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.identity import SEEN
+from spark_pseudolabel.store.manifest import Artifact
 from spark_pseudolabel.store.store import RoundStore
 from tests.store.builders import (
     IDENTITY,
@@ -30,8 +31,11 @@ from tests.store.builders import (
     add_round,
     begin,
     commit_path,
+    decided,
     edit_json,
+    ended,
     finish,
+    fitted,
     go_on,
     kill_at,
     tiny_model,
@@ -239,11 +243,15 @@ def test_each_manifest_names_the_one_before_it(tmp_path: Path) -> None:
 
 def test_steps_are_committed_in_order_only(tmp_path: Path) -> None:
     store = begin(tmp_path)
-    for kind, number in (("round", 1), ("model", 2), ("final", 0)):
-        attempt = store.new_attempt(kind, number)
-        commit: Callable[..., object] = getattr(store, f"commit_{kind}")
+    artifact = Artifact(path="_attempts/m", bytes=1, sha256="0" * 64, estimator="none")
+    commits: list[Callable[[], object]] = [
+        lambda: store.commit_round(store.new_attempt("round", 1), decided(1)),
+        lambda: store.commit_model(store.new_attempt("model", 2), fitted(artifact)),
+        lambda: store.commit_final(store.new_attempt("final", 0), ended(0)),
+    ]
+    for commit in commits:
         with pytest.raises(ValueError, match="next is model 1"):
-            commit(attempt)
+            commit()
     add_model(store)
     with pytest.raises(ValueError, match="next is round 1"):
         add_model(store)
@@ -323,7 +331,7 @@ def test_a_manifest_is_not_published_before_its_files(tmp_path: Path) -> None:
     artifact = store.write_model(attempt, tiny_model())
     Path(attempt.path, "model.skops").unlink()
     with pytest.raises(StoredStateError, match=r"model\.skops is gone"):
-        store.commit_model(attempt, artifact=artifact, classes=[0, 1], label_type="int")
+        store.commit_model(attempt, fitted(artifact))
     assert not commit_path(store, "model-0001.json").exists()
 
 
@@ -370,9 +378,7 @@ def test_a_model_may_be_committed_again_with_the_bytes_of_the_one_before(tmp_pat
     add_round(store)
     second = store.commit_model(
         store.new_attempt("model", 2),
-        artifact=first.artifact,
-        classes=first.classes,
-        label_type=first.label_type,
+        fitted(first.artifact, first.classes, first.label_type),
     )
     assert second.artifact == first.artifact
     assert begin(tmp_path).load_model(2).C == 1.0

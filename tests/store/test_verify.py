@@ -20,6 +20,7 @@ from tests.store.builders import (
     begin,
     commit_path,
     edit_json,
+    ended,
     put_reports,
     put_views,
     two_rounds,
@@ -176,10 +177,11 @@ def test_deep_leaves_out_rounds_that_the_guard_discarded(tmp_path: Path) -> None
     add_model(store)
     store.commit_final(
         store.new_attempt("final", 2),
-        termination_condition="validation_drop",
-        best_round=1,
-        final_model=2,
-        report={"rounds": [{"round": 1, "used": True}, {"round": 2, "used": False}]},
+        ended(
+            best_round=1,
+            rounds=[{"round": 1, "used": True}, {"round": 2, "used": False}],
+            reason="validation_drop",
+        ),
     )
     for name in VIEWS[:-1]:  # all but the model
         built = Path(store.new_view_dir())

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.facts import StoredReport
 from spark_pseudolabel.store.files import Files, LocalFiles, join
 from spark_pseudolabel.store.lease import hold
-from spark_pseudolabel.store.manifest import FileEntry, canonical_json
+from spark_pseudolabel.store.manifest import Artifact, FileEntry, canonical_json
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.store import Attempt, RoundStore
 from spark_pseudolabel.store.verify import verify
+from tests.store.builders import decided, ended, fitted
 
 ROUNDS = 2
 ROWS = 3
@@ -187,21 +189,16 @@ def _write(files: Files, root: str, entry: FileEntry, content: bytes) -> None:
 
 def _commit(store: RoundStore, attempt: Attempt, entry: FileEntry) -> None:
     if attempt.kind == "round":
-        store.commit_round(attempt, plan={}, accepted=[entry], counts={"accepted": ROWS})
+        store.commit_round(attempt, decided(ROWS, [entry]))
         return
     digest = hashlib.sha256(content_of(attempt.kind, attempt.number)).hexdigest()
-    artifact = {"path": entry.path, "bytes": entry.bytes, "sha256": digest, "estimator": "none"}
-    store.commit_model(attempt, artifact=artifact, classes=[0, 1], label_type="int")
+    artifact = Artifact(path=entry.path, bytes=entry.bytes, sha256=digest, estimator="none")
+    store.commit_model(attempt, fitted(artifact))
 
 
 def _commit_final(store: RoundStore, attempt: Attempt) -> None:
-    store.commit_final(
-        attempt,
-        termination_condition="max_iter",
-        best_round=ROUNDS,
-        final_model=ROUNDS + 1,
-        report=_report_of(store),
-    )
+    report = StoredReport.of(_report_of(store))
+    store.commit_final(attempt, ended(ROUNDS).model_copy(update={"report": report}))
 
 
 def _report_of(store: RoundStore) -> dict[str, str]:

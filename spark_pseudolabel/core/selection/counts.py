@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ BINS = 1001
 Key = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Counts:
     """How many valid candidates of each class fall into each confidence bin.
 
@@ -47,6 +47,11 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.n + other.n)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counts) and np.array_equal(self.n, other.n)
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def total(self) -> int:
         """Number of valid candidates."""
@@ -58,19 +63,31 @@ class Counts:
         by_class: NDArray[np.int64] = self.n.sum(axis=1)
         return by_class
 
-    def to_dict(self) -> dict[str, list[list[int]]]:
-        """Return the sparse form kept in manifests: by class index, [[bin, count], ...]."""
+    def to_sparse(self) -> dict[str, list[list[int]]]:
+        """Return the form kept in manifests: by class index, [[bin, count], ...]."""
         return {
             str(code): [[int(bin_), int(row[bin_])] for bin_ in np.flatnonzero(row)]
             for code, row in enumerate(self.n)
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, list[list[int]]]) -> Counts:
-        """Read what :meth:`to_dict` wrote."""
-        return cls.from_rows(
-            len(data), ((int(code), b, n) for code, row in data.items() for b, n in row)
-        )
+    def from_sparse(cls, data: Mapping[str, Sequence[Sequence[int]]]) -> Counts:
+        """Read what :meth:`to_sparse` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a class, a bin or a count is none.
+        """
+        if set(data) != {str(code) for code in range(len(data))}:
+            raise ValueError("must count every class by its index")
+        n = np.zeros((len(data), BINS), dtype=np.int64)
+        for code, cells in data.items():
+            bins, counts = np.array(cells, dtype=np.int64).reshape(-1, 2).T
+            if ((bins < 0) | (bins >= BINS) | (counts < 0)).any():
+                raise ValueError(f"must count rows in bins 0 to {BINS - 1}")
+            n[int(code), bins] = counts
+        return cls(n)
 
     def coarse(self, bins: int) -> NDArray[np.int64]:
         """Sum into `bins` equal-width bins over [0, 1] (1000 must be a multiple), for pictures."""

@@ -59,15 +59,6 @@ class Plan:
         cut = self.cuts[code]
         return cut is not None and cut.accepts(confidence, key)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in the round's manifest."""
-        return {"rule": dict(self.rule), "cuts": [_cut_to_dict(cut) for cut in self.cuts]}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
-        """Read what :meth:`to_dict` wrote."""
-        return cls(data["rule"], tuple(_cut_from_dict(cut) for cut in data["cuts"]))
-
 
 @dataclass(frozen=True)
 class Fixed:
@@ -99,17 +90,3 @@ def quotas_by_class(wanted: NDArray[np.float64], counts: Counts) -> Decision:
     """Accept so many rows of each class, as far as it has them."""
     rows = np.minimum(wanted, counts.by_class).astype(int)
     return [Quota((code,), int(n)) for code, n in enumerate(rows)]
-
-
-def _cut_to_dict(cut: Cut | None) -> dict[str, Any] | None:
-    if cut is None:
-        return None
-    ties = list(cut.ties) if isinstance(cut.ties, tuple) else cut.ties
-    return {"confidence": cut.confidence, "ties": ties}
-
-
-def _cut_from_dict(data: Mapping[str, Any] | None) -> Cut | None:
-    if data is None:
-        return None
-    ties = tuple(data["ties"]) if isinstance(data["ties"], list) else data["ties"]
-    return Cut(data["confidence"], ties)

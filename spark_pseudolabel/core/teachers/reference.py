@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spark_pseudolabel.core.facts import ReferenceRows
 from spark_pseudolabel.core.trust.support import finite
 
 MAX_ROWS = 20_000
@@ -66,9 +66,10 @@ class Reference:
         rows = pd.concat([labeled, drawn], ignore_index=True) if n_pool else labeled
         return cls(_without_tails(finite(rows), len(labeled)), n_pool, _sha256(drawn))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        return {"pool_rows": self.n_pool, "sha256": self.sha256}
+    @property
+    def of_pool(self) -> ReferenceRows:
+        """The pool's rows, as manifests keep them."""
+        return ReferenceRows(self.n_pool, self.sha256)
 
 
 def rows_to_draw(labeled: pd.DataFrame) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,17 +52,6 @@ class RowWeights:
             ndarrays of shape (n,): what a row was labeled with, and in which round.
         """
         return self._each(confidence, rounds) * self.scale
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in a model's manifest."""
-        moments = [[number, *found] for number, found in sorted(self.moments.items())]
-        return {"each": self.each, "scale": self.scale, "moments": moments}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RowWeights:
-        """Read what :meth:`to_dict` wrote."""
-        moments = {number: (mean, std) for number, mean, std in data["moments"]}
-        return cls(data["each"], data["scale"], moments)
 
     def _each(
         self, confidence: NDArray[np.float64], rounds: NDArray[np.int32]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from spark_pseudolabel.core.adjustment import Calibration, Method, Params, logit
+from spark_pseudolabel.core.facts import Reliability
 from spark_pseudolabel.core.trust.guard import log_losses
 from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR
 from spark_pseudolabel.core.trust.priors import estimate_prior, shares
@@ -90,30 +90,6 @@ def pool_prior(
     if not len(pool):
         return learned
     return estimate_prior(fit_calibration("temperature", labeled, codes).apply(pool), learned)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Confidence against the share of right labels.
-
-    Parameters
-    ----------
-    n, confidence, accuracy
-        Per bin of equal width over [0, 1]: rows, their mean confidence and their share of right
-        labels; None where a bin is empty.
-    ece
-        Expected calibration error: the mean distance of the two, weighted by rows; None without
-        rows.
-    """
-
-    n: tuple[int, ...]
-    confidence: tuple[float | None, ...]
-    accuracy: tuple[float | None, ...]
-    ece: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests and reports."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
 
 def reliability(

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spark_pseudolabel.core.facts import Claim, ClassResult, Outlook
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.core.trust.evidence import CalibrationRows as CalibrationRows
@@ -36,7 +37,6 @@ _HOPELESS = 100
 _LIKELY = 0.1  # what chance explains more often is no sign of a model that is good enough
 
 Source = Literal["out_of_fold", "held_out"]
-Outlook = Literal["labels", "model", "pool", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -67,85 +67,6 @@ class Promise:
     def error(self) -> float:
         """Allowed share of wrong labels."""
         return 1.0 - self.precision
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What can be said of the rows predicted as some classes.
-
-    Parameters
-    ----------
-    codes
-        Class indices that the claim is about.
-    cut
-        Rows at or above this confidence are published; None claims nothing.
-    n, wrong
-        Calibration rows at or above the cut, and how many of them are wrong, rows that are the
-        only one of their label included; of the strictest cut that was tried where nothing is
-        claimed. Copies count once, and so do rows of one group.
-    p_value
-        Probability of at most `wrong` errors if the published rows were just below the promised
-        precision, see :func:`~spark_pseudolabel.core.trust.finite_population.p_value`.
-    level
-        What the p-value must not exceed.
-    bound
-        Lower bound, at that level, of the share of right labels among the published rows.
-    rows
-        Pool rows at or above the cut.
-    more_labels
-        Estimate of the labeled rows still missing where nothing is claimed and ``outlook`` is
-        ``"labels"``; else None.
-    outlook
-        What a claim takes. ``"labels"``: more of them; errors seem rare enough. ``"model"``: a
-        better one, since errors are too frequent at every cut. ``"pool"``: a larger one, since
-        chance alone breaks the promise in so few rows. ``"unclear"``: too few rows were tested
-        to tell. None where something is claimed, or refused.
-    """
-
-    codes: tuple[int, ...]
-    cut: float | None
-    n: int
-    wrong: int
-    p_value: float
-    level: float
-    bound: float
-    rows: int
-    more_labels: int | None
-    outlook: Outlook | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        return asdict(self) | {"codes": list(self.codes)}
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """What was found of the rows that are published as one class.
-
-    Parameters
-    ----------
-    code
-        Its index.
-    n, wrong
-        Calibration rows predicted as it above its cut, and how many of them are wrong.
-    lower, upper
-        Bounds of the share of right labels among its published rows, each holding with the
-        promised certainty by itself; 0 and 1 where nothing is known.
-    published
-        Its published rows.
-    """
-
-    code: int
-    n: int
-    wrong: int
-    lower: float
-    upper: float
-    published: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests, with the index as ``class``."""
-        values = asdict(self)
-        return {"class": values.pop("code"), **values}
 
 
 @dataclass(frozen=True)
@@ -197,21 +118,6 @@ class Certificate:
             for code in claim.codes if claim.cut is not None else ():
                 cuts[code] = Cut(float(claim.cut or 0.0), "all")
         return Plan(rule, tuple(cuts))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests and in the report."""
-        return {
-            "claimed": self.claimed,
-            **asdict(self.promise),
-            "source": self.source,
-            "n_calibration": self.n_calibration,
-            "n_only_ones": self.n_only_ones,
-            "n_pool": self.n_pool,
-            "coverage": self.coverage,
-            "claims": [claim.to_dict() for claim in self.claims],
-            "refused": self.refused,
-            "by_class": [result.to_dict() for result in self.by_class],
-        }
 
 
 def certify(

@@ -8,13 +8,13 @@ the accuracy does.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from spark_pseudolabel.core.facts import Comparison, LossComparison
 from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR
 
 DROP_LEVEL = 0.05
@@ -29,38 +29,6 @@ MARGIN = 1.0
 """Standard errors by which a student's log loss has to be lower besides."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on the same validation rows (the discordant pairs of McNemar's exact test).
-
-    Parameters
-    ----------
-    model
-        Number of the earlier model that the new one is compared with.
-    worse
-        Rows that the earlier model had right and the new one has wrong.
-    better
-        Rows the other way round.
-    dropped
-        Whether heads come up `worse` times and more in ``worse + better`` throws of a coin with a
-        probability of at most :data:`DROP_LEVEL`: with 4 rows never, with 5 if all got worse.
-    """
-
-    model: int
-    worse: int
-    better: int
-    dropped: bool
-
-    @property
-    def usable(self) -> bool:
-        """Whether a student may take its teacher's place: it is right more often, surely."""
-        return _chance(self.better, self.worse) <= SURE_LEVEL
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        return asdict(self) | {"usable": self.usable}
-
-
 def compare(model: int, best_right: NDArray[np.bool_], new_right: NDArray[np.bool_]) -> Comparison:
     """Compare a new model with the best one so far, row by row.
 
@@ -70,71 +38,28 @@ def compare(model: int, best_right: NDArray[np.bool_], new_right: NDArray[np.boo
         Number of the best model so far.
     best_right, new_right
         ndarrays of shape (n_validation,): which rows each model predicts correctly.
+
+    Returns
+    -------
+    Comparison
+        ``dropped`` where heads come up `worse` times and more in ``worse + better`` throws of a
+        coin with a probability of at most :data:`DROP_LEVEL`: with 4 rows never, with 5 if all
+        got worse.
     """
     worse = int((best_right & ~new_right).sum())
     better = int((new_right & ~best_right).sum())
-    return Comparison(model, worse, better, _chance(worse, better) <= DROP_LEVEL)
+    return Comparison(
+        model,
+        worse,
+        better,
+        dropped=_chance(worse, better) <= DROP_LEVEL,
+        usable=_chance(better, worse) <= SURE_LEVEL,
+    )
 
 
 def _chance(for_it: int, against: int) -> float:
     """Return the probability of as many rows for one of two equally good models (sign test)."""
     return float(binom.sf(for_it - 1, for_it + against, 0.5))
-
-
-@dataclass(frozen=True)
-class LossComparison:
-    """Two models on the same rows, which neither of them was trained on.
-
-    Parameters
-    ----------
-    n
-        Rows.
-    best, new
-        Mean log loss of the best model so far, and of the new one.
-    standard_error
-        Of the mean difference.
-    squared
-        By how many standard errors the new model's squared error (Brier's score) is lower.
-    worse, better
-        Rows that only the best model so far has right, and rows that only the new one has.
-    """
-
-    n: int
-    best: float
-    new: float
-    standard_error: float
-    squared: float
-    worse: int
-    better: int
-
-    @property
-    def improved(self) -> bool:
-        """Whether the loss is lower at all; where it is not, the round is dropped."""
-        return self.new < self.best
-
-    @property
-    def usable(self) -> bool:
-        """Whether the new model may be the final one.
-
-        It must be right more often and its squared error lower, both beyond chance: few students
-        are better than what they learned from, so that most of those that merely look so are
-        not. The log loss must be lower by :data:`MARGIN`, and can't decide alone: a mean of few
-        trees says 0 to some right label, and whatever says 0.01 has a far lower loss, be it right
-        or not.
-        """
-        lower = self.best - self.new > MARGIN * self.standard_error
-        more_right = _chance(self.better, self.worse) <= SURE_LEVEL
-        return more_right and lower and self.squared > _SURE_Z
-
-    @property
-    def z(self) -> float:
-        """How many standard errors the new loss lies above the best one; positive is worse."""
-        return (self.new - self.best) / self.standard_error if self.standard_error else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests."""
-        found = {name: getattr(self, name) for name in ("z", "improved", "usable")}
-        return asdict(self) | found
 
 
 def compare_scores(
@@ -178,18 +103,36 @@ class Losses:
 
 
 def compare_losses(best: Losses, new: Losses) -> LossComparison:
-    """Compare two models on the same rows, at least one, row by row."""
+    """Compare two models on the same rows, at least one, row by row.
+
+    Returns
+    -------
+    LossComparison
+        ``usable`` where the new model is right more often and its squared error lower, both beyond
+        chance: few students are better than what they learned from, so that most of those that
+        merely look so are not. The log loss must be lower by :data:`MARGIN`, and can't decide
+        alone: a mean of few trees says 0 to some right label, and whatever says 0.01 has a far
+        lower loss, be it right or not.
+    """
     rows = compare(1, best.right, new.right)
     lower = best.squared - new.squared
     error = _standard_error(lower)
+    squared = float(lower.mean()) / error if error else 0.0
+    before, after = float(best.log.mean()), float(new.log.mean())
+    standard_error = _standard_error(new.log - best.log)
+    lower_loss = before - after > MARGIN * standard_error
     return LossComparison(
         n=len(best.log),
-        best=float(best.log.mean()),
-        new=float(new.log.mean()),
-        standard_error=_standard_error(new.log - best.log),
-        squared=float(lower.mean()) / error if error else 0.0,
+        best=before,
+        new=after,
+        standard_error=standard_error,
+        squared=squared,
         worse=rows.worse,
         better=rows.better,
+        z=(after - before) / standard_error if standard_error else 0.0,
+        improved=after < before,
+        usable=rows.usable and lower_loss and squared > _SURE_Z,
+        dropped=not after < before,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +34,6 @@ class Metrics:
     f1_macro: float | None
     log_loss: float | None
     majority: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests and reports."""
-        return asdict(self)
 
 
 def metrics_of(

@@ -7,9 +7,7 @@ pool at random; each says how much difference chance alone explains.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
 
+from spark_pseudolabel.core.facts import PriorShift, Representativeness
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
 from spark_pseudolabel.core.teachers.learner import registered_learner
@@ -32,48 +31,6 @@ _PRIOR_LEVEL, _PRIOR_LEVEL_IF_EVEN = 1e-4, 0.01
 _PSI_BINS = 10
 _PSI_FLOOR = 1e-4
 _ALIKE = 1.1
-
-
-@dataclass(frozen=True)
-class Representativeness:
-    """How the labeled rows differ from a sample of the pool.
-
-    Parameters
-    ----------
-    n_labeled, n_pool
-        Rows compared.
-    auc
-        How well a model tells labeled rows from pool rows, out of fold; 0.5 is not at all.
-    auc_limit
-        What chance and a harmless difference explain.
-    psi
-        Population stability index by column; above 0.25 is usually called a large shift.
-    unseen
-        Share of pool rows whose category no labeled row has, by column.
-    outside
-        Share of pool rows farther from any labeled row than labeled rows are from each other.
-    outside_by_chance
-        Whether so large a share may be chance, as it often is with few labeled rows.
-    """
-
-    n_labeled: int
-    n_pool: int
-    auc: float
-    auc_limit: float
-    psi: Mapping[str, float]
-    unseen: Mapping[str, float]
-    outside: float
-    outside_by_chance: bool
-
-    @property
-    def shifted(self) -> bool:
-        """Whether the labeled rows do not stand for the pool."""
-        far = self.outside > _OUTSIDE and not self.outside_by_chance
-        return self.auc > self.auc_limit or far
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests and in the report."""
-        return asdict(self) | {"shifted": self.shifted}
 
 
 def representativeness(
@@ -107,15 +64,17 @@ def representativeness(
     chance = math.sqrt((n + m + 1) / (12 * n * m))
     # Scores out of fold are no independent ranks: of 4 rows their AUC varies 1.4 times as much.
     chance *= math.sqrt((n + 1) / max(1, n - 1))
+    limit = min(1.0, 0.5 + _AUC_MARGIN + _AUC_Z * chance)
     return Representativeness(
         n_labeled=n,
         n_pool=m,
         auc=auc,
-        auc_limit=min(1.0, 0.5 + _AUC_MARGIN + _AUC_Z * chance),
+        auc_limit=limit,
         psi={str(name): psi(labeled[name], pool[name]) for name in _comparable(labeled, features)},
         unseen={f.name: unseen(labeled[f.name], pool[f.name]) for f in _of(features, "category")},
         outside=outside,
         outside_by_chance=by_chance,
+        shifted=auc > limit or (outside > _OUTSIDE and not by_chance),
     )
 
 
@@ -156,35 +115,6 @@ def psi(labeled: pd.Series, pool: pd.Series) -> float:
 def unseen(labeled: pd.Series, pool: pd.Series) -> float:
     """Return the share of pool rows with a category that no labeled row has."""
     return float((pool.notna() & ~pool.isin(labeled.dropna().unique())).mean())
-
-
-@dataclass(frozen=True)
-class PriorShift:
-    """Whether the model predicts other class shares on the pool than on the labeled rows.
-
-    Parameters
-    ----------
-    labeled, pool
-        Shares of the predicted classes, out of fold on the labeled rows.
-    p_value
-        Of the chi-square test that both are samples of one distribution.
-    even
-        Whether the given labels are as even as drawing per class makes them.
-    drawn_per_class
-        Whether the labels look drawn per class while the pool is not so balanced, or, where the
-        pool's shares are given, whether these look false: certificates and comparisons on such
-        rows do not speak about the pool.
-    """
-
-    labeled: tuple[float, ...]
-    pool: tuple[float, ...]
-    p_value: float
-    even: bool
-    drawn_per_class: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the form kept in manifests and in the report."""
-        return asdict(self) | {"labeled": list(self.labeled), "pool": list(self.pool)}
 
 
 def prior_shift(

@@ -84,7 +84,7 @@ class DirectPool:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         left = self._left(rounds)
         # With the function, which Spark sends once to each executor, and not with every task.
-        plan = Plan.from_dict(rounds[-1].plan) if rounds else None
+        plan = rounds[-1].plan if rounds else None
         with broadcast(self.spark.sparkContext, scorer) as shared:
             source = self.source
 

@@ -19,7 +19,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.sampling import sample_limit
-from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.errors import InputError, text_of
 from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, score_rows
 from spark_pseudolabel.spark.frame.selection import (
@@ -113,7 +112,7 @@ class FramePool:
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
     ) -> pa.Table | None:
         """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        by_code = np.sum([one.counts[f"{kind}_by_code"] for one in rounds], axis=0)
+        by_code = np.sum([one.counts.by_code(kind) for one in rounds], axis=0)
         if not np.any(by_code):
             return None
         wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
@@ -189,9 +188,9 @@ class FramePool:
         if not rounds:
             return self._to_score, None
         keys, before = list(self.keys), rounds[-1]
-        is_rejected = F.col(CODE).isNotNull() & ~accepted_by(Plan.from_dict(before.plan), keys)
+        is_rejected = F.col(CODE).isNotNull() & ~accepted_by(before.plan, keys)
         left = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
-        n_left = int(before.counts["rejected"])
+        n_left = before.counts.rejected
         n_done = self.n_rows - n_left
         if not self._may_broadcast(min(n_left, n_done)):
             return self._to_score, left

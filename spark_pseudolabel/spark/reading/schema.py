@@ -435,7 +435,7 @@ def _settled(feature: Feature, column: pa.ChunkedArray, settings: Features) -> F
 
 
 def _replace(feature: Feature, **changes: Any) -> Feature:
-    return Feature(**{**feature.to_dict(), **changes})
+    return Feature(**{**vars(feature), **changes})
 
 
 def _width(feature: Feature, column: pa.ChunkedArray) -> int:

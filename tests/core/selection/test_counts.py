@@ -21,14 +21,14 @@ def test_totals() -> None:
 
 
 def test_manifest_form_holds_occupied_bins_only_and_reads_back() -> None:
-    data = COUNTS.to_dict()
+    data = COUNTS.to_sparse()
     assert data == {"0": [[0, 3], [999, 2], [1000, 1]], "1": [[500, 5]]}
-    assert (Counts.from_dict(json.loads(json.dumps(data))).n == COUNTS.n).all()
+    assert (Counts.from_sparse(json.loads(json.dumps(data))).n == COUNTS.n).all()
 
 
 def test_class_without_rows_keeps_its_place() -> None:
     counts = Counts.from_rows(3, [(2, 7, 1)])
-    assert Counts.from_dict(counts.to_dict()).by_class.tolist() == [0, 0, 1]
+    assert Counts.from_sparse(counts.to_sparse()).by_class.tolist() == [0, 0, 1]
 
 
 def test_coarse_bins_put_certainty_into_the_last() -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from spark_pseudolabel.core.selection.exact import plan_of_parameters
-from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.selection.plan import Cut
 from spark_pseudolabel.core.selection.policies import read_policy
 from tests.core.candidates import Rows, plan_for
 
@@ -151,20 +150,6 @@ def test_quota_per_class_accepts_the_best_rows_of_each(seed: int, k: int) -> Non
     rows = Rows.random(seed, n_classes=4)
     found = rows.accepted(plan_for(top_k(k), rows, 1))
     assert found == set().union(*(rows.best(k, [code]) for code in range(4)))
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("seed", range(5))
-def test_plan_survives_the_manifest(rule: dict[str, Any], seed: int) -> None:
-    plan = plan_for(rule, Rows.random(seed), 2)
-    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
-
-
-def test_key_in_a_stored_plan_is_a_tuple_again() -> None:
-    plan = Plan(k_best(1), (Cut(0.5, ("part-0", 7)), None))
-    data = json.loads(json.dumps(plan.to_dict()))
-    assert data["cuts"] == [{"confidence": 0.5, "ties": ["part-0", 7]}, None]
-    assert Plan.from_dict(data).cuts == plan.cuts
 
 
 @pytest.mark.parametrize(

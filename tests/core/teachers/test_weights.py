@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from spark_pseudolabel.core.selection.counts import Counts
-from spark_pseudolabel.core.teachers.weights import PseudoWeights, RowWeights, moments, softmatch
+from spark_pseudolabel.core.teachers.weights import PseudoWeights, moments, softmatch
 
 POOL = Counts.from_rows(2, [(0, 500, 50), (1, 900, 50)])
 CONFIDENCE = np.array([0.9, 0.5])
@@ -59,8 +57,3 @@ def test_bound_does_not_depend_on_the_order_of_rows() -> None:
         again = asked.settled(confidence[order], rounds[order], {1: POOL, 2: POOL + POOL}, 10)
         assert again == found
     assert found.of(confidence, rounds).sum() == pytest.approx(3.0)
-
-
-def test_settled_weights_survive_a_manifest() -> None:
-    found = RowWeights("softmatch", 0.5, {1: (0.7, 0.2), 3: (0.6, 0.1)})
-    assert RowWeights.from_dict(json.loads(json.dumps(found.to_dict()))) == found

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -160,16 +158,6 @@ def test_rows_without_a_score_are_left_out_of_the_fit(method: Method) -> None:
     holes = P.copy()
     holes[:20] = np.nan
     assert fit_calibration(method, holes, codes) == fit_calibration(method, P[20:], codes[20:])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_adjustment_survives_the_manifest(method: Method) -> None:
-    calibration = fit_calibration(method, *overconfident(100))
-    adjustment = Adjustment(calibration, PriorCorrection((0.1, 0.2, 0.7), (0.3, 0.3, 0.4), "given"))
-    stored = json.loads(json.dumps(adjustment.to_dict()))
-    assert Adjustment.from_dict(stored) == adjustment
-    assert Adjustment.from_dict(Adjustment(calibration).to_dict()) == Adjustment(calibration)
-    assert Adjustment.from_dict(None) is Adjustment.of(None, None) is None
 
 
 def test_prior_is_corrected_after_calibration() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Literal
 
@@ -11,7 +10,6 @@ from spark_pseudolabel.core.selection.counts import Counts, bin_of
 from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT, fold_of
 from spark_pseudolabel.core.trust.certificate import (
     CalibrationRows,
-    Certificate,
     Promise,
     certify,
     rows_needed,
@@ -21,8 +19,6 @@ from spark_pseudolabel.core.trust.evidence import Dependence
 from spark_pseudolabel.core.trust.finite_population import most_wrong, p_value
 from spark_pseudolabel.core.trust.units import GroupSizes, first_of
 from spark_pseudolabel.evaluate.certificates import counts_of
-from spark_pseudolabel.report.document import Certificate as CertificateDocument
-from spark_pseudolabel.report.document import document
 from tests.core.candidates import Rows
 
 RULE = {"policy": "certified"}
@@ -243,24 +239,6 @@ def test_missing_rows_are_the_fewest_that_pass_at_the_same_rate(
     assert more == total - n
 
 
-def test_certificate_is_plain_json() -> None:
-    pool, rows = calibrated(500, 0)
-    found: Certificate = certify(Promise(per="class"), pool.counts(), rows)
-    data = json.loads(json.dumps(found.to_dict()))
-    assert data["claims"][1]["codes"] == [1]
-    assert data["precision"] == 0.95
-
-
-@pytest.mark.parametrize("per", ["all", "class"])
-def test_certificate_fits_the_schema_of_the_report(per: str) -> None:
-    pool, rows = calibrated(500, 0)
-    data = certify(Promise(per=per), pool.counts(), rows).to_dict()  # type: ignore[arg-type]
-    claims = [claim | {"labels": claim["codes"]} for claim in data["claims"]]
-    for claim in claims:
-        del claim["codes"]
-    assert document(CertificateDocument, data | {"claims": claims})["per"] == per
-
-
 def test_calibration_rows_take_the_first_of_equal_classes() -> None:
     P = np.array([[0.5, 0.5], [0.2, 0.8]])
     rows = CalibrationRows.from_scores(P, np.array([0, 0], dtype=np.int32))
@@ -299,7 +277,7 @@ def test_row_that_is_the_only_one_of_its_label_is_wrong_in_every_claim(per: str)
     more = CalibrationRows(rows.codes, rows.confidence, rows.right, only_ones=3)
     before, after = (certify(Promise(per=per), pool.counts(), one) for one in (rows, more))  # type: ignore[arg-type]
     assert after.n_calibration == before.n_calibration + 3
-    assert after.to_dict()["n_only_ones"] == 3
+    assert after.n_only_ones == 3
     assert all(claim.wrong >= 3 for claim in after.claims)
 
 

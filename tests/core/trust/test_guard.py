@@ -28,18 +28,14 @@ from spark_pseudolabel.core.trust.guard import (
 def test_drop_is_what_chance_does_not_explain(worse: int, better: int, dropped: bool) -> None:
     best = np.array([True] * worse + [False] * better + [True, False] * 10)
     new = np.array([False] * worse + [True] * better + [True, False] * 10)
-    assert compare(4, best, new) == Comparison(4, worse, better, dropped)
+    found = compare(4, best, new)
+    assert (found.model, found.worse, found.better) == (4, worse, better)
+    assert found.dropped is dropped
 
 
 def test_no_validation_rows_never_drop() -> None:
     none = np.array([], dtype=bool)
-    assert compare(1, none, none).to_dict() == {
-        "model": 1,
-        "worse": 0,
-        "better": 0,
-        "dropped": False,
-        "usable": False,
-    }
+    assert compare(1, none, none) == Comparison(1, 0, 0, dropped=False, usable=False)
 
 
 def _sure_of_class_0(*p: float) -> np.ndarray:
@@ -93,7 +89,8 @@ def test_one_row_says_nothing_of_chance() -> None:
 def test_student_is_surely_right_on_more_validation_rows(
     better: int, worse: int, usable: bool
 ) -> None:
-    assert Comparison(1, worse, better, dropped=False).usable is usable
+    best = np.array([True] * worse + [False] * better, dtype=bool)
+    assert compare(1, best, ~best).usable is usable
 
 
 def test_hard_zeros_of_a_teacher_are_no_merit_of_its_student() -> None:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, metrics_of, metrics_of_table
+from spark_pseudolabel.core.trust.metrics import (
+    LOG_LOSS_FLOOR,
+    Metrics,
+    metrics_of,
+    metrics_of_table,
+)
 
 N_CLASSES = 4
 
@@ -68,14 +73,7 @@ def test_no_rows_have_no_metrics() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = metrics_of(none, none, np.array([]), 2)
-    assert found.to_dict() == {
-        "n": 0,
-        "accuracy": None,
-        "balanced_accuracy": None,
-        "f1_macro": None,
-        "log_loss": None,
-        "majority": None,
-    }
+    assert found == Metrics(0, None, None, None, None)
 
 
 def test_table_counts_like_rows() -> None:

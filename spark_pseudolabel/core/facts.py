@@ -1,0 +1,295 @@
+"""What is found out about models, rows and labels, as values that are written once.
+
+Plain fields without arithmetic: whoever reads them from a manifest needs no scientific library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Outlook = Literal["labels", "model", "pool", "unclear"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same validation rows (the discordant pairs of McNemar's exact test).
+
+    Parameters
+    ----------
+    model
+        Number of the earlier model that the new one is compared with.
+    worse
+        Rows that the earlier model had right and the new one has wrong.
+    better
+        Rows the other way round.
+    dropped
+        Whether the new model is worse, beyond chance.
+    usable
+        Whether a student may take its teacher's place: it is right more often, surely.
+    refused
+        ``"worse"`` where it may not and did not.
+    """
+
+    model: int
+    worse: int
+    better: int
+    dropped: bool
+    usable: bool
+    refused: Literal["worse"] | None = None
+
+
+@dataclass(frozen=True)
+class LossComparison:
+    """Two models on the same rows, which neither of them was trained on.
+
+    Parameters
+    ----------
+    n
+        Rows.
+    best, new
+        Mean log loss of the best model so far, and of the new one.
+    standard_error
+        Of the mean difference.
+    squared
+        By how many standard errors the new model's squared error (Brier's score) is lower.
+    worse, better
+        Rows that only the best model so far has right, and rows that only the new one has.
+    z
+        How many standard errors the new loss lies above the best one; positive is worse.
+    improved
+        Whether the loss is lower at all.
+    usable
+        Whether the new model may be the final one.
+    dropped
+        Whether the round is discarded; as long as nobody says otherwise, where it has not improved.
+    model
+        Number of the best model so far.
+    refused
+        ``"worse"`` where it may not be the final one and is not.
+    """
+
+    n: int
+    best: float
+    new: float
+    standard_error: float
+    squared: float
+    worse: int
+    better: int
+    z: float
+    improved: bool
+    usable: bool
+    dropped: bool
+    model: int = 1
+    refused: Literal["worse"] | None = None
+
+
+@dataclass(frozen=True)
+class NotCompared:
+    """A student that was not fitted.
+
+    Parameters
+    ----------
+    model
+        Number of its teacher.
+    refused
+        ``"unmeasured"``: no label has two rows to measure it on. ``"shift"``: the pool is unlike
+        the labeled rows.
+    dropped
+        Whether the round is discarded.
+    """
+
+    model: int
+    refused: Literal["unmeasured", "shift"]
+    dropped: bool = False
+
+
+Compared = Comparison | LossComparison | NotCompared
+"""A model against the best one before it."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against the share of right labels.
+
+    Parameters
+    ----------
+    n, confidence, accuracy
+        Per bin of equal width over [0, 1]: rows, their mean confidence and their share of right
+        labels; None where a bin is empty.
+    ece
+        Expected calibration error: the mean distance of the two, weighted by rows; None without
+        rows.
+    """
+
+    n: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+    ece: float | None
+
+
+@dataclass(frozen=True)
+class MeasuredShift:
+    """How labeled rows and pool differ, in short.
+
+    Parameters
+    ----------
+    auc
+        How well a model tells labeled rows from pool rows, out of fold; 0.5 is not at all.
+    auc_limit
+        What chance and a harmless difference explain.
+    outside
+        Share of pool rows farther from any labeled row than labeled rows are from each other.
+    shifted
+        Whether the labeled rows do not stand for the pool.
+    """
+
+    auc: float
+    auc_limit: float
+    outside: float
+    shifted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Representativeness(MeasuredShift):
+    """How the labeled rows differ from a sample of the pool.
+
+    Parameters
+    ----------
+    auc, auc_limit, outside, shifted
+        As of :class:`MeasuredShift`.
+    n_labeled, n_pool
+        Rows compared.
+    psi
+        Population stability index by column; above 0.25 is usually called a large shift.
+    unseen
+        Share of pool rows whose category no labeled row has, by column.
+    outside_by_chance
+        Whether so large a share outside may be chance, as it often is with few labeled rows.
+    inside
+        The same of the rows that are not withheld; None: none is, or they need not be asked.
+    """
+
+    n_labeled: int
+    n_pool: int
+    psi: Mapping[str, float]
+    unseen: Mapping[str, float]
+    outside_by_chance: bool
+    inside: MeasuredShift | None = None
+
+    @property
+    def short(self) -> MeasuredShift:
+        """What a certificate repeats of it."""
+        return MeasuredShift(self.auc, self.auc_limit, self.outside, self.shifted)
+
+
+@dataclass(frozen=True)
+class PriorShift:
+    """Whether the model predicts other class shares on the pool than on the labeled rows.
+
+    Parameters
+    ----------
+    labeled, pool
+        Shares of the predicted classes, out of fold on the labeled rows.
+    p_value
+        Of the chi-square test that both are samples of one distribution.
+    even
+        Whether the given labels are as even as drawing per class makes them.
+    drawn_per_class
+        Whether the labels look drawn per class while the pool is not so balanced, or, where the
+        pool's shares are given, whether these look false: certificates and comparisons on such
+        rows do not speak about the pool.
+    """
+
+    labeled: tuple[float, ...]
+    pool: tuple[float, ...]
+    p_value: float
+    even: bool
+    drawn_per_class: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What can be said of the rows predicted as some classes.
+
+    Parameters
+    ----------
+    codes
+        Class indices that the claim is about.
+    cut
+        Rows at or above this confidence are published; None claims nothing.
+    n, wrong
+        Calibration rows at or above the cut, and how many of them are wrong, rows that are the
+        only one of their label included; of the strictest cut that was tried where nothing is
+        claimed. Copies count once, and so do rows of one group.
+    p_value
+        Probability of at most `wrong` errors if the published rows were just below the promised
+        precision, see :func:`~spark_pseudolabel.core.trust.finite_population.p_value`.
+    level
+        What the p-value must not exceed.
+    bound
+        Lower bound, at that level, of the share of right labels among the published rows.
+    rows
+        Pool rows at or above the cut.
+    more_labels
+        Estimate of the labeled rows still missing where nothing is claimed and ``outlook`` is
+        ``"labels"``; else None.
+    outlook
+        What a claim takes. ``"labels"``: more of them; errors seem rare enough. ``"model"``: a
+        better one, since errors are too frequent at every cut. ``"pool"``: a larger one, since
+        chance alone breaks the promise in so few rows. ``"unclear"``: too few rows were tested
+        to tell. None where something is claimed, or refused.
+    """
+
+    codes: tuple[int, ...]
+    cut: float | None
+    n: int
+    wrong: int
+    p_value: float
+    level: float
+    bound: float
+    rows: int
+    more_labels: int | None
+    outlook: Outlook | None = None
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What was found of the rows that are published as one class.
+
+    Parameters
+    ----------
+    code
+        Its index.
+    n, wrong
+        Calibration rows predicted as it above its cut, and how many of them are wrong.
+    lower, upper
+        Bounds of the share of right labels among its published rows, each holding with the
+        promised certainty by itself; 0 and 1 where nothing is known.
+    published
+        Its published rows.
+    """
+
+    code: int
+    n: int
+    wrong: int
+    lower: float
+    upper: float
+    published: int
+
+
+@dataclass(frozen=True)
+class ReferenceRows:
+    """The pool rows that preprocessing was learned from.
+
+    Parameters
+    ----------
+    pool_rows
+        How many.
+    sha256
+        Of these, as they were drawn.
+    """
+
+    pool_rows: int
+    sha256: str
