@@ -23,8 +23,9 @@ from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies.threshold import Threshold
 from spark_pseudolabel.core.selection.policy import RoundContext
-from spark_pseudolabel.core.teachers.committee import members_of, registered_committee
+from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.vote import members_of
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.pool import DirectPool

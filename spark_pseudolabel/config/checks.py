@@ -144,9 +144,8 @@ def prior_is_of_the_rows(
     if not unlabeled or unlabeled.prior is None:
         return
     named = {"model": model, "model.student": model and model.student}
-    named |= {
-        f"teacher.committee.{i}": m for i, m in enumerate(teacher.committee if teacher else ())
-    }
+    if teacher is not None:
+        named |= {f"teacher.{teacher.key}.{i}": m for i, m in enumerate(teacher.members)}
     params = {key: one.params for key, one in named.items() if one}
     if estimator is not None and model:
         params["model"] = estimator.get_params(deep=True)  # the section holds their text

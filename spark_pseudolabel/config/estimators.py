@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.config.checks import Parts
 from spark_pseudolabel.config.loading import KeyPath, Source
-from spark_pseudolabel.config.sections import Model, Student, Teacher, Training
+from spark_pseudolabel.config.sections import Model, Training
+from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
 from spark_pseudolabel.errors import Problem
 from spark_pseudolabel.registry import unknown_name
 
@@ -73,21 +74,21 @@ def _looked_up(
 
 
 def unfit_members(
-    source: Source, teacher: Teacher | None, allow_import: Sequence[str], *, look_up: bool
+    source: Source, teacher: TeacherKind | None, allow_import: Sequence[str], *, look_up: bool
 ) -> Iterator[Problem]:
-    if teacher is None or teacher.committee == Teacher().committee:
+    if teacher is None or not teacher.model_fields_set & {teacher.key}:
         return
-    for number, member in enumerate(teacher.committee):
+    for number, member in enumerate(teacher.members):
         message = unknown_name(member.estimator, allow_import)
         if message is None and look_up:
             from spark_pseudolabel.core.teachers.estimators import check_estimator
 
             message = check_estimator(member.estimator, member.params, allow_import)
         if message is not None:
-            yield source.problem(("teacher", "committee", str(number)), message)
+            yield source.problem(("teacher", teacher.key, str(number)), message)
 
 
-def _weights(training: Training, learner: Student) -> Iterator[tuple[str, str]]:
+def _weights(training: Training, learner: NamedEstimator) -> Iterator[tuple[str, str]]:
     from spark_pseudolabel.core.teachers.estimators import takes_sample_weight
 
     if not training.weighted or takes_sample_weight(learner.estimator, learner.params):

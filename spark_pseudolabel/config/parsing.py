@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +25,7 @@ from spark_pseudolabel.config.loading import Source, policy_of, read_overrides, 
 from spark_pseudolabel.config.problems import JsonSchema, choice, of_section, unknown_key
 from spark_pseudolabel.config.sections import Config
 from spark_pseudolabel.core.selection.policies import POLICIES
+from spark_pseudolabel.core.teachers.kinds import KINDS, kind_of
 from spark_pseudolabel.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def _parse(
     return config
 
 
+_CHOICES: Mapping[str, tuple[str | None, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]] = {
+    "selection": ("policy", policy_of, POLICIES),
+    "teacher": (None, kind_of, KINDS),
+}
+"""Sections of several kinds: the key that names the kind, how it is told, and what there is."""
+
+
 def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
     """Check each section alone, so that one wrong section does not hide another's problems."""
     schema = config_schema()
@@ -145,15 +153,13 @@ def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, 
     field, value = Config.model_fields[name], source.data[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     node = schema["properties"][name]
-    if name == "selection" and isinstance(value, Mapping):
-        policy = policy_of(value)
-        if policy not in POLICIES:
-            return None, [source.problem("selection.policy", choice(POLICIES, policy))]
-        adapter, node = (
-            TypeAdapter(POLICIES[policy]),
-            POLICIES[policy].model_json_schema(),
-        )
-        value = {**value, "policy": policy}
+    if name in _CHOICES and isinstance(value, Mapping):
+        key, choose, classes = _CHOICES[name]
+        chosen = choose(value)
+        if chosen not in classes:
+            return None, [source.problem(f"{name}.{key}", choice(classes, chosen))]
+        adapter, node = TypeAdapter(classes[chosen]), classes[chosen].model_json_schema()
+        value = {**value, key: chosen} if key else value
     try:
         return adapter.validate_python(value), []
     except ValidationError as error:

@@ -20,6 +20,8 @@ from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.selection.policies.auto import Auto
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.selection.policy import Policy
+from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
+from spark_pseudolabel.core.teachers.kinds import KINDS
 from spark_pseudolabel.fields import (
     Count,
     Flag,
@@ -32,7 +34,6 @@ from spark_pseudolabel.fields import (
     wrong_section,
 )
 from spark_pseudolabel.formats import format_of_path
-from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 
 
 def _as_spark_text(value: Any) -> Any:
@@ -207,19 +208,12 @@ class Features(Section):
         return self
 
 
-class Student(Section):
-    """The estimator that is fitted from model 2 on, where it differs from the teacher."""
-
-    estimator: Text
-    params: dict[str, Any] = Field(default={})
-
-
 class Model(Section):
     """The estimator by its name in the registry, or by an allowed import path."""
 
     estimator: Text = "HistGradientBoostingClassifier"
     params: dict[str, Any] = Field(default={})
-    student: Student | None = None
+    student: NamedEstimator | None = None
 
     @property
     def is_named(self) -> bool:
@@ -227,30 +221,24 @@ class Model(Section):
         return bool(self.model_fields_set & {"estimator", "params"})
 
     @property
-    def learner(self) -> Student:
+    def learner(self) -> NamedEstimator:
         """The estimator that learns from accepted rows."""
-        return self.student or Student(estimator=self.estimator, params=self.params)
+        return self.student or self.seed
 
-
-class Teacher(Section):
-    """Who makes model 1 instead of ``model``, which is the student then.
-
-    ``committee``: these estimators vote, cross-fitted, each with the weight that its out-of-fold
-    scores earn. ``student``: false where nobody learns from the committee, which is the final
-    model then.
-    """
-
-    committee: Annotated[tuple[Student, ...], Field(min_length=1)] = tuple(
-        Student(estimator=name, params=dict(params)) for name, params in DEFAULT_COMMITTEE
-    )
-    student: Flag = True
+    @property
+    def seed(self) -> NamedEstimator:
+        """The estimator of the section itself."""
+        return NamedEstimator(estimator=self.estimator, params=self.params)
 
 
 if TYPE_CHECKING:
     Selection = Policy
+    Teacher = TeacherKind
 else:
     # One of the policies, each declared with its parameters in core/selection/policies.
     Selection = Annotated[Union[tuple(POLICIES.values())], Field(discriminator="policy")]  # noqa: UP007
+    # One of the kinds in core/teachers/kinds.
+    Teacher = Union[tuple(KINDS.values())]  # noqa: UP007
 
 
 class Rounds(Section):
@@ -385,18 +373,18 @@ class Config(Section):
         return self.shift is not None and self.shift.action == "withhold"
 
     @property
-    def student(self) -> Student | None:
+    def student(self) -> NamedEstimator | None:
         """The estimator that learns from pseudo-labels; None: the one that gives them."""
         if self.teacher is not None and not self.teacher.student:
             return None
         if self.teacher is not None:
-            return Student(estimator=self.model.estimator, params=self.model.params)
+            return self.model.seed
         return self.model.student
 
     @property
     def estimators(self) -> list[str]:
         """The names of all estimators that are fitted."""
-        members = self.teacher.committee if self.teacher is not None else ()
+        members = self.teacher.members if self.teacher is not None else ()
         student = [self.student.estimator] if self.student is not None else []
         own = [self.model.estimator] if self.teacher is None else []
         return [*own, *(member.estimator for member in members), *student]
@@ -407,12 +395,12 @@ class Config(Section):
         return has_one_round(self.selection, self.teacher)
 
 
-def is_cross_fitted(selection: Policy, teacher: Teacher | None) -> bool:
+def is_cross_fitted(selection: Policy, teacher: TeacherKind | None) -> bool:
     """Whether model 1 is a mean over folds; see :attr:`Config.cross_fitted`."""
     by_selection = isinstance(selection, Certified) and selection.scores == "out_of_fold"
     return by_selection or teacher is not None
 
 
-def has_one_round(selection: Policy | None, teacher: Teacher | None) -> bool:
+def has_one_round(selection: Policy | None, teacher: TeacherKind | None) -> bool:
     """Whether model 1 alone labels the pool; see :attr:`Config.one_round`."""
     return isinstance(selection, Certified) or teacher is not None

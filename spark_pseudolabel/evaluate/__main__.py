@@ -12,17 +12,16 @@ from typing import Any, get_args
 
 from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.core.teachers.committee import (
-    Committee,
     registered_committee,
 )
-from spark_pseudolabel.core.teachers.cross_fitting import Fits
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.trust.certificate import Promise
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
 from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
-from spark_pseudolabel.evaluate.known import MemoryLearner
+from spark_pseudolabel.evaluate.known import MemoryTeacher
 from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
@@ -105,7 +104,7 @@ def _accuracy(options: argparse.Namespace, task: Task) -> dict[str, Any]:
 
 
 def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
-    learner: Fits = MemoryLearner() if model == MEMORY else _learner(model, task)
+    learner: Teacher = MemoryTeacher() if model == MEMORY else _learner(model, task)
     first = float("nan") if options.prior == "true" else options.prior and float(options.prior)
     return certify_task(
         learner, task, PROMISES, options.calibration, first, gated=not options.no_gate
@@ -131,10 +130,10 @@ def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[s
     return prior_of(_learner(model, task), task)
 
 
-def _learner(model: str, task: Task) -> Learner | Committee:
+def _learner(model: str, task: Task) -> Teacher:
     members = MODELS[model]
     if len(members) == 1:
-        one = registered_learner(*members[0], task.data.features, task.seed)
+        one = registered_estimator(*members[0], task.data.features, task.seed)
         return one.prepared(task.reference)
     return registered_committee(members, task.data.features, task.seed).prepared(task.reference)
 

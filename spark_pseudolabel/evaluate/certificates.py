@@ -13,12 +13,11 @@ from spark_pseudolabel.core.adjustment import Adjustment, Method, PriorCorrectio
 from spark_pseudolabel.core.selection.counts import Counts, bin_of
 from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
-    Fits,
-    cross_fit_mean,
     fold_of,
     probabilities,
     rounded,
 )
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.trust.calibration import fit_calibration, fit_per_fold, reliability
 from spark_pseudolabel.core.trust.certificate import CalibrationRows, Promise, certify
 from spark_pseudolabel.core.trust.evidence import dependence_of
@@ -32,7 +31,7 @@ FIXED = 0.9
 
 
 def certify_task(
-    learner: Fits,
+    learner: Teacher,
     task: Task,
     promises: Mapping[str, Promise],
     calibration: Method | None = None,
@@ -60,7 +59,7 @@ def certify_task(
     classes, codes = task.data.classes, task.labeled.codes
     units = units_of(equal_rows(task.labeled.X), task.groups)
     folds = fold_of(codes, task.hashes, units=units)
-    fitted = cross_fit_mean(learner, task.labeled, folds, classes)
+    fitted = learner.cross_fit(task.labeled, folds, classes, mean=True)
     P = probabilities(fitted.mean_model(classes), task.pool)
     if calibration is not None:
         P = rounded(Adjustment(fit_calibration(calibration, fitted.P, codes)).apply(P))

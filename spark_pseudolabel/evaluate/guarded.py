@@ -13,17 +13,13 @@ from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.rounds import ModelFacts, best_model
 from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
-    Fits,
-    cross_fit_mean,
     fold_of,
     probabilities,
     subset,
 )
-from spark_pseudolabel.core.teachers.distillation import (
-    cross_fit_student,
-    distilled_rows,
-    fit_student,
-)
+from spark_pseudolabel.core.teachers.distillation import cross_fit_student, fit_student
+from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.teachers.training_frame import joined_rows
 from spark_pseudolabel.core.trust.guard import (
     MARGIN,
     Losses,
@@ -41,7 +37,7 @@ Guard = Callable[[Models, bool], int]
 THRESHOLD, ROUNDS, STUDENT_ROWS = 0.9, 3, 1500
 
 
-def runs_of(learner: Fits, task: Task) -> dict[str, Any]:
+def runs_of(learner: Teacher, task: Task) -> dict[str, Any]:
     """Run a student and rounds by threshold, on the pool and on pools unlike the labeled rows.
 
     Returns
@@ -64,21 +60,21 @@ def runs_of(learner: Fits, task: Task) -> dict[str, Any]:
     }
 
 
-def teacher_of(learner: Fits, task: Task) -> CrossFit:
+def teacher_of(learner: Teacher, task: Task) -> CrossFit:
     """Cross-fit a teacher."""
     folds = fold_of(task.labeled.codes, task.hashes)
-    return cross_fit_mean(learner, task.labeled, folds, task.data.classes)
+    return learner.cross_fit(task.labeled, folds, task.data.classes, mean=True)
 
 
-def student_of(learner: Fits, teacher: CrossFit, task: Task) -> list[dict[str, Any]]:
+def student_of(learner: Teacher, teacher: CrossFit, task: Task) -> list[dict[str, Any]]:
     """Measure a cross-fitted teacher, and a student that learned from all it says of the pool.
 
     `learner` makes the student.
     """
     classes, X = task.data.classes, task.pool.head(STUDENT_ROWS)
     seed, ones = teacher.mean_model(classes), np.ones(len(X))
-    student = fit_student(learner, seed, task.labeled, X, ones, classes)
-    honest = cross_fit_student(learner, teacher, task.labeled, X, ones, classes)
+    student = fit_student(learner.fit, seed, task.labeled, X, ones, classes)
+    honest = cross_fit_student(learner.fit, teacher, task.labeled, X, ones, classes)
     known = teacher.held_out
     codes = task.labeled.codes[known]
     return [
@@ -87,7 +83,7 @@ def student_of(learner: Fits, teacher: CrossFit, task: Task) -> list[dict[str, A
     ]
 
 
-def rounds_of(learner: Fits, folds: NDArray[np.int32], task: Task) -> list[dict[str, Any]]:
+def rounds_of(learner: Teacher, folds: NDArray[np.int32], task: Task) -> list[dict[str, Any]]:
     """Measure the models of rounds that add confident rows; the rows of fold 0 validate them."""
     own, classes = subset(task.labeled, folds != 0), task.data.classes
     held_out = subset(task.labeled, folds == 0)
@@ -102,7 +98,7 @@ def rounds_of(learner: Fits, folds: NDArray[np.int32], task: Task) -> list[dict[
         accepted = labels >= 0
         hard = np.eye(len(classes))[labels[accepted]]
         X = task.pool[accepted]
-        rows = distilled_rows(own, X, hard, np.ones(len(X)), soft=False)
+        rows = joined_rows(own, X, hard, np.ones(len(X)), soft=False)
         models.append(learner.fit(rows, classes))
     return [
         _measured(model, task, probabilities(model, held_out.X), held_out.codes) for model in models

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 
 SCORE, PLACE = "score", "place"
@@ -36,9 +37,11 @@ class Memory(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.stack([1 - second, second], axis=1)
 
 
-class MemoryLearner:
+class MemoryTeacher(Teacher):
     """What makes a :class:`Memory`."""
 
-    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+    def fit(
+        self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
+    ) -> BaseEstimator:
         """Fit one on a training frame."""
         return Memory().fit(rows.X, rows.codes)

@@ -16,25 +16,17 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from spark_pseudolabel.core.facts import LossComparison
-from spark_pseudolabel.core.teachers.committee import (
-    Committee,
-    members_of,
-    registered_committee,
-    weights_of,
-)
+from spark_pseudolabel.core.teachers.committee import Committee, registered_committee
 from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
-    cross_fit_mean,
     fold_of,
     probabilities,
 )
-from spark_pseudolabel.core.teachers.distillation import (
-    cross_fit_student,
-    distilled_rows,
-    fit_student,
-)
+from spark_pseudolabel.core.teachers.distillation import cross_fit_student, fit_student
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher
 from spark_pseudolabel.core.teachers.estimators import final_step
-from spark_pseudolabel.core.teachers.learner import Learner
+from spark_pseudolabel.core.teachers.training_frame import joined_rows
+from spark_pseudolabel.core.teachers.vote import members_of, weights_of
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.trust.certificate import CalibrationRows
 from spark_pseudolabel.core.trust.guard import compare_scores
@@ -72,7 +64,7 @@ class Ours:
         return made.prepared(self.task.reference)
 
     @cached_property
-    def learners(self) -> Mapping[str, Learner]:
+    def learners(self) -> Mapping[str, EstimatorTeacher]:
         """The members of the committee, by the name of the estimator."""
         return {name.split("_")[1]: learner for name, learner in self.committee.members.items()}
 
@@ -95,7 +87,7 @@ class Ours:
     @cached_property
     def teacher(self) -> CrossFit:
         folds = fold_of(self.task.labeled.codes, self.task.hashes)
-        return cross_fit_mean(self.committee, self.task.labeled, folds, self.task.data.classes)
+        return self.committee.cross_fit(self.task.labeled, folds, self.task.data.classes, mean=True)
 
     @cached_property
     def mean_model(self) -> BaseEstimator:
@@ -117,7 +109,9 @@ class Ours:
         """The students, each fitted on labeled rows and on what the teacher says of the sample."""
         task = self.task
         rows = (task.labeled, self.sample, self.pseudo_weights, task.data.classes)
-        return {name: fit_student(self.learners[name], self.mean_model, *rows) for name in STUDENTS}
+        return {
+            name: fit_student(self.learners[name].fit, self.mean_model, *rows) for name in STUDENTS
+        }
 
     @cached_property
     def guards(self) -> Mapping[str, LossComparison]:
@@ -127,7 +121,7 @@ class Ours:
         codes, seed = task.labeled.codes[known], self.teacher.P[known]
         return {
             name: compare_scores(
-                seed, cross_fit_student(self.learners[name], self.teacher, *rows)[known], codes
+                seed, cross_fit_student(self.learners[name].fit, self.teacher, *rows)[known], codes
             )
             for name in STUDENTS
         }
@@ -191,7 +185,7 @@ def one_shot(steps: Ours) -> Matrix:
     """Score the test rows with the picked base, fitted again on all its own hard labels."""
     task, learner = steps.task, steps.learners[steps.picked]
     P = probabilities(steps.bases[steps.picked], task.pool)
-    rows = distilled_rows(task.labeled, task.pool, P, np.ones(len(P)), soft=False)
+    rows = joined_rows(task.labeled, task.pool, P, np.ones(len(P)), soft=False)
     return probabilities(learner.fit(rows, task.data.classes), task.test)
 
 
@@ -202,7 +196,7 @@ def agreement(steps: Ours) -> Matrix:
     agreed = np.all([codes == each[0] for codes in each], axis=0)
     P = np.eye(len(task.data.classes))[each[0][agreed]]
     X = task.pool[agreed]
-    rows = distilled_rows(task.labeled, X, P, np.ones(len(X)), soft=False)
+    rows = joined_rows(task.labeled, X, P, np.ones(len(X)), soft=False)
     return probabilities(steps.committee.fit(rows, task.data.classes), task.test)
 
 

@@ -9,13 +9,12 @@ import numpy as np
 from spark_pseudolabel.core.adjustment import Adjustment, Method
 from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
-    Fits,
     adjusted_by_fold,
-    cross_fit_mean,
     fold_of,
     probabilities,
     rounded,
 )
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.trust.calibration import (
     fit_calibration,
     fit_per_fold,
@@ -27,7 +26,7 @@ from spark_pseudolabel.evaluate.task import Task
 METHODS: tuple[Literal["none"] | Method, ...] = ("none", "temperature", "sigmoid", "isotonic")
 
 
-def reliability_of(learner: Fits, task: Task) -> dict[str, Any]:
+def reliability_of(learner: Teacher, task: Task) -> dict[str, Any]:
     """Hold what labeled rows say of the mean model's confidences against the pool.
 
     Returns
@@ -54,7 +53,7 @@ def reliability_of(learner: Fits, task: Task) -> dict[str, Any]:
     return found
 
 
-def prior_of(learner: Fits, task: Task) -> dict[str, Any]:
+def prior_of(learner: Teacher, task: Task) -> dict[str, Any]:
     """Estimate the pool's class shares from labels drawn per class, and return the true ones."""
     fitted = _cross_fitted(learner, task)
     hashes = np.random.default_rng(task.seed).permutation(len(task.pool)).astype(np.int64)
@@ -64,6 +63,6 @@ def prior_of(learner: Fits, task: Task) -> dict[str, Any]:
     return {"estimated": estimated.tolist(), "true": true.tolist()}
 
 
-def _cross_fitted(learner: Fits, task: Task) -> CrossFit:
+def _cross_fitted(learner: Teacher, task: Task) -> CrossFit:
     folds = fold_of(task.labeled.codes, task.hashes)
-    return cross_fit_mean(learner, task.labeled, folds, task.data.classes)
+    return learner.cross_fit(task.labeled, folds, task.data.classes, mean=True)

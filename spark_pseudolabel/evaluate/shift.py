@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.teachers.cross_fitting import cross_fit_mean, fold_of
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.cross_fitting import fold_of
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.core.trust.units import first_of
 from spark_pseudolabel.evaluate.task import Task
@@ -24,10 +24,10 @@ def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict
     """Ask whether labels look drawn per class, by a model's predictions."""
     n_classes = len(task.data.classes)
     name, params = estimator
-    learner = registered_learner(name, params, task.data.features, task.seed)
+    learner = registered_estimator(name, params, task.data.features, task.seed)
     learner = learner.prepared(task.reference)
     folds = fold_of(task.labeled.codes, task.hashes)
-    fitted = cross_fit_mean(learner, task.labeled, folds, task.data.classes)
+    fitted = learner.cross_fit(task.labeled, folds, task.data.classes, mean=True)
     sample = task.pool.head(SAMPLE)
     hashes = np.random.default_rng(task.seed).permutation(len(sample)).astype(np.int64)
     pool = fitted.score_apart(sample, hashes).argmax(axis=1)

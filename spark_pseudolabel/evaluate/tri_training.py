@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.teachers.cross_fitting import Fits, probabilities
-from spark_pseudolabel.core.teachers.distillation import distilled_rows
+from spark_pseudolabel.core.teachers.cross_fitting import probabilities
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training_frame import joined_rows
 
 MAX_ROUNDS = 3
 
@@ -22,14 +23,14 @@ MAX_ROUNDS = 3
 class _Pupil:
     """One of three: its model, and the error and number of the rows it was taught last."""
 
-    learner: Fits
+    learner: Teacher
     model: BaseEstimator
     error: float = 0.5
     taught: int = 0
 
 
 def tri_training(
-    learners: Sequence[Fits],
+    learners: Sequence[Teacher],
     labeled: TrainingRows,
     X: pd.DataFrame,
     classes: Sequence[int],
@@ -94,7 +95,7 @@ def _taught(
         return pupil
     rows = np.sort(chance.permutation(rows)[:n])
     P = np.eye(len(classes))[pool[0][rows]]
-    lesson = distilled_rows(labeled, X.iloc[rows], P, np.ones(n), soft=False)
+    lesson = joined_rows(labeled, X.iloc[rows], P, np.ones(n), soft=False)
     return replace(pupil, model=pupil.learner.fit(lesson, classes), error=error, taught=n)
 
 

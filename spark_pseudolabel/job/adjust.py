@@ -13,16 +13,12 @@ from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection, Source
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training_frame import labeled_rows
 from spark_pseudolabel.core.trust.calibration import fit_calibration, fit_per_fold, pool_prior
 from spark_pseudolabel.core.trust.priors import shares, thinned
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.out_of_fold import (
-    cross_fit_labeled,
-    kept_scores,
-    labeled_rows,
-    score_sample,
-)
+from spark_pseudolabel.job.out_of_fold import cross_fit_labeled, kept_scores, score_sample
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.inputs import Inputs
 
@@ -159,7 +155,7 @@ def _first_prior(run: Run, fitted: CrossFit | None) -> Prior | None:
 
 def _estimated(run: Run, fitted: CrossFit | None) -> NDArray[np.float64]:
     """Estimate the pool's class shares on a sample of it, from honestly calibrated scores."""
-    rows = labeled_rows(run)
+    rows = labeled_rows(run.inputs.labeled, run.inputs.features)
     fitted = fitted or cross_fit_labeled(run, rows)
     _, P = score_sample(run, fitted, run.sample(PRIOR_SAMPLE))
     return pool_prior(fitted.P, rows.codes, P)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 import numpy as np
@@ -16,24 +16,24 @@ from pyspark.sql import types as T
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE
-from spark_pseudolabel.config import Config, Student
+from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
 from spark_pseudolabel.core.rounds import Limits
 from spark_pseudolabel.core.selection.policy import CountingPolicy
-from spark_pseudolabel.core.teachers.committee import Committee, registered_committee
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
-from spark_pseudolabel.core.teachers.training import Weighting
+from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.teachers.training_frame import Weighting
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.trust.priors import may_estimate
 from spark_pseudolabel.core.trust.shift import SAMPLE
 from spark_pseudolabel.core.trust.support import Support, find_support
 from spark_pseudolabel.core.trust.units import GroupSizes
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.teachers import student_of, teacher_of
 from spark_pseudolabel.job.units import RowUnits, units_in
 from spark_pseudolabel.output.state import limits_of
 from spark_pseudolabel.progress import Events
@@ -145,30 +145,24 @@ class Run:
     # --- models
 
     @cached_property
-    def teacher(self) -> Learner | Committee:
+    def teacher(self) -> Teacher:
         """Who makes the seed model."""
-        if self.config.teacher is not None:
-            members = [(one.estimator, one.params) for one in self.config.teacher.committee]
-            return registered_committee(members, self.inputs.features, self.config.random_state)
-        if self.estimator is not None:
-            return Learner(self.estimator)
-        return self._registered(self.config.model.estimator, self.config.model.params)
+        return teacher_of(self.config, self.inputs.features, self.estimator)
 
     @cached_property
-    def student(self) -> Learner | Committee:
+    def student(self) -> Teacher:
         """Who makes the models after it; the teacher, if nobody else is named."""
-        student = self.config.student
-        return self.teacher if student is None else self._student(student)
+        return student_of(self.config, self.inputs.features, self.estimator) or self.teacher
 
-    def learner(self, number: int) -> Learner | Committee:
+    def maker(self, number: int) -> Teacher:
         """Return who makes a model."""
         return self.teacher if number == 1 else self.student
 
-    def ready(self, learner: Learner | Committee) -> Learner | Committee:
-        """Return a learner with all learned that needs no labels; of it, models are fitted."""
+    def ready(self, teacher: Teacher) -> Teacher:
+        """Return a teacher with all learned that needs no labels; of it, models are fitted."""
         if self.reference is None:
-            return learner
-        return learner.prepared(self.reference.X, self._columns)
+            return teacher
+        return teacher.prepared(self.reference.X, self._columns)
 
     @cached_property
     def _columns(self) -> dict[str, BaseEstimator]:
@@ -183,8 +177,8 @@ class Run:
         InputError
             If the pool gives other rows than it gave when the first model was fitted.
         """
-        learners = (self.teacher, self.student)
-        if not self.inputs.pool_rows or not any(one.needs_reference for one in learners):
+        makers = (self.teacher, self.student)
+        if not self.inputs.pool_rows or not any(maker.needs_reference for maker in makers):
             return None
         features = self.inputs.features
         labeled = to_frame(self.inputs.labeled, features)
@@ -245,24 +239,10 @@ class Run:
         self, number: int, keys: Sequence[str] = (), *, probabilities: bool = False
     ) -> Scorer:
         """Return a model ready to score."""
-        scorer = self.learner(number).scorer(
+        scorer = self.maker(number).scorer(
             self.model(number), self.inputs.features, keys, probabilities=probabilities
         )
         return replace(scorer, adjustment=self.adjustment(number))
-
-    def _student(self, student: Student) -> Learner:
-        if self.config.teacher is not None and self.estimator is not None:
-            return Learner(self.estimator)
-        return self._registered(student.estimator, student.params)
-
-    def _registered(self, name: str, params: dict[str, Any]) -> Learner:
-        return registered_learner(
-            name,
-            params,
-            self.inputs.features,
-            self.config.random_state,
-            like_sklearn=self.like_sklearn,
-        )
 
     @cached_property
     def support(self) -> tuple[Support, NDArray[np.bool_]] | None:

@@ -21,11 +21,10 @@ from spark_pseudolabel.core.features import odd_numbers, to_frame
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
-from spark_pseudolabel.core.teachers.committee import Committee
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
-from spark_pseudolabel.core.teachers.estimators import final_step, weights_supported
-from spark_pseudolabel.core.teachers.learner import Learner
-from spark_pseudolabel.core.teachers.training import TrainingRows, training_rows
+from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training_frame import labeled_rows, training_rows
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.trust.calibration import reliability
 from spark_pseudolabel.core.trust.guard import compare
@@ -37,7 +36,6 @@ from spark_pseudolabel.job.label_errors import check_given_labels
 from spark_pseudolabel.job.out_of_fold import (
     cross_fit_labeled,
     keep_scores,
-    labeled_rows,
     measure_student,
     oof_metrics,
 )
@@ -63,28 +61,22 @@ def check_learners(run: Run) -> None:
         Naming the type that is not trusted, the parameter that feigns other class shares than
         those a correction starts from, or the estimator without ``sample_weight``.
     """
-    teacher, student = run.teacher, run.student
-    learners = [*teacher.members.values()] if isinstance(teacher, Committee) else [teacher]
-    if isinstance(student, Learner):
-        learners.append(student)
-    for learner in learners:
-        # An estimator of the user's own may hold types that show only once it is fitted.
-        own = learner.estimator is run.estimator
-        check_storable(learner.estimator, run.trusted, _sample(run) if own else None)
-        if run.estimates_prior and (params := feigned(learner.estimator.get_params(deep=True))):
-            raise InputError(
-                f"{params[0]} must be left out with labeled.drawn: per_class: scores are corrected "
-                "from the class shares of the rows that a model has learned from, and it pretends "
-                "others.",
-                code="feigned_shares",
-            )
-    if not isinstance(student, Learner):
-        return
-    if run.weighting.needed and not weights_supported(student.estimator):
+    for maker in dict.fromkeys((run.teacher, run.student)):
+        for estimator in maker.estimators:
+            # An estimator of the user's own may hold types that show only once it is fitted.
+            own = estimator is run.estimator
+            check_storable(estimator, run.trusted, _sample(run) if own else None)
+            if run.estimates_prior and (params := feigned(estimator.get_params(deep=True))):
+                raise InputError(
+                    f"{params[0]} must be left out with labeled.drawn: per_class: scores are "
+                    "corrected from the class shares of the rows that a model has learned from, "
+                    "and it pretends others.",
+                    code="feigned_shares",
+                )
+    if run.weighting.needed and not run.student.takes_weights:
         raise InputError(
-            f"{type(student.estimator).__name__} takes no sample_weight, which "
-            "training.pseudo_weight, training.max_pseudo_weight and soft labels need. Choose "
-            "another estimator.",
+            f"{run.student.name} takes no sample_weight, which training.pseudo_weight, "
+            "training.max_pseudo_weight and soft labels need. Choose another estimator.",
             code="no_sample_weight",
         )
 
@@ -128,11 +120,10 @@ def _fitted(run: Run, number: int, attempt: Attempt) -> FittedModel:
 
 def _nothing_new(run: Run, number: int) -> bool:
     """Whether a model would see the very rows that the one before it was fitted on."""
-    learner = run.learner(number)
-    if number == 1 or learner is not run.learner(number - 1):
+    maker = run.maker(number)
+    if number == 1 or maker is not run.maker(number - 1):
         return False
-    warm = isinstance(learner, Learner) and learner.warm
-    return not run.store.rounds[-1].counts.changed and not warm
+    return not run.store.rounds[-1].counts.changed and not maker.warm
 
 
 def _with(fitted: FittedModel, **changes: object) -> FittedModel:
@@ -166,7 +157,7 @@ def _seed(run: Run, attempt: Attempt) -> FittedModel:
 
 def _cross_fit(run: Run, attempt: Attempt, sample: pa.Table | None) -> FittedModel:
     """Make model 1 as the mean of models that have each not seen one fold of the labeled rows."""
-    rows = labeled_rows(run)
+    rows = labeled_rows(run.inputs.labeled, run.inputs.features)
     failpoint("train.collected")
     with _fit_errors(run, run.teacher, rows):
         fitted = cross_fit_labeled(run, rows)
@@ -236,18 +227,16 @@ def _teacher_again(run: Run, number: int, against: Compared | None) -> FittedMod
 
 
 def _train(run: Run, number: int, attempt: Attempt) -> FittedModel:
-    inputs, learner = run.inputs, run.ready(run.learner(number))
+    inputs, maker = run.inputs, run.ready(run.maker(number))
     limits, pseudo = _rows_of_rounds(run)
     row_weights, weights = _weights(run, pseudo)
     rows = training_rows(
         inputs.labeled, pseudo, inputs.features, inputs.keys, run.weighting, weights
     )
     failpoint("train.collected")
-    with _fit_errors(run, learner, rows):
-        if isinstance(learner, Learner) and number > 1 and learner.warm:
-            model = learner.fit(rows, inputs.classes, run.model(number - 1))
-        else:
-            model = learner.fit(rows, inputs.classes)
+    before = run.model(number - 1) if number > 1 and maker.warm else None
+    with _fit_errors(run, maker, rows):
+        model = maker.fit(rows, inputs.classes, before)
     failpoint("model.fitted")
     adjustment = adjustment_of(run, number, rows)
     made = _committed(run, number, attempt, model, rows, limits, adjustment, row_weights)
@@ -255,24 +244,21 @@ def _train(run: Run, number: int, attempt: Attempt) -> FittedModel:
         return made
     _, teacher = kept_cross_fit(run)
     measured = like_pool(run, inputs.labeled, teacher.held_out)
-    with _fit_errors(run, learner, rows):
+    with _fit_errors(run, maker, rows):
         metrics, losses = measure_student(run, pseudo, weights, teacher, measured)
     training = made.training.model_copy(update={"against_best": losses})
     return _with(made, training=training, oof=metrics)
 
 
 @contextmanager
-def _fit_errors(run: Run, learner: Learner | Committee, rows: TrainingRows) -> Iterator[None]:
+def _fit_errors(run: Run, maker: Teacher, rows: TrainingRows) -> Iterator[None]:
     """Tell what a fit can't cope with as an error of the input: another try would not help."""
     try:
         yield
     except (MemoryError, OSError, PseudoLabelError):
         raise
     except Exception as error:
-        name = "A committee"
-        if isinstance(learner, Learner):
-            name = type(final_step(learner.estimator)).__name__
-        raise _refused(run, name, rows, error) from error
+        raise _refused(run, maker.name, rows, error) from error
 
 
 def _refused(run: Run, name: str, rows: TrainingRows, error: Exception) -> InputError:

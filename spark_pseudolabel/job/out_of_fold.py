@@ -15,15 +15,10 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH
 from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score_any
-from spark_pseudolabel.core.teachers.cross_fitting import (
-    CrossFit,
-    cross_fit,
-    cross_fit_mean,
-    fold_of,
-    rounded,
-)
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, fold_of, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training_frame import key_columns, labeled_rows
 from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.trust.priors import correct, shares
@@ -35,13 +30,6 @@ from spark_pseudolabel.store.store import Attempt
 OOF_NAME = "oof.parquet"
 
 
-def labeled_rows(run: Run) -> TrainingRows:
-    """Return the labeled rows as a training frame, in the order of their keys."""
-    labeled = run.inputs.labeled
-    codes = labeled.column(CODE).to_numpy().astype(np.int32)
-    return TrainingRows(to_frame(labeled, run.inputs.features), codes, None, 0)
-
-
 def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
     """Fit the teacher once per fold, to score labeled rows as model 1 scores the pool.
 
@@ -50,8 +38,9 @@ def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
     """
     hashes = run.row_hashes(run.inputs.labeled)
     folds = fold_of(rows.codes, hashes, units=run.units.labeled)
-    fits = cross_fit_mean if run.config.cross_fitted else cross_fit
-    return fits(run.ready(run.teacher), rows, folds, run.inputs.classes)
+    return run.ready(run.teacher).cross_fit(
+        rows, folds, run.inputs.classes, mean=run.config.cross_fitted
+    )
 
 
 def score_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[Any, NDArray[np.float64]]:
@@ -123,25 +112,27 @@ def measure_student(
     measured
         ndarray of shape (n_labeled,): which labeled rows to compare on, all with a fold.
     """
-    rows, classes = labeled_rows(run), run.inputs.classes
+    inputs = run.inputs
+    rows, classes = labeled_rows(inputs.labeled, inputs.features), inputs.classes
     prior = None if run.prior is None else np.array(run.prior.prior)
     student = run.ready(run.student)
     if pseudo is None or not pseudo.num_rows:
-        found = cross_fit(student, rows, teacher.folds, classes).P
+        found = student.cross_fit(rows, teacher.folds, classes).P
         if prior is not None:
             found = rounded(correct(found, shares(rows.codes, len(classes)), prior))
     else:
         # The same models again, where another process has fitted them.
         of_folds = run.cross_fitted or cross_fit_labeled(run, rows)
         found = cross_fit_student(
-            student,
+            student.fit,
             replace(of_folds, adjustments=teacher.adjustments),
             rows,
-            to_frame(pseudo, run.inputs.features),
+            to_frame(pseudo, inputs.features),
             weights,
             classes,
             soft=run.weighting.labels == "soft",
             prior=prior,
+            keys=(key_columns(inputs.labeled, inputs.keys), key_columns(pseudo, inputs.keys)),
         )
     codes = rows.codes[measured]
     compared = compare_scores(teacher.adjusted[measured], found[measured], codes)

@@ -10,10 +10,9 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
-from spark_pseudolabel.core.teachers.learner import registered_learner
-from spark_pseudolabel.core.teachers.preprocessing import describe
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.loop import announce
+from spark_pseudolabel.job.teachers import named_by
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
 from spark_pseudolabel.report.document import PlanDocument, document
@@ -80,19 +79,13 @@ def plan(
 
 
 def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
-    learner = registered_learner(
-        config.model.estimator,
-        config.model.params,
-        inputs.features,
-        config.random_state,
-        like_sklearn=config.mode == "sklearn",
-    )
-    members = config.teacher.committee if config.teacher is not None else ()
+    preprocessing = named_by(config, config.model.seed, inputs.features).preprocessing
+    members = config.teacher.members if config.teacher is not None else ()
     return {
         **config.model.model_dump(mode="json"),
         "committee": [member.model_dump(mode="json") for member in members],
         "committee_is_final": config.teacher is not None and config.student is None,
-        "preprocessing": describe(learner.estimator),
+        "preprocessing": list(preprocessing),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.trust.certificate import Promise
 from spark_pseudolabel.core.trust.guard import Losses
 from spark_pseudolabel.evaluate import methods
@@ -14,7 +14,7 @@ from spark_pseudolabel.evaluate.accuracy import measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import load
 from spark_pseudolabel.evaluate.guarded import GUARDS, runs_of
-from spark_pseudolabel.evaluate.known import MemoryLearner
+from spark_pseudolabel.evaluate.known import MemoryTeacher
 from spark_pseudolabel.evaluate.shift import alarm
 from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate, guard
 from spark_pseudolabel.evaluate.task import draw, with_copies, without_groups
@@ -26,7 +26,7 @@ def test_certificate_is_held_against_the_truth() -> None:
     data = load("imbalance", None)
     task = draw(data, 900, 0, n_pool=2000, n_test=1)
     found = certify_task(
-        registered_learner("LogisticRegression", {}, data.features, 0), task, PROMISES
+        registered_estimator("LogisticRegression", {}, data.features, 0), task, PROMISES
     )
     assert found["all"]["coverage"] > 0.2
     assert found["all"]["broken"] is False
@@ -38,7 +38,7 @@ def test_what_a_model_knows_by_heart_is_no_evidence() -> None:
     sessions = draw(load("coin_sessions", None), 1000, 0, n_pool=1000, n_test=1)
     tasks = (copies, sessions, without_groups(sessions))
     broken = [
-        certify_task(MemoryLearner(), task, PROMISES, gated=False)["all"]["broken"]
+        certify_task(MemoryTeacher(), task, PROMISES, gated=False)["all"]["broken"]
         for task in tasks
     ]
     assert broken == [False, False, True]  # without the key only the gate could help
@@ -47,7 +47,7 @@ def test_what_a_model_knows_by_heart_is_no_evidence() -> None:
 def test_calibration_mends_what_a_confidence_says_of_the_pool() -> None:
     data = load("noise", None)
     task = draw(data, 400, 0, n_pool=2000, n_test=1)
-    learner = registered_learner("GaussianNB", {}, data.features, 0)
+    learner = registered_estimator("GaussianNB", {}, data.features, 0)
     raw, calibrated = (
         certify_task(learner, task, PROMISES, method)["pool"]["ece"]
         for method in (None, "temperature")
@@ -114,7 +114,7 @@ def test_guards_keep_what_they_say() -> None:
 
 def test_students_and_rounds_run_on_every_pool() -> None:
     data = load("wine", None)
-    learner = registered_learner("GaussianNB", {}, data.features, 0)
+    learner = registered_estimator("GaussianNB", {}, data.features, 0)
     found = runs_of(learner, draw(data, 60, 0, n_pool=60, n_test=50))
     assert list(found["pools"]) == ["none", "masked", "moved"]
     for one in found["pools"].values():

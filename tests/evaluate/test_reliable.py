@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.evaluate.data import load
 from spark_pseudolabel.evaluate.guarded import student_of, teacher_of
 from spark_pseudolabel.evaluate.reliable import METHODS, prior_of, reliability_of
@@ -13,11 +13,11 @@ from spark_pseudolabel.evaluate.task import draw
 
 
 @pytest.fixture(scope="module")
-def tree() -> Learner:
-    return registered_learner("DecisionTreeClassifier", {}, load("overlap", None).features, 0)
+def tree() -> EstimatorTeacher:
+    return registered_estimator("DecisionTreeClassifier", {}, load("overlap", None).features, 0)
 
 
-def test_reported_calibration_error_is_that_of_the_pool(tree: Learner) -> None:
+def test_reported_calibration_error_is_that_of_the_pool(tree: EstimatorTeacher) -> None:
     found = reliability_of(tree, draw(load("overlap", None), 400, 0, n_pool=2000, n_test=1))
     assert list(found) == list(METHODS)
     for method in METHODS:
@@ -27,13 +27,13 @@ def test_reported_calibration_error_is_that_of_the_pool(tree: Learner) -> None:
 
 def test_estimated_prior_of_trees_is_near_the_true_one() -> None:
     data = load("imbalance", None)
-    learner = registered_learner("DecisionTreeClassifier", {}, data.features, 0)
+    learner = registered_estimator("DecisionTreeClassifier", {}, data.features, 0)
     found = prior_of(learner, draw(data, 200, 0, per_class=True, n_pool=3000, n_test=1))
     assert found["estimated"] == pytest.approx(found["true"], abs=0.04)
     assert "| imbalance | 1 |" in prior([{"cell": "imbalance", **found}])
 
 
-def test_tree_does_not_take_the_place_of_five(tree: Learner) -> None:
+def test_tree_does_not_take_the_place_of_five(tree: EstimatorTeacher) -> None:
     task = draw(load("overlap", None), 300, 0, n_pool=500, n_test=1000)
     run = {"cell": "overlap:300", "student": student_of(tree, teacher_of(tree, task), task)}
     table = student([json.loads(json.dumps(run))])

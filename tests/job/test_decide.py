@@ -18,7 +18,7 @@ from spark_pseudolabel.core.facts import Comparison, LossComparison, Reliability
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, fold_of
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust.guard import compare, compare_scores
 from spark_pseudolabel.errors import InputError
@@ -163,8 +163,8 @@ def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score(
     codes = (np.arange(100) % 2).astype(np.int32)
     features = (Feature("a", "numeric", "double"),)
     rows = TrainingRows(pd.DataFrame({"a": chance.normal(size=100) + codes}), codes, None, 0)
-    teacher = registered_learner("LogisticRegression", {}, features, 0)
-    fitted = cross_fit(teacher, rows, fold_of(codes, np.arange(100, dtype=np.int64)), (0, 1))
+    teacher = registered_estimator("LogisticRegression", {}, features, 0)
+    fitted = cross_fit(teacher.fit, rows, fold_of(codes, np.arange(100, dtype=np.int64)), (0, 1))
     hashes = chance.integers(-(2**63), 2**63, 50, dtype=np.int64)
     values = chance.normal(size=50)
     expected = fitted.score_apart(pd.DataFrame({"a": values[1:]}), hashes[1:]).argmax(axis=1)
@@ -185,7 +185,11 @@ def test_an_estimator_that_feigns_shares_is_refused_where_they_are_estimated(
 ) -> None:
     own = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight))
     run: Any = SimpleNamespace(
-        teacher=Learner(own), student=None, estimator=None, trusted=(), estimates_prior=True
+        teacher=EstimatorTeacher(own),
+        student=None,
+        estimator=None,
+        trusted=(),
+        estimates_prior=True,
     )
     if not refused:
         check_learners(run)

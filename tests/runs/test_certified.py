@@ -18,7 +18,7 @@ from sklearn.datasets import make_classification
 from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
-from spark_pseudolabel.core.teachers.training import training_rows
+from spark_pseudolabel.core.teachers.training_frame import training_rows
 from spark_pseudolabel.core.trust.guard import Comparison
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import fit, label, plan, run

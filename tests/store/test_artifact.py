@@ -51,7 +51,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from spark_pseudolabel.core.teachers.committee import soft_vote
+from spark_pseudolabel.core.teachers.vote import soft_vote
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.store import artifact
 from spark_pseudolabel.store.artifact import check_storable, dump_model, load_model

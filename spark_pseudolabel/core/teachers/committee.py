@@ -11,68 +11,67 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import LabelEncoder
 
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import Scorer, make_scorer
-from spark_pseudolabel.core.teachers.estimators import weights_supported
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+from spark_pseudolabel.core.teachers.vote import soft_vote
 from spark_pseudolabel.registry import Member
 
 
 @dataclass(frozen=True)
-class Committee:
-    """How a committee is fitted; stands where a :class:`Learner` of one estimator does.
+class Committee(Teacher):
+    """Estimators that vote.
 
     Parameters
     ----------
     members
-        Learners by name, at least one.
+        By name, at least one.
     """
 
-    members: Mapping[str, Learner]
+    members: Mapping[str, EstimatorTeacher]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "A committee"
+
+    @property
+    def estimators(self) -> Sequence[BaseEstimator]:
+        """Those of all members."""
+        return [member.estimator for member in self.members.values()]
 
     @property
     def needs_reference(self) -> bool:
-        """Whether a member does; see :attr:`Learner.needs_reference`."""
-        return any(learner.needs_reference for learner in self.members.values())
+        """Whether a member does."""
+        return any(member.needs_reference for member in self.members.values())
 
     @property
-    def weighted(self) -> bool:
-        """Whether every member takes ``sample_weight``."""
-        return all(weights_supported(learner.estimator) for learner in self.members.values())
+    def takes_weights(self) -> bool:
+        """Whether every member does."""
+        return all(member.takes_weights for member in self.members.values())
 
-    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> VotingClassifier:
+    def fit(
+        self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
+    ) -> VotingClassifier:
         """Fit every member on the same training frame, weights included."""
         with warnings.catch_warnings():
             # Members are bounded, and weighed by what they came to.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = {name: learner.fit(rows, classes) for name, learner in self.members.items()}
+            fitted = {name: member.fit(rows, classes) for name, member in self.members.items()}
         return soft_vote(fitted, classes)
 
     def prepared(
         self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None
     ) -> Committee:
-        """Fit the preprocessing of all members once; see :meth:`Learner.prepared`."""
+        """Fit the preprocessing of all members once."""
         known = {} if fitted is None else fitted
-        return Committee({name: one.prepared(X, known) for name, one in self.members.items()})
-
-    def scorer(
-        self,
-        model: BaseEstimator,
-        features: Sequence[Feature],
-        keys: Sequence[str] = (),
-        *,
-        probabilities: bool = False,
-    ) -> Scorer:
-        """Prepare a fitted committee for scoring; see :class:`Scorer`."""
-        return make_scorer(model, features, keys, probabilities=probabilities)
+        return Committee({name: m.prepared(X, known) for name, m in self.members.items()})
 
 
 def registered_committee(
@@ -91,46 +90,7 @@ def registered_committee(
     """
     return Committee(
         {
-            f"{number}_{name}": registered_learner(name, params, features, random_state)
+            f"{number}_{name}": registered_estimator(name, params, features, random_state)
             for number, (name, params) in enumerate(members)
         }
     )
-
-
-def soft_vote(
-    models: Mapping[str, BaseEstimator],
-    classes: Sequence[Label],
-    weights: Sequence[float] | None = None,
-) -> VotingClassifier:
-    """Put fitted models together as one that predicts their mean probabilities.
-
-    Parameters
-    ----------
-    models
-        Fitted classifiers by name; all know the same classes, in the same order, be it by index.
-    classes
-        The labels, ascending.
-    weights
-        Of the models, in their order; None for equal ones.
-    """
-    # The fitted members stand in one place only: trees are stored as often as they are named.
-    unfitted = [(name, clone(model)) for name, model in models.items()]
-    vote = VotingClassifier(
-        unfitted, voting="soft", weights=None if weights is None else [float(w) for w in weights]
-    )
-    vote.estimators_ = list(models.values())
-    vote.le_ = LabelEncoder().fit(np.asarray(classes))
-    vote.classes_ = vote.le_.classes_
-    return vote
-
-
-def weights_of(model: BaseEstimator) -> list[float]:
-    """Return the weights of a committee's members, which sum to 1; a single model has them all."""
-    given = model.weights if isinstance(model, VotingClassifier) else None
-    weights = np.ones(len(members_of(model))) if given is None else np.asarray(given)
-    return [float(weight) for weight in weights / weights.sum()]
-
-
-def members_of(model: BaseEstimator) -> list[BaseEstimator]:
-    """Return the members of a fitted committee; a single model is its own only member."""
-    return list(model.estimators_) if isinstance(model, VotingClassifier) else [model]

@@ -1,4 +1,4 @@
-"""Cross-fitting: a model for each fold, an honest score for every labeled row, one mean model.
+"""Cross-fitting: a model for each fold, an out-of-fold score for every labeled row, one mean model.
 
 Two kinds of models are measured on labeled rows. One that is fitted on all rows is known by the
 models of the folds, each of which has not seen its fold (:func:`cross_fit`). The mean of these
@@ -9,9 +9,9 @@ models, none of which has seen the row (:func:`cross_fit_mean`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,15 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.kernel import DECIMALS, predict_proba
-from spark_pseudolabel.core.teachers.committee import members_of, soft_vote, weights_of
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
-from spark_pseudolabel.core.teachers.vote import vote_weights
+from spark_pseudolabel.core.teachers.vote import members_of, soft_vote, vote_weights, weights_of
 
 FOLDS = 5
 NEVER_HELD_OUT = -1
 
 
-class Fits(Protocol):
-    """What can be cross-fitted: a learner of one estimator, or of a committee."""
-
-    def fit(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
-        """Fit a model on a training frame."""
-        ...
+Fit = Callable[[TrainingRows, Sequence[Label]], BaseEstimator]
+"""Fits a model on a training frame, whose codes number the given labels."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +190,13 @@ def _every_class_learned(
 
 
 def cross_fit(
-    learner: Fits, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+    fit: Fit, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
 ) -> CrossFit:
     """Fit one model per fold on the other folds and score the fold with it.
 
     Parameters
     ----------
-    learner
+    fit
         Fits the models; `classes` are theirs too.
     rows
         Labeled rows.
@@ -209,7 +204,7 @@ def cross_fit(
         From :func:`fold_of`. Where they hold no row out, one model is fitted on all rows.
     """
     n_folds = int(folds.max(initial=0)) + 1
-    fitted = [learner.fit(subset(rows, folds != fold), classes) for fold in range(n_folds)]
+    fitted = [fit(subset(rows, folds != fold), classes) for fold in range(n_folds)]
     P = np.full((len(folds), len(classes)), np.nan)
     if (folds == NEVER_HELD_OUT).all():
         return CrossFit(tuple(fitted), folds, P)
@@ -221,7 +216,7 @@ def cross_fit(
 
 
 def cross_fit_mean(
-    learner: Fits, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+    fit: Fit, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
 ) -> CrossFit:
     """Fit one model per fold, and score each fold as their mean scores rows it has not seen.
 
@@ -230,7 +225,7 @@ def cross_fit_mean(
 
     Parameters
     ----------
-    learner, rows, folds, classes
+    fit, rows, folds, classes
         As in :func:`cross_fit`.
 
     Returns
@@ -238,7 +233,7 @@ def cross_fit_mean(
     CrossFit
         Its `models` are what :meth:`CrossFit.mean_model` is the mean of.
     """
-    fitted = cross_fit(learner, rows, folds, classes)
+    fitted = cross_fit(fit, rows, folds, classes)
     if not fitted.held_out.any():
         return fitted
     without_two: dict[bytes, BaseEstimator | None] = {}
@@ -252,7 +247,7 @@ def cross_fit_mean(
             chosen = _without_two(rows.codes, folds, fold, other)
             key = chosen.tobytes()
             if key not in without_two:
-                without_two[key] = _fit_on_few(learner, subset(rows, chosen), classes)
+                without_two[key] = _fit_on_few(fit, subset(rows, chosen), classes)
             part = without_two[key]
             if part is not None:
                 # Its own weights would be equal: none of its rows has told the members apart.
@@ -275,12 +270,10 @@ def _without_two(
     return chosen
 
 
-def _fit_on_few(
-    learner: Fits, rows: TrainingRows, classes: Sequence[Label]
-) -> BaseEstimator | None:
+def _fit_on_few(fit: Fit, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator | None:
     """Fit a model that scores; None where an estimator asks for more rows than that."""
     try:
-        model = learner.fit(rows, classes)
+        model = fit(rows, classes)
         model.predict_proba(rows.X[:1])
     except ValueError:
         return None

@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from joblib import parallel_config
 from numpy.typing import NDArray
 from scipy.sparse import issparse
@@ -21,11 +19,8 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE
-from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.teachers.estimators import final_step
 from spark_pseudolabel.core.teachers.preprocessing import joined, split
-from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.threads import hold_threads
 
 Label = str | int | bool
@@ -58,67 +53,6 @@ class TrainingRows:
         digest.update(self.codes.tobytes())
         digest.update(b"" if self.weights is None else self.weights.tobytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Weighting:
-    """How accepted rows enter the training frame.
-
-    Parameters
-    ----------
-    labels
-        ``"hard"``: once, with the predicted class. ``"soft"``: once per class, weighted by its
-        probability.
-    pseudo
-        What an accepted row weighs beside a labeled one's 1.0.
-    """
-
-    labels: Literal["hard", "soft"] = "hard"
-    pseudo: PseudoWeights = field(default_factory=PseudoWeights)
-
-    @property
-    def needed(self) -> bool:
-        """Whether the estimator has to take ``sample_weight``."""
-        return self.labels == "soft" or self.pseudo.needed
-
-
-def training_rows(
-    labeled: pa.Table,
-    pseudo: pa.Table | None,
-    features: Sequence[Feature],
-    keys: Sequence[str],
-    weighting: Weighting,
-    weights: NDArray[np.float64] | None = None,
-) -> TrainingRows:
-    """Join labeled and accepted rows into one frame, ordered by key.
-
-    Parameters
-    ----------
-    labeled
-        Columns `keys`, the features, ``spl_code``.
-    pseudo
-        The same; ``spl_probabilities`` with soft labels. None for the seed model.
-    keys
-        Key columns.
-    weighting
-        How accepted rows enter.
-    weights
-        ndarray of shape (n_pseudo,): of the accepted rows, in their order; None: 1 each.
-    """
-    parts = [_Part.hard(labeled, features, keys, np.ones(labeled.num_rows))]
-    has_pseudo = pseudo is not None and pseudo.num_rows > 0
-    if pseudo is not None and has_pseudo:
-        each = np.ones(pseudo.num_rows) if weights is None else weights
-        parts.append(_pseudo_part(pseudo, features, keys, weighting, each))
-    order = _key_order([part.keys for part in parts])
-    all_weights = np.concatenate([part.weights for part in parts])[order]
-    return TrainingRows(
-        X=pd.concat([part.X for part in parts], ignore_index=True, copy=False).iloc[order],
-        codes=np.concatenate([part.codes for part in parts])[order],
-        # A teacher that takes no weights may have a student that does.
-        weights=all_weights if weighting.needed and has_pseudo else None,
-        n_pseudo=pseudo.num_rows if pseudo is not None else 0,
-    )
 
 
 # Values of a training frame up to which threads wait for each other longer than they compute: a fit
@@ -241,117 +175,6 @@ def _weight_name(model: BaseEstimator) -> str:
         return "sample_weight"
     name, last = model.steps[-1]
     return f"{name}__{_weight_name(last)}"
-
-
-@dataclass(frozen=True)
-class _Part:
-    keys: list[NDArray[Any]]
-    X: pd.DataFrame
-    codes: NDArray[np.int32]
-    weights: NDArray[np.float64]
-
-    @classmethod
-    def hard(
-        cls,
-        table: pa.Table,
-        features: Sequence[Feature],
-        keys: Sequence[str],
-        weights: NDArray[np.float64],
-    ) -> _Part:
-        return cls(
-            keys=[_key_column(table.column(key)) for key in keys],
-            X=to_frame(table, features),
-            codes=table.column(CODE).to_numpy().astype(np.int32),
-            weights=weights,
-        )
-
-    def repeated(self, rows: NDArray[np.intp]) -> _Part:
-        return _Part(
-            [key[rows] for key in self.keys],
-            self.X.iloc[rows],
-            self.codes[rows],
-            self.weights[rows],
-        )
-
-
-def _pseudo_part(
-    table: pa.Table,
-    features: Sequence[Feature],
-    keys: Sequence[str],
-    weighting: Weighting,
-    weights: NDArray[np.float64],
-) -> _Part:
-    part = _Part.hard(table, features, keys, weights)
-    if weighting.labels == "hard":
-        return part
-    lists = table.column(CLASS_SCORES).combine_chunks()
-    P = lists.flatten().to_numpy().reshape(table.num_rows, -1)
-    row, code, share = soft_lines(P)
-    once_per_class = part.repeated(row)
-    return _Part(
-        once_per_class.keys,
-        once_per_class.X,
-        code.astype(np.int32),
-        once_per_class.weights * share,
-    )
-
-
-_NEGLIGIBLE = 0.01
-
-
-def soft_lines(
-    P: NDArray[np.float64],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Return row, class and share of each line by which soft labels enter a training frame.
-
-    The least probable classes that together have at most one in a hundred get no line, which
-    would cost fitting time; the shares of the others sum to 1. Bounded is what is left out, since
-    of many classes each may be improbable. Students that are measured and the one that is kept
-    learn by this one rule.
-
-    Parameters
-    ----------
-    P
-        ndarray of shape (n, n_classes): probabilities.
-
-    Returns
-    -------
-    tuple
-        Three ndarrays of one length: rows, class indices, shares in (0, 1].
-
-    Examples
-    --------
-    >>> soft_lines(np.array([[0.995, 0.005], [0.25, 0.75]]))
-    (array([0, 1, 1]), array([0, 0, 1]), array([1.  , 0.25, 0.75]))
-    """
-    # Stable, and from the last class on: of equal ones the first is kept, as the label is.
-    order = np.argsort(P[:, ::-1], axis=1, kind="stable")
-    together = np.take_along_axis(P[:, ::-1], order, axis=1).cumsum(axis=1)
-    negligible = np.empty(P.shape, dtype=bool)
-    np.put_along_axis(negligible, order, together <= _NEGLIGIBLE, axis=1)
-    kept = np.where(negligible[:, ::-1], 0.0, P)
-    kept = kept / kept.sum(axis=1, keepdims=True)
-    row, code = np.nonzero(kept)
-    return row, code, kept[row, code]
-
-
-def _key_column(column: pa.ChunkedArray) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy()
-    return values
-
-
-def _key_order(parts: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.intp]:
-    """Sort by the first key, then the next; of equal keys the earlier part comes first."""
-    keys = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    return np.lexsort([_sortable(key) for key in reversed(keys)])
-
-
-def _sortable(key: NDArray[Any]) -> NDArray[Any]:
-    if key.dtype != object:
-        return key
-    # numpy's own strings take "a" and "a" with a NUL behind it for equal.
-    ranks: NDArray[Any] = pc.rank(pa.array(key, pa.string()), tiebreaker="dense").to_numpy()
-    return ranks
 
 
 def class_codes(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.int32]:

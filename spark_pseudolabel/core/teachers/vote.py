@@ -1,4 +1,4 @@
-"""How much each member of a committee weighs in its vote.
+"""The vote of a committee, and how much each of its members weighs in it.
 
 Members differ in how good they are, and in how sure they say they are: with few rows and many
 classes, trees that are nearly always right may give 0.3 to their first choice, and a linear model
@@ -7,9 +7,15 @@ that is often wrong 0.9. In an equal vote the loudest member decides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import VotingClassifier
+from sklearn.preprocessing import LabelEncoder
 
+from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.core.trust.calibration import fit_calibration
 from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, p_of_true
 
@@ -82,3 +88,42 @@ def _stretch(P: NDArray[np.float64], tempered: NDArray[np.float64]) -> float:
     total = float((before * before).sum())
     # Members that say nothing at all have no scale, and tempering moves none to the other side.
     return max(float((before * after).sum()) / total, _LEAST) if total else 1.0
+
+
+def soft_vote(
+    models: Mapping[str, BaseEstimator],
+    classes: Sequence[Label],
+    weights: Sequence[float] | None = None,
+) -> VotingClassifier:
+    """Put fitted models together as one that predicts their mean probabilities.
+
+    Parameters
+    ----------
+    models
+        Fitted classifiers by name; all know the same classes, in the same order, be it by index.
+    classes
+        The labels, ascending.
+    weights
+        Of the models, in their order; None for equal ones.
+    """
+    # The fitted members stand in one place only: trees are stored as often as they are named.
+    unfitted = [(name, clone(model)) for name, model in models.items()]
+    vote = VotingClassifier(
+        unfitted, voting="soft", weights=None if weights is None else [float(w) for w in weights]
+    )
+    vote.estimators_ = list(models.values())
+    vote.le_ = LabelEncoder().fit(np.asarray(classes))
+    vote.classes_ = vote.le_.classes_
+    return vote
+
+
+def weights_of(model: BaseEstimator) -> list[float]:
+    """Return the weights of a committee's members, which sum to 1; a single model has them all."""
+    given = model.weights if isinstance(model, VotingClassifier) else None
+    weights = np.ones(len(members_of(model))) if given is None else np.asarray(given)
+    return [float(weight) for weight in weights / weights.sum()]
+
+
+def members_of(model: BaseEstimator) -> list[BaseEstimator]:
+    """Return the members of a fitted committee; a single model is its own only member."""
+    return list(model.estimators_) if isinstance(model, VotingClassifier) else [model]

@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score
 
 from spark_pseudolabel.core.facts import PriorShift, Representativeness
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.cross_fitting import fold_of
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust.support import find_support, finite, outside_by_chance
 
@@ -98,8 +98,8 @@ def separability(
         n_pseudo=0,
     )
     params = {"n_estimators": 50, "min_samples_leaf": 5}
-    learner = registered_learner("ExtraTreesClassifier", params, features, random_state)
-    found = cross_fit(learner, rows, fold_of(rows.codes, hashes, n_folds=3), (0, 1))
+    learner = registered_estimator("ExtraTreesClassifier", params, features, random_state)
+    found = learner.cross_fit(rows, fold_of(rows.codes, hashes, n_folds=3), (0, 1))
     return float(roc_auc_score(rows.codes[found.held_out], found.P[found.held_out, 1]))
 
 

@@ -8,13 +8,9 @@ import pandas as pd
 import pytest
 
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.teachers.committee import (
-    members_of,
-    registered_committee,
-    soft_vote,
-    weights_of,
-)
+from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.vote import members_of, soft_vote, weights_of
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 from spark_pseudolabel.store.artifact import dump_model, load_model
 
@@ -70,7 +66,7 @@ def test_weights_reach_every_member_through_its_pipeline() -> None:
     ones = np.ones(60)
     weights = np.where(rows().codes == 0, 1.0, 0.1)
     committee = registered_committee(SMALL, FEATURES, 0)
-    assert committee.weighted
+    assert committee.takes_weights
     X = frame(seed=1)
     plain, weighted = (committee.fit(rows(w), (0, 1)) for w in (ones, weights))
     for before, after in zip(members_of(plain), members_of(weighted), strict=True):

@@ -10,12 +10,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.teachers.committee import (
-    members_of,
-    registered_committee,
-    soft_vote,
-    weights_of,
-)
+from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.cross_fitting import (
     NEVER_HELD_OUT,
     CrossFit,
@@ -25,8 +20,9 @@ from spark_pseudolabel.core.teachers.cross_fitting import (
     fold_of,
     probabilities,
 )
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+from spark_pseudolabel.core.teachers.vote import members_of, soft_vote, weights_of
 from spark_pseudolabel.core.trust.calibration import (
     fit_calibration,
     fit_per_fold,
@@ -35,6 +31,10 @@ from spark_pseudolabel.core.trust.calibration import (
 )
 
 FEATURES = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
+
+
+def naive_bayes() -> EstimatorTeacher:
+    return registered_estimator("GaussianNB", {}, FEATURES, 0)
 
 
 def labeled(n: int = 90, n_classes: int = 3) -> TrainingRows:
@@ -77,7 +77,9 @@ def test_only_row_of_a_class_is_never_held_out() -> None:
 def test_every_row_is_scored_by_the_model_that_has_not_seen_it() -> None:
     rows = labeled()
     folds = fold_of(rows.codes, hashes(90), 3)
-    found = cross_fit(registered_learner("GaussianNB", {}, FEATURES, 0), rows, folds, (0, 1, 2))
+    found = cross_fit(
+        registered_estimator("GaussianNB", {}, FEATURES, 0).fit, rows, folds, (0, 1, 2)
+    )
     assert len(found.models) == 3
     for fold, model in enumerate(found.models):
         held_out = folds == fold
@@ -89,8 +91,8 @@ def test_row_without_fold_has_no_score() -> None:
     codes = rows.codes.copy()
     codes[0] = 2
     rows = TrainingRows(rows.X, codes, None, 0)
-    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
-    found = cross_fit(learner, rows, fold_of(codes, hashes(9), 2), (0, 1, 2))
+    learner = registered_estimator("GaussianNB", {}, FEATURES, 0)
+    found = cross_fit(learner.fit, rows, fold_of(codes, hashes(9), 2), (0, 1, 2))
     assert found.held_out.tolist() == [False] + 8 * [True]
     assert (np.isfinite(found.P).all(axis=1) == found.held_out).all()
 
@@ -99,7 +101,7 @@ def test_mean_model_is_flat_and_means_what_it_says() -> None:
     rows = labeled()
     members = (("GaussianNB", {}), ("LogisticRegression", {}))
     committee = registered_committee(members, FEATURES, 0)
-    found = cross_fit(committee, rows, fold_of(rows.codes, hashes(90), 3), ("a", "b", "c"))
+    found = cross_fit(committee.fit, rows, fold_of(rows.codes, hashes(90), 3), ("a", "b", "c"))
     mean = found.mean_model(("a", "b", "c"))
     assert len(members_of(mean)) == 6
     expected = np.mean([model.predict_proba(rows.X) for model in found.models], axis=0)
@@ -109,7 +111,9 @@ def test_mean_model_is_flat_and_means_what_it_says() -> None:
 def test_scores_are_adjusted_by_what_belongs_to_their_fold() -> None:
     rows = labeled()
     folds = fold_of(rows.codes, hashes(90), 3)
-    plain = cross_fit(registered_learner("GaussianNB", {}, FEATURES, 0), rows, folds, (0, 1, 2))
+    plain = cross_fit(
+        registered_estimator("GaussianNB", {}, FEATURES, 0).fit, rows, folds, (0, 1, 2)
+    )
     warm = tuple(Adjustment(Calibration("temperature", ((1.0 + i,),))) for i in range(3))
     fitted = replace(plain, adjustments=warm)
     assert plain.adjusted is plain.P
@@ -126,7 +130,7 @@ def weighted_fit() -> tuple[TrainingRows, np.ndarray, CrossFit]:
     members = (("GaussianNB", {}), ("DecisionTreeClassifier", {"max_depth": 1}))
     folds = fold_of(rows.codes, hashes(120), 3)
     committee = registered_committee(members, FEATURES, 0)
-    return rows, folds, cross_fit(committee, rows, folds, (0, 1, 2))
+    return rows, folds, cross_fit(committee.fit, rows, folds, (0, 1, 2))
 
 
 def test_better_member_weighs_more_in_every_fold() -> None:
@@ -151,7 +155,7 @@ def test_row_has_no_say_in_the_weights_it_is_scored_with() -> None:
         def fit(self, rows: TrainingRows, classes: object) -> BaseEstimator:
             return self.left.pop(0)
 
-    after = cross_fit(Same(), TrainingRows(rows.X, codes, None, 0), folds, (0, 1, 2))
+    after = cross_fit(Same().fit, TrainingRows(rows.X, codes, None, 0), folds, (0, 1, 2))
     assert weights_of(after.models[0]) == weights_of(before.models[0])
     assert weights_of(after.models[1]) != weights_of(before.models[1])
 
@@ -161,19 +165,19 @@ def test_one_row_of_each_class_makes_a_model_and_no_score() -> None:
     folds = fold_of(rows.codes, hashes(3))
     members = (("GaussianNB", {}), ("DecisionTreeClassifier", {}))
     committee = registered_committee(members, FEATURES, 0)
-    found = cross_fit(committee, rows, folds, (0, 1, 2))
+    found = cross_fit(committee.fit, rows, folds, (0, 1, 2))
     assert not found.held_out.any()
     assert np.isnan(found.P).all()
     mean = found.mean_model((0, 1, 2))
     assert (mean.predict(rows.X) == rows.codes).all()
-    assert not cross_fit_mean(committee, rows, folds, (0, 1, 2)).held_out.any()
+    assert not cross_fit_mean(committee.fit, rows, folds, (0, 1, 2)).held_out.any()
 
 
 class Recorded:
     """Fits models, and remembers which rows each has seen by their first column."""
 
     def __init__(self, name: str = "GaussianNB", fewest: int = 0) -> None:
-        self.learner, self.fewest = registered_learner(name, {}, FEATURES, 0), fewest
+        self.learner, self.fewest = registered_estimator(name, {}, FEATURES, 0), fewest
         self.seen: dict[int, set[float]] = {}
         self.classes: list[set[int]] = []
 
@@ -189,7 +193,7 @@ class Recorded:
 def test_fold_is_scored_by_the_mean_of_as_many_models_none_of_which_has_seen_it() -> None:
     rows, learner = labeled(), Recorded()
     folds = fold_of(rows.codes, hashes(90))
-    found = cross_fit_mean(learner, rows, folds, (0, 1, 2))
+    found = cross_fit_mean(learner.fit, rows, folds, (0, 1, 2))
     assert len(learner.seen) == 5 + 10
     assert len(members_of(found.mean_model((0, 1, 2)))) == 5
     for fold, model in enumerate(found.unseen):
@@ -209,7 +213,7 @@ def test_every_model_knows_a_class_of_two_rows_and_none_scores_a_row_that_it_has
     codes[:2], codes[2] = 2, 3
     rows, learner = TrainingRows(rows.X, codes, None, 0), Recorded()
     folds = fold_of(codes, hashes(40))
-    found = cross_fit_mean(learner, rows, folds, (0, 1, 2, 3))
+    found = cross_fit_mean(learner.fit, rows, folds, (0, 1, 2, 3))
     assert all(classes == {0, 1, 2, 3} for classes in learner.classes)
     assert len(learner.seen) == 5 + 10 + 1  # the pair that holds both rows makes two models
     for fold, model in enumerate(found.unseen):
@@ -220,14 +224,14 @@ def test_every_model_knows_a_class_of_two_rows_and_none_scores_a_row_that_it_has
 def test_model_of_a_fold_stands_alone_where_an_estimator_needs_more_rows() -> None:
     rows, learner = labeled(30), Recorded(fewest=20)
     folds = fold_of(rows.codes, hashes(30))
-    plain = cross_fit(learner, rows, folds, (0, 1, 2))
-    assert (cross_fit_mean(learner, rows, folds, (0, 1, 2)).P == plain.P).all()
+    plain = cross_fit(learner.fit, rows, folds, (0, 1, 2))
+    assert (cross_fit_mean(learner.fit, rows, folds, (0, 1, 2)).P == plain.P).all()
 
 
 def test_committees_of_a_fold_have_the_weights_that_its_rows_had_no_say_in() -> None:
     rows, folds, plain = weighted_fit()
     members = (("GaussianNB", {}), ("DecisionTreeClassifier", {"max_depth": 1}))
-    found = cross_fit_mean(registered_committee(members, FEATURES, 0), rows, folds, (0, 1, 2))
+    found = cross_fit_mean(registered_committee(members, FEATURES, 0).fit, rows, folds, (0, 1, 2))
     for fold, model in enumerate(found.unseen):
         weights = np.reshape(weights_of(model), (3, 2))
         assert weights == pytest.approx(np.tile(weights_of(plain.models[fold]), (3, 1)) / 3)
@@ -244,8 +248,8 @@ def two_classes(n: int, share: float, seed: int) -> TrainingRows:
 @pytest.mark.parametrize("name", ["DecisionTreeClassifier", "GaussianNB"])
 def test_prior_is_estimated_from_models_that_are_sure_of_every_row(name: str) -> None:
     rows, pool = two_classes(1000, 0.5, 0), two_classes(3000, 0.1, 1)
-    learner = registered_learner(name, {}, FEATURES, 0)
-    fitted = cross_fit_mean(learner, rows, fold_of(rows.codes, hashes(1000)), (0, 1))
+    learner = registered_estimator(name, {}, FEATURES, 0)
+    fitted = cross_fit_mean(learner.fit, rows, fold_of(rows.codes, hashes(1000)), (0, 1))
     P = fitted.score_apart(pool.X, hashes(3000))
     assert pool_prior(fitted.P, rows.codes, P)[1] == pytest.approx(0.1, abs=0.025)
     assert pool_prior(fitted.P, rows.codes, P[:0]).tolist() == [0.5, 0.5]
@@ -254,11 +258,11 @@ def test_prior_is_estimated_from_models_that_are_sure_of_every_row(name: str) ->
 def test_labeled_rows_tell_how_sure_and_how_right_the_mean_of_trees_is() -> None:
     # One tree says 0 or 1 and is right on two rows in three; five of them are another model.
     rows, pool = two_classes(600, 0.5, 0), two_classes(3000, 0.5, 1)
-    learner = registered_learner("DecisionTreeClassifier", {}, FEATURES, 0)
+    learner = registered_estimator("DecisionTreeClassifier", {}, FEATURES, 0)
     folds = fold_of(rows.codes, hashes(600))
-    found = cross_fit_mean(learner, rows, folds, (0, 1))
+    found = cross_fit_mean(learner.fit, rows, folds, (0, 1))
     published = probabilities(found.mean_model((0, 1)), pool.X)
-    one_by_one = cross_fit(learner, rows, folds, (0, 1)).P
+    one_by_one = cross_fit(learner.fit, rows, folds, (0, 1)).P
 
     def ece(P: np.ndarray, of: TrainingRows) -> float:
         value = reliability(P, of.codes).ece
@@ -276,8 +280,8 @@ def test_labeled_rows_tell_how_sure_and_how_right_the_mean_of_trees_is() -> None
 
 def test_pool_row_is_scored_by_the_model_of_one_fold() -> None:
     rows = labeled()
-    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
-    fitted = cross_fit(learner, rows, fold_of(rows.codes, hashes(90)), (0, 1, 2))
+    learner = registered_estimator("GaussianNB", {}, FEATURES, 0)
+    fitted = cross_fit(learner.fit, rows, fold_of(rows.codes, hashes(90)), (0, 1, 2))
     keys = np.array([-6, 3, 10, 2**62, -(2**63)], dtype=np.int64)
     P = fitted.score_apart(rows.X.head(5), keys)
     for row, key in enumerate(keys.tolist()):

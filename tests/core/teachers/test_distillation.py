@@ -11,16 +11,13 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of, subset
-from spark_pseudolabel.core.teachers.distillation import (
-    cross_fit_student,
-    distilled_rows,
-    fit_student,
-)
+from spark_pseudolabel.core.teachers.distillation import cross_fit_student, fit_student
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.estimators import takes_sample_weight
-from spark_pseudolabel.core.teachers.learner import registered_learner
-from spark_pseudolabel.core.teachers.training import (
-    TrainingRows,
+from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training_frame import (
     Weighting,
+    joined_rows,
     soft_lines,
     training_rows,
 )
@@ -41,7 +38,7 @@ def drawn(n: int, seed: int) -> TrainingRows:
 
 
 def test_soft_labels_are_a_line_per_class_that_matters() -> None:
-    rows = distilled_rows(LABELED, POOL, P, HALVES)
+    rows = joined_rows(LABELED, POOL, P, HALVES)
     assert rows.X["a"].tolist() == [0.0, 1.0, 2.0, 2.0, 3.0]
     assert rows.codes.tolist() == [0, 1, 0, 1, 0]
     assert rows.weights is not None
@@ -73,7 +70,7 @@ def test_student_that_is_kept_learns_as_the_one_that_is_measured(n_classes: int)
     P = np.random.default_rng(0).dirichlet(np.full(n_classes, 0.3), 20)
     weights = np.linspace(0.1, 1.0, 20)
     X = pd.DataFrame({"a": np.arange(20) + 2.0})
-    measured = distilled_rows(LABELED, X, P, weights)
+    measured = joined_rows(LABELED, X, P, weights)
     labeled, pseudo = (
         pa.table({"id": range(at, at + len(frame)), "a": frame["a"], CODE: pa.array(codes)})
         for at, frame, codes in (
@@ -91,7 +88,7 @@ def test_student_that_is_kept_learns_as_the_one_that_is_measured(n_classes: int)
 
 
 def test_hard_labels_are_one_line_each() -> None:
-    rows = distilled_rows(LABELED, POOL, P, HALVES, soft=False)
+    rows = joined_rows(LABELED, POOL, P, HALVES, soft=False)
     assert rows.codes.tolist() == [0, 1, 1, 0]
     assert rows.weights is not None
     assert rows.weights.tolist() == [1.0, 1.0, 0.5, 0.5]
@@ -100,13 +97,13 @@ def test_hard_labels_are_one_line_each() -> None:
 @pytest.mark.parametrize("soft", [True, False])
 def test_student_of_a_fold_knows_nothing_of_its_rows(soft: bool) -> None:
     labeled, pool, classes = drawn(40, 0), drawn(60, 1).X, (0, 1)
-    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
+    learner = registered_estimator("GaussianNB", {}, FEATURES, 0)
     folds = fold_of(labeled.codes, np.arange(40, dtype=np.int64), 4)
-    teacher = cross_fit(learner, labeled, folds, classes)
-    found = cross_fit_student(learner, teacher, labeled, pool, np.ones(60), classes, soft=soft)
+    teacher = cross_fit(learner.fit, labeled, folds, classes)
+    found = cross_fit_student(learner.fit, teacher, labeled, pool, np.ones(60), classes, soft=soft)
     held_out = folds == 2
     alone = fit_student(
-        learner,
+        learner.fit,
         teacher.models[2],
         subset(labeled, ~held_out),
         pool,
@@ -138,9 +135,9 @@ def test_any_student_learns_from_a_committee_of_few_labels(name: str) -> None:
     labeled = TrainingRows(mixed(10, 0), codes, None, 0)
     folds = fold_of(codes, np.arange(10, dtype=np.int64))
     members = [("GaussianNB", {}), ("LogisticRegression", {})]
-    teacher = cross_fit(registered_committee(members, MIXED, 0), labeled, folds, ("no", "yes"))
+    teacher = cross_fit(registered_committee(members, MIXED, 0).fit, labeled, folds, ("no", "yes"))
     found = cross_fit_student(
-        registered_learner(name, params, MIXED, 0),
+        registered_estimator(name, params, MIXED, 0).fit,
         teacher,
         labeled,
         mixed(30, 1),
@@ -167,13 +164,13 @@ def mixed(n: int, seed: int) -> pd.DataFrame:
 
 def test_student_is_corrected_from_the_shares_that_it_has_learned_from() -> None:
     labeled, pool, classes = drawn(40, 0), drawn(60, 1).X, (0, 1)
-    learner = registered_learner("GaussianNB", {}, FEATURES, 0)
+    learner = registered_estimator("GaussianNB", {}, FEATURES, 0)
     folds = fold_of(labeled.codes, np.arange(40, dtype=np.int64), 4)
-    teacher = cross_fit(learner, labeled, folds, classes)
+    teacher = cross_fit(learner.fit, labeled, folds, classes)
 
     def scores(prior: np.ndarray | None) -> np.ndarray:
         return cross_fit_student(
-            learner, teacher, labeled, pool, np.full(60, 1e-9), classes, prior=prior
+            learner.fit, teacher, labeled, pool, np.full(60, 1e-9), classes, prior=prior
         )
 
     assert np.allclose(scores(np.array([0.5, 0.5])), scores(None), atol=1e-5)

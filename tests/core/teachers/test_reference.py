@@ -9,11 +9,12 @@ import pytest
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import predict_proba
 from spark_pseudolabel.core.teachers import preprocessing, reference
-from spark_pseudolabel.core.teachers.committee import members_of, registered_committee
+from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.vote import members_of
 from tests.core.registry_rows import PARAMS
 
 TEXT = Feature("text", "text", "string")
@@ -48,7 +49,7 @@ def test_the_pool_teaches_which_words_go_together(name: str) -> None:
     pool, _ = texts(1500, 1)
     new, truth = texts(500, 2)
     rows = TrainingRows(X, y, None, 0)
-    learner = registered_learner(name, PARAMS[name] | {"random_state": 0}, (TEXT,), 0)
+    learner = registered_estimator(name, PARAMS[name] | {"random_state": 0}, (TEXT,), 0)
     accuracy = [
         (predict_proba(one.fit(rows, (0, 1)), new).argmax(axis=1) == truth).mean()
         for one in (learner, learner.prepared(Reference.of(X, pool).X))
@@ -63,7 +64,7 @@ def test_a_committee_computes_what_its_members_share_once() -> None:
     names = ("LogisticRegression", "ExtraTreesClassifier", "HistGradientBoostingClassifier")
     members = [(name, PARAMS.get(name, {})) for name in names]
     committee = registered_committee(members, (NUMBER, TEXT), 0).prepared(X)
-    fitted = cross_fit(committee, rows, fold_of(y, np.arange(40), n_folds=2), (0, 1))
+    fitted = cross_fit(committee.fit, rows, fold_of(y, np.arange(40), n_folds=2), (0, 1))
     model = fitted.mean_model((0, 1))
     columns = [member.steps[0][1] for member in members_of(model)]
     assert len(members_of(model)) == 6
@@ -81,10 +82,10 @@ def test_a_committee_computes_what_its_members_share_once() -> None:
 
 
 def test_learners_without_anything_to_learn_need_no_rows() -> None:
-    plain = registered_learner("HistGradientBoostingClassifier", {}, (NUMBER,), 0)
-    named = registered_learner("XGBClassifier", {}, (NUMBER,), 0)
-    sklearn = registered_learner("LogisticRegression", {}, (NUMBER,), 0, like_sklearn=True)
-    scaled = registered_learner("LogisticRegression", {}, (NUMBER,), 0)
+    plain = registered_estimator("HistGradientBoostingClassifier", {}, (NUMBER,), 0)
+    named = registered_estimator("XGBClassifier", {}, (NUMBER,), 0)
+    sklearn = registered_estimator("LogisticRegression", {}, (NUMBER,), 0, like_sklearn=True)
+    scaled = registered_estimator("LogisticRegression", {}, (NUMBER,), 0)
     assert [one.needs_reference for one in (plain, named, sklearn, scaled)] == [
         False,
         False,

@@ -18,16 +18,10 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE, SCORE
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import predict_proba
 from spark_pseudolabel.core.teachers.committee import Committee
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.estimators import final_step
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
-from spark_pseudolabel.core.teachers.training import (
-    TrainingRows,
-    Weighting,
-    class_codes,
-    fit,
-    training_rows,
-    without_empty,
-)
+from spark_pseudolabel.core.teachers.training import TrainingRows, class_codes, fit, without_empty
+from spark_pseudolabel.core.teachers.training_frame import Weighting, training_rows
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.registry import REGISTRY
 from tests.core.registry_rows import EXTRAS, PARAMS
@@ -209,7 +203,7 @@ def test_weights_reach_the_last_step_of_a_pipeline(pipeline: Pipeline) -> None:
 
 def test_weights_reach_every_member_of_a_committee() -> None:
     pipeline = make_pipeline(StandardScaler(), Recorder())
-    committee = Committee({"a": Learner(Recorder()), "b": Learner(pipeline)})
+    committee = Committee({"a": EstimatorTeacher(Recorder()), "b": EstimatorTeacher(pipeline)})
     model = committee.fit(frame(weighted(0.25)), (0, 1))
     for member in model.estimators_:
         assert final_step(member).seen_[2].tolist() == WEIGHTS
@@ -284,7 +278,7 @@ def test_every_estimator_is_fitted_on_rows_without_a_value_in_a_column(
     if WORD in features:
         X["word"] = pd.Series([None] * 40, dtype=object)
     rows = TrainingRows(X, y.astype(np.int32), None, 0)
-    learner = registered_learner(name, PARAMS.get(name, {}), features, 0)
+    learner = registered_estimator(name, PARAMS.get(name, {}), features, 0)
     model = learner.fit(rows, ("no", "yes"))
     new = pd.DataFrame({"x": [0.2, 1.2], "sparse": [5.0, np.nan]})
     if WORD in features:
@@ -308,7 +302,7 @@ def test_no_estimator_refuses_a_column_for_its_name(name: str, column: str) -> N
     rows = TrainingRows(
         pd.DataFrame({column: [0.0, 1.0] * 20}), np.arange(40, dtype=np.int32) % 2, None, 0
     )
-    model = registered_learner(name, PARAMS[name], (feature,), 0).fit(rows, (0, 1))
+    model = registered_estimator(name, PARAMS[name], (feature,), 0).fit(rows, (0, 1))
     assert predict_proba(model, rows.X).argmax(axis=1).tolist() == [0, 1] * 20
 
 
@@ -316,7 +310,7 @@ def test_a_process_that_wants_frames_from_scikit_learn_gets_the_same_model() -> 
     features = (X_FEATURE, WORD)
     X = pd.DataFrame({"x": [0.0, 1.0] * 5, "word": pd.Series(["a", None] * 5, dtype=object)})
     rows = TrainingRows(X, np.arange(10, dtype=np.int32) % 2, None, 0)
-    learner = registered_learner("LogisticRegression", {}, features, 0)
+    learner = registered_estimator("LogisticRegression", {}, features, 0)
     plain = learner.fit(rows, (0, 1))
     with config_context(transform_output="pandas"):
         model = learner.fit(rows, (0, 1))

@@ -9,7 +9,7 @@ import pytest
 
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import make_scorer
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust import attribution as module
 from spark_pseudolabel.core.trust.attribution import Effects, feature_effects
@@ -93,7 +93,7 @@ def test_every_kind_of_column_is_one_feature() -> None:
             "said": [f"I am a {name} and number {i}" for i, name in enumerate(job)],
         }
     )
-    learner = registered_learner("LogisticRegression", {}, features, 0)
+    learner = registered_estimator("LogisticRegression", {}, features, 0)
     codes = (job == "cook").astype(np.int32)
     model = learner.fit(TrainingRows(to_frame(rows, features), codes, None, 0), ("no", "yes"))
     scorer = learner.scorer(model, features, probabilities=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust.label_errors import LEVEL, Hygiene, Suspect, check_labels
 
@@ -53,10 +53,10 @@ def flipped(true: Codes, rate: float, seed: int) -> tuple[Codes, NDArray[np.bool
 def checked(X: pd.DataFrame, codes: Codes, estimator: str) -> Hygiene:
     features = [Feature(str(name), "numeric", "double") for name in X]
     folds = fold_of(codes, np.random.default_rng(0).permutation(len(codes)))
-    learner = registered_learner(estimator, {}, features, 0)
+    learner = registered_estimator(estimator, {}, features, 0)
     rows = TrainingRows(X, codes, None, 0)
     classes = tuple(range(int(codes.max()) + 1))
-    return check_labels(cross_fit(learner, rows, folds, classes).P, codes)
+    return check_labels(cross_fit(learner.fit, rows, folds, classes).P, codes)
 
 
 @pytest.mark.parametrize("estimator", ["LogisticRegression", "RandomForestClassifier"])

@@ -9,7 +9,7 @@ from sklearn.metrics import pairwise_distances
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of, probabilities
-from spark_pseudolabel.core.teachers.learner import registered_learner
+from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust import support as module
 from spark_pseudolabel.core.trust.certificate import CalibrationRows, Promise, certify
@@ -87,7 +87,7 @@ def test_infinite_numbers_count_as_missing() -> None:
 def test_a_certificate_over_rows_inside_holds_where_foreign_rows_void_the_other() -> None:
     columns = [f"x{i}" for i in range(8)]
     features = [Feature(name, "numeric", "double") for name in columns]
-    learner = registered_learner("LogisticRegression", {}, features, 0)
+    learner = registered_estimator("LogisticRegression", {}, features, 0)
     X, y = make_classification(8000, 8, n_informative=5, class_sep=1.2, flip_y=0.05, random_state=5)
     promise = Promise(0.9, 0.9)
     broken = {"all": 0, "inside": 0}
@@ -101,7 +101,7 @@ def test_a_certificate_over_rows_inside_holds_where_foreign_rows_void_the_other(
         truth = np.where(np.arange(1700) < 1300, y[drawn[300:2000]], chance.integers(0, 2, 1700))
         rows = TrainingRows(labeled, y[drawn[:300]].astype(np.int32), None, 0)
         hashes = chance.permutation(300).astype(np.int64)
-        fitted = cross_fit(learner, rows, fold_of(rows.codes, hashes), (0, 1))
+        fitted = cross_fit(learner.fit, rows, fold_of(rows.codes, hashes), (0, 1))
         P = probabilities(fitted.mean_model((0, 1)), pool)
         codes, confidence = P.argmax(axis=1).astype(np.int32), P.max(axis=1)
         support, own = find_support(labeled, features, hashes, 0)

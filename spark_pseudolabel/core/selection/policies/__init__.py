@@ -6,30 +6,16 @@ A new one is a new file with one subclass of :class:`~..policy.Policy`, and its 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from spark_pseudolabel.core.discovery import classes_in
 from spark_pseudolabel.core.selection.policy import Policy
 
-
-def _policies() -> dict[str, type[Policy]]:
-    modules = (
-        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
-    )
-    classes = (
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Policy)
-        and value.__module__ == module.__name__
-    )
-    return {get_args(cls.model_fields["policy"].annotation)[0]: cls for cls in classes}
-
-
-POLICIES: Mapping[str, type[Policy]] = _policies()
+POLICIES: Mapping[str, type[Policy]] = {
+    get_args(cls.model_fields["policy"].annotation)[0]: cls
+    for cls in classes_in(__name__, __path__, Policy)
+}
 """Every policy by its name."""
 
 

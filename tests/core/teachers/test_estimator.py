@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import score_batch
-from spark_pseudolabel.core.teachers.learner import Learner, registered_learner
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 
 FEATURES = (Feature("a", "numeric", "double"), Feature("b", "numeric", "double"))
@@ -27,7 +27,7 @@ BATCH = pa.RecordBatch.from_pydict({"id": [7, 8], "a": [0.1, 2.9], "b": [3.5, 0.
 
 
 def test_registered_estimator_gets_preprocessing_and_the_seed() -> None:
-    learner = registered_learner("MLPClassifier", {"max_iter": 5}, FEATURES, 11)
+    learner = registered_estimator("MLPClassifier", {"max_iter": 5}, FEATURES, 11)
     assert isinstance(learner.estimator, Pipeline)
     assert learner.estimator[-1].random_state == 11
     assert learner.named
@@ -35,7 +35,7 @@ def test_registered_estimator_gets_preprocessing_and_the_seed() -> None:
 
 
 def test_like_scikit_learn_there_is_nothing_around_the_estimator() -> None:
-    learner = registered_learner("GaussianNB", {}, FEATURES, 0, like_sklearn=True)
+    learner = registered_estimator("GaussianNB", {}, FEATURES, 0, like_sklearn=True)
     assert isinstance(learner.estimator, GaussianNB)
     model = learner.fit(ROWS, (0, 1))
     theirs = GaussianNB().fit(ROWS.X.to_numpy(), ROWS.codes)
@@ -56,17 +56,17 @@ def test_like_scikit_learn_there_is_nothing_around_the_estimator() -> None:
     ],
 )
 def test_fits_go_on_only_as_scikit_learn_does(estimator: Any, named: bool, warm: bool) -> None:
-    assert Learner(estimator, named=named).warm is warm
+    assert EstimatorTeacher(estimator, named=named).warm is warm
 
 
 def test_model_before_is_left_aside_without_warm_start() -> None:
-    learner = Learner(LogisticRegression(max_iter=3, tol=1e3))
+    learner = EstimatorTeacher(LogisticRegression(max_iter=3, tol=1e3))
     first = learner.fit(ROWS, (0, 1))
     assert (learner.fit(ROWS, (0, 1), first).coef_ == first.coef_).all()
 
 
 def test_probabilities_are_given_if_asked_for() -> None:
-    learner = registered_learner("LogisticRegression", {}, FEATURES, 0)
+    learner = registered_estimator("LogisticRegression", {}, FEATURES, 0)
     model = learner.fit(ROWS, ("no", "yes"))
     scorer = learner.scorer(model, FEATURES, probabilities=True)
     (first, second) = score_batch(BATCH, scorer).to_pydict()["spl_probabilities"]

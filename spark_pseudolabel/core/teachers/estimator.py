@@ -12,15 +12,25 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
-from spark_pseudolabel.core.teachers.estimators import build_estimator, final_step
-from spark_pseudolabel.core.teachers.preprocessing import fit_columns, split, with_preprocessing
+from spark_pseudolabel.core.teachers.estimators import (
+    build_estimator,
+    final_step,
+    weights_supported,
+)
+from spark_pseudolabel.core.teachers.preprocessing import (
+    describe,
+    fit_columns,
+    split,
+    with_preprocessing,
+)
+from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows, fit
 from spark_pseudolabel.registry import info_of
 
 
 @dataclass(frozen=True)
-class Learner:
-    """How models of a run are made.
+class EstimatorTeacher(Teacher):
+    """One estimator, with its preprocessing.
 
     Parameters
     ----------
@@ -44,6 +54,26 @@ class Learner:
     decimals: int | None = DECIMALS
     default_columns: bool = False
     columns: BaseEstimator | None = None
+
+    @property
+    def name(self) -> str:
+        """The class of its last step."""
+        return type(final_step(self.estimator)).__name__
+
+    @property
+    def estimators(self) -> Sequence[BaseEstimator]:
+        """Just the one."""
+        return [self.estimator]
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether its last step does."""
+        return weights_supported(self.estimator)
+
+    @property
+    def preprocessing(self) -> Sequence[str]:
+        """Its steps before the last, one line each."""
+        return describe(self.estimator)
 
     @property
     def needs_reference(self) -> bool:
@@ -72,17 +102,10 @@ class Learner:
             columns=self.columns,
         )
 
-    def prepared(self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None) -> Learner:
-        """Fit the default preprocessing, once and for all models; other learners stay as they are.
-
-        Parameters
-        ----------
-        X
-            Rows with and without labels; see :mod:`spark_pseudolabel.core.teachers.reference`.
-        fitted
-            Preprocessing, and parts of it, that other learners have fitted on the same rows, which
-            is shared with those that need the same; what is fitted here is added.
-        """
+    def prepared(
+        self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None
+    ) -> EstimatorTeacher:
+        """Fit the default preprocessing, once and for all models; others stay as they are."""
         if not self.needs_reference:
             return self
         columns, _ = split(self.estimator)
@@ -100,7 +123,7 @@ class Learner:
         *,
         probabilities: bool = False,
     ) -> Scorer:
-        """Prepare a model that this learner fitted for scoring; see :class:`Scorer`."""
+        """Prepare a model that this teacher fitted for scoring; see :class:`Scorer`."""
         return make_scorer(
             model,
             features,
@@ -111,15 +134,15 @@ class Learner:
         )
 
 
-def registered_learner(
+def registered_estimator(
     name: str,
     params: Mapping[str, Any],
     features: Sequence[Feature],
     random_state: int,
     *,
     like_sklearn: bool = False,
-) -> Learner:
-    """Make a learner from the registry.
+) -> EstimatorTeacher:
+    """Make a teacher of one estimator from the registry.
 
     Parameters
     ----------
@@ -136,6 +159,6 @@ def registered_learner(
     info = info_of(name)
     estimator = build_estimator(name, params, random_state)
     if like_sklearn:
-        return Learner(estimator, info.encoded_labels, named=False, decimals=None)
+        return EstimatorTeacher(estimator, info.encoded_labels, named=False, decimals=None)
     estimator = with_preprocessing(estimator, info, features, random_state)
-    return Learner(estimator, info.encoded_labels, default_columns=True)
+    return EstimatorTeacher(estimator, info.encoded_labels, default_columns=True)

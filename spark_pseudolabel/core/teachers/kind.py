@@ -1,0 +1,51 @@
+"""What a kind of teacher is: its keys in section ``teacher``, and the teacher made of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from spark_pseudolabel.fields import Flag, Section, Text
+
+if TYPE_CHECKING:  # scikit-learn takes seconds to import, and the configuration needs none of it
+    from spark_pseudolabel.core.features import Feature
+    from spark_pseudolabel.core.teachers.teacher import Teacher
+
+
+class NamedEstimator(Section):
+    """An estimator by its name in the registry or an allowed import path, and its parameters."""
+
+    estimator: Text
+    params: dict[str, Any] = Field(default={})
+
+
+class TeacherKind(Section, ABC):
+    """A kind of teacher as ``teacher`` names it: its fields are the keys of that section.
+
+    ``student``: false where nobody learns from the teacher, which is the final model then.
+    """
+
+    key: ClassVar[str]
+    """The field by which a section is recognized as this kind."""
+
+    student: Flag = True
+
+    @property
+    def members(self) -> Sequence[NamedEstimator]:
+        """The estimators that a configuration names in it."""
+        return ()
+
+    @abstractmethod
+    def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
+        """Make the teacher.
+
+        Parameters
+        ----------
+        features
+            What models are fitted on.
+        random_state
+            Seed of whatever takes one.
+        """

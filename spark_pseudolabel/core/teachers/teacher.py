@@ -1,0 +1,121 @@
+"""What a teacher is: who makes a model that gives rows a class and a confidence, or abstains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import Scorer, make_scorer
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+
+
+class Teacher(ABC):
+    """How models are made: fitted, cross-fitted, prepared for scoring, described.
+
+    A model is a fitted classifier with ``classes_`` and ``predict_proba``, stored with skops. It
+    abstains from a row by giving each class the probability 0.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
+    @property
+    def estimators(self) -> Sequence[BaseEstimator]:
+        """The unfitted estimators that are fitted and stored, to be checked before any fit."""
+        return ()
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it learns anything from rows without labels; see :meth:`prepared`."""
+        return False
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether every estimator takes ``sample_weight``."""
+        return True
+
+    @property
+    def warm(self) -> bool:
+        """Whether every fit goes on from the model before it."""
+        return False
+
+    @property
+    def preprocessing(self) -> Sequence[str]:
+        """What happens to columns before an estimator sees them, one line each."""
+        return ()
+
+    def prepared(
+        self,
+        X: pd.DataFrame,
+        fitted: dict[str, BaseEstimator] | None = None,
+    ) -> Self:
+        """Learn what needs no labels, once and for all models.
+
+        Parameters
+        ----------
+        X
+            Rows with and without labels; see :mod:`spark_pseudolabel.core.teachers.reference`.
+        fitted
+            Preprocessing, and parts of it, that other teachers have fitted on the same rows, which
+            is shared with those that need the same; what is fitted here is added.
+        """
+        return self
+
+    @abstractmethod
+    def fit(
+        self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
+    ) -> BaseEstimator:
+        """Fit a model.
+
+        Parameters
+        ----------
+        rows
+            The training frame, its codes by `classes`.
+        classes
+            The labels, ascending.
+        previous
+            The model before, to go on from where the teacher is :attr:`warm`.
+        """
+
+    def cross_fit(
+        self,
+        rows: TrainingRows,
+        folds: NDArray[np.int32],
+        classes: Sequence[Label],
+        *,
+        mean: bool = False,
+    ) -> CrossFit:
+        """Fit one model per fold, to score labeled rows by models that have not seen them.
+
+        Parameters
+        ----------
+        rows, classes
+            As in :meth:`fit`.
+        folds
+            ndarray of shape (n_rows,), from :func:`~.cross_fitting.fold_of`.
+        mean
+            Whether the mean of the models is what is used, and measured; see
+            :func:`~.cross_fitting.cross_fit_mean`.
+        """
+        return (cross_fit_mean if mean else cross_fit)(self.fit, rows, folds, classes)
+
+    def scorer(
+        self,
+        model: BaseEstimator,
+        features: Sequence[Feature],
+        keys: Sequence[str] = (),
+        *,
+        probabilities: bool = False,
+    ) -> Scorer:
+        """Prepare a model that this teacher has fitted for scoring; see :class:`Scorer`."""
+        return make_scorer(model, features, keys, probabilities=probabilities)
