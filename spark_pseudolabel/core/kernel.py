@@ -26,6 +26,7 @@ from spark_pseudolabel.core.features import (
     to_matrix,
     without_vectors,
 )
+from spark_pseudolabel.core.scored_rows import Carried, scored_fields
 from spark_pseudolabel.core.threads import hold_threads
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Scorer:
     adjustment: Adjustment | None = None
     support: Support | None = None
 
+    @property
+    def carried(self) -> Carried:
+        """Which columns its scored rows have."""
+        return Carried(raw=self.adjustment is not None, probabilities=self.probabilities)
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -86,16 +92,16 @@ class Scores:
     ----------
     code
         ndarray of shape (n,), index of the most probable class; the first one where several tie.
-        -1 for an invalid row.
+        -1 for an invalid row, and where the model abstains: it gives each class the probability 0.
     confidence
-        ndarray of shape (n,), its probability in [0, 1]; NaN for an invalid row.
+        ndarray of shape (n,), its probability in [0, 1]; NaN without a class.
     probabilities
         ndarray of shape (n, n_classes), rounded like the confidence if the scorer gives them out.
     reasons
         Why a row is invalid, by its position.
     raw
         ndarray of shape (n,): the probability that the model itself gives to the class, before
-        the scorer's adjustment; NaN for an invalid row. None without an adjustment.
+        the scorer's adjustment; NaN without a class. None without an adjustment.
     """
 
     code: NDArray[np.int32]
@@ -127,23 +133,27 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     Returns
     -------
     RecordBatch
-        One row per input row, in order: the keys, ``spl_code`` (int32, null where invalid),
-        ``spl_confidence`` (float64, null where invalid), ``spl_reason`` (string; why the row is
-        invalid, or :data:`OUTSIDE` beside a score), with an adjustment ``spl_raw_confidence`` and,
-        if asked for, ``spl_probabilities`` (list of float64).
+        One row per input row, in order: the keys, and the columns of
+        :func:`~spark_pseudolabel.core.scored_rows.scored_fields`. An invalid row has a reason and
+        no class, a row outside of the support both, one on which the model abstains neither.
     """
     scores = score_any(batch, scorer)
-    invalid = scores.code < 0
-    columns = {key: batch.column(key) for key in scorer.keys}
-    columns[CODE] = pa.array(scores.code, mask=invalid)
-    columns[SCORE] = pa.array(scores.confidence, mask=invalid)
-    reasons = scores.reasons | _outside(batch, scorer, ~invalid)
-    columns[INVALID] = _reason_column(reasons, batch.num_rows)
+    no_class = scores.code < 0
+    reasons = scores.reasons | _outside(batch, scorer, ~no_class)
+    made = {
+        CODE: pa.array(scores.code, mask=no_class),
+        SCORE: pa.array(scores.confidence, mask=no_class),
+        INVALID: _reason_column(reasons, batch.num_rows),
+    }
     if scores.raw is not None:
-        columns[RAW_SCORE] = pa.array(scores.raw, mask=invalid)
+        made[RAW_SCORE] = pa.array(scores.raw, mask=no_class)
     if scorer.probabilities:
-        columns[CLASS_SCORES] = _lists(scores.probabilities, invalid)
-    return pa.RecordBatch.from_pydict(columns)
+        made[CLASS_SCORES] = _lists(scores.probabilities, no_class)
+    fields = scored_fields(scorer.carried)
+    return pa.RecordBatch.from_arrays(
+        [*[batch.column(key) for key in scorer.keys], *[made[field.name] for field in fields]],
+        [*scorer.keys, *[field.name for field in fields]],
+    )
 
 
 def score_any(batch: pa.RecordBatch, scorer: Scorer) -> Scores:
@@ -363,10 +373,12 @@ def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> 
     # Compared as whole numbers of the last decimal; np.round would divide by it again, for all.
     unit = None if scorer.decimals is None else 10.0**scorer.decimals
     ranked = P if unit is None else np.rint(P * unit)
+    abstained: NDArray[np.bool_] = np.logical_not(ranked.any(axis=1))
     given = None
     if scorer.adjustment is not None and unit is not None:
         given = ranked / unit
         P = scorer.adjustment.apply(given)
+        P[abstained] = 0.0
         ranked = np.rint(P * unit)
     code = ranked.argmax(axis=1).astype(np.int32)
     confidence = _of_code(ranked, code)
@@ -377,11 +389,12 @@ def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> 
         for row in np.flatnonzero(~np.isfinite(P).all(axis=1)):
             reasons.setdefault(int(row), "the model gave a probability that is not finite")
     raw = None if given is None else _of_code(given, code)
-    invalid = list(reasons)
-    code[invalid] = -1
-    for found in (confidence, raw):
-        if found is not None:
-            found[invalid] = np.nan
+    no_class = abstained
+    no_class[list(reasons)] = True
+    code[no_class] = -1
+    for values in (confidence, raw):
+        if values is not None:
+            values[no_class] = np.nan
     return Scores(code, confidence, P, reasons, raw)
 
 
@@ -395,7 +408,7 @@ def _reason_column(reasons: dict[int, str], n_rows: int) -> pa.Array:
     return pa.array([reasons.get(row) for row in range(n_rows)], pa.string())
 
 
-def _lists(P: NDArray[np.float64], invalid: NDArray[np.bool_]) -> pa.Array:
+def _lists(P: NDArray[np.float64], no_class: NDArray[np.bool_]) -> pa.Array:
     n_rows, n_classes = P.shape
     offsets = np.arange(0, (n_rows + 1) * n_classes, n_classes, dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(P.ravel()), mask=pa.array(invalid))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(P.ravel()), mask=pa.array(no_class))

@@ -31,6 +31,7 @@ from spark_pseudolabel.columns import (
     WEIGHT,
 )
 from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.scored_rows import has_abstained, is_invalid
 from spark_pseudolabel.core.selection.apply import accepted_mask
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.teachers.weights import RowWeights
@@ -124,18 +125,19 @@ class Unscored:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn scored rows into rows of the schema."""
-        invalid = rows.filter(rows.column(CODE).is_null())
+        invalid = rows.filter(pa.array(is_invalid(rows)))
         made = {REASON: invalid.column(INVALID), ROUND: invalid.column(IN_ROUND)}
         return _filled(self.schema, made, invalid)
 
 
 BELOW_CUT, WITHHELD, NOT_USED = "below_cut", "withheld", "not_used"
+ABSTAINED = "abstained"
 """Why a row that was scored has no label; not used: the guard has discarded every round."""
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """Take the rows that have a score and got no label out of scored ones.
+    """Take the rows that are not invalid and got no label out of scored ones.
 
     Parameters
     ----------
@@ -156,17 +158,19 @@ class Undecided:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn scored rows into rows of the schema."""
-        left = rows.filter(rows.column(CODE).is_valid())
+        left = rows.filter(pa.array(~is_invalid(rows)))
         if self.plan is not None:
             left = left.filter(pa.array(~accepted_mask(self.plan, left, self.keys)))
         # A reason beside a score: the row was withheld, whatever the plan says.
         is_withheld = left.column(INVALID).is_valid().to_numpy()
         why = NOT_USED if self.plan is None else BELOW_CUT
+        reason = np.where(is_withheld, WITHHELD, why)
+        reason = np.where(has_abstained(left), ABSTAINED, reason)
         labels = pa.array(self.classes, self.schema.field(LABEL).type)
         made = {
-            LABEL: labels.take(pa.array(left.column(CODE).to_numpy())),
+            LABEL: labels.take(left.column(CODE)),  # none where the model abstained
             CONFIDENCE: left.column(SCORE),
-            REASON: pa.array(np.where(is_withheld, WITHHELD, why), pa.string()),
+            REASON: pa.array(reason, pa.string()),
         }
         return _filled(self.schema, made, left)
 

@@ -57,7 +57,7 @@ class RoundFacts:
     ----------
     number
         1 for the first round.
-    accepted, rejected
+    accepted, left
         Numbers of candidates.
     changed
         Whether any label was added, or, where rounds relabel, differs from the round before.
@@ -67,7 +67,7 @@ class RoundFacts:
 
     number: int
     accepted: int
-    rejected: int
+    left: int
     changed: bool
     certified: bool | None = None
 
@@ -149,7 +149,7 @@ def next_step(models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits
     FitModel(number=1)
     >>> next_step([ModelFacts(1)], [], limits)
     ScoreRound(number=1)
-    >>> done = [RoundFacts(1, accepted=3, rejected=2, changed=True)]
+    >>> done = [RoundFacts(1, accepted=3, left=2, changed=True)]
     >>> next_step([ModelFacts(1)], done, limits)
     FitModel(number=2)
     >>> next_step([ModelFacts(1), ModelFacts(2)], done, limits)
@@ -176,7 +176,7 @@ def stop_reason(
         return "validation_drop" if model.accuracy is not None else "oof_drop"
     if rounds and rounds[-1].certified is False:
         return "not_certified"
-    if (rounds[-1].rejected if rounds else limits.pool) == 0:
+    if (rounds[-1].left if rounds else limits.pool) == 0:
         return "all_labeled"
     # In a small pool two shares of a curriculum may be the same rows: the next one is larger.
     may_change = limits.keep_best or (limits.like_sklearn and at_limit)

@@ -61,7 +61,8 @@ def check_learners(run: Run) -> None:
         Naming the type that is not trusted, the parameter that feigns other class shares than
         those a correction starts from, or the estimator without ``sample_weight``.
     """
-    for maker in dict.fromkeys((run.teacher, run.student)):
+    makers = [run.teacher] if run.student is run.teacher else [run.teacher, run.student]
+    for maker in makers:
         for estimator in maker.estimators:
             # An estimator of the user's own may hold types that show only once it is fitted.
             own = estimator is run.estimator

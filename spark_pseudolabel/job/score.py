@@ -79,7 +79,7 @@ def score_round(run: Run, number: int) -> None:
 def _n_left(run: Run, number: int) -> int:
     if number == 1 or run.relabel:
         return run.inputs.pool_rows
-    return run.store.rounds[number - 2].counts.rejected
+    return run.store.rounds[number - 2].counts.left
 
 
 def _score(run: Run, number: int, target: str) -> Scored:
@@ -117,7 +117,7 @@ def _taught_policy(rows: str | TaughtRows) -> CountingPolicy | None:
 
 
 def _require_all(number: int, scored: Scored, expected: int) -> None:
-    found = scored.counts().total + scored.withheld + scored.invalid
+    found = scored.counts().total + scored.withheld + scored.invalid + scored.abstained
     if found != expected:
         raise RunFailedError(
             f"Round {number} must score {expected:,} rows. It scored {found:,}: the pool changed "
@@ -145,7 +145,7 @@ def _require_stored(
     number: int, files: Mapping[str, Sequence[FileEntry]], counts: RoundCounts
 ) -> None:
     """Stop where the files of a round hold other rows than were counted."""
-    expected = {SCORED: counts.candidates, ACCEPTED: counts.accepted}
+    expected = {SCORED: counts.candidates + counts.abstained, ACCEPTED: counts.accepted}
     if TAUGHT in files:
         expected[TAUGHT] = sum(counts.by_code("taught"))
     for kind, n_rows in expected.items():
@@ -184,6 +184,7 @@ def _counts(run: Run, number: int, scored: Scored, accepted: Accepted) -> RoundC
         accepted=n_accepted,
         rejected=valid - n_accepted,
         invalid=scored.invalid,
+        abstained=scored.abstained,
         withheld=scored.withheld,
         accepted_by_code=tuple(accepted.by_code),
         changed=changed,

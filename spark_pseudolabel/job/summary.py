@@ -173,6 +173,7 @@ def _round(run: Run, manifest: RoundManifest, end: Finish) -> Round:
         accepted=counts.accepted,
         rejected=counts.rejected,
         invalid=counts.invalid,
+        abstained=counts.abstained,
         withheld=counts.withheld,
         trained_on=following.training.rows_pseudo,
         accepted_by_class=_by_class(run, counts.accepted_by_code),
@@ -254,13 +255,16 @@ def _rows(run: Run, end: Finish) -> Rows:
     used = run.published_rounds(end.best_round)
     accepted = sum(manifest.counts.accepted for manifest in used)
     invalid = sum(manifest.counts.invalid for manifest in used)
+    # On what a model abstained once, the next one may have a say.
+    abstained = used[-1].counts.abstained if used else 0
     return Rows(
         labeled=run.inputs.labeled.num_rows,
         validation=run.inputs.validation.num_rows,
         pool=run.inputs.pool_rows,
         accepted=accepted,
-        rejected=run.inputs.pool_rows - accepted - invalid,
+        rejected=run.inputs.pool_rows - accepted - invalid - abstained,
         invalid=invalid,
+        abstained=abstained,
         # What was withheld once is a candidate again, and withheld again.
         withheld=used[-1].counts.withheld if used else 0,
     )

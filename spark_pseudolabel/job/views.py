@@ -123,7 +123,7 @@ def _write_undecided(run: Run, end: Finish, target: str) -> _Written:
         run.inputs.keys,
         used[-1].plan if used else None,
     )
-    n_rows = sum(one.counts.rejected for one in looked) + (0 if used else _accepted(looked))
+    n_rows = sum(one.counts.left for one in looked) + (0 if used else _accepted(looked))
     return n_rows, run.pool.publish("scored", looked, undecided, undecided.schema, target)
 
 

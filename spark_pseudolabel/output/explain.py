@@ -34,6 +34,9 @@ from spark_pseudolabel.store.store import RoundStore
 Key = Mapping[str, str]
 """A row's key columns, as text."""
 
+ABSTAINED = "the model abstained"
+"""Why a row that could be scored has no class."""
+
 
 def explain_row(
     out: str,
@@ -227,8 +230,9 @@ def _step(
     code, confidence, withheld = row[CODE], row[SCORE], row[INVALID]
     cut = plan.cuts[code] if code is not None else None
     # A reason beside a score: the row was withheld, whatever the plan says.
-    accepted = withheld is None and plan.accepts(code, confidence, tuple(row[key] for key in keys))
-    reason = withheld
+    candidate = code is not None and withheld is None
+    accepted = candidate and plan.accepts(code, confidence, tuple(row[key] for key in keys))
+    reason = withheld or ABSTAINED
     if code is not None:
         raw = row.get(RAW_SCORE)
         reason = withheld or _reason(confidence, cut, accepted) + _before(raw)
@@ -281,7 +285,7 @@ def _decisive(steps: Sequence[ExplainStep], relabel: bool) -> ExplainStep | None
 
 def _verdict(
     row_id: str, decisive: ExplainStep | None
-) -> tuple[Literal["accepted", "rejected", "invalid"], str]:
+) -> tuple[Literal["accepted", "rejected", "invalid", "abstained"], str]:
     """Return the row's kind, and why it is of that kind."""
     if decisive is None:
         return "rejected", (
@@ -291,6 +295,11 @@ def _verdict(
     if decisive.accepted:
         return "accepted", (
             f"Row {row_id} has the label {decisive.label!r}, accepted {by}: {decisive.reason}."
+        )
+    if decisive.reason == ABSTAINED:
+        return "abstained", (
+            f"Row {row_id} has no label: {decisive.model}, which looked at it last in round "
+            f"{decisive.round}, abstained from it."
         )
     if decisive.label is None:
         return "invalid", f"Row {row_id} could not be scored {by}: {decisive.reason}."

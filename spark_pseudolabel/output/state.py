@@ -78,7 +78,7 @@ def round_facts(store: RoundStore) -> list[RoundFacts]:
         RoundFacts(
             manifest.number,
             accepted=manifest.counts.accepted,
-            rejected=manifest.counts.rejected,
+            left=manifest.counts.left,
             changed=manifest.counts.changed,
             certified=None if manifest.certificate is None else manifest.certificate.claimed,
         )

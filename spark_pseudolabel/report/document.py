@@ -259,6 +259,8 @@ class Round(Document):
     """Rows scored and not accepted."""
     invalid: Count
     """Rows that could not be scored."""
+    abstained: Count = 0
+    """Rows besides the candidates that the model gave no class; scored again in the next round."""
     withheld: Count = 0
     """Rejected rows that were far from any labeled one (``shift.action: withhold``)."""
     trained_on: Count
@@ -282,7 +284,7 @@ class Round(Document):
 
 
 class Rows(Document):
-    """Where the rows of the inputs went. Pool = accepted + rejected + invalid."""
+    """Where the rows of the inputs went. Pool = accepted + rejected + invalid + abstained."""
 
     labeled: Count
     """Rows with a given label that models were trained on."""
@@ -296,6 +298,8 @@ class Rows(Document):
     """Pool rows left without a label."""
     invalid: Count
     """Pool rows that could not be scored."""
+    abstained: Count = 0
+    """Pool rows that the last model gave no class."""
     withheld: Count = 0
     """Rejected rows that were far from any labeled one."""
 
@@ -951,7 +955,9 @@ class ExplainDocument(Document):
 
     id: str | int
     """The row's id, as it was asked for."""
-    kind: Literal["accepted", "rejected", "invalid", "labeled", "validation", "unknown"]
+    kind: Literal[
+        "accepted", "rejected", "invalid", "abstained", "labeled", "validation", "unknown"
+    ]
     """What became of the row."""
     label: Label | None = None
     """The accepted label."""

@@ -104,8 +104,13 @@ def _cuts(report: Report) -> dict[str, Any] | None:
 def _bar(report: Report) -> list[dict[str, Any]]:
     """Return the parts of the pool, each with its share; none of an empty pool."""
     rows = report.rows
-    parts = {"accepted": rows.accepted, "rejected": rows.rejected, "invalid": rows.invalid}
-    return [{"name": name, "rows": n, "share": n / rows.pool} for name, n in parts.items() if n]
+    parts = [
+        ("accepted", rows.accepted),
+        ("rejected", rows.rejected),
+        ("invalid", rows.invalid),
+        ("abstained", rows.abstained),
+    ]
+    return [{"name": name, "rows": n, "share": n / rows.pool} for name, n in parts if n]
 
 
 def _in_force(report: Report) -> dict[str, Any]:

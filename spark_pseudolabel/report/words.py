@@ -359,6 +359,8 @@ def _coverage(report: Report) -> str:
         rest += f" ({count(report.rows.withheld)} withheld, far from any labeled row)"
     if report.rows.invalid:
         rest += f", {count(report.rows.invalid)} could not be scored"
+    if report.rows.abstained:
+        rest += f", on {count(report.rows.abstained)} the model abstained"
     return (
         f"{count(accepted)} of {rows(pool, 'pool')} got a label "
         f"({percent(accepted / pool)}); {rest}."

@@ -79,6 +79,11 @@ class Scored(Candidates, Protocol):
         ...
 
     @property
+    def abstained(self) -> int:
+        """Rows that the model gives no class, to be scored again in the next round."""
+        ...
+
+    @property
     def withheld(self) -> int:
         """Rows with a score that may not be accepted, and are in no count."""
         ...

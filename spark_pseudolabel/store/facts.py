@@ -213,10 +213,14 @@ class Flips(Fact):
 class RoundCounts(Fact):
     """Where the rows of a round went: candidates = accepted + rejected + invalid.
 
+    Rows on which the model abstained are no candidates.
+
     Parameters
     ----------
     candidates, accepted, rejected, invalid
         Rows.
+    abstained
+        Rows that the model gave no class.
     withheld
         Rejected rows that may not be accepted.
     accepted_by_code, taught_by_code
@@ -232,11 +236,17 @@ class RoundCounts(Fact):
     accepted: Size
     rejected: Size
     invalid: Size
+    abstained: Size = 0
     withheld: Size = 0
     accepted_by_code: tuple[Size, ...]
     changed: bool
     flips: Flips | None = None
     taught_by_code: tuple[Size, ...] | None = None
+
+    @property
+    def left(self) -> int:
+        """Rows that the next round looks at."""
+        return self.rejected + self.abstained
 
     def by_code(self, kind: Literal["accepted", "taught"]) -> tuple[int, ...]:
         """Return the rows by class that models learn from."""

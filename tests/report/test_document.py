@@ -72,6 +72,7 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "accepted",
         "rejected",
         "invalid",
+        "abstained",
         "withheld",
         "trained_on",
         "accepted_by_class",

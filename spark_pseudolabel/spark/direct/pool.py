@@ -222,6 +222,11 @@ class ScoredPieces:
         return self.done.invalid
 
     @property
+    def abstained(self) -> int:
+        """Rows that the model gives no class."""
+        return self.done.abstained
+
+    @property
     def withheld(self) -> int:
         """Rows with a score that may not be accepted."""
         return self.done.withheld

@@ -16,6 +16,7 @@ from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
 from spark_pseudolabel.core.parts import Part, Piece
 from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.scored_rows import has_abstained, is_invalid
 from spark_pseudolabel.core.selection.apply import accepted_mask, candidate_codes, not_after
 from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Values, bin_of
 from spark_pseudolabel.core.selection.plan import Plan
@@ -70,6 +71,8 @@ class ScoredPiece:
         The reason of the first of them.
     withheld
         Rows with a score that may not be accepted.
+    abstained
+        Rows that the model gives no class.
     """
 
     files: tuple[Written, ...]
@@ -78,6 +81,7 @@ class ScoredPiece:
     invalid: int
     why_invalid: str | None = None
     withheld: int = 0
+    abstained: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def scored_together(pieces: Sequence[ScoredPiece]) -> ScoredPiece:
         sum(one.invalid for one in pieces),
         next((one.why_invalid for one in pieces if one.why_invalid is not None), None),
         sum(one.withheld for one in pieces),
+        sum(one.abstained for one in pieces),
     )
 
 
@@ -159,7 +164,7 @@ def score_piece(
     if not scored:
         return ScoredPiece((), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), 0)
     rows = pa.Table.from_batches(scored)
-    codes, valid = candidate_codes(rows), rows.column(CODE).is_valid()
+    codes, invalid = candidate_codes(rows), is_invalid(rows)
     confidence = rows.column(SCORE).fill_null(np.nan).to_numpy()
     n = Counts.of(len(scorer.model.classes_), codes, confidence).n.ravel()
     cells = np.flatnonzero(n)
@@ -167,16 +172,17 @@ def score_piece(
         (write_narrow(folder, name, rows),),
         cells.astype(np.int32),
         n[cells],
-        rows.column(CODE).null_count,
-        next(iter(rows.column(INVALID).filter(pc.invert(valid)).slice(0, 1).to_pylist()), None),
-        int((valid.to_numpy() & (codes < 0)).sum()),
+        int(invalid.sum()),
+        next(iter(rows.column(INVALID).filter(pa.array(invalid)).slice(0, 1).to_pylist()), None),
+        int((rows.column(CODE).is_valid().to_numpy() & (codes < 0)).sum()),
+        int(has_abstained(rows).sum()),
     )
 
 
 def rows_left(earlier: Earlier, plan: Plan, keys: Sequence[str]) -> Mask:
     """Return which rows of a part were scored in a piece of it and rejected."""
     scored = read_narrow(earlier.path, [*keys, CODE, SCORE, INVALID, POSITION])
-    rejected = scored.column(CODE).is_valid().to_numpy() & ~accepted_mask(plan, scored, keys)
+    rejected = ~is_invalid(scored) & ~accepted_mask(plan, scored, keys)
     keep = np.zeros(earlier.part.rows, dtype=bool)
     keep[scored.column(POSITION).to_numpy()[rejected]] = True
     return keep

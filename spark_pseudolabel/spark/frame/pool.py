@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND
+from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND, INVALID
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.sampling import sample_limit
 from spark_pseudolabel.errors import InputError, text_of
@@ -188,9 +188,10 @@ class FramePool:
         if not rounds:
             return self._to_score, None
         keys, before = list(self.keys), rounds[-1]
-        is_rejected = F.col(CODE).isNotNull() & ~accepted_by(before.plan, keys)
+        is_invalid = F.col(CODE).isNull() & F.col(INVALID).isNotNull()
+        is_rejected = ~is_invalid & ~accepted_by(before.plan, keys)
         left = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
-        n_left = before.counts.rejected
+        n_left = before.counts.left
         n_done = self.n_rows - n_left
         if not self._may_broadcast(min(n_left, n_done)):
             return self._to_score, left

@@ -11,18 +11,15 @@ from pyspark import Broadcast, SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from spark_pseudolabel.columns import (
-    CLASS_SCORES,
-    CODE,
-    INVALID,
     PACKED,
-    RAW_SCORE,
-    SCORE,
     UNREADABLE,
 )
 from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.core.scored_rows import scored_fields
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
 from spark_pseudolabel.spark.reading.names import column, map_in_arrow
 from spark_pseudolabel.spark.startup import jvm
@@ -88,9 +85,8 @@ def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
     Returns
     -------
     DataFrame
-        One row per input row: the scorer's keys, ``spl_code``, ``spl_confidence``,
-        ``spl_reason`` and, if the scorer gives them, ``spl_raw_confidence`` and
-        ``spl_probabilities``.
+        One row per input row: the scorer's keys, and what
+        :func:`~spark_pseudolabel.core.kernel.score_batch` makes.
     """
     value = scorer.value
     pack = _pack(rows, value.features)
@@ -120,16 +116,8 @@ def scored_schema(rows: DataFrame, scorer: Scorer) -> T.StructType:
     """Return the schema of scored rows."""
     # Arrow's fields are nullable, also where Spark knows that a file's name never is.
     fields = [T.StructField(key, rows.schema[key].dataType) for key in scorer.keys]
-    fields += [
-        T.StructField(CODE, T.IntegerType()),
-        T.StructField(SCORE, T.DoubleType()),
-        T.StructField(INVALID, T.StringType()),
-    ]
-    if scorer.adjustment is not None:
-        fields.append(T.StructField(RAW_SCORE, T.DoubleType()))
-    if scorer.probabilities:
-        fields.append(T.StructField(CLASS_SCORES, T.ArrayType(T.DoubleType())))
-    return T.StructType(fields)
+    scored = from_arrow_schema(pa.schema(scored_fields(scorer.carried)))
+    return T.StructType([*fields, *scored.fields])
 
 
 def _scoring_function(scorer: Broadcast[Scorer], pack: Pack | None):  # type: ignore[no-untyped-def]

@@ -90,7 +90,12 @@ class SparkCandidates:
     @property
     def invalid(self) -> int:
         """Rows without a score."""
-        return sum(n for code, _, _, n in self._cells if code is None)
+        return sum(n for code, _, held_back, n in self._cells if code is None and held_back)
+
+    @property
+    def abstained(self) -> int:
+        """Rows that the model gives no class."""
+        return sum(n for code, _, held_back, n in self._cells if code is None and not held_back)
 
     @property
     def withheld(self) -> int:
@@ -99,12 +104,17 @@ class SparkCandidates:
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster; an action."""
-        reasons = self.scored.filter(F.col(CODE).isNull()).select(*columns(self.keys), INVALID)
+        invalid = F.col(CODE).isNull() & F.col(INVALID).isNotNull()
+        reasons = self.scored.filter(invalid).select(*columns(self.keys), INVALID)
         return str(reasons.orderBy(*columns(self.keys)).first()[INVALID])  # type: ignore[index]
 
     def counts(self) -> Counts:
         """Count valid candidates by class and bin; an action, once."""
-        valid = [(code, bin_, n) for code, bin_, held_back, n in self._cells if not held_back]
+        valid = [
+            (code, bin_, n)
+            for code, bin_, held_back, n in self._cells
+            if code is not None and not held_back
+        ]
         return Counts.from_rows(self.n_classes, valid)  # type: ignore[arg-type]
 
     def values(self, bins: Sequence[Bin]) -> list[Values]:

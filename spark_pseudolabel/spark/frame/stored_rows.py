@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from spark_pseudolabel.columns import (
-    CLASS_SCORES,
     CODE,
     FINGERPRINT,
     HASH,
     IN_ROUND,
     INVALID,
-    RAW_SCORE,
-    SCORE,
 )
+from spark_pseudolabel.core.scored_rows import Carried, scored_fields
 from spark_pseudolabel.store.files import join, unglobbed
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
@@ -64,18 +64,16 @@ class StoredRows:
 
     def invalid(self, rounds: Sequence[RoundManifest]) -> DataFrame:
         """Return the rows of rounds that could not be scored."""
-        return self.scored(rounds).filter(F.col(CODE).isNull())
+        return self.scored(rounds).filter(F.col(CODE).isNull() & F.col(INVALID).isNotNull())
 
     def _read(self, entries: Sequence[FileEntry], column: T.StructField) -> DataFrame:
         # With a schema Spark opens no file to plan.
-        schema = T.StructType([*self.keys.fields, T.StructField(CODE, T.IntegerType())])
-        schema = schema.add(SCORE, T.DoubleType()).add(IN_ROUND, T.IntegerType()).add(column)
+        scored = from_arrow_schema(pa.schema(scored_fields(Carried(self.raw, self.probabilities))))
+        # Accepted rows have no reason against them.
+        kept = [field for field in scored.fields if field.name != INVALID]
+        schema = T.StructType([*self.keys.fields, *kept, column])
         # Null in what workers wrote by themselves, and in what older versions wrote.
-        schema = schema.add(FINGERPRINT, T.LongType())
-        if self.raw:
-            schema = schema.add(RAW_SCORE, T.DoubleType())
-        if self.probabilities:
-            schema = schema.add(CLASS_SCORES, T.ArrayType(T.DoubleType()))
+        schema = schema.add(IN_ROUND, T.IntegerType()).add(FINGERPRINT, T.LongType())
         if not entries:
             return self.spark.createDataFrame([], schema)
         return self.spark.read.schema(schema).parquet(
