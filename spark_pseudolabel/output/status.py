@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.report.document import (
     Counters,
@@ -17,7 +14,7 @@ from spark_pseudolabel.report.document import (
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.given_rows import read_given
 from spark_pseudolabel.store.layout import model_name
-from spark_pseudolabel.store.lease import read_lease
+from spark_pseudolabel.store.lease import LeaseRecord, read_lease
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -101,7 +98,7 @@ def _round(store: RoundStore, manifest: RoundManifest) -> StatusRound:
     )
 
 
-def _lease(lease: Mapping[str, Any] | None) -> LeaseInfo | None:
+def _lease(lease: LeaseRecord | None) -> LeaseInfo | None:
     if lease is None:
         return None
-    return LeaseInfo(host=lease["host"], pid=lease["pid"], since=lease["since"], live=True)
+    return LeaseInfo(host=lease.host, pid=lease.pid, since=lease.since, live=True)

@@ -8,15 +8,15 @@ a run.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt
 
 from spark_pseudolabel.errors import OutputBusyError
 from spark_pseudolabel.store import layout
@@ -26,6 +26,37 @@ from spark_pseudolabel.store.manifest import canonical_json, now
 
 HEARTBEAT_S = 10.0
 STALE_S = 30.0
+
+
+class LeaseRecord(BaseModel):
+    """Who holds an output, as the lease's file says.
+
+    Parameters
+    ----------
+    token
+        Unique to the holder.
+    owner
+        What holds it, such as the run's id.
+    host, pid, pid_started
+        The process, and its start in ticks since boot; None where the system does not tell.
+    machine
+        What pids are unique in.
+    since
+        When it was taken.
+    heartbeat
+        When it was last renewed, in seconds since 1970; None before the first time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    token: str
+    owner: str
+    host: str
+    machine: str
+    pid: StrictInt
+    pid_started: str | None
+    since: str
+    heartbeat: StrictFloat | StrictInt | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +72,7 @@ class Lease:
     """
 
     token: str
-    taken_over: dict[str, Any] | None = None
+    taken_over: LeaseRecord | None = None
 
 
 @contextlib.contextmanager
@@ -78,10 +109,10 @@ def hold(files: Files, root: str, owner: str) -> Iterator[Lease]:
         _release(files, root, path, lease.token)
 
 
-def read_lease(files: Files, root: str) -> dict[str, Any] | None:
+def read_lease(files: Files, root: str) -> LeaseRecord | None:
     """Return the lease of an output directory if a live process seems to hold it."""
-    found = _read(files, join(root, layout.LEASE_FILE))
-    return found if found and not _is_dead(found) else None
+    record = _read(files, join(root, layout.LEASE_FILE))
+    return record if record is not None and not _is_dead(record) else None
 
 
 def require_free(files: Files, root: str) -> None:
@@ -90,82 +121,80 @@ def require_free(files: Files, root: str) -> None:
     _require_not_held(path, _read(files, path), token="")
 
 
-def _record(owner: str) -> dict[str, Any]:
-    return {
-        "token": str(uuid4()),
-        "owner": owner,
-        "host": socket.gethostname(),
-        "machine": _machine(),
-        "pid": os.getpid(),
-        "pid_started": _state(os.getpid())[1],
-        "since": now(),
-    }
+def _record(owner: str) -> LeaseRecord:
+    return LeaseRecord(
+        token=str(uuid4()),
+        owner=owner,
+        host=socket.gethostname(),
+        machine=_machine(),
+        pid=os.getpid(),
+        pid_started=_state(os.getpid())[1],
+        since=now(),
+    )
 
 
-def _take(files: Files, path: str, record: dict[str, Any]) -> Lease:
-    token = record["token"]
-    found = None
+def _take(files: Files, path: str, record: LeaseRecord) -> Lease:
+    token = record.token
+    before = None
     # A full disk costs the lease only: whether the run can go on shows where it matters.
     with contextlib.suppress(OSError):
         if files.put_if_absent(path, _beaten(record)):
             return Lease(token)
-        found = _read(files, path)
-        _require_not_held(path, found, token)
+        before = _read(files, path)
+        _require_not_held(path, before, token)
         files.replace(path, _beaten(record))
         # Two may find the same dead lease; the one who wrote last has it.
         _require_not_held(path, _read(files, path), token)
-    return Lease(token, taken_over=found)
+    return Lease(token, taken_over=before)
 
 
-def _keep(files: Files, path: str, record: dict[str, Any], ended: threading.Event) -> None:
+def _keep(files: Files, path: str, record: LeaseRecord, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_S):
         # A failed heartbeat costs the lease, not the run.
         with contextlib.suppress(Exception):
-            found = _read(files, path)
-            if found and found.get("token") != record["token"]:
+            stored = _read(files, path)
+            if stored is not None and stored.token != record.token:
                 return
             files.replace(path, _beaten(record))
 
 
 def _release(files: Files, root: str, path: str, token: str) -> None:
     with contextlib.suppress(Exception):
-        found = _read(files, path)
-        if found and found.get("token") == token:
+        stored = _read(files, path)
+        if stored is not None and stored.token == token:
             files.delete_tree(join(root, layout.LEASE_DIR))
 
 
-def _read(files: Files, path: str) -> dict[str, Any] | None:
+def _read(files: Files, path: str) -> LeaseRecord | None:
+    """Return what the file says; None where it is no lease, which nobody can hold."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        found = json.loads(files.read(path))
-        return found if isinstance(found, dict) else None
+        return LeaseRecord.model_validate_json(files.read(path))
     return None
 
 
-def _beaten(record: dict[str, Any]) -> bytes:
-    return canonical_json({**record, "heartbeat": time.time()})
+def _beaten(record: LeaseRecord) -> bytes:
+    return canonical_json(record.model_dump() | {"heartbeat": time.time()})
 
 
-def _is_dead(found: dict[str, Any]) -> bool:
-    heartbeat = found.get("heartbeat")
-    if not isinstance(heartbeat, (int, float)) or abs(time.time() - heartbeat) > STALE_S:
+def _is_dead(record: LeaseRecord) -> bool:
+    if record.heartbeat is None or abs(time.time() - record.heartbeat) > STALE_S:
         return True
-    return found.get("machine") == _machine() and not _is_running(found)
+    return record.machine == _machine() and not _is_running(record)
 
 
-def _is_running(found: dict[str, Any]) -> bool:
-    pid = found.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
+def _is_running(record: LeaseRecord) -> bool:
+    if record.pid <= 0:
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(record.pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
-    state, started = _state(pid)
+    state, started = _state(record.pid)
     # A zombie is dead, however long its parent, in a container often the first process, leaves it
     # there. Pids are used again, most of all in containers, where every driver is process 1.
-    return state not in ("Z", "X") and started in (None, found.get("pid_started"))
+    return state not in ("Z", "X") and started in (None, record.pid_started)
 
 
 def _machine() -> str:
@@ -187,11 +216,11 @@ def _state(pid: int) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _require_not_held(path: str, found: dict[str, Any] | None, token: str) -> None:
-    if found is None or found.get("token") == token or _is_dead(found):
+def _require_not_held(path: str, stored: LeaseRecord | None, token: str) -> None:
+    if stored is None or stored.token == token or _is_dead(stored):
         return
     raise OutputBusyError(
-        f"Another run holds this output: process {found.get('pid')} on {found.get('host')}, since "
-        f"{found.get('since')}. Let it end, or end it, then run again.",
+        f"Another run holds this output: process {stored.pid} on {stored.host}, since "
+        f"{stored.since}. Let it end, or end it, then run again.",
         where=path,
     )

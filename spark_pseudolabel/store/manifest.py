@@ -359,7 +359,7 @@ AnyManifest = TypeVar("AnyManifest", bound=Manifest)
 
 def encode(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest, its checksum filled in."""
-    document = manifest.model_dump(mode="json", exclude={"checksum"}, fallback=_plain)
+    document = manifest.model_dump(mode="json", exclude={"checksum"})
     document["checksum"] = sha256(canonical_json(document))
     return canonical_json(document)
 

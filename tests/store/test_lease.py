@@ -47,7 +47,7 @@ def test_a_lease_lasts_as_long_as_its_context(tmp_path: Path) -> None:
         assert held.taken_over is None
         found = read_lease(LocalFiles(), str(tmp_path))
         assert found is not None
-        assert (found["owner"], found["pid"]) == ("run-1", os.getpid())
+        assert (found.owner, found.pid) == ("run-1", os.getpid())
     assert os.listdir(tmp_path) == []
 
 
@@ -66,7 +66,7 @@ def test_a_dead_process_loses_it_at_once(tmp_path: Path, other: subprocess.Popen
     assert read_lease(LocalFiles(), str(tmp_path)) is None
     with hold(LocalFiles(), str(tmp_path), "run-2") as held:
         assert held.taken_over is not None
-        assert held.taken_over["pid"] == other.pid
+        assert held.taken_over.pid == other.pid
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells zombies from the living")
@@ -77,7 +77,7 @@ def test_a_dead_process_that_nobody_waits_for_loses_it_too(
     os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
     with hold(LocalFiles(), str(tmp_path), "run-2") as held:
         assert held.taken_over is not None
-        assert held.taken_over["pid"] == other.pid
+        assert held.taken_over.pid == other.pid
 
 
 def test_a_second_hold_in_the_same_process_is_refused(tmp_path: Path) -> None:
