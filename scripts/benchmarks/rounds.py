@@ -35,10 +35,16 @@ from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.facts import RoundCounts, Training
 from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.inputs import FrozenInputs, FrozenPool, FrozenRows
 from spark_pseudolabel.store.manifest import DecidedRound, FileEntry, FittedModel
 from spark_pseudolabel.store.store import RoundStore
 
 POLICY = Threshold(threshold=0.9)
+_INPUTS = FrozenInputs(
+    labeled=FrozenRows(rows=0, sha256=""),
+    validation=FrozenRows(rows=0, sha256=""),
+    unlabeled=FrozenPool(schema="", rows=0),
+)
 SHARES = (1.0, 0.5, 0.2, 0.05)
 
 
@@ -104,7 +110,7 @@ def _fitted(tables: Tables, model_name: str) -> Scorer:
 def begun(out: Path, scorer: Scorer) -> RoundStore:
     """Return an output with a model in it."""
     files, root = open_files(str(out))
-    store = RoundStore.begin(files, root, {"mode": None}, {}, "benchmark")
+    store = RoundStore.begin(files, root, {"mode": None}, _INPUTS, "benchmark")
     model = store.new_attempt("model", 1)
     classes = tuple(range(len(scorer.model.classes_)))
     artifact = store.write_model(model, scorer.model)

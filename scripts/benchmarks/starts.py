@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks import runs, timing
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.spark.inputs import read_inputs
-from spark_pseudolabel.store.manifest import normalized
+from spark_pseudolabel.store.inputs import FrozenInputs
 
 ORDERS = ("integers, ascending", "integers, mixed", "uuids, ascending", "uuids, mixed")
 _ROWS_PER_FILE, _ROWS_PER_GROUP = 500_000, 125_000
@@ -25,7 +25,7 @@ def compare(directory: Path, rows: int, repeats: int) -> timing.Seconds:
     ways: dict[str, Callable[[], object]] = {}
     with runs.session() as spark:
 
-        def start(root: Path, proved: dict[str, object] | None) -> dict[str, object]:
+        def start(root: Path, proved: FrozenInputs | None) -> FrozenInputs:
             config = parse_config(
                 {
                     "labeled": {"path": str(root / "labeled.parquet"), "label": "y"},
@@ -38,7 +38,7 @@ def compare(directory: Path, rows: int, repeats: int) -> timing.Seconds:
             inputs = read_inputs(spark, config, proved=proved)
             assert inputs.pool_rows == rows
             assert inputs.scan is not None
-            return normalized(inputs.frozen)
+            return inputs.frozen
 
         for order, root in tables.items():
             proved = start(root, None)

@@ -40,7 +40,7 @@ class Finished:
         StoredStateError
             If the model is not the one that was committed.
         """
-        like_sklearn = self.store.identity["mode"] == "sklearn"
+        like_sklearn = self.store.settings.like_sklearn
         scorer = make_scorer(
             self.store.load_model(self.model.number, trusted),
             self.model.features,

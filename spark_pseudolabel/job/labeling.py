@@ -94,7 +94,7 @@ def label(
     finished = open_finished(spark, out)
     _require_new(spark, output)
     refuse_unsafe_commits(spark)
-    id_column = finished.store.identity["id"]
+    id_column = finished.store.settings.id
     keys = (id_column,) if id_column else (FILE, ROW_INDEX)
     scorer = finished.scorer(keys, trusted)
     rows = _open(spark, input, format, keys, finished.model.key_types, scorer.features)
@@ -151,9 +151,9 @@ def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> Data
 def _last_plan(finished: Finished) -> Plan | None:
     """Return the plan that new rows are decided by; None where a cut means nothing for them."""
     store, n_classes = finished.store, len(finished.model.classes)
-    if (store.identity.get("shift") or {}).get("action") == "withhold":
+    if store.settings.withholds:
         return None
-    policy = read_policy(store.identity["selection"])
+    policy = read_policy(store.settings.selection)
     if policy.new_rows == "never":
         return None
     if policy.new_rows == "by_parameters":

@@ -31,6 +31,7 @@ from spark_pseudolabel.report.document import FeatureEffect, ModelSays, Why
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.given_rows import ROLE, read_given
+from spark_pseudolabel.store.identity import StoredTable
 from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.store import RoundStore
 
@@ -126,7 +127,7 @@ def _by_final_model(
 
 
 def _scorer(store: RoundStore, number: int, features: Sequence[Feature]) -> Scorer:
-    like_sklearn = store.identity["mode"] == "sklearn"
+    like_sklearn = store.settings.like_sklearn
     scorer = make_scorer(
         store.load_model(number),
         features,
@@ -216,22 +217,20 @@ class _Place:
 
 def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
     """Return where a row and its features may be: in the inputs, or in the output."""
-    identity = store.identity
-    from_labeled = identity["unlabeled"].get("from") == "labeled"
-    pool = ["labeled" if from_labeled else "unlabeled"]
-    paths = [_path_of(identity[name]) for name in (pool if in_pool else ["labeled", "validation"])]
+    settings = store.settings
+    pool = settings.labeled if settings.unlabeled.from_ == "labeled" else settings.unlabeled
+    tables = [pool] if in_pool else [settings.labeled, settings.validation]
+    paths = [_path_of(table) for table in tables if table is not None]
     places = [_Place(path) for path in paths if path is not None]
-    if identity["output"]["features"]:
+    if settings.output.features:
         # Its labeled and its pool rows may have the same place in two tables.
         source = PSEUDO if in_pool else LABELED
         places.append(_Place(join(store.root, "training"), source))
     return places
 
 
-def _path_of(section: Mapping[str, Any] | None) -> str | None:
-    if section is None or section["format"] != "parquet" or section["path"] is None:
-        return None
-    return str(section["path"])
+def _path_of(table: StoredTable) -> str | None:
+    return table.path if table.format == "parquet" else None
 
 
 # --- rows to compare with
@@ -241,7 +240,7 @@ def _background(store: RoundStore, given: pa.Table, features: Sequence[Feature])
     """Return labeled rows, the same ones whenever the question is asked."""
     keys = [name for name in given.column_names if name not in (CODE, ROLE)]
     labeled = given.filter(pc.equal(given.column(ROLE), LABELED)).select(keys)
-    hashes = xxhash64([*labeled.columns, store.identity["random_state"]])
+    hashes = xxhash64([*labeled.columns, store.settings.random_state])
     wanted = labeled.take(np.argsort(hashes, kind="stable")[:BACKGROUND_ROWS])
     rows = _first_with(_places(store, in_pool=False), wanted, features)
     if rows is not None:

@@ -80,7 +80,7 @@ def explain_row(
 
 
 def _explained(store: RoundStore, row_id: str, key: Key) -> ExplainDocument:
-    if store.identity["id"] is not None:
+    if store.settings.id is not None:
         explained = _given_row(store, row_id, key) or _pool_row(store, row_id, key)
     else:
         explained = _pool_row(store, row_id, key)
@@ -97,7 +97,7 @@ def _explained(store: RoundStore, row_id: str, key: Key) -> ExplainDocument:
 
 
 def _key(store: RoundStore, row_id: str) -> Key:
-    name = store.identity["id"]
+    name = store.settings.id
     if name is not None:
         return {name: row_id}
     file, _, index = row_id.rpartition(":")
@@ -131,7 +131,7 @@ def _integer(name: str, value: str) -> int:
 
 def _unknown(store: RoundStore, row_id: str) -> InputError:
     seen = f"{len(store.rounds):,} round{'' if len(store.rounds) == 1 else 's'}"
-    name = store.identity["id"]
+    name = store.settings.id
     kind = "file and row_index" if name is None else repr(name)
     return InputError(
         f"--id must be the {kind} of a row of this run. {row_id!r} is no labeled row, and none of "
@@ -189,7 +189,7 @@ def _pool_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | Non
     ]
     if not steps:
         return None
-    decisive = _decisive(steps, store.identity["rounds"]["relabel"])
+    decisive = _decisive(steps, store.settings.rounds.relabel)
     kind, text = _verdict(row_id, decisive)
     shown = decisive or steps[-1]
     return ExplainDocument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.config.sections import Table
@@ -12,7 +12,8 @@ from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import scheme_of
-from spark_pseudolabel.store.identity import SEEN, differences
+from spark_pseudolabel.store.identity import differences
+from spark_pseudolabel.store.inputs import SeenFile
 from spark_pseudolabel.store.manifest import normalized
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import report_problems
@@ -35,7 +36,7 @@ def report_if_finished(config: Config) -> Report | None:
     if store is None or store.final is None:
         return None
     same = not any(differences(store.identity, normalized(identity(config))))
-    if not same or not _inputs_are_as_seen(config, store.inputs.get(SEEN)):
+    if not same or not _inputs_are_as_seen(config, store.inputs.seen):
         return None
     for manifest in store.history.manifests:
         store.check_files(manifest)
@@ -104,7 +105,7 @@ def _opened(config: Config) -> RoundStore | None:
         return None
 
 
-def _inputs_are_as_seen(config: Config, seen: Mapping[str, object] | None) -> bool:
+def _inputs_are_as_seen(config: Config, seen: Mapping[str, Sequence[SeenFile]]) -> bool:
     """Whether the files of all tables are those that the run has listed."""
     of_labeled = config.unlabeled.from_ == "labeled"
     sections: dict[str, Table | None] = {
@@ -114,18 +115,18 @@ def _inputs_are_as_seen(config: Config, seen: Mapping[str, object] | None) -> bo
         "test": config.test,
     }
     used = {name: section for name, section in sections.items() if section is not None}
-    if seen is None or set(seen) != set(used):
+    if set(seen) != set(used):
         return False
     return all(_is_as_seen(section.path, seen[name]) for name, section in used.items())
 
 
-def _is_as_seen(path: str | None, seen: object) -> bool:
+def _is_as_seen(path: str | None, seen: Sequence[SeenFile]) -> bool:
     if path is None or scheme_of(path) not in ("", "file"):
         return False
     files, root = open_files(path)
     listed = [info for info in files.list(root) if not is_hidden(info.path)]
-    return bool(listed) and [[info.path, info.bytes, info.mtime_ns] for info in listed] == seen
+    return bool(listed) and tuple(map(SeenFile.of, listed)) == seen
 
 
 def _pool_rows(store: RoundStore) -> int:
-    return int(store.inputs["unlabeled"]["rows"])
+    return store.inputs.unlabeled.rows

@@ -65,7 +65,7 @@ def _state(store: RoundStore, lease: LeaseInfo | None) -> str:
 
 def _counters(store: RoundStore) -> Counters:
     used = [manifest for manifest in store.rounds if is_used(store, manifest.number) is not False]
-    if store.identity["rounds"]["relabel"]:
+    if store.settings.rounds.relabel:
         used = used[-1:]
     given = read_given(store)
     labeled = given.num_rows if given is not None else 0
@@ -76,7 +76,7 @@ def _counters(store: RoundStore) -> Counters:
         HumanLabeled=labeled,
         MachineLabeled=accepted,
         FailedNonRetryableError=invalid,
-        Unlabeled=store.inputs["unlabeled"]["rows"] - accepted - invalid,
+        Unlabeled=store.inputs.unlabeled.rows - accepted - invalid,
     )
 
 

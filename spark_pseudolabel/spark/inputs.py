@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +29,7 @@ from spark_pseudolabel.columns import (
     UNREADABLE,
 )
 from spark_pseudolabel.config import Config
+from spark_pseudolabel.config.sections import Table as TableSection
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.teachers.training import Label, class_codes
@@ -73,8 +73,13 @@ from spark_pseudolabel.spark.reading.tables import (
 )
 from spark_pseudolabel.spark.startup.warm_up import warm_up
 from spark_pseudolabel.store.files import same_system
-from spark_pseudolabel.store.identity import SEEN, differences
-from spark_pseudolabel.store.manifest import normalized
+from spark_pseudolabel.store.inputs import (
+    FrozenInputs,
+    FrozenPool,
+    FrozenRows,
+    FrozenTable,
+    SeenFile,
+)
 
 Frames = Mapping[str, DataFrame]
 """DataFrames given in Python, by section name: labeled, unlabeled, validation, test."""
@@ -160,7 +165,7 @@ class Inputs:
     scan: Scan | None
     no_scan: str
     test: HeldOutRows | None
-    frozen: dict[str, Any]
+    frozen: FrozenInputs
     notes: tuple[Note, ...] = ()
     groups: Groups | None = None
 
@@ -171,7 +176,7 @@ def read_inputs(
     frames: Frames | None = None,
     witness: str | None = None,
     modules: Sequence[str] = (),
-    proved: Mapping[str, Any] | None = None,
+    proved: FrozenInputs | None = None,
 ) -> Inputs:
     """Open and check all tables of a configuration.
 
@@ -223,17 +228,14 @@ def read_inputs(
     _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
     pool = _pool(spark, tables["unlabeled"], keys, features, known, config)
-    frozen = {
-        "labeled": _fingerprint(labeled, features, keys) | _groups_fingerprint(groups),
-        "validation": _fingerprint(validation, features, keys),
-        "unlabeled": _frozen_table(tables["unlabeled"]),
-    }
-    before = _known_before(frozen, proved)
+    frozen_labeled = _fingerprint(labeled, features, keys, groups)
+    frozen_validation = _fingerprint(validation, features, keys)
+    frozen_pool = _frozen_table(tables["unlabeled"])
+    before = _known_before(frozen_labeled, frozen_validation, frozen_pool, proved)
     survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness, before)
     if survey.scan is None:
         require_spark_reads(tables["unlabeled"], [feature.name for feature in features])
-    fingerprint = survey.fingerprint or _check_keys(spark, pool, known, keys, config, before)
-    frozen["unlabeled"] |= fingerprint
+    ids = survey.ids or _check_keys(spark, pool, known, keys, config, before)
     return Inputs(
         keys=keys,
         key_types=key_types,
@@ -247,15 +249,17 @@ def read_inputs(
         labeled=labeled.drop_columns([HASH]),
         validation=validation,
         pool=pool,
-        pool_rows=fingerprint["rows"],
+        pool_rows=ids.rows,
         scan=survey.scan,
         no_scan=survey.no_scan,
         test=_test_rows(spark, tables, config, keys, features, known, survey.scan),
-        frozen={
-            **frozen,
+        frozen=FrozenInputs(
+            labeled=frozen_labeled,
+            validation=frozen_validation,
+            unlabeled=ids.of(frozen_pool),
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
-            SEEN: _seen(tables, config),
-        },
+            seen=_seen(tables, config),
+        ),
         notes=(*settled.notes, *told, *_notes(tables, config, keys, settled.empty, classes)),
         groups=groups,
     )
@@ -263,16 +267,16 @@ def read_inputs(
 
 def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[str, Table]:
     positions = config.id is None
-    sections: dict[str, Any] = {
+    sections: dict[str, TableSection | None] = {
         "labeled": config.labeled,
-        "unlabeled": config.unlabeled,
+        "unlabeled": None if config.unlabeled.from_ == "labeled" else config.unlabeled,
         "test": config.test,
     }
     if config.validation.is_table:
         sections["validation"] = config.validation
     tables: dict[str, Table] = {}
     for name, section in sections.items():
-        if section is None or section.from_ == "labeled":
+        if section is None:
             continue
         if section.from_ == "dataframe":
             tables[name] = Table.of_rows(name, frames[name])
@@ -698,12 +702,30 @@ def _frame(spark: SparkSession, rows: pa.Table, like: T.StructType) -> DataFrame
 
 
 @dataclass(frozen=True)
+class _Ids:
+    """How many rows the pool has, and a hash over their ids; None where there is no id column."""
+
+    rows: int
+    xor64: int | None = None
+
+    def of(self, table: FrozenTable) -> FrozenPool:
+        """Freeze the pool."""
+        pool = FrozenPool(schema=table.columns, rows=self.rows)
+        changes: dict[str, object] = {}
+        if table.files is not None:
+            changes["files"] = table.files
+        if self.xor64 is not None:
+            changes["ids_xor64"] = self.xor64
+        return pool.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
 class _Survey:
     """What the direct scan found out about the pool: nothing, where it can't be used."""
 
     scan: Scan | None = None
     no_scan: str = ""
-    fingerprint: dict[str, Any] | None = None
+    ids: _Ids | None = None
 
 
 def _survey(
@@ -732,17 +754,17 @@ def _survey(
     try:
         if before is not None and before.same_files:
             require_reach(spark, scan, witness)
-            return _Survey(scan, fingerprint=before.fingerprint)
+            return _Survey(scan, ids=before.ids)
         found = look_at_keys(spark, scan, known.column(0), witness)
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
             raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
     if config.id is None:
-        return _Survey(scan, fingerprint={"rows": found.rows})
+        return _Survey(scan, ids=_Ids(found.rows))
     if found.nulls or found.known or not found.unique:
         return _Survey(scan)  # Spark finds out which id it is
-    return _Survey(scan, fingerprint={"rows": found.rows, "ids_xor64": found.xor64})
+    return _Survey(scan, ids=_Ids(found.rows, found.xor64))
 
 
 def _needs_spark(
@@ -776,62 +798,71 @@ def _check_keys(
     keys: Sequence[str],
     config: Config,
     before: _Before | None,
-) -> dict[str, Any]:
+) -> _Ids:
     """Check in one narrow pass that ids are unique, not null and not those of labeled rows."""
     if before is not None and before.same_files:
-        return before.fingerprint
+        return before.ids
     if config.id is None:
         row = pool.rows.select(*columns(keys)).agg(F.count(F.lit(1)).alias("rows")).collect()[0]
-        return {"rows": int(row["rows"])}
+        return _Ids(int(row["rows"]))
     if before is not None:
-        rows, xor64 = frame_keys.count_keys(pool.rows, keys[0])
-        if before.fingerprint == (counted := {"rows": rows, "ids_xor64": xor64}):
+        counted = _Ids(*frame_keys.count_keys(pool.rows, keys[0]))
+        if before.ids == counted:
             return counted  # the same ids as were looked at when the run began
     keys_found = frame_keys.look_at_keys(pool.rows, keys[0], known.column(0).combine_chunks())
     if keys_found.nulls or keys_found.known or not keys_found.unique:
         _refuse_keys(_key_facts(pool.rows, _frame(spark, known, pool.schema), keys[0]), keys[0])
-    return {"rows": keys_found.rows, "ids_xor64": keys_found.xor64}
+    return _Ids(keys_found.rows, keys_found.xor64)
 
 
 @dataclass(frozen=True)
 class _Before:
     """What the pool's ids were when the run began, and whether its files are still the same."""
 
-    fingerprint: dict[str, Any]
+    ids: _Ids
     same_files: bool
 
 
-def _known_before(frozen: Mapping[str, Any], proved: Mapping[str, Any] | None) -> _Before | None:
+def _known_before(
+    labeled: FrozenRows, validation: FrozenRows, pool: FrozenTable, proved: FrozenInputs | None
+) -> _Before | None:
     """Return what an earlier start found out about the ids; None if other rows are labeled now."""
-    if proved is None or any(
-        any(differences(proved.get(name), normalized(frozen[name])))
-        for name in ("labeled", "validation")
-    ):
+    if proved is None or (proved.labeled, proved.validation) != (labeled, validation):
         return None
-    pool = proved["unlabeled"]
-    fingerprint = {name: pool[name] for name in ("rows", "ids_xor64") if name in pool}
-    files = {name: value for name, value in pool.items() if name not in fingerprint}
-    now = normalized(redacted(frozen["unlabeled"]))
-    return _Before(fingerprint, "files" in files and not any(differences(files, now)))
+    before = proved.unlabeled
+    same_files = before.files is not None and before.files == _stored(pool).files
+    same_files = same_files and before.columns == _stored(pool).columns
+    return _Before(_Ids(before.rows, before.ids_xor64), same_files)
 
 
-def _refuse_keys(found: Mapping[str, Any], key: str) -> None:
-    if found["nulls"]:
-        raise _bad_key("unlabeled", key, f"{found['nulls']} rows have null")
-    if found["twice"]:
-        examples = found["examples"]
-        raise _bad_key("unlabeled", key, f"{_repeated(found['twice'])}, such as {examples}")
-    if found["known"]:
+def _refuse_keys(found: _KeyFacts, key: str) -> None:
+    if found.nulls:
+        raise _bad_key("unlabeled", key, f"{found.nulls} rows have null")
+    if found.twice:
+        examples = found.first_twice
+        raise _bad_key("unlabeled", key, f"{_repeated(found.twice)}, such as {examples}")
+    if found.known:
         raise InputError(
-            f"unlabeled holds {found['known']} rows whose ids are also labeled or validation "
-            f"rows, such as {found['known_examples']}. Take them out, or set "
+            f"unlabeled holds {found.known} rows whose ids are also labeled or validation "
+            f"rows, such as {found.first_known}. Take them out, or set "
             "unlabeled.drop_labeled: true.",
             code="labeled_in_pool",
             where=key,
         )
 
 
-def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _KeyFacts:
+    """Ids of the pool that are null, occur twice, or are those of labeled rows; an example each."""
+
+    nulls: int
+    twice: int
+    first_twice: str
+    known: int
+    first_known: str
+
+
+def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> _KeyFacts:
     # Renamed first: no name of a user's column may be one of those below.
     ids = pool.select(column(key).alias(_ID))
     marked = known.select(column(key).alias(_ID), F.lit(1).alias("known"))
@@ -848,13 +879,13 @@ def _key_facts(pool: DataFrame, known: DataFrame, key: str) -> dict[str, Any]:
         )
         .collect()[0]
     )
-    return {
-        "nulls": int(row["nulls"] or 0),
-        "twice": int(row["twice"]),
-        "examples": repr(row["first_twice"]),
-        "known": int(row["known"]),
-        "known_examples": repr(row["first_known"]),
-    }
+    return _KeyFacts(
+        nulls=int(row["nulls"] or 0),
+        twice=int(row["twice"]),
+        first_twice=repr(row["first_twice"]),
+        known=int(row["known"]),
+        first_known=repr(row["first_known"]),
+    )
 
 
 def _test_rows(
@@ -891,36 +922,40 @@ def _refuse_overlap(
         )
 
 
-def _frozen_table(table: Table) -> dict[str, Any]:
+def _frozen_table(table: Table) -> FrozenTable:
     schema = table.schema.simpleString()
     if table.files is None:
-        return {"schema": schema}
-    listed = [[info.path, info.bytes, info.mtime_ns] for info in table.files]
-    return {"schema": schema, "files": listed}
+        return FrozenTable(schema=schema)
+    return FrozenTable(schema=schema, files=tuple(map(SeenFile.of, table.files)))
 
 
-def _seen(tables: Mapping[str, Table], config: Config) -> dict[str, Any]:
+def _stored(table: FrozenTable) -> FrozenTable:
+    """Return a table as it is stored, without secrets in names."""
+    return FrozenTable.model_validate(redacted(table.model_dump(mode="json", by_alias=True)))
+
+
+def _seen(tables: Mapping[str, Table], config: Config) -> dict[str, tuple[SeenFile, ...]]:
     """List the files of all tables, so that a later start can tell at once that none changed."""
     return {
-        name: [[info.path, info.bytes, info.mtime_ns] for info in table.files or ()]
+        name: tuple(map(SeenFile.of, table.files or ()))
         for name, table in tables.items()
         if not (name == "unlabeled" and config.unlabeled.from_ == "labeled")
     }
 
 
-def _groups_fingerprint(groups: Groups | None) -> dict[str, str]:
-    if groups is None:
-        return {}
-    return {"groups": hashlib.sha256(repr(groups.labeled.to_pylist()).encode()).hexdigest()}
-
-
 def _fingerprint(
-    rows: pa.Table, features: Sequence[Feature], keys: Sequence[str]
-) -> dict[str, Any]:
+    rows: pa.Table,
+    features: Sequence[Feature],
+    keys: Sequence[str],
+    groups: Groups | None = None,
+) -> FrozenRows:
     """Hash a collected table: the same for the same rows, however they were stored."""
     digest = hashlib.sha256()
     for key in [*keys, CODE]:
         digest.update(repr(rows.column(key).to_pylist()).encode())
     frame = to_frame(rows, features)
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return {"rows": rows.num_rows, "sha256": digest.hexdigest()}
+    if groups is None:
+        return FrozenRows(rows=rows.num_rows, sha256=digest.hexdigest())
+    of_groups = hashlib.sha256(repr(groups.labeled.to_pylist()).encode()).hexdigest()
+    return FrozenRows(rows=rows.num_rows, sha256=digest.hexdigest(), groups=of_groups)

@@ -75,7 +75,7 @@ def read_history(files: Files, root: str, run: Run) -> History:
         If a manifest is damaged, of another run, does not follow the one before it, or stands
         behind a gap.
     """
-    folder = join(root, layout.commits_dir(run.run_id))
+    folder = join(root, layout.commits_dir(run.layout.run_id))
     found = {name for name in files.names(folder) if layout.parse_commit_name(name)}
     history = History()
     for kind, number in _steps():
@@ -128,10 +128,10 @@ def _extend(
 def _check_belongs(manifest: Manifest, run: Run, number: int, where: str) -> None:
     expected = {
         "number": number,
-        "output_id": run.output_id,
-        "run_id": run.run_id,
-        "config_sha256": run.config_sha256,
-        "inputs_sha256": run.inputs_sha256,
+        "output_id": run.layout.output_id,
+        "run_id": run.layout.run_id,
+        "config_sha256": run.layout.config_sha256,
+        "inputs_sha256": run.layout.inputs_sha256,
     }
     for key, value in expected.items():
         found = getattr(manifest, key)

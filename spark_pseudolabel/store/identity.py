@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from spark_pseudolabel.errors import InputError, OutputBusyError, StoredStateError
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
-from spark_pseudolabel.store.facts import Sha256
+from spark_pseudolabel.store.facts import Frozen, Json, Sha256
 from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.manifest import (
     Id,
     Writer,
@@ -29,8 +31,62 @@ from spark_pseudolabel.store.publish import publish
 _ABSENT = object()
 
 
-class Run(BaseModel):
-    """A run as ``_layout.json`` names it, with what was frozen when it began."""
+class StoredTable(Frozen):
+    """Where a table of the configuration is."""
+
+    path: str | None = None
+    format: str | None = None
+    from_: str | None = Field(default=None, alias="from")
+
+
+class StoredRounds(Frozen):
+    """How rounds relate."""
+
+    relabel: bool = False
+
+
+class StoredOutput(Frozen):
+    """What is published besides labels."""
+
+    features: bool = False
+
+
+class StoredShift(Frozen):
+    """What follows where the pool is unlike the labeled rows."""
+
+    action: str = "warn"
+
+
+class Settings(Frozen):
+    """What is asked of a run's configuration where only its output is known.
+
+    The configuration as a whole is not read again: a later version may know other keys.
+    """
+
+    mode: str | None = None
+    id: str | None = None
+    random_state: int = 0
+    labeled: StoredTable = StoredTable()
+    unlabeled: StoredTable = StoredTable()
+    validation: StoredTable | None = None
+    selection: Json = Field(default={})
+    shift: StoredShift | None = None
+    rounds: StoredRounds = StoredRounds()
+    output: StoredOutput = StoredOutput()
+
+    @property
+    def like_sklearn(self) -> bool:
+        """Whether the run does exactly what ``SelfTrainingClassifier`` does."""
+        return self.mode == "sklearn"
+
+    @property
+    def withholds(self) -> bool:
+        """Whether pool rows far from any labeled one are not published."""
+        return self.shift is not None and self.shift.action == "withhold"
+
+
+class Layout(BaseModel):
+    """A run as ``_layout.json`` names it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,15 +99,35 @@ class Run(BaseModel):
     created_by: str
     written_at: str
     writer: Writer
-    identity: dict[str, Any] = Field(exclude=True, default={})
-    inputs: dict[str, Any] = Field(exclude=True, default={})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with what was frozen when it began.
+
+    Parameters
+    ----------
+    layout
+        How ``_layout.json`` names it.
+    identity
+        The resolved configuration, as it was written.
+    settings
+        What is asked of it.
+    inputs
+        The frozen inputs.
+    """
+
+    layout: Layout
+    identity: Json
+    settings: Settings
+    inputs: FrozenInputs
 
 
 def create_run(
     files: Files,
     root: str,
-    identity: dict[str, Any],
-    inputs: dict[str, Any],
+    identity: Json,
+    inputs: FrozenInputs,
     code_version: str,
 ) -> None:
     """Begin a run in a new output directory; if another start is faster, leave it to that one.
@@ -59,8 +135,9 @@ def create_run(
     The layout file comes last and once: whoever finds it finds the frozen files, too.
     """
     _require_free(files, root)
-    config, frozen = canonical_json(redacted(identity)), canonical_json(redacted(inputs))
-    run = Run(
+    config = canonical_json(redacted(identity))
+    frozen = canonical_json(redacted(inputs.as_json()))
+    run = Layout(
         output_id=str(uuid4()),
         run_id=str(uuid4()),
         commit_id=str(uuid4()),
@@ -100,19 +177,19 @@ def read_run(files: Files, root: str) -> Run | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     check_layout(document, where)
-    try:
-        run = Run.model_validate(document)
-    except ValidationError as error:
-        raise damaged(where, f"does not hold what it must: {error.errors()[0]['loc']}") from error
-    return run.model_copy(
-        update={
-            "identity": _frozen(files, root, layout.config_file(run.run_id), run.config_sha256),
-            "inputs": _frozen(files, root, layout.inputs_file(run.run_id), run.inputs_sha256),
-        }
+    stored = _read(Layout, document, where)
+    config, inputs = layout.config_file(stored.run_id), layout.inputs_file(stored.run_id)
+    identity = _frozen(files, root, config, stored.config_sha256)
+    frozen = _frozen(files, root, inputs, stored.inputs_sha256)
+    return Run(
+        stored,
+        identity,
+        _read(Settings, identity, join(root, config)),
+        _read(FrozenInputs, frozen, join(root, inputs)),
     )
 
 
-def frozen_before(files: Files, root: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+def frozen_before(files: Files, root: str, identity: Json) -> FrozenInputs | None:
     """Return what was frozen when a run of this configuration began here; None if none did.
 
     It was frozen after it was checked: of the same files nothing needs to be proved again.
@@ -123,7 +200,7 @@ def frozen_before(files: Files, root: str, identity: dict[str, Any]) -> dict[str
     return run.inputs
 
 
-def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], root: str) -> None:
+def require_same(run: Run, identity: Json, inputs: FrozenInputs, root: str) -> None:
     """Refuse to continue a run with another configuration or changed inputs.
 
     Raises
@@ -132,8 +209,8 @@ def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], roo
         With code ``other_run`` or ``inputs_changed``, naming the first difference.
     """
     require_same_configuration(run, identity, root)
-    stored_inputs, given_inputs = (_frozen_part(found) for found in (run.inputs, redacted(inputs)))
-    for key, stored, given in differences(stored_inputs, given_inputs):
+    wanted = normalized(redacted(inputs.compared()))
+    for key, stored, given in differences(run.inputs.compared(), wanted):
         raise InputError(
             f"The input of the run in {root} has changed since it began: {key} was "
             f"{_show(stored)} and is {_show(given)}. Restore it, or use another output.path.",
@@ -142,7 +219,7 @@ def require_same(run: Run, identity: dict[str, Any], inputs: dict[str, Any], roo
         )
 
 
-def require_same_configuration(run: Run, identity: dict[str, Any], root: str) -> None:
+def require_same_configuration(run: Run, identity: Json, root: str) -> None:
     """Refuse to continue a run with another configuration.
 
     Raises
@@ -157,15 +234,6 @@ def require_same_configuration(run: Run, identity: dict[str, Any], root: str) ->
             code="other_run",
             where=key,
         )
-
-
-SEEN = "seen"
-"""Key of the inputs under which listings of files stand: a file that was written again with the
-same rows is the same input."""
-
-
-def _frozen_part(inputs: Mapping[str, Any]) -> Any:
-    return normalized({name: value for name, value in inputs.items() if name != SEEN})
 
 
 def differences(stored: Any, given: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -195,7 +263,7 @@ def _is_file_list(value: Any) -> bool:
     )
 
 
-def _by_path(entries: list[list[Any]]) -> dict[str, Any]:
+def _by_path(entries: list[list[Any]]) -> Json:
     return {path: {"bytes": size, "mtime_ns": changed} for path, size, changed in entries}
 
 
@@ -203,7 +271,17 @@ def _show(value: Any) -> str:
     return "absent" if value is _ABSENT else repr(value)
 
 
-def _frozen(files: Files, root: str, name: str, expected: str) -> dict[str, Any]:
+_Read = TypeVar("_Read", bound=BaseModel)
+
+
+def _read(cls: type[_Read], document: Json, where: str) -> _Read:
+    try:
+        return cls.model_validate(document)
+    except ValidationError as error:
+        raise damaged(where, f"does not hold what it must: {error.errors()[0]['loc']}") from error
+
+
+def _frozen(files: Files, root: str, name: str, expected: str) -> Json:
     where = join(root, name)
     try:
         data = files.read(where)

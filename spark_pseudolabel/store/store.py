@@ -12,10 +12,12 @@ from pydantic import BaseModel
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout, views
+from spark_pseudolabel.store.facts import Json
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
 from spark_pseudolabel.store.history import History, read_history
-from spark_pseudolabel.store.identity import Run, create_run, read_run, require_same
+from spark_pseudolabel.store.identity import Run, Settings, create_run, read_run, require_same
+from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.manifest import (
     AnyManifest,
     Artifact,
@@ -93,8 +95,8 @@ class RoundStore:
         cls,
         files: Files,
         root: str,
-        identity: dict[str, Any],
-        inputs: dict[str, Any],
+        identity: Json,
+        inputs: FrozenInputs,
         code_version: str,
     ) -> RoundStore:
         """Begin a run, or continue the same run.
@@ -106,7 +108,7 @@ class RoundStore:
         identity
             The resolved configuration without what may change between starts.
         inputs
-            The frozen inputs, such as ``{"unlabeled": {"files": [[path, bytes, mtime_ns], ...]}}``.
+            The frozen inputs.
         code_version
             Version of this package.
 
@@ -151,26 +153,31 @@ class RoundStore:
             root,
             run,
             read_history(files, root, run),
-            code_version or run.created_by,
+            code_version or run.layout.created_by,
         )
 
     @property
     def run_id(self) -> str:
         """Identifies the run."""
-        return self.run.run_id
+        return self.run.layout.run_id
 
     @property
     def output_id(self) -> str:
         """Identifies the output directory."""
-        return self.run.output_id
+        return self.run.layout.output_id
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The resolved configuration the run began with."""
+    def identity(self) -> Json:
+        """The resolved configuration the run began with, as it was written."""
         return self.run.identity
 
     @property
-    def inputs(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
+        """What is asked of it where only the output is known."""
+        return self.run.settings
+
+    @property
+    def inputs(self) -> FrozenInputs:
         """The inputs frozen when the run began."""
         return self.run.inputs
 
@@ -456,7 +463,7 @@ class RoundStore:
         self.history = self.history.with_manifest(committed, sha256(data))
         return committed
 
-    def _common(self, attempt: Attempt) -> dict[str, Any]:
+    def _common(self, attempt: Attempt) -> Json:
         return {
             "output_id": self.output_id,
             "run_id": self.run_id,
@@ -464,8 +471,8 @@ class RoundStore:
             "attempt_id": attempt.id,
             "commit_id": str(uuid4()),
             "prev": self.history.tip,
-            "config_sha256": self.run.config_sha256,
-            "inputs_sha256": self.run.inputs_sha256,
+            "config_sha256": self.run.layout.config_sha256,
+            "inputs_sha256": self.run.layout.inputs_sha256,
             "code_version": self.code_version,
             "written_at": now(),
             "writer": Writer.here(),

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.uniqueness import GROUP_ROWS, group_count, in_groups, repeated
 from spark_pseudolabel.errors import StoredStateError
@@ -232,7 +232,7 @@ def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[
 
 def _accepted_rows(store: RoundStore, final: FinalManifest) -> int:
     """Return how many rows the used rounds accepted."""
-    if store.identity.get("rounds", {}).get("relabel"):
+    if store.settings.rounds.relabel:
         # Every round decided the whole pool anew: only the end knows what stands.
         return final.counts.accepted
     used = {entry.round for entry in final.report.rounds if entry.used}
@@ -293,16 +293,11 @@ def _count_again(store: RoundStore, shared: NDArray[np.uint64]) -> int:
 
 
 def _ids(store: RoundStore) -> Iterator[pa.RecordBatch]:
-    columns = _id_columns(store.identity)
+    columns = [store.settings.id] if store.settings.id else [FILE, ROW_INDEX]
     marker = read_marker(store.files, store.root, "labels")
     for file in marker.files if marker else ():
         with store.files.open_input(join(store.root, f"labels/{file.path}")) as opened:
             yield from pq.ParquetFile(opened).iter_batches(columns=columns)
-
-
-def _id_columns(identity: dict[str, Any]) -> list[str]:
-    name = identity.get("id")
-    return [name] if name else ["file", "row_index"]
 
 
 def _view_files(store: RoundStore) -> int:

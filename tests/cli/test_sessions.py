@@ -8,12 +8,12 @@ import pytest
 
 from spark_pseudolabel.cli.sessions import resumable
 from spark_pseudolabel.cli.signals import StoppedError, Terminated
-from tests.store.builders import IDENTITY, add_model, begin, decided
+from tests.store.builders import IDENTITY, add_model, begin, decided, frozen
 
 
 def test_an_interrupted_run_says_what_is_safe(tmp_path: Path) -> None:
     identity = {**IDENTITY, "rounds": {"relabel": False}}
-    store = begin(tmp_path, identity=identity, inputs={"unlabeled": {"rows": 2}})
+    store = begin(tmp_path, identity=identity, inputs=frozen(rows=2))
     add_model(store)
     store.commit_round(store.new_attempt("round", 1), decided(2))
     with pytest.raises(StoppedError) as caught, resumable(str(tmp_path)):

@@ -17,6 +17,7 @@ from spark_pseudolabel.config import identity, load_config
 from spark_pseudolabel.spark.startup import session
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.identity import create_run
+from tests.store.builders import INPUTS
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_another_configuration_of_an_output_is_refused(
 ) -> None:
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump(tables))
     before = identity(load_config(str(tmp_path / "conf.yaml"), (), ()))
-    create_run(LocalFiles(), str(tmp_path / "out"), before, {}, "1")
+    create_run(LocalFiles(), str(tmp_path / "out"), before, INPUTS, "1")
     assert _said(tmp_path, capsys, tables)[1] == "no_java"
     code, kind, message = _said(tmp_path, capsys, {**tables, "random_state": 7})
     assert (code, kind) == (3, "other_run")

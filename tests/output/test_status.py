@@ -11,7 +11,7 @@ from spark_pseudolabel.output.report import read_report
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.store import RoundStore
-from tests.store.builders import IDENTITY, add_model, begin, decided, ended
+from tests.store.builders import IDENTITY, add_model, begin, decided, ended, frozen
 
 N_GIVEN, N_POOL = 2, 10
 
@@ -19,7 +19,7 @@ N_GIVEN, N_POOL = 2, 10
 def begun(root: Path, *, relabel: bool = False, n_rounds: int = 2) -> RoundStore:
     """Commit rounds that accept three rows, reject six and can't score one."""
     identity = {**IDENTITY, "rounds": {"relabel": relabel}}
-    store = begin(root, identity=identity, inputs={"unlabeled": {"rows": N_POOL}})
+    store = begin(root, identity=identity, inputs=frozen(rows=N_POOL))
     left = {"candidates": 10, "rejected": 6, "invalid": 1, "accepted_by_code": (1, 2)}
     for number in range(1, n_rounds + 1):
         add_model(store)

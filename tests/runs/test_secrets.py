@@ -19,7 +19,7 @@ from spark_pseudolabel.report.text import render_text
 from spark_pseudolabel.store.facts import StoredReport
 from spark_pseudolabel.store.store import RoundStore
 from tests.report.builders import make_paths, make_report
-from tests.store.builders import add_model, begin, ended, tree
+from tests.store.builders import add_model, begin, ended, frozen, tree
 
 N_SECRETS = 14
 SECRETS = [f"hunter{number:02d}hunter" for number in range(N_SECRETS)]
@@ -72,10 +72,8 @@ def test_the_secrets_are_planted() -> None:
 
 def _finished(root: Path, config: Config) -> RoundStore:
     """Run to an end whose manifests, report and frozen inputs were all given the secrets."""
-    inputs = {
-        name: {"path": getattr(config, name).path, "rows": 3, "files": []}
-        for name in ("labeled", "unlabeled", "test")
-    }
+    paths = [getattr(config, name).path for name in ("labeled", "unlabeled", "test")]
+    inputs = frozen(*((path, 1, 1) for path in paths))
     store = begin(root, identity=identity(config), inputs=inputs)
     assert config.spark.master is not None
     store.spark = {"master": config.spark.master, "app_id": "app-1", **config.spark.conf}

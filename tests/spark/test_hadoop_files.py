@@ -107,7 +107,7 @@ def test_what_only_spark_opens_is_read_through_it(
     assert viewed.labeled == local.labeled
     assert (viewed.pool_rows, viewed.scan is None) == (local.pool_rows, True)
     assert "can't read it" in viewed.no_scan
-    ids = [one.frozen["unlabeled"]["ids_xor64"] for one in read]
+    ids = [one.frozen.unlabeled.ids_xor64 for one in read]
     assert ids[0] == ids[1]
 
 

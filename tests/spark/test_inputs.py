@@ -513,7 +513,7 @@ def test_the_split_does_not_depend_on_the_order_of_rows(
         write(tmp_path, labeled=order, pool=pool_frame())
         inputs = read_inputs(spark, config_for(tmp_path, validation={"fraction": 0.34}))
         assert np.bincount(inputs.validation.column(CODE)).tolist() == [2, 2]
-        found.append((inputs.validation.column("id").to_pylist(), inputs.frozen["labeled"]))
+        found.append((inputs.validation.column("id").to_pylist(), inputs.frozen.labeled))
     assert found[0] == found[1]
 
 

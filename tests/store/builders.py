@@ -16,6 +16,7 @@ from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.store.facts import Content, RoundCounts, RunCounts, StoredReport, Training
 from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.inputs import FrozenInputs, FrozenPool, FrozenRows, SeenFile
 from spark_pseudolabel.store.layout import VIEWS, given_file
 from spark_pseudolabel.store.manifest import (
     Artifact,
@@ -33,7 +34,20 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 IDENTITY = {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.9}}
-INPUTS = {"labeled": {"files": [["part-0.parquet", 10, 1]]}}
+
+
+def frozen(*files: tuple[str, int, int], rows: int = 2, seen: int = 1) -> FrozenInputs:
+    """Freeze two labeled rows, and a pool of some files that was listed at a time."""
+    listed = tuple(SeenFile(*file) for file in files)
+    return FrozenInputs(
+        labeled=FrozenRows(rows=2, sha256="0" * 64),
+        validation=FrozenRows(rows=0, sha256="1" * 64),
+        unlabeled=FrozenPool(schema="struct<row_id:bigint>", rows=rows, files=listed),
+        seen={"labeled": (SeenFile("", 5, seen),)},
+    )
+
+
+INPUTS = frozen(("part-0.parquet", 10, 1))
 
 
 class FlakyFiles(LocalFiles):

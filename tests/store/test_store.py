@@ -19,7 +19,6 @@ from spark_pseudolabel.errors import (
     StoredStateError,
 )
 from spark_pseudolabel.store.files import LocalFiles
-from spark_pseudolabel.store.identity import SEEN
 from spark_pseudolabel.store.manifest import Artifact
 from spark_pseudolabel.store.store import RoundStore
 from tests.store.builders import (
@@ -36,6 +35,7 @@ from tests.store.builders import (
     ended,
     finish,
     fitted,
+    frozen,
     go_on,
     kill_at,
     tiny_model,
@@ -141,23 +141,23 @@ def test_another_configuration_is_refused_by_its_first_difference(
 @pytest.mark.parametrize(
     ("files", "file"),
     [
-        ([["part-0.parquet", 11, 1]], "part-0.parquet.bytes"),
+        ([("part-0.parquet", 11, 1)], "part-0.parquet.bytes"),
         ([], "part-0.parquet"),
-        ([["a.parquet", 1, 1], ["part-0.parquet", 10, 1]], "files.a.parquet"),
+        ([("a.parquet", 1, 1), ("part-0.parquet", 10, 1)], "files.a.parquet"),
     ],
 )
 def test_changed_inputs_are_refused_by_file(
-    tmp_path: Path, files: list[dict[str, Any]], file: str
+    tmp_path: Path, files: list[tuple[str, int, int]], file: str
 ) -> None:
     begin(tmp_path)
     with pytest.raises(InputError, match=file) as caught:
-        begin(tmp_path, inputs={"labeled": {"files": files}})
+        begin(tmp_path, inputs=frozen(*files))
     assert caught.value.code == "inputs_changed"
 
 
 def test_a_table_written_again_with_the_same_rows_is_the_same_input(tmp_path: Path) -> None:
-    begin(tmp_path, inputs={"labeled": {"rows": 2}, SEEN: {"labeled": [["", 5, 1]]}})
-    begin(tmp_path, inputs={"labeled": {"rows": 2}, SEEN: {"labeled": [["", 5, 2]]}})
+    begin(tmp_path, inputs=frozen(seen=1))
+    begin(tmp_path, inputs=frozen(seen=2))
 
 
 def test_a_file_that_a_worker_wrote_and_the_driver_does_not_see_is_named(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ from spark_pseudolabel.store.manifest import Artifact, FileEntry, canonical_json
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.store import Attempt, RoundStore
 from spark_pseudolabel.store.verify import verify
-from tests.store.builders import decided, ended, fitted
+from tests.store.builders import decided, ended, fitted, frozen
 
 ROUNDS = 2
 ROWS = 3
 IDENTITY = {"id": "row_id", "selection": {"policy": "threshold", "threshold": 0.9}}
-INPUTS = {"labeled": {"files": [["part-0.parquet", 10, 1]]}}
+INPUTS = frozen(("part-0.parquet", 10, 1))
 
 Tell = Callable[[str], object]
 

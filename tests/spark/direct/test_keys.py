@@ -24,6 +24,7 @@ from spark_pseudolabel.spark.direct.survey import Scan, read_footers, row_groups
 from spark_pseudolabel.spark.frame import keys as frame_keys
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.manifest import normalized
 from tests.spark.tables import config_for, labeled_frame, pool_frame, write
 
@@ -128,7 +129,7 @@ def test_a_start_on_the_same_files_proves_nothing_again(
     paths = write(tmp_path, labeled=labeled_frame(), pool=pool)
     config = config_for(tmp_path, unlabeled={"path": paths["pool"], "scan": scan})
     first = read_inputs(spark, config)
-    proved = normalized(first.frozen)
+    proved = FrozenInputs.model_validate(normalized(first.frozen.as_json()))
 
     def looked(*_: Any) -> PoolKeys:
         raise AssertionError("the ids were looked at again")

@@ -1,0 +1,104 @@
+"""What was frozen of the inputs when a run began: what must not change while it lasts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import Field
+
+from spark_pseudolabel.store.facts import Fact, Json, Size
+from spark_pseudolabel.store.files import FileInfo
+
+
+class SeenFile(NamedTuple):
+    """One file of a table as a listing showed it; see :class:`.files.FileInfo`."""
+
+    path: str
+    bytes: int
+    mtime_ns: int | None
+
+    @classmethod
+    def of(cls, info: FileInfo) -> SeenFile:
+        """Take a file of a listing."""
+        return cls(info.path, info.bytes, info.mtime_ns)
+
+
+class FrozenRows(Fact):
+    """Rows that the driver has collected.
+
+    Parameters
+    ----------
+    rows
+        How many.
+    sha256
+        Of keys, labels and features: the same for the same rows, however they were stored.
+    groups
+        SHA-256 of the group column; None where no column says which rows belong together.
+    """
+
+    rows: Size
+    sha256: str
+    groups: str | None = None
+
+
+class FrozenTable(Fact):
+    """A table that stays where it is.
+
+    Parameters
+    ----------
+    columns
+        Names and types, as Spark writes them; ``schema`` in the JSON.
+    files
+        None where it is no directory of files.
+    """
+
+    columns: str = Field(alias="schema")
+    files: tuple[SeenFile, ...] | None = None
+
+
+class FrozenPool(FrozenTable):
+    """The unlabeled rows.
+
+    Parameters
+    ----------
+    columns, files
+        As of any table.
+    rows
+        How many.
+    ids_xor64
+        A hash over all ids, in any order; None where there is no id column.
+    """
+
+    rows: Size
+    ids_xor64: int | None = None
+
+
+class FrozenInputs(Fact):
+    """The inputs of a run.
+
+    Parameters
+    ----------
+    labeled, validation
+        Rows with a given label that models are trained on, and those kept out of every fit.
+    unlabeled
+        The pool.
+    test
+        None without one.
+    seen
+        By table its files, so that a later start can tell at once that none changed. A file that
+        was written again with the same rows is the same input.
+    """
+
+    labeled: FrozenRows
+    validation: FrozenRows
+    unlabeled: FrozenPool
+    test: FrozenTable | None = None
+    seen: dict[str, tuple[SeenFile, ...]] = Field(default={})
+
+    def as_json(self) -> Json:
+        """Return what is stored, before secrets are taken out."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def compared(self) -> Json:
+        """Return what must be the same when a run is continued."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"seen"})
