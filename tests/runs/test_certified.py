@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.training_frame import training_rows
-from spark_pseudolabel.core.trust.guard import Comparison
+from spark_pseudolabel.core.trust.guard import compare
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import fit, label, plan, run
 from spark_pseudolabel.job import out_of_fold as honest
@@ -413,7 +414,7 @@ def test_labels_show_what_they_weighed_in_the_final_fit(
 
     monkeypatch.setattr(fit, "training_rows", remember)
     # What is looked at is the weights; the student need not be better than its teacher.
-    monkeypatch.setattr(Comparison, "usable", True)
+    monkeypatch.setattr(fit, "compare", lambda *rows: replace(compare(*rows), usable=True))
     sections = {
         "teacher": {"committee": [LOGISTIC]},
         "selection": {"policy": "threshold", "threshold": 0.7},
