@@ -18,6 +18,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
+from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.spark.reading.schema_text import schema_of, without_foreign_types
 from spark_pseudolabel.spark.startup.session import borrowed
 from spark_pseudolabel.spark.transform import with_predictions
@@ -238,7 +239,7 @@ class SelfTrainingResult:
         spark: SparkSession,
         output: str,
         trusted: Sequence[str] = (),
-        report: dict[str, Any] | None = None,
+        report: Report | None = None,
     ) -> SelfTrainingResult:
         """Open the output of a finished run.
 
@@ -251,11 +252,12 @@ class SelfTrainingResult:
         """
         finished = open_finished(spark, output)
         scorer = finished.scorer(trusted=trusted)
+        document = report or Report.model_validate(finished.final.report.document)
         return cls(
             spark,
             output,
             scorer.model,
-            report or dict(finished.final.report.document),
+            document.as_json(),
             scorer,
             finished.model.label_type,
         )

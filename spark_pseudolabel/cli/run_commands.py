@@ -182,7 +182,6 @@ def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) ->
     """
     from spark_pseudolabel.output.preflight import check_configuration
     from spark_pseudolabel.output.state import report_if_finished
-    from spark_pseudolabel.report.document import Report
 
     report = report_if_finished(config)
     if report is not None:
@@ -197,4 +196,4 @@ def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) ->
             from spark_pseudolabel import job
 
             result = job.run(spark, config, events=events)
-    return _Done(Report.model_validate(result.report), result.already_done)
+    return _Done(result.report, result.already_done)

@@ -11,6 +11,7 @@ from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.views import build_views
 from spark_pseudolabel.output.state import is_committed
+from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.facts import RunCounts, StoredReport
@@ -24,7 +25,7 @@ def is_finished(run: Run, end: Finish) -> bool:
     return is_committed(run.store, end) and run.store.views_are_current()
 
 
-def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
+def finish(run: Run, end: Finish, elapsed_s: float) -> Report:
     """Commit the end, build the results, return the report; harmless to repeat."""
     if not is_committed(run.store, end):
         with run.events.stage(end.n_iter, "report"), described(run.spark, "report"):
@@ -33,8 +34,8 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
             termination_condition=end.reason,
             best_round=end.best_round,
             final_model=end.best_round + 1,
-            counts=RunCounts.model_validate(report["rows"]),
-            report=StoredReport.of(report),
+            counts=RunCounts.model_validate(dict(report.rows)),
+            report=StoredReport.of(report.as_json()),
         )
         run.store.commit_final(run.store.new_attempt("final", end.n_iter), ended)
         run.events.event("stop", reason=end.reason, n_iter=end.n_iter, best_round=end.best_round)
@@ -42,10 +43,9 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         build_views(run, end)
     final = run.store.final
     assert final is not None
-    report = dict(final.report.document)
-    _write_reports(run.store, report)
+    _write_reports(run.store, final.report.document)
     run.events.event("done", out=run.config.output.path)
-    return report
+    return Report.model_validate(final.report.document)
 
 
 def _write_reports(store: RoundStore, report: Mapping[str, Any]) -> None:

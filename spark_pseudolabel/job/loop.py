@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from pyspark.sql import SparkSession
@@ -23,6 +22,7 @@ from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of, module_of
+from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
@@ -51,7 +51,7 @@ class Result:
         Whether there was nothing left to do.
     """
 
-    report: dict[str, Any]
+    report: Report
     resumed: bool
     already_done: bool
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from spark_pseudolabel.config import public
 from spark_pseudolabel.core import facts
@@ -37,7 +37,6 @@ from spark_pseudolabel.report.document import (
     Seconds,
     Shift,
     TestMetrics,
-    document,
     label_key,
 )
 from spark_pseudolabel.spark.direct.pool import DirectPool
@@ -52,13 +51,13 @@ HISTOGRAM_BINS = 100
 LIBRARIES = ("pyspark", "pyarrow", "pandas", "numpy", "scikit-learn", "skops")
 
 
-def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
+def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
     """Return the document of ``report.json``; scores the test table if there is one."""
     models = run.store.models
     seed, final = (_model(run, models[number], end) for number in (0, end.best_round))
     certificate, shares = _certificate(run), class_shares(run, end)
     measured = Measured(final, certificate, shares)
-    report = Report(
+    return Report(
         run_id=run.store.run_id,
         termination_condition=end.reason,
         n_iter=end.n_iter,
@@ -80,7 +79,6 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> dict[str, Any]:
         environment=_environment(run),
         elapsed_s=round(elapsed_s, 3),
     )
-    return document(Report, report)
 
 
 def _prior(run: Run) -> PoolPrior | None:
@@ -342,7 +340,7 @@ def _paths(out: str) -> Paths:
     )
 
 
-def _environment(run: Run) -> dict[str, Any]:
+def _environment(run: Run) -> dict[str, object]:
     return {
         "spark_pseudolabel": VERSION,
         "python": platform.python_version(),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -70,38 +71,58 @@ def _figures(report: Report) -> tuple[dict[str, Markup], str | None]:
     return {name: Markup(svg) for name, svg in drawn.items()}, None
 
 
-def _classes(report: Report) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Class:
+    """One line of the table of classes: rows accepted, their share, the last cut."""
+
+    name: str
+    accepted: int
+    share: float | None
+    cut: float | None
+
+
+@dataclass(frozen=True)
+class _Cuts:
+    """Rows of the first round at or above some cuts."""
+
+    at: Sequence[float]
+    all: Sequence[int]
+    by_class: Mapping[str, Sequence[int]]
+    candidates: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the pool."""
+
+    name: str
+    rows: int
+    share: float
+
+
+def _classes(report: Report) -> list[_Class]:
     """Return one line per class: rows accepted, their share, the last cut."""
     accepted = accepted_by_class(report)
     total = sum(accepted.values())
     last = last_accepting(report)
     cuts = last.threshold_by_class if last else {}
     return [
-        {
-            "name": name,
-            "accepted": n,
-            "share": n / total if total else None,
-            "cut": cuts.get(name),
-        }
+        _Class(name, n, n / total if total else None, cuts.get(name))
         for name, n in accepted.items()
     ]
 
 
-def _cuts(report: Report) -> dict[str, Any] | None:
+def _cuts(report: Report) -> _Cuts | None:
     """Return how many rows of the first round lie at or above some cuts, per class and in all."""
     first = first_scored(report)
     if first is None:
         return None
     by_class = {name: [confident(first, name, cut) for cut in CUTS] for name in class_names(report)}
-    return {
-        "at": CUTS,
-        "all": [sum(column) for column in zip(*by_class.values(), strict=True)],
-        "by_class": by_class,
-        "candidates": first.candidates,
-    }
+    of_all = [sum(column) for column in zip(*by_class.values(), strict=True)]
+    return _Cuts(CUTS, of_all, by_class, first.candidates)
 
 
-def _bar(report: Report) -> list[dict[str, Any]]:
+def _bar(report: Report) -> list[_Part]:
     """Return the parts of the pool, each with its share; none of an empty pool."""
     rows = report.rows
     parts = [
@@ -110,10 +131,10 @@ def _bar(report: Report) -> list[dict[str, Any]]:
         ("invalid", rows.invalid),
         ("abstained", rows.abstained),
     ]
-    return [{"name": name, "rows": n, "share": n / rows.pool} for name, n in parts if n]
+    return [_Part(name, n, n / rows.pool) for name, n in parts if n]
 
 
-def _in_force(report: Report) -> dict[str, Any]:
+def _in_force(report: Report) -> Mapping[str, object]:
     """Return the configuration without keys that nothing follows from in this run."""
     config = dict(report.config)
     teacher = report.config.get("teacher")

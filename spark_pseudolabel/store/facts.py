@@ -360,6 +360,8 @@ class RunCounts(Fact):
         Rows with a given label that models were trained on, and those kept out of every fit.
     pool, accepted, rejected, invalid
         Unlabeled rows.
+    abstained
+        Rows on which the model abstained.
     withheld
         Rejected rows that may not be accepted.
     """
@@ -370,6 +372,7 @@ class RunCounts(Fact):
     accepted: Size
     rejected: Size
     invalid: Size
+    abstained: Size = 0
     withheld: Size = 0
 
 

@@ -31,7 +31,7 @@ class FileColumns(BaseModel):
     rows: tuple[_Count, ...]
 
 
-def in_columns(entries: Sequence[Any]) -> dict[str, Any] | None:
+def in_columns(entries: Sequence[Any]) -> FileColumns | None:
     """Return a long list of files by column; None where it stays as it is.
 
     Parameters
@@ -44,12 +44,12 @@ def in_columns(entries: Sequence[Any]) -> dict[str, Any] | None:
     folders, _, names = zip(*(entry.path.rpartition("/") for entry in entries), strict=True)
     if len(set(folders)) > 1:
         return None
-    return {
-        "folder": folders[0],
-        "names": list(names),
-        "bytes": [entry.bytes for entry in entries],
-        "rows": [entry.rows for entry in entries],
-    }
+    return FileColumns(
+        folder=folders[0],
+        names=names,
+        bytes=tuple(entry.bytes for entry in entries),
+        rows=tuple(entry.rows for entry in entries),
+    )
 
 
 def out_of_columns(

@@ -152,7 +152,8 @@ def _listed(value: Any) -> Any:
 
 
 def _written(entries: tuple[FileEntry, ...]) -> Any:
-    return in_columns(entries) or [_as_json(entry) for entry in entries]
+    columns = in_columns(entries)
+    return [_as_json(entry) for entry in entries] if columns is None else columns.model_dump()
 
 
 def _as_json(entry: FileEntry) -> Json:

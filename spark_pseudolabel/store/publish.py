@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 from spark_pseudolabel.errors import (
@@ -155,7 +154,7 @@ def _make_durable(files: Files, path: str, commit_id: str) -> None:
 
 def _describe(found: bytes) -> str:
     try:
-        document: dict[str, Any] = json.loads(found)
+        document = json.loads(found)
         writer = document["writer"]
         return f"commit {document['commit_id']} of {writer['host']}, process {writer['pid']}"
     except (ValueError, KeyError, TypeError):

@@ -200,7 +200,7 @@ def run_case(spark: SparkSession, case: Case, directory: Path) -> Outcome:
     data = load(case)
     write_tables(data, directory)
     with _expected_warnings():
-        report = run(spark, parse_config(configuration(case, directory))).report
+        report = run(spark, parse_config(configuration(case, directory))).report.as_json()
     out = directory / "out"
     return Outcome(
         data,

@@ -75,7 +75,7 @@ def test_twenty_labels_give_a_model_and_no_promise(spark: SparkSession, tmp_path
     assert "LogisticRegression" in told
     assert "student" not in told
     said = io.StringIO()
-    report = run(spark, config, events=PlainEvents(said)).report
+    report = run(spark, config, events=PlainEvents(said)).report.as_json()
     assert "policy auto, since there is no selection" in said.getvalue()
     assert report["termination_condition"] == "not_certified"
     assert not report["certificate"]["claimed"]
@@ -93,7 +93,7 @@ def test_labels_are_certified_and_the_committee_is_kept(
         "selection": {"precision": 0.8, "certainty": 0.9},
         "features": {"exclude": ["note"]},  # texts make each of the fits take seconds
     }
-    report = run(spark, parse_config(written(tmp_path, table(250), **sections))).report
+    report = run(spark, parse_config(written(tmp_path, table(250), **sections))).report.as_json()
     assert report["certificate"]["claimed"]
     labels = pq.read_table(tmp_path / "out" / "labels").to_pandas()
     truth = table(400, seed=7).set_index("id")["y"]
@@ -113,7 +113,7 @@ SMALL: dict[str, Any] = {
 def test_one_row_of_each_label_is_enough_to_run(spark: SparkSession, tmp_path: Path) -> None:
     one_each = table(100).groupby("y").head(1)
     sections = {**SMALL, "model": {"estimator": "KNeighborsClassifier"}, "shift": {}}
-    report = run(spark, parse_config(written(tmp_path, one_each, **sections))).report
+    report = run(spark, parse_config(written(tmp_path, one_each, **sections))).report.as_json()
     assert report["termination_condition"] == "not_certified"
     assert report["certificate"]["claims"][0]["more_labels"] == 59
     assert report["seed"]["oof"] is None
@@ -128,7 +128,7 @@ def test_labels_drawn_per_class_publish_nothing(spark: SparkSession, tmp_path: P
     per_class = table(600).groupby("y").head(50)
     sections = written(tmp_path, per_class, **SMALL)
     sections["labeled"]["drawn"] = "per_class"
-    report = run(spark, parse_config(sections)).report
+    report = run(spark, parse_config(sections)).report.as_json()
     assert report["termination_condition"] == "not_certified"
     assert report["certificate"]["refused"] == "drawn_per_class"
     assert report["rows"]["accepted"] == 0
@@ -142,7 +142,7 @@ def test_nothing_to_label_is_no_error(spark: SparkSession, tmp_path: Path) -> No
     config = written(tmp_path, table(40), **SMALL, model={"estimator": "GaussianNB"})
     pool = tmp_path / "pool.parquet"
     pq.write_table(pq.read_table(pool)[:0], pool)
-    report = run(spark, parse_config(config)).report
+    report = run(spark, parse_config(config)).report.as_json()
     assert (report["termination_condition"], report["n_iter"]) == ("all_labeled", 0)
     assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
 
@@ -191,7 +191,7 @@ def test_teacher_without_student_in_any_policy(
 ) -> None:
     teacher = {"committee": [{"estimator": "GaussianNB"}], "student": student}
     sections = {"teacher": teacher, "selection": {"policy": "threshold"}, "features": {}}
-    report = run(spark, parse_config(written(tmp_path, table(60), **sections))).report
+    report = run(spark, parse_config(written(tmp_path, table(60), **sections))).report.as_json()
     last = report["rounds"][-1]
     assert last["accepted"] > 0
     tried = "student_not_used" in [one["code"] for one in report["warnings"]]

@@ -193,7 +193,7 @@ def outcome(
         "test": paths["test"],
         "output": {**case.get("output", {}), "path": str(out)},
     }
-    report = run(spark, parse_config(settings)).report
+    report = run(spark, parse_config(settings)).report.as_json()
     names = [settings["id"]] if "id" in settings else ["file", "row_index"]
     tables = {
         table: pd.read_parquet(out / table)

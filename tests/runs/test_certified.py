@@ -64,7 +64,7 @@ def config(data: Path, out: Path, **sections: Any) -> dict[str, Any]:
 
 
 def report_of(spark: SparkSession, *args: Any, **sections: Any) -> dict[str, Any]:
-    return run(spark, parse_config(config(*args, **sections))).report
+    return run(spark, parse_config(config(*args, **sections))).report.as_json()
 
 
 def labels_of(out: Path) -> pd.DataFrame:
@@ -373,13 +373,14 @@ def test_shifted_pool_is_told_before_it_is_scored(
 
     done = run(spark, parse_config(config(tmp_path, tmp_path / "out")), events=Listener())
     assert told.index("shift") < told.index("round")
-    (warning,) = [found for found in done.report["warnings"] if found["code"] == "shift"]
-    assert "x0 (PSI" in warning["message"]
-    assert "nothing is certified" in warning["message"]
-    certificate = done.report["certificate"]
-    assert not certificate["claimed"]
-    assert certificate["refused"] in ("shift", "drawn_per_class")  # predictions move, too
-    assert done.report["termination_condition"] == "not_certified"
+    (warning,) = [found for found in done.report.warnings if found.code == "shift"]
+    assert "x0 (PSI" in warning.message
+    assert "nothing is certified" in warning.message
+    certificate = done.report.certificate
+    assert certificate is not None
+    assert not certificate.claimed
+    assert certificate.refused in ("shift", "drawn_per_class")  # predictions move, too
+    assert done.report.termination_condition == "not_certified"
     assert labels_of(tmp_path / "out").empty
     assert "Certified" not in render_text(done.report).replace("Not certified", "")
 

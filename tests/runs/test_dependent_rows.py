@@ -43,7 +43,7 @@ def config(directory: Path, out: str, **sections: Any) -> dict[str, Any]:
 
 
 def report_of(spark: SparkSession, *args: Any, **sections: Any) -> dict[str, Any]:
-    return run(spark, parse_config(config(*args, **sections))).report
+    return run(spark, parse_config(config(*args, **sections))).report.as_json()
 
 
 def folds_of(directory: Path, out: str) -> pd.Series:

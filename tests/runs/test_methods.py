@@ -193,7 +193,7 @@ def run_method(spark: SparkSession, method: Method, directory: Path) -> Done:
         **method.sections,
         "output": out,
     }
-    report = run(spark, parse_config(settings)).report
+    report = run(spark, parse_config(settings)).report.as_json()
     return Done(rows, settings, report, directory / "out")
 
 

@@ -43,7 +43,7 @@ def test_one_table_without_ids(spark: SparkSession, wine: pd.DataFrame, tmp_path
             "output": {"path": str(tmp_path / "out")},
         }
     )
-    report = run(spark, config).report
+    report = run(spark, config).report.as_json()
     labels = pd.read_parquet(tmp_path / "out" / "labels")
     assert [r["accepted"] for r in report["rounds"]] == [25, 25]
     assert list(labels.columns[:3]) == ["file", "row_index", "label"]
@@ -84,7 +84,7 @@ def test_json_with_string_ids_validation_table_and_all_columns(
             "output": {"path": str(tmp_path / "out"), "features": True, "probabilities": True},
         }
     )
-    report = run(spark, config).report
+    report = run(spark, config).report.as_json()
     labels = pd.read_parquet(tmp_path / "out" / "labels").set_index("key")
     assert sorted(labels.index) == list(rows.key[N_GIVEN + 30 :])
     assert report["rows"]["validation"] == report["seed"]["validation"]["n"] == 30
@@ -129,5 +129,5 @@ def test_a_pool_that_is_mostly_invalid_stops_the_run(
         "unlabeled.max_invalid",
     )
     assert f"{n_invalid} of {len(pool)}" in refused.value.message
-    report = run(spark, parse_config(settings(max_invalid=0.7))).report
+    report = run(spark, parse_config(settings(max_invalid=0.7))).report.as_json()
     assert report["rows"]["invalid"] == n_invalid

@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report_of(
     spark: SparkSession, data: Path, out: Path, action: str | None, **sections: Any
 ) -> dict[str, Any]:
-    return run(spark, parse_config(config(data, out, action, **sections))).report
+    return run(spark, parse_config(config(data, out, action, **sections))).report.as_json()
 
 
 def config(data: Path, out: Path, action: str | None, **sections: Any) -> dict[str, Any]:

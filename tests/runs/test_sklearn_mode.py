@@ -198,7 +198,7 @@ def test_raised_maximum_goes_on_as_one_long_run_would(spark: SparkSession, tmp_p
     for limit in (1, 2):
         result = run(spark, parse_config(settings | {"rounds": {"max": limit}}))
         labeled.append(len(pd.read_parquet(tmp_path / "out" / "labels")))
-        assert result.report["termination_condition"] == "max_iter"
+        assert result.report.termination_condition == "max_iter"
     assert labeled == [10, 20]
 
 

@@ -93,7 +93,7 @@ def _run(conf: str) -> dict[str, list[float]]:
         "python_mb": samples.python_mb,
         "jvm_mb": samples.jvm_mb,
         "files": list(map(float, samples.files)),
-        "rounds": [float(result.report["n_iter"])],
+        "rounds": [float(result.report.n_iter)],
     }
 
 

@@ -96,7 +96,7 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
     output = {"path": str(tmp_path / "out"), "features": True}
     one_shot = {"policy": "one_shot"}
     config = csv_config(tmp_path, unlabeled=unlabeled, id="n", selection=one_shot, output=output)
-    report = run(spark, config).report
+    report = run(spark, config).report.as_json()
     assert [warning["code"] for warning in report["warnings"]][:1] == ["unreadable_rows"]
     assert (report["rows"]["accepted"], report["rows"]["invalid"]) == (37, 3)
     invalid = pd.read_parquet(tmp_path / "out" / "invalid").set_index("n").reason
