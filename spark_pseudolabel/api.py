@@ -18,7 +18,6 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
-from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.spark.reading.schema_text import schema_of, without_foreign_types
 from spark_pseudolabel.spark.startup.session import borrowed
 from spark_pseudolabel.spark.transform import with_predictions
@@ -165,7 +164,7 @@ class SelfTraining:
         with contextlib.ExitStack() as lent:
             for session in _sessions(frames.values()):
                 lent.enter_context(borrowed(session))
-            result = run(
+            run(
                 spark,
                 config,
                 events=events,
@@ -173,7 +172,7 @@ class SelfTraining:
                 estimator=self._own_estimator,
                 trusted=self.trusted,
             )
-        return SelfTrainingResult.load(spark, output, self.trusted, report=result.report)
+        return SelfTrainingResult.load(spark, output, self.trusted)
 
     def config(self, output: str, frames: Sequence[str] = ()) -> Config:
         """Return the configuration that :meth:`fit` runs.
@@ -239,7 +238,6 @@ class SelfTrainingResult:
         spark: SparkSession,
         output: str,
         trusted: Sequence[str] = (),
-        report: Report | None = None,
     ) -> SelfTrainingResult:
         """Open the output of a finished run.
 
@@ -252,12 +250,11 @@ class SelfTrainingResult:
         """
         finished = open_finished(spark, output)
         scorer = finished.scorer(trusted=trusted)
-        document = report or Report.model_validate(finished.final.report.document)
         return cls(
             spark,
             output,
             scorer.model,
-            document.as_json(),
+            dict(finished.final.report.document),
             scorer,
             finished.model.label_type,
         )
