@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.core.teachers.committee import (
@@ -16,12 +16,22 @@ from spark_pseudolabel.core.teachers.committee import (
 )
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.teacher import Teacher
-from spark_pseudolabel.core.trust.certificate import Promise
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
 from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
 from spark_pseudolabel.evaluate.known import MemoryTeacher
+from spark_pseudolabel.evaluate.measured import (
+    Alarms,
+    CalibrationErrors,
+    Certificates,
+    Gates,
+    Guarded,
+    Priors,
+    Run,
+    Scores,
+    Students,
+)
 from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
@@ -37,7 +47,6 @@ MODELS: dict[str, tuple[Member, ...]] = {
     "auto": DEFAULT_COMMITTEE,
 }
 MEMORY = "memory"
-PROMISES = {"all": Promise(), "class": Promise(per="class")}
 CELLS = {
     "accuracy": ["overlap:100", "imbalance:100", "noise:500", "clean:80", "breast_cancer:60"],
     "certificate": ["imbalance:500:lr", "overlap:500:lr", "clean:500:et"],
@@ -53,21 +62,24 @@ CELLS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a markdown table, write the single runs as JSON."""
     options = _parser().parse_args(arguments)
-    measured: list[dict[str, Any]] = []
-    for run in _stored(options.read) if options.read else _runs(options):
+    measured: list[Run] = []
+    for run in _stored(options) if options.read else _runs(options):
         measured.append(run)
         if options.json:
-            document = {"what": options.what, "command": _command(options), "runs": measured}
+            runs = [run.model_dump(mode="json", by_alias=True) for run in measured]
+            document = {"what": options.what, "command": _command(options), "runs": runs}
             options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(TABLES[options.what](measured) + "\n")
 
 
-def _stored(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    for file in files:
-        yield from json.loads(file.read_text(encoding="utf-8"))["runs"]
+def _stored(options: argparse.Namespace) -> Iterator[Run]:
+    kind, _ = _KINDS[options.what]
+    for file in options.read:
+        for run in json.loads(file.read_text(encoding="utf-8"))["runs"]:
+            yield kind.model_validate(run)
 
 
-def _runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _runs(options: argparse.Namespace) -> Iterator[Run]:
     for cell in options.cells or CELLS[options.what]:
         name, labels, *model = cell.split(":")
         changes = [_VARIANTS[word] for word in model if word in _VARIANTS]
@@ -77,9 +89,9 @@ def _runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             task = _draw(options, data, labels, seed)
             for change in changes:
                 task = change(task)
-            kept = {"cell": cell, "seed": seed}
             models = [word for word in model if word not in _VARIANTS]
-            yield kept | _RUNS[options.what](options, task, *models)
+            _, measure_one = _KINDS[options.what]
+            yield measure_one(options, task, *models).of(cell, seed)
 
 
 def _draw(options: argparse.Namespace, data: DataSet, labels: str, seed: int) -> Task:
@@ -99,34 +111,32 @@ _VARIANTS: dict[str, Callable[[Task], Task]] = {
 }
 
 
-def _accuracy(options: argparse.Namespace, task: Task) -> dict[str, Any]:
+def _accuracy(options: argparse.Namespace, task: Task) -> Scores:
     return measure(task, options.methods)
 
 
-def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> Certificates:
     learner: Teacher = MemoryTeacher() if model == MEMORY else _learner(model, task)
     first = float("nan") if options.prior == "true" else options.prior and float(options.prior)
-    return certify_task(
-        learner, task, PROMISES, options.calibration, first, gated=not options.no_gate
-    )
+    return certify_task(learner, task, options.calibration, first, gated=not options.no_gate)
 
 
-def _guard(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+def _guard(options: argparse.Namespace, task: Task, model: str = "lr") -> Guarded:
     return runs_of(_learner(model, task), task)
 
 
 def _student(
     options: argparse.Namespace, task: Task, model: str = "lr", student: str | None = None
-) -> dict[str, Any]:
+) -> Students:
     teacher = teacher_of(_learner(model, task), task)
-    return {"student": student_of(_learner(student or model, task), teacher, task)}
+    return Students(student=student_of(_learner(student or model, task), teacher, task))
 
 
-def _reliability(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+def _reliability(options: argparse.Namespace, task: Task, model: str = "lr") -> CalibrationErrors:
     return reliability_of(_learner(model, task), task)
 
 
-def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> dict[str, Any]:
+def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> Priors:
     return prior_of(_learner(model, task), task)
 
 
@@ -138,7 +148,7 @@ def _learner(model: str, task: Task) -> Teacher:
     return registered_committee(members, task.data.features, task.seed).prepared(task.reference)
 
 
-def _drawn(options: argparse.Namespace, task: Task) -> dict[str, Any]:
+def _drawn(options: argparse.Namespace, task: Task) -> Alarms:
     per_class = len(task.labeled.codes) // len(task.data.classes)
     as_many = draw(
         task.data,
@@ -148,23 +158,25 @@ def _drawn(options: argparse.Namespace, task: Task) -> dict[str, Any]:
         n_pool=options.pool,
         n_test=options.test,
     )
-    return {"random": alarm(task), "per_class": alarm(as_many)}
+    return Alarms(random=alarm(task), per_class=alarm(as_many))
 
 
-def _shift(options: argparse.Namespace, task: Task) -> dict[str, Any]:
-    return {"none": gate(task)} | {name: gate(change(task)) for name, change in SHIFTS.items()}
+def _shift(options: argparse.Namespace, task: Task) -> Gates:
+    masked, moved = (gate(SHIFTS[name](task)) for name in ("masked", "moved"))
+    return Gates(none=gate(task), masked=masked, moved=moved)
 
 
-_RUNS: dict[str, Callable[..., dict[str, Any]]] = {
-    "accuracy": _accuracy,
-    "certificate": _certificate,
-    "guard": _guard,
-    "drawn": _drawn,
-    "shift": _shift,
-    "student": _student,
-    "reliability": _reliability,
-    "prior": _prior,
+_KINDS: dict[str, tuple[type[Run], Callable[..., Run]]] = {
+    "accuracy": (Scores, _accuracy),
+    "certificate": (Certificates, _certificate),
+    "guard": (Guarded, _guard),
+    "drawn": (Alarms, _drawn),
+    "shift": (Gates, _shift),
+    "student": (Students, _student),
+    "reliability": (CalibrationErrors, _reliability),
+    "prior": (Priors, _prior),
 }
+"""What a run of each kind says, and what makes it."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         f"{MEMORY!r}, for certificates of coins and coin_sessions, reads its scores from the rows. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
-    parser.add_argument("what", choices=list(_RUNS))
+    parser.add_argument("what", choices=list(_KINDS))
     parser.add_argument("cells", nargs="*", help="default: a few on sets that need no files")
     parser.add_argument("--data", type=Path, help="folder with the original files of other sets")
     parser.add_argument("--seeds", type=int, default=3, help="draws per cell")

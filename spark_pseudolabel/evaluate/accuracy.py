@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.trust.guard import log_losses
+from spark_pseudolabel.evaluate.measured import Scores
 from spark_pseudolabel.evaluate.methods import (
     Ours,
     agreement,
@@ -34,7 +33,7 @@ GROUPS: Mapping[str, Callable[[Ours], Scored]] = {
 """Methods by what they share, each scoring the test rows."""
 
 
-def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> dict[str, Any]:
+def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> Scores:
     """Return accuracy (in percent) and log loss of methods, and what ours measured.
 
     Parameters
@@ -49,14 +48,14 @@ def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> dict[str, Any]
     for group in groups:
         scored |= GROUPS[group](steps)
     guards = steps.guards if "student" in groups else {}
-    return {
-        "picked": steps.picked,
-        "n_test": len(task.test_codes),
-        "accuracy": {k: accuracy(P, task.test_codes) for k, P in scored.items()},
-        "log_loss": {k: loss(P, task.test_codes) for k, P in scored.items()},
-        "guards": {name: asdict(guard) for name, guard in guards.items()},
-        "weights": steps.weights_by_fold,
-    }
+    return Scores(
+        picked=steps.picked,
+        n_test=len(task.test_codes),
+        accuracy={k: accuracy(P, task.test_codes) for k, P in scored.items()},
+        log_loss={k: loss(P, task.test_codes) for k, P in scored.items()},
+        guards=dict(guards),
+        weights=steps.weights_by_fold,
+    )
 
 
 def accuracy(P: NDArray[np.float64], codes: NDArray[np.int32]) -> float:

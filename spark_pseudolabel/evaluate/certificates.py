@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from spark_pseudolabel.core.trust.evidence import dependence_of
 from spark_pseudolabel.core.trust.priors import shares, thinned
 from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift
 from spark_pseudolabel.core.trust.units import GroupSizes, equal_rows, units_of
+from spark_pseudolabel.evaluate.measured import Certificates, PoolFacts, Realized
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import Task
 
@@ -33,12 +32,11 @@ FIXED = 0.9
 def certify_task(
     learner: Teacher,
     task: Task,
-    promises: Mapping[str, Promise],
     calibration: Method | None = None,
     first: float | None = None,
     *,
     gated: bool = True,
-) -> dict[str, dict[str, Any]]:
+) -> Certificates:
     """Certify the pool of a task by out-of-fold scores, and hold it against the truth.
 
     As runs do: copies and groups share a fold and count once, and where the labeled rows do not
@@ -46,8 +44,8 @@ def certify_task(
 
     Parameters
     ----------
-    learner, task, promises
-        What is certified.
+    learner, task
+        What is certified: the promise over all labels, and that of each class.
     calibration
         Of the scores.
     first
@@ -86,15 +84,18 @@ def certify_task(
     )
     counts = counts_of(pool, len(classes))
     mixed = known if first is not None else None
-    shifted = gated and bool(gate(task, units, mixed=mixed)["shifted"])
+    shifted = gated and gate(task, units, mixed=mixed).shifted
     refused = refused or ("shift" if shifted else None)
-    found = {
-        name: _certified(promise, counts, rows, pool, len(classes), refused)
-        for name, promise in promises.items()
-    }
-    fixed = _realized(pool.confidence > FIXED, pool.right, 0.95)
-    others = {"ece": reliability(P, task.pool_codes).ece, "shifted": shifted}
-    return found | {"fixed": fixed, "pool": others}
+    of_all, of_each = (
+        _certified(promise, counts, rows, pool, len(classes), refused)
+        for promise in (Promise(), Promise(per="class"))
+    )
+    return Certificates(
+        all=of_all,
+        class_=of_each,
+        fixed=_realized(pool.confidence > FIXED, pool.right, 0.95),
+        pool=PoolFacts(ece=reliability(P, task.pool_codes).ece, shifted=shifted),
+    )
 
 
 def _group_sizes(task: Task) -> GroupSizes | None:
@@ -143,22 +144,28 @@ def _certified(
     pool: CalibrationRows,
     n_classes: int,
     refused: str | None,
-) -> dict[str, Any]:
+) -> Realized:
     certificate = certify(promise, counts, rows, refused=refused)
     plan = certificate.plan({"policy": "certified"}, n_classes)
     cuts = np.array([np.inf if cut is None else cut.confidence for cut in plan.cuts])
     published = pool.confidence >= cuts[pool.codes]
     if int(published.sum()) != sum(claim.rows for claim in certificate.claims):
         raise AssertionError("the plan must publish the rows that the certificate counts")
-    found = _realized(published, pool.right, promise.precision)
+    realized = _realized(published, pool.right, promise.precision)
+    broken = realized.broken
     if promise.per == "class":
-        found["broken"] = any(
+        broken = any(
             bool(of_class.any()) and pool.right[of_class].mean() < promise.precision
             for code in range(n_classes)
             if (of_class := published & (pool.codes == code)) is not None
         )
-    asked = any(claim.more_labels is not None for claim in certificate.claims)
-    return found | {"more_labels": asked, "reachable": _reachable(pool, promise.precision)}
+    return Realized(
+        coverage=realized.coverage,
+        precision=realized.precision,
+        broken=broken,
+        more_labels=any(claim.more_labels is not None for claim in certificate.claims),
+        reachable=_reachable(pool, promise.precision),
+    )
 
 
 def _reachable(pool: CalibrationRows, precision: float) -> bool:
@@ -169,10 +176,10 @@ def _reachable(pool: CalibrationRows, precision: float) -> bool:
     return bool((right[upto >= len(order) / 10] >= precision).any())
 
 
-def _realized(published: Any, right: Any, precision: float) -> dict[str, Any]:
+def _realized(published: NDArray[np.bool_], right: NDArray[np.bool_], precision: float) -> Realized:
     realized = float(right[published].mean()) if published.any() else None
-    return {
-        "coverage": float(published.mean()),
-        "precision": realized,
-        "broken": realized is not None and realized < precision,
-    }
+    return Realized(
+        coverage=float(published.mean()),
+        precision=realized,
+        broken=realized is not None and realized < precision,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,38 +25,31 @@ from spark_pseudolabel.core.trust.guard import (
     compare,
     compare_losses,
 )
+from spark_pseudolabel.evaluate.measured import Guarded, PoolRuns, Seen
 from spark_pseudolabel.evaluate.shift import gate
 from spark_pseudolabel.evaluate.task import SHIFTS, Task
 
 Matrix = NDArray[np.float64]
-Models = Sequence[Mapping[str, Any]]
+Models = Sequence[Seen]
 Guard = Callable[[Models, bool], int]
 """Models of a run and whether the gate fired: the position of the one that is kept."""
 
 THRESHOLD, ROUNDS, STUDENT_ROWS = 0.9, 3, 1500
 
 
-def runs_of(learner: Teacher, task: Task) -> dict[str, Any]:
-    """Run a student and rounds by threshold, on the pool and on pools unlike the labeled rows.
-
-    Returns
-    -------
-    dict
-        By what was done to the pool: whether the gate fired, and the models of each run.
-    """
+def runs_of(learner: Teacher, task: Task) -> Guarded:
+    """Run a student and rounds by threshold, on the pool and on pools unlike the labeled rows."""
     teacher = teacher_of(learner, task)
     pools = {"none": task} | {name: change(task) for name, change in SHIFTS.items()}
-    return {
-        "n_test": len(task.test_codes),
-        "pools": {
-            name: {
-                "shifted": gate(changed)["shifted"],
-                "student": student_of(learner, teacher, changed),
-                "rounds": rounds_of(learner, teacher.folds, changed),
-            }
-            for name, changed in pools.items()
-        },
+    runs = {
+        name: PoolRuns(
+            shifted=gate(changed).shifted,
+            student=student_of(learner, teacher, changed),
+            rounds=rounds_of(learner, teacher.folds, changed),
+        )
+        for name, changed in pools.items()
     }
+    return Guarded(n_test=len(task.test_codes), pools=runs)
 
 
 def teacher_of(learner: Teacher, task: Task) -> CrossFit:
@@ -66,7 +58,7 @@ def teacher_of(learner: Teacher, task: Task) -> CrossFit:
     return learner.cross_fit(task.labeled, folds, task.data.classes, mean=True)
 
 
-def student_of(learner: Teacher, teacher: CrossFit, task: Task) -> list[dict[str, Any]]:
+def student_of(learner: Teacher, teacher: CrossFit, task: Task) -> list[Seen]:
     """Measure a cross-fitted teacher, and a student that learned from all it says of the pool.
 
     `learner` makes the student.
@@ -83,7 +75,7 @@ def student_of(learner: Teacher, teacher: CrossFit, task: Task) -> list[dict[str
     ]
 
 
-def rounds_of(learner: Teacher, folds: NDArray[np.int32], task: Task) -> list[dict[str, Any]]:
+def rounds_of(learner: Teacher, folds: NDArray[np.int32], task: Task) -> list[Seen]:
     """Measure the models of rounds that add confident rows; the rows of fold 0 validate them."""
     own, classes = subset(task.labeled, folds != 0), task.data.classes
     held_out = subset(task.labeled, folds == 0)
@@ -105,25 +97,22 @@ def rounds_of(learner: Teacher, folds: NDArray[np.int32], task: Task) -> list[di
     ]
 
 
-def _measured(
-    model: BaseEstimator, task: Task, P: Matrix, codes: NDArray[np.int32]
-) -> dict[str, Any]:
-    """Return the accuracy on test rows in percent, and what a guard sees, row by row."""
+def _measured(model: BaseEstimator, task: Task, P: Matrix, codes: NDArray[np.int32]) -> Seen:
     right = probabilities(model, task.test).argmax(axis=1) == task.test_codes
     seen = Losses.of(P, codes)
-    return {
-        "accuracy": float(100 * right.mean()),
-        "log_loss": seen.log.round(6).tolist(),
-        "squared": seen.squared.round(6).tolist(),
-        "right": seen.right.astype(int).tolist(),
-    }
+    return Seen(
+        accuracy=float(100 * right.mean()),
+        log_loss=seen.log.round(6).tolist(),
+        squared=seen.squared.round(6).tolist(),
+        right=seen.right.astype(int).tolist(),
+    )
 
 
 def _student(used: Callable[[LossComparison], bool], *, gated: bool = False) -> Guard:
     return lambda models, shifted: int(used(_losses(*models)) and not (gated and shifted))
 
 
-def _rounds(dropped: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]) -> Guard:
+def _rounds(dropped: Callable[[Seen, Seen], bool]) -> Guard:
     """Stop at the first model that drops against the best before it, and keep that one."""
 
     def kept(models: Models, shifted: bool) -> int:
@@ -161,17 +150,17 @@ GUARDS: Mapping[str, Mapping[str, Guard]] = {
 what they do with rounds that validation rows measure."""
 
 
-def _facts(number: int, model: Mapping[str, Any]) -> ModelFacts:
-    return ModelFacts(number, float(np.mean(model["right"])), float(np.mean(model["log_loss"])))
+def _facts(number: int, model: Seen) -> ModelFacts:
+    return ModelFacts(number, float(np.mean(model.right)), float(np.mean(model.log_loss)))
 
 
-def _losses(best: Mapping[str, Any], new: Mapping[str, Any]) -> LossComparison:
+def _losses(best: Seen, new: Seen) -> LossComparison:
     return compare_losses(_losses_of(best), _losses_of(new))
 
 
-def _losses_of(model: Mapping[str, Any]) -> Losses:
-    return Losses(np.array(model["log_loss"]), np.array(model["squared"]), *_right(model))
+def _losses_of(model: Seen) -> Losses:
+    return Losses(np.array(model.log_loss), np.array(model.squared), *_right(model))
 
 
-def _right(*models: Mapping[str, Any]) -> list[NDArray[np.bool_]]:
-    return [np.array(model["right"], dtype=bool) for model in models]
+def _right(*models: Seen) -> list[NDArray[np.bool_]]:
+    return [np.array(model.right, dtype=bool) for model in models]

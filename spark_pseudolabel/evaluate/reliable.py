@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -21,24 +21,18 @@ from spark_pseudolabel.core.trust.calibration import (
     pool_prior,
     reliability,
 )
+from spark_pseudolabel.evaluate.measured import CalibrationError, CalibrationErrors, Priors
 from spark_pseudolabel.evaluate.task import Task
 
 METHODS: tuple[Literal["none"] | Method, ...] = ("none", "temperature", "sigmoid", "isotonic")
 
 
-def reliability_of(learner: Teacher, task: Task) -> dict[str, Any]:
-    """Hold what labeled rows say of the mean model's confidences against the pool.
-
-    Returns
-    -------
-    dict
-        By calibration, and ``none``: the expected calibration error as a report has it, and that
-        of the published confidences.
-    """
+def reliability_of(learner: Teacher, task: Task) -> CalibrationErrors:
+    """Hold what labeled rows say of the mean model's confidences against the pool."""
     fitted = _cross_fitted(learner, task)
     codes, kept = task.labeled.codes, fitted.held_out
     scored = probabilities(fitted.mean_model(task.data.classes), task.pool)
-    found: dict[str, Any] = {}
+    errors: dict[str, CalibrationError] = {}
     for method in METHODS:
         reported, published = fitted.P, scored
         if method != "none":
@@ -46,21 +40,21 @@ def reliability_of(learner: Teacher, task: Task) -> dict[str, Any]:
             of_folds = fit_per_fold(method, fitted.P, codes, fitted.folds)
             reported = adjusted_by_fold(fitted.P, fitted.folds, tuple(map(Adjustment, of_folds)))
             published = rounded(Adjustment(calibration).apply(scored))
-        found[method] = {
-            "reported": reliability(reported[kept], codes[kept]).ece,
-            "published": reliability(published, task.pool_codes).ece,
-        }
-    return found
+        errors[method] = CalibrationError(
+            reported=reliability(reported[kept], codes[kept]).ece,
+            published=reliability(published, task.pool_codes).ece,
+        )
+    return CalibrationErrors.model_validate(errors)
 
 
-def prior_of(learner: Teacher, task: Task) -> dict[str, Any]:
+def prior_of(learner: Teacher, task: Task) -> Priors:
     """Estimate the pool's class shares from labels drawn per class, and return the true ones."""
     fitted = _cross_fitted(learner, task)
     hashes = np.random.default_rng(task.seed).permutation(len(task.pool)).astype(np.int64)
     P = fitted.score_apart(task.pool, hashes)
     estimated = pool_prior(fitted.P, task.labeled.codes, P)
     true = np.bincount(task.pool_codes, minlength=len(estimated)) / len(task.pool_codes)
-    return {"estimated": estimated.tolist(), "true": true.tolist()}
+    return Priors(estimated=estimated.tolist(), true=true.tolist())
 
 
 def _cross_fitted(learner: Teacher, task: Task) -> CrossFit:

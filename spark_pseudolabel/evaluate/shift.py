@@ -12,6 +12,7 @@ from spark_pseudolabel.core.teachers.cross_fitting import fold_of
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.core.trust.units import first_of
+from spark_pseudolabel.evaluate.measured import Alarm, Gate
 from spark_pseudolabel.evaluate.task import Task
 
 GATE_ROWS = 1000
@@ -20,7 +21,7 @@ GATE_ROWS = 1000
 LINEAR = ("LogisticRegression", {"max_iter": 1000})
 
 
-def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict[str, Any]:
+def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> Alarm:
     """Ask whether labels look drawn per class, by a model's predictions."""
     n_classes = len(task.data.classes)
     name, params = estimator
@@ -35,14 +36,14 @@ def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> dict
     found = prior_shift(
         *(np.bincount(codes, minlength=n_classes) for codes in (task.labeled.codes, own, pool))
     )
-    return {"alarm": found.drawn_per_class, "p_value": found.p_value}
+    return Alarm(alarm=found.drawn_per_class, p_value=found.p_value)
 
 
 def gate(
     task: Task,
     units: NDArray[np.int64] | None = None,
     mixed: NDArray[np.bool_] | None = None,
-) -> dict[str, Any]:
+) -> Gate:
     """Ask whether the labeled rows stand for the pool: one row of each unit and of each group.
 
     With a prior those that are `mixed` as it says.
@@ -60,4 +61,4 @@ def gate(
         pool = task.pool.iloc[sampled[once]].reset_index(drop=True)
     hashes = chance.permutation(len(labeled) + len(pool)).astype(np.int64)
     found = representativeness(labeled, pool, task.data.features, hashes, task.seed)
-    return {"shifted": found.shifted, "auc": found.auc, "outside": found.outside}
+    return Gate(shifted=found.shifted, auc=found.auc, outside=found.outside)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from spark_pseudolabel.evaluate.guarded import GUARDS, Guard
+from spark_pseudolabel.evaluate.measured import (
+    Alarms,
+    CalibrationErrors,
+    Certificates,
+    Gates,
+    Guarded,
+    Priors,
+    Realized,
+    Run,
+    Scores,
+    Students,
+)
 from spark_pseudolabel.evaluate.methods import STUDENTS
 from spark_pseudolabel.evaluate.reliable import METHODS
 
-Run = Mapping[str, Any]
+AnyRun = TypeVar("AnyRun", bound=Run)
 
 # Each method against what it has to beat: points of accuracy on the same rows.
 PAIRS = (
@@ -33,35 +45,37 @@ PAIRS = (
 _HARM = -0.5
 
 
-def accuracy(runs: Sequence[Run]) -> str:
+def accuracy(runs: Sequence[Scores]) -> str:
     """Return mean accuracies by cell, and below them each method against another."""
-    methods = list(dict.fromkeys(m for run in runs for m in run["accuracy"]))
+    methods = list(dict.fromkeys(m for run in runs for m in run.accuracy))
     cells = _by_cell(runs)
     means = [[cell, len(of), *(_accuracy(of, m) for m in methods)] for cell, of in cells.items()]
     pairs = [
         [f"{new} - {old}", *_lift(_by_cell(both), new, old)]
         for new, old in PAIRS
-        if (both := [run for run in runs if {new, old} <= run["accuracy"].keys()])
+        if (both := [run for run in runs if {new, old} <= run.accuracy.keys()])
     ]
     heads = ["difference", "runs", "mean of cells", "standard error", "cells better / worse by 0.3"]
     tail = ["worst cell", "worst run", "runs below -0.5"]
     return _table(["cell", "runs", *methods], means) + "\n\n" + _table([*heads, *tail], pairs)
 
 
-def _accuracy(runs: Sequence[Run], method: str) -> str:
-    known = [run["accuracy"][method] for run in runs if method in run["accuracy"]]
+def _accuracy(runs: Sequence[Scores], method: str) -> str:
+    known = [run.accuracy[method] for run in runs if method in run.accuracy]
     return f"{_mean(known):.1f}" if known else ""
 
 
-def certificate(runs: Sequence[Run]) -> str:
+def certificate(runs: Sequence[Certificates]) -> str:
     """Return coverage and broken promises by cell, and how often labels were asked for in vain."""
     rows = [
         [
             cell,
             len(of),
-            *(text for kind in ("all", "class", "fixed") for text in _kept(of, kind)),
+            *_kept([run.all for run in of]),
+            *_kept([run.class_ for run in of]),
+            *_kept([run.fixed for run in of]),
             _in_vain(of),
-            f"{_mean(run['pool']['ece'] for run in of):.3f}",
+            f"{_mean(run.pool.ece for run in of):.3f}",
         ]
         for cell, of in _by_cell(runs).items()
     ]
@@ -70,33 +84,45 @@ def certificate(runs: Sequence[Run]) -> str:
     return _table(["cell", "runs", *heads, "labels asked for in vain", "ECE on the pool"], rows)
 
 
-def _in_vain(runs: Sequence[Run]) -> str:
+def _in_vain(runs: Sequence[Certificates]) -> str:
     """Count refusals that ask for labels, of those where no cut of the pool is good enough."""
-    hopeless = [run["all"] for run in runs if not run["all"].get("reachable", True)]
-    refused = [found for found in hopeless if found["precision"] is None]
-    return f"{sum(found['more_labels'] for found in refused)} of {len(refused)}"
+    hopeless = [run.all for run in runs if not run.all.reachable]
+    refused = [realized for realized in hopeless if realized.precision is None]
+    return f"{sum(realized.more_labels for realized in refused)} of {len(refused)}"
 
 
-def drawn(runs: Sequence[Run]) -> str:
+def drawn(runs: Sequence[Alarms]) -> str:
     """Return how often labels were taken to be drawn per class."""
-    return _alarms(runs, ("random", "per_class"), "alarm")
+    fired: dict[str, Callable[[Alarms], bool]] = {
+        "random": lambda run: run.random.alarm,
+        "per_class": lambda run: run.per_class.alarm,
+    }
+    return _alarms(runs, fired)
 
 
-def shift(runs: Sequence[Run]) -> str:
+def shift(runs: Sequence[Gates]) -> str:
     """Return how often the gate fired, by what was done to the pool."""
-    return _alarms(runs, ("none", "masked", "moved"), "shifted")
+    fired: dict[str, Callable[[Gates], bool]] = {
+        "none": lambda run: run.none.shifted,
+        "masked": lambda run: run.masked.shifted,
+        "moved": lambda run: run.moved.shifted,
+    }
+    return _alarms(runs, fired)
 
 
-def reliability(runs: Sequence[Run]) -> str:
+def reliability(runs: Sequence[CalibrationErrors]) -> str:
     """Return the reported calibration error beside the published one, by calibration."""
     rows = [
         [
             cell,
             len(of),
             *(
-                f"{_mean(run[method][kind] for run in of):.3f}"
-                for method in METHODS
-                for kind in ("reported", "published")
+                f"{_mean(errors):.3f}"
+                for of_method in zip(*(run.each for run in of), strict=True)
+                for errors in (
+                    [error.reported for error in of_method],
+                    [error.published for error in of_method],
+                )
             ),
         ]
         for cell, of in _by_cell(runs).items()
@@ -105,27 +131,26 @@ def reliability(runs: Sequence[Run]) -> str:
     return _table(["cell", "runs", *heads], rows)
 
 
-def prior(runs: Sequence[Run]) -> str:
+def prior(runs: Sequence[Priors]) -> str:
     """Return estimated class shares beside the true ones, of the class that is rarest."""
     rows = []
     for cell, of in _by_cell(runs).items():
-        rarest = int(np.argmin(of[0]["true"]))
-        true, estimated = (
-            np.array([run[kind][rarest] for run in of]) for kind in ("true", "estimated")
-        )
+        rarest = int(np.argmin(of[0].true))
+        true = np.array([run.true[rarest] for run in of])
+        estimated = np.array([run.estimated[rarest] for run in of])
         error = np.abs(estimated - true).max()
         figures = (f"{value:.3f}" for value in (true.mean(), estimated.mean(), error))
         rows.append([cell, len(of), *figures])
     return _table(["cell", "runs", "true share", "estimated", "largest error"], rows)
 
 
-def student(runs: Sequence[Run]) -> str:
+def student(runs: Sequence[Students]) -> str:
     """Return how many students the guard lets through, and how many of them it should have."""
     used = GUARDS["student"]["surely better"]
     rows = []
     for cell, of in [*_by_cell(runs).items(), ("all", runs)]:
-        pairs = [run["student"] for run in of]
-        lifts = np.array([new["accuracy"] - teacher["accuracy"] for teacher, new in pairs])
+        pairs = [run.student for run in of]
+        lifts = np.array([new.accuracy - teacher.accuracy for teacher, new in pairs])
         let = np.array([used(models, False) > 0 for models in pairs])
         mean = f"{lifts[let].mean():+.2f}" if let.any() else ""
         rows.append(
@@ -142,7 +167,7 @@ def student(runs: Sequence[Run]) -> str:
     return _table([*heads, "their mean difference"], rows)
 
 
-def guard(runs: Sequence[Run]) -> str:
+def guard(runs: Sequence[Guarded]) -> str:
     """Return what each guard makes of students and of rounds, by what was done to the pool."""
     heads = ["run", "pool", "guard", "runs", "new model used", "as accurate", "mean", "worst run"]
     rows = [
@@ -154,14 +179,12 @@ def guard(runs: Sequence[Run]) -> str:
     return _table([*heads, "runs below -0.5"], rows)
 
 
-def _guarded(runs: Sequence[Run], kind: str, pool: str, rule: Guard) -> list[str]:
-    pools = [run["pools"][pool] for run in runs]
-    ends = [rule(one[kind], one["shifted"]) for one in pools]
+def _guarded(runs: Sequence[Guarded], kind: str, pool: str, rule: Guard) -> list[str]:
+    pools = [run.pools[pool] for run in runs]
+    models = [one.student if kind == "student" else one.rounds for one in pools]
+    ends = [rule(of, one.shifted) for of, one in zip(models, pools, strict=True)]
     lifts = np.array(
-        [
-            one[kind][end]["accuracy"] - one[kind][0]["accuracy"]
-            for one, end in zip(pools, ends, strict=True)
-        ]
+        [of[end].accuracy - of[0].accuracy for of, end in zip(models, ends, strict=True)]
     )
     used = np.array(ends) > 0
     return [
@@ -174,7 +197,7 @@ def _guarded(runs: Sequence[Run], kind: str, pool: str, rule: Guard) -> list[str
     ]
 
 
-TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = {
+TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "accuracy": accuracy,
     "certificate": certificate,
     "guard": guard,
@@ -186,17 +209,16 @@ TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = {
 }
 
 
-def _by_cell(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    cells: dict[str, list[Run]] = {}
+def _by_cell(runs: Sequence[AnyRun]) -> dict[str, list[AnyRun]]:
+    cells: dict[str, list[AnyRun]] = {}
     for run in runs:
-        cells.setdefault(run["cell"], []).append(run)
+        cells.setdefault(run.cell, []).append(run)
     return cells
 
 
-def _lift(cells: Mapping[str, Sequence[Run]], new: str, old: str) -> list[str]:
+def _lift(cells: Mapping[str, Sequence[Scores]], new: str, old: str) -> list[str]:
     runs = {
-        cell: [run["accuracy"][new] - run["accuracy"][old] for run in of]
-        for cell, of in cells.items()
+        cell: [run.accuracy[new] - run.accuracy[old] for run in of] for cell, of in cells.items()
     }
     means = np.array([np.mean(of) for of in runs.values()])
     single = np.concatenate([np.asarray(of) for of in runs.values()])
@@ -212,23 +234,23 @@ def _lift(cells: Mapping[str, Sequence[Run]], new: str, old: str) -> list[str]:
     ]
 
 
-def _kept(runs: Sequence[Run], kind: str) -> tuple[str, str, str]:
-    broken = sum(run[kind]["broken"] for run in runs)
-    claimed = sum(run[kind]["precision"] is not None for run in runs)
-    coverage = f"{_mean(run[kind]['coverage'] for run in runs):.2f}"
+def _kept(runs: Sequence[Realized]) -> tuple[str, str, str]:
+    broken = sum(run.broken for run in runs)
+    claimed = sum(run.precision is not None for run in runs)
+    coverage = f"{_mean(run.coverage for run in runs):.2f}"
     return coverage, f"{broken} of {len(runs)}", f"{broken} of {claimed}"
 
 
-def _alarms(runs: Sequence[Run], kinds: Sequence[str], key: str) -> str:
+def _alarms(runs: Sequence[AnyRun], fired: Mapping[str, Callable[[AnyRun], bool]]) -> str:
     rows = [
-        [cell, *(f"{sum(run[kind][key] for run in of)} of {len(of)}" for kind in kinds)]
+        [cell, *(f"{sum(map(has_fired, of))} of {len(of)}" for has_fired in fired.values())]
         for cell, of in _by_cell(runs).items()
     ]
-    return _table(["cell", *kinds], rows)
+    return _table(["cell", *fired], rows)
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _mean(values: Iterable[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 import pytest
 
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
-from spark_pseudolabel.core.trust.certificate import Promise
 from spark_pseudolabel.core.trust.guard import Losses
 from spark_pseudolabel.evaluate import methods
 from spark_pseudolabel.evaluate.accuracy import measure
@@ -15,32 +11,28 @@ from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import load
 from spark_pseudolabel.evaluate.guarded import GUARDS, runs_of
 from spark_pseudolabel.evaluate.known import MemoryTeacher
+from spark_pseudolabel.evaluate.measured import Certificates, Scores, Seen
 from spark_pseudolabel.evaluate.shift import alarm
 from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate, guard
 from spark_pseudolabel.evaluate.task import draw, with_copies, without_groups
-
-PROMISES = {"all": Promise(), "class": Promise(per="class")}
 
 
 def test_certificate_is_held_against_the_truth() -> None:
     data = load("imbalance", None)
     task = draw(data, 900, 0, n_pool=2000, n_test=1)
-    found = certify_task(
-        registered_estimator("LogisticRegression", {}, data.features, 0), task, PROMISES
-    )
-    assert found["all"]["coverage"] > 0.2
-    assert found["all"]["broken"] is False
-    assert "0 of 1" in certificate([{"cell": "clean", **found}])
+    found = certify_task(registered_estimator("LogisticRegression", {}, data.features, 0), task)
+    assert found.all.coverage > 0.2
+    assert found.all.broken is False
+    assert "0 of 1" in certificate([found.of("clean", 0)])
+    stored = found.model_dump(mode="json", by_alias=True)
+    assert (set(stored) >= {"all", "class", "fixed"}, Certificates(**stored)) == (True, found)
 
 
 def test_what_a_model_knows_by_heart_is_no_evidence() -> None:
     copies = with_copies(draw(load("coins", None), 1000, 0, n_pool=1000, n_test=1), 1.0)
     sessions = draw(load("coin_sessions", None), 1000, 0, n_pool=1000, n_test=1)
     tasks = (copies, sessions, without_groups(sessions))
-    broken = [
-        certify_task(MemoryTeacher(), task, PROMISES, gated=False)["all"]["broken"]
-        for task in tasks
-    ]
+    broken = [certify_task(MemoryTeacher(), task, gated=False).all.broken for task in tasks]
     assert broken == [False, False, True]  # without the key only the gate could help
 
 
@@ -49,16 +41,17 @@ def test_calibration_mends_what_a_confidence_says_of_the_pool() -> None:
     task = draw(data, 400, 0, n_pool=2000, n_test=1)
     learner = registered_estimator("GaussianNB", {}, data.features, 0)
     raw, calibrated = (
-        certify_task(learner, task, PROMISES, method)["pool"]["ece"]
-        for method in (None, "temperature")
+        certify_task(learner, task, method).pool.ece for method in (None, "temperature")
     )
+    assert raw is not None
+    assert calibrated is not None
     assert calibrated < raw - 0.02
 
 
 def test_labels_drawn_per_class_are_noticed() -> None:
     data = load("imbalance", None)
-    assert not alarm(draw(data, 200, 0, n_pool=1000, n_test=1))["alarm"]
-    assert alarm(draw(data, 100, 0, per_class=True, n_pool=1000, n_test=1))["alarm"]
+    assert not alarm(draw(data, 200, 0, n_pool=1000, n_test=1)).alarm
+    assert alarm(draw(data, 100, 0, per_class=True, n_pool=1000, n_test=1)).alarm
 
 
 @pytest.mark.parametrize("seed", [10, 12, 14])
@@ -66,9 +59,9 @@ def test_models_that_disagree_are_no_reason_for_an_alarm(seed: int) -> None:
     # The mean of five trees predicts the larger classes more often than any one of them does.
     tree = ("DecisionTreeClassifier", {"max_depth": None})
     task = draw(load("imbalance", None), 1000, seed, n_pool=4000, n_test=1)
-    assert not alarm(task, tree)["alarm"]
+    assert not alarm(task, tree).alarm
     as_many = draw(load("imbalance", None), 300, seed, per_class=True, n_pool=4000, n_test=1)
-    assert alarm(as_many, tree)["alarm"]
+    assert alarm(as_many, tree).alarm
 
 
 def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,22 +72,22 @@ def test_every_method_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(methods, "DEFAULT_COMMITTEE", members)
     found = measure(draw(load("wine", None), 30, 0, n_pool=60, n_test=60))
-    assert {name for pair in PAIRS for name in pair} <= set(found["accuracy"])
-    assert all(0 <= value <= 100 for value in found["accuracy"].values())
-    assert np.isfinite(list(found["log_loss"].values())).all()
-    table = accuracy([{"cell": "wine:30", **json.loads(json.dumps(found))}])
+    assert {name for pair in PAIRS for name in pair} <= set(found.accuracy)
+    assert all(0 <= value <= 100 for value in found.accuracy.values())
+    assert np.isfinite(list(found.log_loss.values())).all()
+    table = accuracy([Scores.model_validate_json(found.of("wine:30", 0).model_dump_json())])
     assert table.count("\n") == 5 + len(PAIRS)
 
 
-def _model(accuracy: float, *p_true: float) -> dict[str, Any]:
+def _model(accuracy: float, *p_true: float) -> Seen:
     P = np.column_stack([p_true, 1 - np.array(p_true)])
     seen = Losses.of(P, np.zeros(len(p_true), dtype=np.int32))
-    return {
-        "accuracy": accuracy,
-        "log_loss": seen.log,
-        "squared": seen.squared,
-        "right": seen.right,
-    }
+    return Seen(
+        accuracy=accuracy,
+        log_loss=seen.log.tolist(),
+        squared=seen.squared.tolist(),
+        right=seen.right.astype(int).tolist(),
+    )
 
 
 def test_guards_keep_what_they_say() -> None:
@@ -116,10 +109,10 @@ def test_students_and_rounds_run_on_every_pool() -> None:
     data = load("wine", None)
     learner = registered_estimator("GaussianNB", {}, data.features, 0)
     found = runs_of(learner, draw(data, 60, 0, n_pool=60, n_test=50))
-    assert list(found["pools"]) == ["none", "masked", "moved"]
-    for one in found["pools"].values():
-        assert [len(model["right"]) for model in one["student"]] == [60, 60]
-        assert 1 <= len(one["rounds"]) <= 4
-    seeds = {one["student"][0]["accuracy"] for one in found["pools"].values()}
+    assert list(found.pools) == ["none", "masked", "moved"]
+    for one in found.pools.values():
+        assert [len(model.right) for model in one.student] == [60, 60]
+        assert 1 <= len(one.rounds) <= 4
+    seeds = {one.student[0].accuracy for one in found.pools.values()}
     assert len(seeds) == 1  # no pool changes the teacher
-    assert "| student | masked |" in guard([{"cell": "wine:60", **json.loads(json.dumps(found))}])
+    assert "| student | masked |" in guard([found.of("wine:60", 0)])

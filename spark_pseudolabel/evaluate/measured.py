@@ -1,0 +1,185 @@
+"""What single runs measure, as it stands in the files that ``scripts/evaluate --json`` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from spark_pseudolabel.core.facts import LossComparison
+
+
+class Measured(BaseModel):
+    """Base of all figures."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Run(Measured):
+    """One draw of a cell."""
+
+    cell: str = ""
+    seed: int = 0
+
+    def of(self, cell: str, seed: int) -> Self:
+        """Say what was drawn."""
+        return self.model_copy(update={"cell": cell, "seed": seed})
+
+
+def _with_dropped(value: object) -> object:
+    # Files of earlier versions do not say it.
+    return {"dropped": not value["improved"], **value} if isinstance(value, Mapping) else value
+
+
+class Scores(Run):
+    """Every method on test rows.
+
+    Parameters
+    ----------
+    picked
+        The base with the best accuracy out of fold.
+    n_test
+        Test rows.
+    accuracy, log_loss
+        By method; accuracy in percent.
+    guards
+        By student, what its guard saw.
+    weights
+        By fold, what each member of the committee weighs.
+    """
+
+    picked: str
+    n_test: int
+    accuracy: dict[str, float]
+    log_loss: dict[str, float]
+    guards: dict[str, Annotated[LossComparison, BeforeValidator(_with_dropped)]]
+    weights: list[list[float]]
+
+
+class Realized(Measured):
+    """What a certificate published, held against the truth.
+
+    Parameters
+    ----------
+    coverage
+        Share of the pool that is published.
+    precision
+        Share of right labels among it; None where nothing is published.
+    broken
+        Whether less is right than was promised.
+    more_labels
+        Whether more labels were asked for.
+    reachable
+        Whether at any cut that holds a tenth of the pool enough of it is right.
+    """
+
+    coverage: float
+    precision: float | None
+    broken: bool
+    more_labels: bool = False
+    reachable: bool = True
+
+
+class PoolFacts(Measured):
+    """The calibration error on the pool, and whether the labeled rows do not stand for it."""
+
+    ece: float | None
+    shifted: bool = False
+
+
+class Certificates(Run):
+    """The promise over all labels, that of each class, and a fixed threshold."""
+
+    all: Realized
+    class_: Annotated[Realized, Field(alias="class")]
+    fixed: Realized
+    pool: PoolFacts
+
+
+class Alarm(Measured):
+    """Whether labels look drawn per class."""
+
+    alarm: bool
+    p_value: float
+
+
+class Alarms(Run):
+    """Labels drawn at random, and as many of each class."""
+
+    random: Alarm
+    per_class: Alarm
+
+
+class Gate(Measured):
+    """Whether the labeled rows do not stand for the pool."""
+
+    shifted: bool
+    auc: float
+    outside: float
+
+
+class Gates(Run):
+    """By what was done to the pool."""
+
+    none: Gate
+    masked: Gate
+    moved: Gate
+
+
+class CalibrationError(Measured):
+    """The expected calibration error as a report has it, and that of the published confidences."""
+
+    reported: float | None
+    published: float | None
+
+
+class CalibrationErrors(Run):
+    """By calibration."""
+
+    none: CalibrationError
+    temperature: CalibrationError
+    sigmoid: CalibrationError
+    isotonic: CalibrationError
+
+    @property
+    def each(self) -> tuple[CalibrationError, ...]:
+        """All of them, in order."""
+        return self.none, self.temperature, self.sigmoid, self.isotonic
+
+
+class Priors(Run):
+    """The pool's class shares, estimated from labels drawn per class, and the true ones."""
+
+    estimated: list[float]
+    true: list[float]
+
+
+class Seen(Measured):
+    """A model: its accuracy on test rows in percent, and what a guard sees, row by row."""
+
+    accuracy: float
+    log_loss: list[float]
+    squared: list[float]
+    right: list[int]
+
+
+class Students(Run):
+    """A teacher and its student."""
+
+    student: list[Seen]
+
+
+class PoolRuns(Measured):
+    """The models of each run on one pool, and whether the gate fired."""
+
+    shifted: bool
+    student: list[Seen]
+    rounds: list[Seen]
+
+
+class Guarded(Run):
+    """Runs by what was done to the pool."""
+
+    n_test: int
+    pools: dict[str, PoolRuns]
