@@ -33,6 +33,9 @@ ROWS: list[set[str]] = [
 NEIGHBORS = {("spark", "store")}
 # What runs there needs no Spark: it is tested, and used by commands, without a JVM.
 WITHOUT_SPARK = ("core", "config", "store", "output", "evaluate")
+# Lines that say `dict[str, Any]`: where JSON is really free, as parameters of estimators are,
+# configurations as they are written, and schemas.
+MOST_LOOSE_DICTS = 32
 
 
 def test_imports_run_one_way() -> None:
@@ -67,6 +70,11 @@ def test_loading_core_and_store_loads_no_spark() -> None:
 def test_executors_load_neither_configuration_nor_command_line() -> None:
     loaded = _loaded_by([f"{PACKAGE}.core.kernel"])
     assert loaded & {"pydantic", "pyspark", "py4j", "typer", "rich", "yaml", "matplotlib"} == set()
+
+
+def test_facts_are_typed() -> None:
+    lines = [line for _, path in _modules() for line in path.read_text().splitlines()]
+    assert sum("dict[str, Any]" in line for line in lines) <= MOST_LOOSE_DICTS
 
 
 def _may_import(part: str, target: str) -> bool:

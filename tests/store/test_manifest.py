@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.store.file_lists import MANY
 from spark_pseudolabel.store.manifest import (
     FileEntry,
+    FinalManifest,
     Manifest,
     ModelManifest,
     RoundManifest,
@@ -143,6 +145,27 @@ def test_classes_keep_their_type(classes: list[Any]) -> None:
 def test_a_manifest_reads_back_as_it_was_written() -> None:
     data = encode(_model(validation=Metrics(3, 0.1, 0.30000000000000004, None, None)))
     assert encode(decode(data, ModelManifest, "f")) == data
+
+
+EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())
+
+
+@pytest.mark.parametrize("file", EARLIER, ids=lambda file: file.stem)
+def test_what_an_earlier_version_wrote_is_read_and_would_be_written_the_same(file: Path) -> None:
+    kinds = {"model": ModelManifest, "round": RoundManifest, "final": FinalManifest}
+    cls = kinds[file.stem.split("-")[1]]
+    data = file.read_bytes()
+    found = decode(data, cls, file.name)
+    written = json.loads(encode(found)) | {"checksum": None}
+    earlier = json.loads(data) | {"checksum": None}
+    # Fields may be added.
+    assert _in_common(written, earlier) == earlier
+
+
+def _in_common(written: Any, earlier: Any) -> Any:
+    if isinstance(earlier, dict):
+        return {key: _in_common(written[key], earlier[key]) for key in earlier}
+    return written
 
 
 @pytest.mark.parametrize(
