@@ -264,6 +264,7 @@ def make_scorer(
     named: bool = True,
     decimals: int | None = DECIMALS,
     probabilities: bool = False,
+    adjustment: Adjustment | None = None,
 ) -> Scorer:
     """Prepare a fitted model for scoring: find out which numbers it takes; see :class:`Scorer`."""
     example = example_frame(features)
@@ -276,6 +277,7 @@ def make_scorer(
         probabilities=probabilities,
         takes_nan=_takes(model, example, named, np.nan),
         takes_inf=_takes(model, example, named, np.inf),
+        adjustment=adjustment,
     )
 
 

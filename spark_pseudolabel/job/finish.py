@@ -20,9 +20,9 @@ from spark_pseudolabel.store.manifest import RunEnd
 from spark_pseudolabel.store.store import RoundStore
 
 
-def is_finished(run: Run, end: Finish) -> bool:
+def is_finished(store: RoundStore, end: Finish) -> bool:
     """Whether this end is committed and all that people read is in place."""
-    return is_committed(run.store, end) and run.store.views_are_current()
+    return is_committed(store, end) and store.views_are_current()
 
 
 def finish(run: Run, end: Finish, elapsed_s: float) -> Report:
@@ -44,7 +44,7 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> Report:
     final = run.store.final
     assert final is not None
     _write_reports(run.store, final.report.document)
-    run.events.event("done", out=run.config.output.path)
+    run.events.event("done", out=run.setting.config.output.path)
     return Report.model_validate(final.report.document)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
+from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.output.preflight import require_finished
+from spark_pseudolabel.output.scoring import committed_scorer
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -40,15 +41,7 @@ class Finished:
         StoredStateError
             If the model is not the one that was committed.
         """
-        like_sklearn = self.store.settings.like_sklearn
-        scorer = make_scorer(
-            self.store.load_model(self.model.number, trusted),
-            self.model.features,
-            keys,
-            named=not like_sklearn,
-            decimals=None if like_sklearn else DECIMALS,
-        )
-        return replace(scorer, adjustment=self.model.adjustment)
+        return committed_scorer(self.store, self.model.number, keys, trusted)
 
 
 def open_finished(spark: SparkSession, out: str) -> Finished:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.trust.label_errors import Hygiene, check_labels
-from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.report.document import Duplicates, GivenLabels, Notice, SuspiciousLabel
+from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.store import facts
-from spark_pseudolabel.store.manifest import FileEntry
-from spark_pseudolabel.store.store import Attempt
+from spark_pseudolabel.store.manifest import FileEntry, ModelManifest
+from spark_pseudolabel.store.store import Attempt, RoundStore
 
 NAME = "suspects.parquet"
 GIVEN, SUGGESTED, P_GIVEN, P_SUGGESTED = (
@@ -30,7 +31,11 @@ FIRST = 10
 
 
 def check_given_labels(
-    run: Run, attempt: Attempt, codes: NDArray[np.int32], P: NDArray[np.float64]
+    store: RoundStore,
+    attempt: Attempt,
+    inputs: Inputs,
+    codes: NDArray[np.int32],
+    P: NDArray[np.float64],
 ) -> tuple[facts.GivenLabels, FileEntry | None]:
     """Look for labels that are probably wrong, by out-of-fold probabilities of the labeled rows.
 
@@ -40,24 +45,23 @@ def check_given_labels(
         What the model's manifest says of them, and the table of those that are.
     """
     hygiene = check_labels(P, codes)
-    table = _table(run, hygiene)
+    table = _table(inputs, hygiene)
     said = facts.GivenLabels(
         n=hygiene.n,
         suspicious=len(hygiene.suspects),
         p_value=hygiene.p_value,
         explained=hygiene.explained,
-        first=_first(run, table),
+        first=_first(inputs.keys, table),
     )
     if not hygiene.suspects:
         return said, None
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
-    return said, run.store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
+    return said, store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
 
 
-def given_labels(run: Run) -> GivenLabels | None:
+def given_labels(first: ModelManifest) -> GivenLabels | None:
     """Return what the report says of the given labels; None without out-of-fold scores."""
-    first = run.store.models[0]
     hygiene = first.training.hygiene
     if first.oof_scores is None or hygiene is None:
         return None
@@ -71,16 +75,17 @@ def given_labels(run: Run) -> GivenLabels | None:
     )
 
 
-def duplicates(run: Run) -> Duplicates | None:
+def duplicates(setting: Setting) -> Duplicates | None:
     """Return what the report says of labeled rows that equal another one; None without any."""
-    copies = None if run.like_sklearn else run.units.copies
+    copies = None if setting.like_sklearn else setting.units.copies
     if copies is None:
         return None
-    example = run.inputs.labeled.select(list(run.inputs.keys)).take(pa.array(copies.example))
+    labeled = setting.inputs.labeled
+    example = labeled.select(list(setting.inputs.keys)).take(pa.array(copies.example))
     return Duplicates(
         rows=copies.rows,
         groups=copies.groups,
-        conflicting=copies.conflicting(run.inputs.labeled.column(CODE).to_numpy()),
+        conflicting=copies.conflicting(labeled.column(CODE).to_numpy()),
         example=[_id(list(row.values())) for row in example.to_pylist()],
     )
 
@@ -112,27 +117,27 @@ def suspicious_labels(labels: GivenLabels) -> Notice:
     )
 
 
-def _table(run: Run, hygiene: Hygiene) -> pa.Table:
+def _table(inputs: Inputs, hygiene: Hygiene) -> pa.Table:
     """Return key, labels and probabilities of the suspects, the clearest first."""
     suspects = hygiene.suspects
     rows = pa.array([one.row for one in suspects], pa.int64())
-    labels = pa.array(list(run.inputs.classes))
+    labels = pa.array(list(inputs.classes))
     columns = {
         GIVEN: labels.take(pa.array([one.given for one in suspects], pa.int64())),
         SUGGESTED: labels.take(pa.array([one.suggested for one in suspects], pa.int64())),
         P_GIVEN: pa.array([one.p_given for one in suspects], pa.float64()),
         P_SUGGESTED: pa.array([one.p_suggested for one in suspects], pa.float64()),
     }
-    table = run.inputs.labeled.select(list(run.inputs.keys)).take(rows)
+    table = inputs.labeled.select(list(inputs.keys)).take(rows)
     for name, column in columns.items():
         table = table.append_column(name, column)
     return table
 
 
-def _first(run: Run, table: pa.Table) -> tuple[facts.SuspectLabel, ...]:
+def _first(keys: Sequence[str], table: pa.Table) -> tuple[facts.SuspectLabel, ...]:
     return tuple(
         facts.SuspectLabel(
-            id=_id([row[key] for key in run.inputs.keys]),
+            id=_id([row[key] for key in keys]),
             given=row[GIVEN],
             suggested=row[SUGGESTED],
             p_given=row[P_GIVEN],

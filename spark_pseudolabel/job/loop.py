@@ -17,16 +17,19 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.finish import finish, is_finished
-from spark_pseudolabel.job.fit import check_learners, fit_model
+from spark_pseudolabel.job.fit import fit_model
+from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
+from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.teachers import require_usable
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of, module_of
 from spark_pseudolabel.report.document import Report
+from spark_pseudolabel.spark.backends import Backend, open_backend
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
-from spark_pseudolabel.spark.reading.tables import refuse_unsafe_commits
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.given_rows import keep_given
@@ -109,15 +112,15 @@ def run(
                 modules=_modules_of_workers(config, estimator),
                 proved=frozen_before(files, root, identity(config)),
             )
-        require_possible(config, inputs)
+        setting = Setting(config, inputs)
+        require_possible(setting)
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
-        job = Run(spark, config, inputs, store, events, estimator, tuple(trusted))
-        if job.scan is None:
-            refuse_unsafe_commits(spark)
-        check_learners(job)
-        return _to_the_end(job)
+        backend = open_backend(spark, inputs, store, setting.carried, config.random_state)
+        models = Models(setting, store, backend.pool, estimator, tuple(trusted))
+        require_usable(models.teacher, models.student, setting, estimator, trusted)
+        return _to_the_end(Run(spark, setting, store, models, backend, events))
 
 
 def _require_file_system(path: str, files: Files, root: str) -> None:
@@ -155,44 +158,37 @@ def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list
 
 def _to_the_end(run: Run) -> Result:
     started = time.monotonic()
-    resumed, committed = bool(run.store.models), len(run.store.rounds)
-    _tell_where_it_stands(run, committed, resumed)
+    resumed = bool(run.store.models)
+    _tell_where_it_stands(run.setting, run.backend, run.events)
+    if resumed and run.store.final is None:
+        committed = len(run.store.rounds)
+        run.events.event("resume", round=committed + 1, committed=committed)
     while True:
-        match next_step(model_facts(run.store), round_facts(run.store), run.limits):
+        match next_step(model_facts(run.store), round_facts(run.store), run.setting.limits):
             case FitModel(number):
                 fit_model(run, number)
             case ScoreRound(number):
                 score_round(run, number)
             case Finish() as end:
-                already_done = is_finished(run, end)
+                already_done = is_finished(run.store, end)
                 report = finish(run, end, time.monotonic() - started)
                 return Result(report, resumed, already_done)
 
 
-def _tell_where_it_stands(run: Run, committed: int, resumed: bool) -> None:
-    inputs = run.inputs
-    if run.config.why_selection is not None:
-        run.events.event("policy", why=run.config.why_selection)
+def _tell_where_it_stands(setting: Setting, backend: Backend, events: Events) -> None:
+    inputs = setting.inputs
+    if setting.config.why_selection is not None:
+        events.event("policy", why=setting.config.why_selection)
     for note in inputs.notes:
-        run.events.event("warning", code=note.code, message=note.message)
-    run.events.event(
+        events.event("warning", code=note.code, message=note.message)
+    events.event(
         "inputs",
         labeled=inputs.labeled.num_rows,
         validation=inputs.validation.num_rows,
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
-        read_by=_read_by(run),
+        read_by=backend.read_by,
     )
-    if resumed and run.store.final is None:
-        run.events.event("resume", round=committed + 1, committed=committed)
-
-
-def _read_by(run: Run) -> str:
-    if run.scan is None:
-        why = run.inputs.no_scan or "earlier rounds were"
-        return f"through Spark, since {why}"
-    n_parts = len(run.scan.parts)
-    return f"by the workers themselves, in {n_parts:,} part{'' if n_parts == 1 else 's'}"
 
 
 def announce(spark: SparkSession, events: Events) -> None:

@@ -4,46 +4,53 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH
+from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score_any
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, fold_of, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
-from spark_pseudolabel.core.teachers.training import TrainingRows
-from spark_pseudolabel.core.teachers.training_frame import key_columns, labeled_rows
+from spark_pseudolabel.core.teachers.training_frame import key_columns
+from spark_pseudolabel.core.trust.calibration import fit_per_fold
 from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.trust.priors import correct, shares
-from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.models import Models
+from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.output.scoring import scorer_of
+from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.store.given_rows import read_bytes
 from spark_pseudolabel.store.manifest import FileEntry, damaged
-from spark_pseudolabel.store.store import Attempt
+from spark_pseudolabel.store.store import Attempt, RoundStore
 
 OOF_NAME = "oof.parquet"
 
 
-def cross_fit_labeled(run: Run, rows: TrainingRows) -> CrossFit:
+def cross_fit_labeled(models: Models) -> CrossFit:
     """Fit the teacher once per fold, to score labeled rows as model 1 scores the pool.
 
     Model 1 is the mean of these models, or, where the run measures nothing on labeled rows, one
     that is fitted on all of them.
     """
-    hashes = run.row_hashes(run.inputs.labeled)
-    folds = fold_of(rows.codes, hashes, units=run.units.labeled)
-    return run.ready(run.teacher).cross_fit(
-        rows, folds, run.inputs.classes, mean=run.config.cross_fitted
+    setting, rows = models.setting, models.setting.labeled
+    hashes = setting.row_hashes(setting.inputs.labeled)
+    folds = fold_of(rows.codes, hashes, units=setting.units.labeled)
+    return models.ready(models.teacher).cross_fit(
+        rows, folds, setting.inputs.classes, mean=setting.config.cross_fitted
     )
 
 
-def score_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[Any, NDArray[np.float64]]:
+def score_sample(
+    setting: Setting, fitted: CrossFit, sample: pa.Table
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Score a sample of the pool as labeled rows are scored.
 
     Returns
@@ -51,30 +58,62 @@ def score_sample(run: Run, fitted: CrossFit, sample: pa.Table) -> tuple[Any, NDA
     tuple
         Model input and probabilities of the rows that can be scored.
     """
-    features = run.inputs.features
+    features = setting.inputs.features
     batch = sample.combine_chunks().to_batches()[0]
-    scorer = run.teacher.scorer(fitted.models[0], features, probabilities=True)
+    scorer = scorer_of(setting.config.mode, fitted.models[0], features)
     valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
     X = to_frame(valid, features)
     return X, fitted.score_apart(X, valid.column(HASH).to_numpy())
 
 
-def keep_scores(run: Run, attempt: Attempt, fitted: CrossFit) -> FileEntry:
+def keep_scores(store: RoundStore, attempt: Attempt, inputs: Inputs, fitted: CrossFit) -> FileEntry:
     """Store the out-of-fold scores beside the model that they belong to."""
-    scores = run.inputs.labeled.select([*run.inputs.keys, CODE])
+    scores = inputs.labeled.select([*inputs.keys, CODE])
     scores = scores.append_column(FOLD, pa.array(fitted.folds))
     scores = scores.append_column(CLASS_SCORES, pa.array(list(fitted.P)))
     sink = io.BytesIO()
     pq.write_table(scores, sink, write_page_checksum=True)
-    return run.store.write_file(attempt, OOF_NAME, sink.getvalue(), scores.num_rows)
+    return store.write_file(attempt, OOF_NAME, sink.getvalue(), scores.num_rows)
 
 
-def kept_scores(run: Run) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+def kept_cross_fit(models: Models) -> tuple[NDArray[np.int32], CrossFit]:
+    """Return true codes and the stored out-of-fold scores with their adjustments; no models."""
+    codes, folds, P = _kept_scores(models.store)
+    return codes, adjusted(models.adjustment(1), CrossFit((), folds, P), codes)
+
+
+def adjusted(adjustment: Adjustment | None, fitted: CrossFit, codes: NDArray[np.int32]) -> CrossFit:
+    """Add what happens to model 1's scores, for each fold as if its rows were unknown.
+
+    Parameters
+    ----------
+    adjustment
+        Of model 1.
+    fitted
+        Its out-of-fold scores.
+    codes
+        ndarray of shape (n_labeled,): the true class indices.
+    """
+    if adjustment is None:
+        return fitted
+    of_folds = [adjustment] * (int(fitted.folds.max(initial=-1)) + 1)
+    if adjustment.calibration is not None:
+        method = adjustment.calibration.method
+        of_folds = [
+            Adjustment(calibration, adjustment.prior)
+            for calibration in fit_per_fold(method, fitted.P, codes, fitted.folds)
+        ]
+    return replace(fitted, adjustments=tuple(of_folds))
+
+
+def _kept_scores(
+    store: RoundStore,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Return codes, folds and out-of-fold probabilities as model 1's manifest names them."""
-    entry = run.store.models[0].oof_scores
+    entry = store.models[0].oof_scores
     assert entry is not None
     try:
-        scores = read_bytes(run.store.read_file(entry))
+        scores = read_bytes(store.read_file(entry))
     except pa.ArrowException as error:
         raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
     P = np.stack(scores.column(CLASS_SCORES).to_numpy())
@@ -91,7 +130,7 @@ def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:
 
 
 def measure_student(
-    run: Run,
+    models: Models,
     pseudo: pa.Table | None,
     weights: NDArray[np.float64],
     teacher: CrossFit,
@@ -101,8 +140,8 @@ def measure_student(
 
     Parameters
     ----------
-    run
-        The run.
+    models
+        Of the run.
     pseudo
         The pool rows that the student learns from; None for no row.
     weights
@@ -112,28 +151,27 @@ def measure_student(
     measured
         ndarray of shape (n_labeled,): which labeled rows to compare on, all with a fold.
     """
-    inputs = run.inputs
-    rows, classes = labeled_rows(inputs.labeled, inputs.features), inputs.classes
-    prior = None if run.prior is None else np.array(run.prior.prior)
-    student = run.ready(run.student)
+    setting, inputs = models.setting, models.setting.inputs
+    rows, classes, prior = setting.labeled, inputs.classes, models.prior
+    student = models.ready(models.student)
     if pseudo is None or not pseudo.num_rows:
-        found = student.cross_fit(rows, teacher.folds, classes).P
+        P = student.cross_fit(rows, teacher.folds, classes).P
         if prior is not None:
-            found = rounded(correct(found, shares(rows.codes, len(classes)), prior))
+            P = rounded(correct(P, shares(rows.codes, len(classes)), prior))
     else:
         # The same models again, where another process has fitted them.
-        of_folds = run.cross_fitted or cross_fit_labeled(run, rows)
-        found = cross_fit_student(
+        of_folds = models.of_folds or cross_fit_labeled(models)
+        P = cross_fit_student(
             student.fit,
             replace(of_folds, adjustments=teacher.adjustments),
             rows,
             to_frame(pseudo, inputs.features),
             weights,
             classes,
-            soft=run.weighting.labels == "soft",
+            soft=setting.weighting.labels == "soft",
             prior=prior,
             keys=(key_columns(inputs.labeled, inputs.keys), key_columns(pseudo, inputs.keys)),
         )
     codes = rows.codes[measured]
-    compared = compare_scores(teacher.adjusted[measured], found[measured], codes)
-    return oof_metrics(codes, found[measured]), compared
+    compared = compare_scores(teacher.adjusted[measured], P[measured], codes)
+    return oof_metrics(codes, P[measured]), compared

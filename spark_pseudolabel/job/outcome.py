@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.trust.collapse import collapsed, hardly_better
 from spark_pseudolabel.core.trust.finite_population import p_value
-from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.report.document import Certificate, ClassShares, ModelResult, Notice
 
 _NAMED = 5
@@ -37,17 +36,16 @@ class Measured:
     shares: Sequence[ClassShares]
 
 
-def class_shares(run: Run, end: Finish) -> list[ClassShares]:
+def class_shares(models: Models, end: Finish) -> list[ClassShares]:
     """Compare classes among given, predicted and published labels; empty without published ones."""
-    rounds = run.published_rounds(end.best_round)
+    store, setting = models.store, models.setting
+    rounds = setting.published(store.rounds, end.best_round)
     published = np.sum([one.counts.accepted_by_code for one in rounds], axis=0)
     if not rounds or not published.sum():
         return []
-    codes = run.inputs.labeled.column(CODE).to_numpy()
-    given = np.bincount(codes, minlength=len(run.inputs.classes)) / len(codes)
-    if run.prior is not None:
-        given = np.array(run.prior.prior)
-    scored = run.store.rounds[0].histogram.by_class
+    labeled = np.array(setting.labeled_by_class)
+    given = labeled / labeled.sum() if models.prior is None else models.prior
+    scored = store.rounds[0].histogram.by_class
     low = collapsed(given.tolist(), published.tolist())
     return [
         ClassShares(
@@ -57,7 +55,7 @@ def class_shares(run: Run, end: Finish) -> list[ClassShares]:
             published=float(published[code] / published.sum()),
             collapsed=code in low,
         )
-        for code, label in enumerate(run.inputs.classes)
+        for code, label in enumerate(setting.inputs.classes)
     ]
 
 

@@ -12,6 +12,7 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.loop import announce
+from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.teachers import named_by
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
@@ -50,7 +51,7 @@ def plan(
         files, root = files_for(spark, config.output.path)
         proved = frozen_before(files, root, identity(config))
         inputs = read_inputs(spark, config, frames, proved=proved)
-    require_possible(config, inputs)
+    require_possible(Setting(config, inputs))
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(
         PlanDocument,

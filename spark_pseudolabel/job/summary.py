@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TypeVar
 
+from pyspark.sql import SparkSession
+
 from spark_pseudolabel.config import public
 from spark_pseudolabel.core import facts
+from spark_pseudolabel.core.adjustment import PriorCorrection
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.label_errors import duplicates, given_labels
+from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.outcome import Measured, class_shares, outcome_warnings
+from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import (
@@ -39,10 +45,10 @@ from spark_pseudolabel.report.document import (
     TestMetrics,
     label_key,
 )
-from spark_pseudolabel.spark.direct.pool import DirectPool
-from spark_pseudolabel.spark.evaluation import HeldOutRows, labels_against_truth
+from spark_pseudolabel.spark.backends import Backend
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, model_name
 from spark_pseudolabel.store.manifest import ModelManifest, RoundManifest
+from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
 
 Value = TypeVar("Value")
@@ -53,46 +59,48 @@ LIBRARIES = ("pyspark", "pyarrow", "pandas", "numpy", "scikit-learn", "skops")
 
 def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
     """Return the document of ``report.json``; scores the test table if there is one."""
-    models = run.store.models
-    seed, final = (_model(run, models[number], end) for number in (0, end.best_round))
-    certificate, shares = _certificate(run), class_shares(run, end)
+    models, store, config = run.models, run.store, run.setting.config
+    classes = run.setting.inputs.classes
+    seed, final = (
+        _model(models, store.models[number], end, run.backend) for number in (0, end.best_round)
+    )
+    certificate, shares = _certificate(store, classes), class_shares(models, end)
     measured = Measured(final, certificate, shares)
     return Report(
-        run_id=run.store.run_id,
+        run_id=store.run_id,
         termination_condition=end.reason,
         n_iter=end.n_iter,
         best_round=end.best_round,
-        classes=list(run.inputs.classes),
-        rounds=[_round(run, manifest, end) for manifest in run.store.rounds],
+        classes=list(classes),
+        rounds=[_round(store, manifest, end) for manifest in store.rounds],
         seed=seed,
         final=final,
-        rows=_rows(run, end),
-        prior=_prior(run),
+        rows=_rows(run.setting, store, end),
+        prior=_prior(models.prior_correction, classes),
         certificate=certificate,
-        shift=_shift(run),
-        given_labels=given_labels(run),
-        duplicates=duplicates(run),
+        shift=_shift(models),
+        given_labels=given_labels(store.models[0]),
+        duplicates=duplicates(run.setting),
         class_shares=shares,
-        warnings=_warnings(run, end, measured),
-        paths=_paths(run.config.output.path),
-        config=public(run.config),
-        environment=_environment(run),
+        warnings=_warnings(models, end, measured),
+        paths=_paths(config.output.path),
+        config=public(config),
+        environment=_environment(run.spark),
         elapsed_s=round(elapsed_s, 3),
     )
 
 
-def _prior(run: Run) -> PoolPrior | None:
-    if run.prior is None:
+def _prior(prior: PriorCorrection | None, classes: Sequence[Label]) -> PoolPrior | None:
+    if prior is None:
         return None
-    return PoolPrior(shares=_by_class(run, run.prior.prior), source=run.prior.source)
+    return PoolPrior(shares=_by_class(classes, prior.prior), source=prior.source)
 
 
-def _certificate(run: Run) -> Certificate | None:
+def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | None:
     """Return the certificate with labels in place of their indices."""
-    kept = run.store.rounds[-1].certificate if run.store.rounds else None
+    kept = store.rounds[-1].certificate if store.rounds else None
     if kept is None:
         return None
-    classes = run.inputs.classes
     return Certificate(
         claimed=kept.claimed,
         precision=kept.precision,
@@ -103,7 +111,7 @@ def _certificate(run: Run) -> Certificate | None:
         n_only_ones=kept.n_only_ones,
         n_pool=kept.n_pool,
         coverage=kept.coverage,
-        claims=[_claim(run, claim) for claim in kept.claims],
+        claims=[_claim(claim, classes) for claim in kept.claims],
         refused=kept.refused,
         by_class=[
             ClassResult(
@@ -124,9 +132,9 @@ def _certificate(run: Run) -> Certificate | None:
     )
 
 
-def _claim(run: Run, claim: facts.Claim) -> CertifiedClaim:
+def _claim(claim: facts.Claim, classes: Sequence[Label]) -> CertifiedClaim:
     return CertifiedClaim(
-        labels=[run.inputs.classes[code] for code in claim.codes],
+        labels=[classes[code] for code in claim.codes],
         cut=claim.cut,
         n=claim.n,
         wrong=claim.wrong,
@@ -139,9 +147,9 @@ def _claim(run: Run, claim: facts.Claim) -> CertifiedClaim:
     )
 
 
-def _shift(run: Run) -> Shift | None:
+def _shift(models: Models) -> Shift | None:
     """Return what was measured before anything was scored, and what the first scores add."""
-    kept = run.store.models[0].training.shift
+    kept = models.store.models[0].training.shift
     if kept is None:
         return None
     return Shift(
@@ -149,21 +157,21 @@ def _shift(run: Run) -> Shift | None:
         auc_limit=kept.auc_limit,
         outside=kept.outside,
         shifted=kept.shifted,
-        action=shift_action(run),
+        action=shift_action(models.setting.config),
         n_labeled=kept.n_labeled,
         n_pool=kept.n_pool,
         psi=dict(kept.psi),
         outside_by_chance=kept.outside_by_chance,
         inside=MeasuredShift.from_optional(kept.inside),
         unseen=dict(kept.unseen),
-        prior_shift=PredictedPrior.from_optional(predicted_prior(run)),
+        prior_shift=PredictedPrior.from_optional(predicted_prior(models)),
     )
 
 
-def _round(run: Run, manifest: RoundManifest, end: Finish) -> Round:
-    following = run.store.models[manifest.number]
-    decided_by = run.store.models[manifest.number - 1]
-    counts, cuts = manifest.counts, manifest.plan.cuts
+def _round(store: RoundStore, manifest: RoundManifest, end: Finish) -> Round:
+    following = store.models[manifest.number]
+    decided_by = store.models[manifest.number - 1]
+    counts, cuts, classes = manifest.counts, manifest.plan.cuts, following.classes
     return Round(
         round=manifest.number,
         model=model_name(manifest.number),
@@ -174,53 +182,53 @@ def _round(run: Run, manifest: RoundManifest, end: Finish) -> Round:
         abstained=counts.abstained,
         withheld=counts.withheld,
         trained_on=following.training.rows_pseudo,
-        accepted_by_class=_by_class(run, counts.accepted_by_code),
+        accepted_by_class=_by_class(classes, counts.accepted_by_code),
         flips=Flips.from_optional(counts.flips),
         threshold_by_class=_by_class(
-            run, [None if cut is None else cut.confidence for cut in cuts]
+            classes, [None if cut is None else cut.confidence for cut in cuts]
         ),
         used=manifest.number <= end.best_round,
         validation=Metrics.from_optional(following.validation),
         seconds=Seconds.model_validate({**decided_by.seconds, **manifest.seconds}),
         histogram=Histogram(
             bins=HISTOGRAM_BINS,
-            counts=_by_class(run, manifest.histogram.coarse(HISTOGRAM_BINS).tolist()),
+            counts=_by_class(classes, manifest.histogram.coarse(HISTOGRAM_BINS).tolist()),
         ),
         reliability=Reliability.from_optional(decided_by.reliability),
     )
 
 
-def _by_class(run: Run, values: Sequence[Value]) -> dict[str, Value]:
-    keys = [label_key(label) for label in run.inputs.classes]
-    return dict(zip(keys, values, strict=True))
+def _by_class(classes: Sequence[Label], values: Sequence[Value]) -> dict[str, Value]:
+    return dict(zip(map(label_key, classes), values, strict=True))
 
 
-def _model(run: Run, manifest: ModelManifest, end: Finish) -> ModelResult:
+def _model(models: Models, manifest: ModelManifest, end: Finish, backend: Backend) -> ModelResult:
+    is_final = manifest.number == end.best_round + 1
+    checked = _label_check(models, end, backend) if is_final else None
     return ModelResult(
         model=model_name(manifest.number),
         validation=Metrics.from_optional(manifest.validation),
-        chosen_from=_chosen_from(run, end) if manifest.number == end.best_round + 1 else 1,
+        chosen_from=_chosen_from(models, end) if is_final else 1,
         oof=Metrics.from_optional(manifest.oof),
-        test=_test(run, manifest.number, end),
+        test=_test(models, manifest.number, checked),
         adjustment=Adjustment.from_optional(manifest.adjustment),
     )
 
 
-def _chosen_from(run: Run, end: Finish) -> int:
+def _chosen_from(models: Models, end: Finish) -> int:
     """Count the models that the final one was the best of, on the rows that measure it."""
-    n_models = len(run.store.models)
-    measured = run.inputs.validation.num_rows > 0 or run.config.cross_fitted
-    chosen = end.reason in ("validation_drop", "oof_drop") or run.limits.keep_best
-    student = run.config.one_round and run.config.student is not None
-    return n_models if measured and (chosen or student) else 1
+    setting, config = models.setting, models.setting.config
+    measured = setting.inputs.validation.num_rows > 0 or config.cross_fitted
+    chosen = end.reason in ("validation_drop", "oof_drop") or setting.limits.keep_best
+    student = config.one_round and config.student is not None
+    return len(models.store.models) if measured and (chosen or student) else 1
 
 
-def _test(run: Run, number: int, end: Finish) -> TestMetrics | None:
-    if run.inputs.test is None:
+def _test(models: Models, number: int, checked: LabelCheck | None) -> TestMetrics | None:
+    inputs = models.setting.inputs
+    if inputs.test is None:
         return None
-    scorer = run.scorer(number, probabilities=True)
-    metrics = run.inputs.test.evaluate(scorer, run.inputs.classes)
-    is_final = number == end.best_round + 1
+    metrics = inputs.test.evaluate(models.scorer(number, probabilities=True), inputs.classes)
     return TestMetrics(
         n=metrics.n,
         accuracy=metrics.accuracy,
@@ -228,39 +236,32 @@ def _test(run: Run, number: int, end: Finish) -> TestMetrics | None:
         f1_macro=metrics.f1_macro,
         log_loss=metrics.log_loss,
         majority=metrics.majority,
-        labels=_label_check(run, end) if is_final else None,
+        labels=checked,
     )
 
 
-def _label_check(run: Run, end: Finish) -> LabelCheck | None:
-    if run.config.id is None or run.inputs.test is None:
+def _label_check(models: Models, end: Finish, backend: Backend) -> LabelCheck | None:
+    setting, test = models.setting, models.setting.inputs.test
+    if setting.config.id is None or test is None:
         return None
-    checked = _against_truth(run, run.published_rounds(end.best_round), run.inputs.test)
+    rounds = setting.published(models.store.rounds, end.best_round)
+    checked = backend.check(rounds, test, setting.inputs.classes)
     n, correct = checked["n"], checked["correct"]
     return LabelCheck(n=n, correct=correct, precision=correct / n) if n else None
 
 
-def _against_truth(run: Run, rounds: Sequence[RoundManifest], test: HeldOutRows) -> dict[str, int]:
-    truth = test.truth(run.inputs.classes)
-    if truth is not None and isinstance(run.pool, DirectPool):
-        return run.pool.check(rounds, truth)
-    return labels_against_truth(
-        run.stored.accepted(rounds), test, run.inputs.keys, run.inputs.classes
-    )
-
-
-def _rows(run: Run, end: Finish) -> Rows:
-    used = run.published_rounds(end.best_round)
+def _rows(setting: Setting, store: RoundStore, end: Finish) -> Rows:
+    inputs, used = setting.inputs, setting.published(store.rounds, end.best_round)
     accepted = sum(manifest.counts.accepted for manifest in used)
     invalid = sum(manifest.counts.invalid for manifest in used)
     # On what a model abstained once, the next one may have a say.
     abstained = used[-1].counts.abstained if used else 0
     return Rows(
-        labeled=run.inputs.labeled.num_rows,
-        validation=run.inputs.validation.num_rows,
-        pool=run.inputs.pool_rows,
+        labeled=inputs.labeled.num_rows,
+        validation=inputs.validation.num_rows,
+        pool=inputs.pool_rows,
         accepted=accepted,
-        rejected=run.inputs.pool_rows - accepted - invalid - abstained,
+        rejected=inputs.pool_rows - accepted - invalid - abstained,
         invalid=invalid,
         abstained=abstained,
         # What was withheld once is a candidate again, and withheld again.
@@ -268,8 +269,9 @@ def _rows(run: Run, end: Finish) -> Rows:
     )
 
 
-def _warnings(run: Run, end: Finish, measured: Measured) -> list[Notice]:
-    warnings = [Notice.about(note.code, note.message) for note in run.inputs.notes]
+def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
+    setting, n_pool = models.setting, models.setting.inputs.pool_rows
+    warnings = [Notice.about(note.code, note.message) for note in setting.inputs.notes]
     if end.reason == "validation_drop":
         warnings.append(
             Notice.about(
@@ -280,8 +282,8 @@ def _warnings(run: Run, end: Finish, measured: Measured) -> list[Notice]:
                 "figures on them flatter it.",
             )
         )
-    warnings += trust_warnings(run, end, measured.certificate)
-    rows = _rows(run, end)
+    warnings += trust_warnings(models, end, measured.certificate)
+    rows = _rows(setting, models.store, end)
     if rows.invalid:
         warnings.append(
             Notice.about(
@@ -289,30 +291,25 @@ def _warnings(run: Run, end: Finish, measured: Measured) -> list[Notice]:
                 f"{rows.invalid:,} rows could not be scored. They and the reasons are in invalid/.",
             )
         )
-    k = getattr(run.config.selection, "k", None)
-    if run.like_sklearn and k is not None and k > run.inputs.pool_rows > 0:
+    k = getattr(setting.config.selection, "k", None)
+    if setting.like_sklearn and k is not None and k > n_pool > 0:
         warnings.append(
             Notice.about(
                 "k_best_too_large",
                 f"selection.k is {k}, larger than the pool of "
-                f"{run.inputs.pool_rows} rows: all rows are labeled in round 1.",
+                f"{n_pool} rows: all rows are labeled in round 1.",
             )
         )
-    warnings += _silent_classes(run, end, rows.accepted)
+    warnings += _silent_classes(setting, models.store, end)
     return warnings + outcome_warnings(measured)
 
 
-def _silent_classes(run: Run, end: Finish, accepted: int) -> list[Notice]:
-    if not accepted:
+def _silent_classes(setting: Setting, store: RoundStore, end: Finish) -> list[Notice]:
+    rounds = setting.published(store.rounds, end.best_round)
+    totals = [sum(n) for n in zip(*(m.counts.accepted_by_code for m in rounds), strict=True)]
+    if not sum(totals):
         return []
-    totals = [
-        sum(column)
-        for column in zip(
-            *(m.counts.accepted_by_code for m in run.published_rounds(end.best_round)),
-            strict=True,
-        )
-    ]
-    silent = [label for label, n in zip(run.inputs.classes, totals, strict=True) if n == 0]
+    silent = [label for label, n in zip(setting.inputs.classes, totals, strict=True) if n == 0]
     if not silent:
         return []
     return [
@@ -340,11 +337,11 @@ def _paths(out: str) -> Paths:
     )
 
 
-def _environment(run: Run) -> dict[str, object]:
+def _environment(spark: SparkSession) -> dict[str, object]:
     return {
         "spark_pseudolabel": VERSION,
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
-        "spark_master": run.spark.sparkContext.master,
-        "spark_app_id": run.spark.sparkContext.applicationId,
+        "spark_master": spark.sparkContext.master,
+        "spark_app_id": spark.sparkContext.applicationId,
     }

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
-from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.config.checks import feigned
+from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.kind import NamedEstimator
 from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.store.artifact import check_storable
+
+_SAMPLE = 20
 
 
 def teacher_of(
@@ -50,12 +62,65 @@ def named_by(
     own: BaseEstimator | None = None,
 ) -> Teacher:
     """Return who makes models with the estimator that a section names, or with one's own."""
+    like_sklearn = config.mode == "sklearn"
     if own is not None:
-        return EstimatorTeacher(own)
+        return EstimatorTeacher(own, named=not like_sklearn)
     return registered_estimator(
         named.estimator,
         named.params,
         features,
         config.random_state,
-        like_sklearn=config.mode == "sklearn",
+        like_sklearn=like_sklearn,
     )
+
+
+def require_usable(
+    teacher: Teacher,
+    student: Teacher,
+    setting: Setting,
+    own: BaseEstimator | None = None,
+    trusted: Sequence[str] = (),
+) -> None:
+    """Refuse, before anything is fitted, estimators that can't be stored or weighted.
+
+    Parameters
+    ----------
+    teacher, student
+        Who makes models.
+    setting
+        Of the run.
+    own, trusted
+        An estimator of the user's own, and further types that it may hold.
+
+    Raises
+    ------
+    InputError
+        Naming the type that is not trusted, the parameter that feigns other class shares than
+        those a correction starts from, or the estimator without ``sample_weight``.
+    """
+    makers = [teacher] if student is teacher else [teacher, student]
+    for estimator in (estimator for maker in makers for estimator in maker.estimators):
+        # An estimator of the user's own may hold types that show only once it is fitted.
+        check_storable(estimator, trusted, _sample(setting.inputs) if estimator is own else None)
+        if setting.estimates_prior and (params := feigned(estimator.get_params(deep=True))):
+            raise InputError(
+                f"{params[0]} must be left out with labeled.drawn: per_class: scores are "
+                "corrected from the class shares of the rows that a model has learned from, "
+                "and it pretends others.",
+                code="feigned_shares",
+            )
+    if setting.weighting.needed and not student.takes_weights:
+        raise InputError(
+            f"{student.name} takes no sample_weight, which training.pseudo_weight, "
+            "training.max_pseudo_weight and soft labels need. Choose another estimator.",
+            code="no_sample_weight",
+        )
+
+
+def _sample(inputs: Inputs) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Return a few labeled rows of every class, to fit a throw-away copy on."""
+    codes = inputs.labeled.column(CODE).to_numpy()
+    rows = [np.flatnonzero(codes == code)[:_SAMPLE] for code in range(len(inputs.classes))]
+    few = inputs.labeled.take(np.concatenate(rows))
+    y = np.asarray(inputs.classes)[few.column(CODE).to_numpy()]
+    return to_frame(few, inputs.features), y

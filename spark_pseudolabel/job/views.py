@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql.types import StructField
 
 from spark_pseudolabel.columns import (
     CONFIDENCE,
@@ -27,10 +27,12 @@ from spark_pseudolabel.columns import (
 from spark_pseudolabel.core.published_rows import Published, Undecided, Unscored
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.spark.pool import Files
+from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.spark.pool import Files, Pool
 from spark_pseudolabel.spark.reading.schema import arrow_type
 from spark_pseudolabel.store.given_rows import read_bytes
 from spark_pseudolabel.store.manifest import RoundManifest
+from spark_pseudolabel.store.store import RoundStore
 
 _TYPES = {
     CONFIDENCE: pa.float64(),
@@ -57,124 +59,152 @@ _KEY_TYPES = {
 
 def build_views(run: Run, end: Finish) -> None:
     """Build the tables and the model copy that are missing or out of date."""
-    tables = {
-        "labels": _write_labels,
-        "undecided": _write_undecided,
-        "training": _write_training,
-        "invalid": _write_invalid,
-    }
-    for name, write in tables.items():
-        if not run.store.view_is_current(name):
+    store, tables = run.store, _Tables(run.setting, run.store, run.backend.pool, end)
+    for name, write in tables.writers.items():
+        if not store.view_is_current(name):
             with run.events.stage(end.n_iter, f"write {name}"):
-                built = run.store.new_view_dir()
-                rows, written = write(run, end, built)
-                run.store.put_view(name, built, rows, written)
-    if not run.store.view_is_current("suspects"):
-        _put_suspects(run)
-    if not run.store.view_is_current("model"):
-        run.store.put_model_view()
+                built = store.new_view_dir()
+                rows, written = write(built)
+                store.put_view(name, built, rows, written)
+    if not store.view_is_current("suspects"):
+        tables.put_suspects()
+    if not store.view_is_current("model"):
+        store.put_model_view()
 
 
 _Written = tuple[int, Files | None]
 """How many rows a table must have, and what was written."""
 
 
-def _write_labels(run: Run, end: Finish, target: str) -> _Written:
-    """Write every accepted row once, as it is published."""
-    raw = [RAW_CONFIDENCE] if run.adjusted else []
-    extra = [PROBABILITIES] if run.config.output.probabilities else []
-    columns = [LABEL, CONFIDENCE, *raw, ROUND, MODEL, WEIGHT, *extra, *_features(run)]
-    rows = _published(run, end, columns)
-    rounds = run.published_rounds(end.best_round)
-    features = run.config.output.features
-    written = run.pool.publish("accepted", rounds, rows, rows.schema, target, features=features)
-    return _accepted(rounds), written
+@dataclass(frozen=True)
+class _Tables:
+    """The published tables of a run that has ended.
 
+    Parameters
+    ----------
+    setting, store, pool
+        Of the run.
+    end
+        How it ended.
+    """
 
-def _write_training(run: Run, end: Finish, target: str) -> _Written:
-    """Write labeled and accepted rows with the weight that the final model gave them."""
-    # Of labeled rows, too, whose ids and numbers may be longer than the pool's.
-    types = {name: arrow_type(kind) for name, kind in run.inputs.training_types.items()}
-    rows = _published(run, end, [LABEL, WEIGHT, SOURCE, ROUND, *_features(run)], types)
-    rounds, given = run.published_rounds(end.best_round), rows.given(run.inputs.labeled)
-    features = run.config.output.features
-    written = run.pool.publish(
-        "accepted", rounds, rows, rows.schema, target, features=features, more=given
-    )
-    return _accepted(rounds) + given.num_rows, written
+    setting: Setting
+    store: RoundStore
+    pool: Pool
+    end: Finish
 
+    @property
+    def writers(self) -> Mapping[str, Callable[[str], _Written]]:
+        """What writes each of the tables into a directory."""
+        return {
+            "labels": self._write_labels,
+            "undecided": self._write_undecided,
+            "training": self._write_training,
+            "invalid": self._write_invalid,
+        }
 
-def _write_invalid(run: Run, end: Finish, target: str) -> _Written:
-    """Write the rows that could not be scored, and why."""
-    schema = _schema(run, [REASON, ROUND], {})
-    rounds = [one for one in run.published_rounds(end.best_round) if one.counts.invalid]
-    written = run.pool.publish("scored", rounds, Unscored(schema), schema, target)
-    return sum(one.counts.invalid for one in rounds), written
+    def put_suspects(self) -> None:
+        """Publish the labeled rows whose given label is probably wrong; none: with its schema."""
+        inputs = self.setting.inputs
+        label = _arrow_type(inputs.label_type)
+        types = {name: arrow_type(kind) for name, kind in inputs.training_types.items()}
+        schema = self._schema([*OF_SUSPECTS], {**types, GIVEN: label, SUGGESTED: label})
+        kept = self.store.models[0].suspects
+        table = schema.empty_table()
+        if kept is not None:
+            stored = read_bytes(self.store.read_file(kept))
+            table = stored.rename_columns(schema.names).cast(schema)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, write_page_checksum=True)
+        self.store.put_table_view("suspects", sink.getvalue().to_pybytes(), table.num_rows)
 
+    @property
+    def _rounds(self) -> tuple[RoundManifest, ...]:
+        return self.setting.published(self.store.rounds, self.end.best_round)
 
-def _write_undecided(run: Run, end: Finish, target: str) -> _Written:
-    """Write the rows that have a score and no label, each once: those the last round left."""
-    used = run.published_rounds(end.best_round)
-    # Where the guard has discarded every round, the first one has looked at all rows.
-    looked = used[-1:] or run.store.rounds[:1]
-    undecided = Undecided(
-        _schema(run, [LABEL, CONFIDENCE, REASON], {}),
-        run.inputs.classes,
-        run.inputs.keys,
-        used[-1].plan if used else None,
-    )
-    n_rows = sum(one.counts.left for one in looked) + (0 if used else _accepted(looked))
-    return n_rows, run.pool.publish("scored", looked, undecided, undecided.schema, target)
+    def _write_labels(self, target: str) -> _Written:
+        """Write every accepted row once, as it is published."""
+        output = self.setting.config.output
+        raw = [RAW_CONFIDENCE] if self.setting.carried.raw else []
+        extra = [PROBABILITIES] if output.probabilities else []
+        columns = [LABEL, CONFIDENCE, *raw, ROUND, MODEL, WEIGHT, *extra, *self._features]
+        rows = self._published(columns)
+        written = self.pool.publish(
+            "accepted", self._rounds, rows, rows.schema, target, features=output.features
+        )
+        return _accepted(self._rounds), written
 
+    def _write_training(self, target: str) -> _Written:
+        """Write labeled and accepted rows with the weight that the final model gave them."""
+        inputs = self.setting.inputs
+        # Of labeled rows, too, whose ids and numbers may be longer than the pool's.
+        types = {name: arrow_type(kind) for name, kind in inputs.training_types.items()}
+        rows = self._published([LABEL, WEIGHT, SOURCE, ROUND, *self._features], types)
+        given = rows.given(inputs.labeled)
+        written = self.pool.publish(
+            "accepted",
+            self._rounds,
+            rows,
+            rows.schema,
+            target,
+            features=self.setting.config.output.features,
+            more=given,
+        )
+        return _accepted(self._rounds) + given.num_rows, written
 
-def _put_suspects(run: Run) -> None:
-    """Publish the labeled rows whose given label is probably wrong; with its schema if none is."""
-    label = _arrow_type(run.inputs.label_type)
-    types = {name: arrow_type(kind) for name, kind in run.inputs.training_types.items()}
-    schema = _schema(run, [*OF_SUSPECTS], {**types, GIVEN: label, SUGGESTED: label})
-    kept = run.store.models[0].suspects
-    table = schema.empty_table()
-    if kept is not None:
-        stored = read_bytes(run.store.read_file(kept))
-        table = stored.rename_columns(schema.names).cast(schema)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True)
-    run.store.put_table_view("suspects", sink.getvalue().to_pybytes(), table.num_rows)
+    def _write_invalid(self, target: str) -> _Written:
+        """Write the rows that could not be scored, and why."""
+        schema = self._schema([REASON, ROUND], {})
+        rounds = [manifest for manifest in self._rounds if manifest.counts.invalid]
+        written = self.pool.publish("scored", rounds, Unscored(schema), schema, target)
+        return sum(manifest.counts.invalid for manifest in rounds), written
+
+    def _write_undecided(self, target: str) -> _Written:
+        """Write the rows that are not invalid and have no label: those the last round left."""
+        used, inputs = self._rounds, self.setting.inputs
+        # Where the guard has discarded every round, the first one has looked at all rows.
+        looked = used[-1:] or self.store.rounds[:1]
+        undecided = Undecided(
+            self._schema([LABEL, CONFIDENCE, REASON], {}),
+            inputs.classes,
+            inputs.keys,
+            used[-1].plan if used else None,
+        )
+        n_rows = sum(one.counts.left for one in looked) + (0 if used else _accepted(looked))
+        return n_rows, self.pool.publish("scored", looked, undecided, undecided.schema, target)
+
+    def _published(
+        self, columns: list[str], types: Mapping[str, pa.DataType] | None = None
+    ) -> Published:
+        training = self.store.models[self.end.best_round].training
+        plans = {manifest.number: manifest.taught_plan for manifest in self._rounds}
+        return Published(
+            schema=self._schema(columns, types or {}),
+            classes=self.setting.inputs.classes,
+            keys=self.setting.inputs.keys,
+            weights=training.weights,
+            hash_limits=training.hash_limits,
+            taught={number: plan for number, plan in plans.items() if plan is not None},
+        )
+
+    @property
+    def _features(self) -> list[str]:
+        if not self.setting.config.output.features:
+            return []
+        return [feature.name for feature in self.setting.inputs.features]
+
+    def _schema(self, columns: list[str], others: Mapping[str, pa.DataType]) -> pa.Schema:
+        """Return keys and features in the pool's own types, or in others, and columns in theirs."""
+        inputs = self.setting.inputs
+        fields = [inputs.pool.schema[name] for name in self._features]
+        types = {key: _arrow_type(kind) for key, kind in inputs.key_types.items()}
+        types |= {field.name: arrow_type(field.dataType) for field in fields}
+        types |= {**others, **_TYPES, LABEL: _arrow_type(inputs.label_type)}
+        return pa.schema([pa.field(name, types[name]) for name in [*inputs.keys, *columns]])
 
 
 def _accepted(rounds: Sequence[RoundManifest]) -> int:
-    return sum(one.counts.accepted for one in rounds)
-
-
-def _published(
-    run: Run, end: Finish, columns: list[str], types: Mapping[str, pa.DataType] | None = None
-) -> Published:
-    training = run.store.models[end.best_round].training
-    rounds = run.published_rounds(end.best_round)
-    return Published(
-        schema=_schema(run, columns, types or {}),
-        classes=run.inputs.classes,
-        keys=run.inputs.keys,
-        weights=training.weights,
-        hash_limits=training.hash_limits,
-        taught={one.number: one.taught_plan for one in rounds if one.taught_plan is not None},
-    )
-
-
-def _features(run: Run) -> list[str]:
-    return [feature.name for feature in run.inputs.features if run.config.output.features]
-
-
-def _schema(run: Run, columns: list[str], others: Mapping[str, pa.DataType]) -> pa.Schema:
-    """Return keys and features in the pool's own types, or in others, and columns in theirs."""
-    types = {key: _arrow_type(kind) for key, kind in run.inputs.key_types.items()}
-    types |= {field.name: arrow_type(field.dataType) for field in _feature_fields(run)}
-    types |= {**others, **_TYPES, LABEL: _arrow_type(run.inputs.label_type)}
-    return pa.schema([pa.field(name, types[name]) for name in [*run.inputs.keys, *columns]])
-
-
-def _feature_fields(run: Run) -> list[StructField]:
-    return [run.inputs.pool.schema[name] for name in _features(run)]
+    return sum(manifest.counts.accepted for manifest in rounds)
 
 
 def _arrow_type(name: str) -> pa.DataType:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from spark_pseudolabel.core.adjustment import PriorCorrection
 from spark_pseudolabel.core.facts import Compared, Comparison, NotCompared
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.core.trust.certificate import Promise, why_impossible
 from spark_pseudolabel.core.trust.guard import MARGIN
 from spark_pseudolabel.core.trust.priors import MIN_ROWS_PER_CLASS
-from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import (
     DRAWN_PER_CLASS,
     GROUPS_DIFFER,
@@ -27,6 +27,7 @@ from spark_pseudolabel.job.label_errors import (
     given_labels,
     suspicious_labels,
 )
+from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.shift import predicted_prior, shift_warning
 from spark_pseudolabel.report.document import Certificate, CertifiedClaim, Notice, label_key
 from spark_pseudolabel.store.facts import Reliabilities
@@ -46,25 +47,26 @@ _OF_GROUPS = {
 }
 
 
-def trust_warnings(run: Run, end: Finish, certificate: Certificate | None) -> list[Notice]:
+def trust_warnings(models: Models, end: Finish, certificate: Certificate | None) -> list[Notice]:
     """Return what deserves a look before labels or the final model are relied on."""
-    warnings = []
-    shift = run.store.models[0].training.shift
+    setting, config, first = models.setting, models.setting.config, models.store.models[0]
+    prior, warnings = models.prior_correction, []
+    shift = first.training.shift
     if shift is not None and shift.shifted:
-        warnings.append(shift_warning(run, shift))
-    if (copies := duplicates(run)) is not None:
+        warnings.append(shift_warning(config, shift))
+    if (copies := duplicates(setting)) is not None:
         warnings.append(duplicate_rows(copies))
-    labels = given_labels(run)
+    labels = given_labels(first)
     if labels is not None and not labels.explained:
         warnings.append(suspicious_labels(labels))
     refused = certificate is not None and certificate.refused is not None
-    declared = run.config.labeled.drawn == "per_class"
+    declared = config.labeled.drawn == "per_class"
     # That the pool is unlike the labeled rows is told with its consequence.
     untold = certificate is not None and certificate.refused != SHIFT
     if certificate is not None and untold and not certificate.claimed:
-        names = untested_labels(run.config, run.inputs)
+        names = untested_labels(setting)
         held_out = certificate.source == "held_out"
-        table = held_out and run.config.validation.is_table
+        table = held_out and config.validation.is_table
         warnings.append(
             not_certified(
                 certificate,
@@ -72,18 +74,18 @@ def trust_warnings(run: Run, end: Finish, certificate: Certificate | None) -> li
                 declared=declared,
                 tested="validation" if held_out else "labeled",
                 missing="validation" if table else "labeled",
-                pool=run.inputs.pool_rows,
+                pool=setting.inputs.pool_rows,
             )
         )
-    elif certificate is None and run.prior is not None and run.prior.source == "given":
-        predicted = predicted_prior(run)
+    elif certificate is None and prior is not None and prior.source == "given":
+        predicted = predicted_prior(models)
         if predicted is not None and predicted.drawn_per_class:
             warnings.append(_prior_disagrees(predicted.p_value, ""))
-    if run.prior is None:
-        warnings += harmful_calibration(run.config.calibration, run.store.models[0].reliability)
-    if run.prior is not None and run.prior.source == "estimated":
-        warnings.append(_estimated(run, run.prior))
-    elif declared and run.prior is None and not refused:
+    if prior is None:
+        warnings += harmful_calibration(config.calibration, first.reliability)
+    if prior is not None and prior.source == "estimated":
+        warnings.append(_estimated(setting.inputs.classes, prior))
+    elif declared and prior is None and not refused:
         warnings.append(
             Notice.about(
                 DRAWN_PER_CLASS,
@@ -93,7 +95,7 @@ def trust_warnings(run: Run, end: Finish, certificate: Certificate | None) -> li
                 "each label. Give unlabeled.prior, or label more rows.",
             )
         )
-    return warnings + _unused_student(run, end)
+    return warnings + _unused_student(models, end)
 
 
 def harmful_calibration(method: str, reliability: Reliabilities | None) -> list[Notice]:
@@ -127,8 +129,8 @@ def _prior_disagrees(chance: float, consequence: str) -> Notice:
     )
 
 
-def _estimated(run: Run, prior: PriorCorrection) -> Notice:
-    shares = dict(zip(map(label_key, run.inputs.classes), prior.prior, strict=True))
+def _estimated(classes: Sequence[Label], prior: PriorCorrection) -> Notice:
+    shares = dict(zip(map(label_key, classes), prior.prior, strict=True))
     largest = sorted(shares.items(), key=lambda item: -item[1])[:_NAMED]
     others = f", and {len(shares) - _NAMED} others" if len(shares) > _NAMED else ""
     return Notice.about(
@@ -231,10 +233,10 @@ _OUTLOOKS = {
 }
 
 
-def _unused_student(run: Run, end: Finish) -> list[Notice]:
-    if len(run.store.models) < 2:
+def _unused_student(models: Models, end: Finish) -> list[Notice]:
+    if len(models.store.models) < 2:
         return []
-    against = run.store.models[1].training.against_best
+    against = models.store.models[1].training.against_best
     if against is None or (end.reason != "oof_drop" and not against.refused):
         return []
     labels = (

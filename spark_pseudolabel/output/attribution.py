@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from spark_pseudolabel.columns import CODE, FILE, LABELED, PSEUDO, ROW_INDEX, SO
 from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.hashing import xxhash64
-from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer, score
+from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.trust.attribution import feature_effects
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.output.scoring import committed_scorer
 from spark_pseudolabel.report.document import FeatureEffect, ModelSays, Why
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
@@ -92,7 +93,8 @@ def attribute(
     else:
         row = _look_up(store, _typed(key, given.schema), features, in_pool=decision.in_pool)
     background = _background(store, given, features)
-    effects = feature_effects(row, background, _scorer(store, number, features), code)
+    scorer = committed_scorer(store, number, probabilities=True)
+    effects = feature_effects(row, background, scorer, code)
     if math.isnan(effects.probability):
         raise _bad_row(row_file or "The row", f"can't be scored by {model_name(number)}")
     order = sorted(effects.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
@@ -107,35 +109,21 @@ def attribute(
             FeatureEffect(feature=name, value=_shown(row, name), effect=effect)
             for name, effect in order
         ],
-        final=_by_final_model(store, row, features),
+        final=_by_final_model(store, row),
     )
 
 
-def _by_final_model(
-    store: RoundStore, row: pa.Table, features: Sequence[Feature]
-) -> ModelSays | None:
+def _by_final_model(store: RoundStore, row: pa.Table) -> ModelSays | None:
     if store.final is None:
         return None
     number = store.final.final_model
-    scores = score(row, _scorer(store, number, features))
+    scores = score(row, committed_scorer(store, number, probabilities=True))
     code = int(scores.code[0])
     return ModelSays(
         model=model_name(number),
         label=store.models[0].classes[code] if code >= 0 else None,
         confidence=float(scores.confidence[0]) if code >= 0 else None,
     )
-
-
-def _scorer(store: RoundStore, number: int, features: Sequence[Feature]) -> Scorer:
-    like_sklearn = store.settings.like_sklearn
-    scorer = make_scorer(
-        store.load_model(number),
-        features,
-        named=not like_sklearn,
-        decimals=None if like_sklearn else DECIMALS,
-        probabilities=True,
-    )
-    return replace(scorer, adjustment=store.models[number - 1].adjustment)
 
 
 # --- the row

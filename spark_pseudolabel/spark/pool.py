@@ -12,6 +12,7 @@ from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.selection.counts import Candidates
 from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.facts import Content
 from spark_pseudolabel.store.manifest import RoundManifest
 
@@ -206,3 +207,15 @@ def lowest(hashed: pa.Table, n: int, keys: Sequence[str]) -> pa.Table:
 def content_of(by_code: Sequence[int], xor_a: int, xor_b: int) -> Content:
     """Return the fingerprint of accepted rows as manifests keep it."""
     return Content(rows=sum(by_code), xor64_a=xor_a, xor64_b=xor_b)
+
+
+def changed_pool() -> InputError:
+    """Return the error for a pool that is not what an earlier scan of it has read."""
+    return InputError(
+        "The rows of unlabeled are not those that an earlier round of this run has read: its "
+        "table, query or DataFrame has changed, or gives other values each time that it is read, "
+        "as by rand() or uuid(). Restore it, or write it to files, name these by unlabeled.path, "
+        "and start with a new output.path.",
+        code="inputs_changed",
+        where="unlabeled",
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,8 +24,9 @@ from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust.guard import compare, compare_scores
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import decide
-from spark_pseudolabel.job.fit import check_learners
+from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.shift import predict_sample
+from spark_pseudolabel.job.teachers import require_usable
 from spark_pseudolabel.job.warn import harmful_calibration, not_certified, why_unused
 from spark_pseudolabel.report.document import Certificate, CertifiedClaim, PredictedPrior
 from spark_pseudolabel.store.facts import Reliabilities
@@ -141,19 +143,22 @@ def test_rows_are_mixed_as_the_pool_before_those_outside_are_left_out(
     codes = np.repeat([0, 1], 40).astype(np.int32)
     inside = (codes == 1) | (np.arange(80) % 2 == 0)
     hashes = np.arange(80, dtype=np.int64) * 2**50
-    prior = SimpleNamespace(prior=(0.9, 0.1))
-    run: Any = SimpleNamespace(
-        prior=prior,
-        support=(None, inside),
-        inputs=SimpleNamespace(labeled=pa.table({CODE: codes})),
-        row_hashes=lambda rows: hashes,
-        units=SimpleNamespace(labeled=np.arange(80)),
-        group_sizes=None,
-        config=SimpleNamespace(unlabeled=SimpleNamespace(prior={"a": 0.9, "b": 0.1})),
-    )
+    labeled = pa.table({CODE: codes, "id": np.arange(80)})
+
+    class Mixed(Setting):
+        support = (None, inside)
+        units = SimpleNamespace(labeled=np.arange(80))
+        group_sizes = None
+
+        def row_hashes(self, rows: pa.Table) -> NDArray[np.int64]:
+            return hashes[rows.column("id").to_numpy()]
+
+    config: Any = SimpleNamespace(unlabeled=SimpleNamespace(prior={"a": 0.9, "b": 0.1}))
+    inputs: Any = SimpleNamespace(labeled=labeled)
+    models: Any = SimpleNamespace(setting=Mixed(config, inputs), prior=np.array([0.9, 0.1]))
     fitted = CrossFit((), np.arange(80, dtype=np.int32) % 5, np.full((80, 2), 0.5))
-    monkeypatch.setattr(decide, "kept_cross_fit", lambda run: (codes, fitted))
-    tested, rows = decide._calibration_rows(run, Certified(policy="certified"))
+    monkeypatch.setattr(decide, "kept_cross_fit", lambda models: (codes, fitted))
+    tested, rows = decide.calibration_rows(models, Certified(policy="certified"))
     assert np.bincount(tested).tolist() in ([20, 4], [20, 5])
     assert (len(rows), rows.only_ones) == (len(tested), 0)
 
@@ -169,14 +174,16 @@ def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score(
     values = chance.normal(size=50)
     expected = fitted.score_apart(pd.DataFrame({"a": values[1:]}), hashes[1:]).argmax(axis=1)
     values[0] = np.inf
-    run: Any = SimpleNamespace(
-        teacher=teacher, support=None, inputs=SimpleNamespace(features=features)
+    setting: Any = SimpleNamespace(
+        support=None,
+        inputs=SimpleNamespace(features=features),
+        config=SimpleNamespace(mode=None),
     )
     sample = pa.table({"a": values, HASH: hashes})
-    assert predict_sample(run, fitted, sample) == tuple(np.bincount(expected, minlength=2))
-    run.support = (SimpleNamespace(holds=lambda X: X["a"].to_numpy() > 0), None)
-    assert sum(predict_sample(run, fitted, sample)) == (values[1:] > 0).sum()
-    assert predict_sample(run, fitted, sample.slice(0, 1)) == (0, 0)
+    assert predict_sample(setting, fitted, sample) == tuple(np.bincount(expected, minlength=2))
+    setting.support = (SimpleNamespace(holds=lambda X: X["a"].to_numpy() > 0), None)
+    assert sum(predict_sample(setting, fitted, sample)) == (values[1:] > 0).sum()
+    assert predict_sample(setting, fitted, sample.slice(0, 1)) == (0, 0)
 
 
 @pytest.mark.parametrize(("weight", "refused"), [(None, False), ("balanced", True)])
@@ -184,18 +191,13 @@ def test_an_estimator_that_feigns_shares_is_refused_where_they_are_estimated(
     weight: str | None, refused: bool
 ) -> None:
     own = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight))
-    run: Any = SimpleNamespace(
-        teacher=EstimatorTeacher(own),
-        student=None,
-        estimator=None,
-        trusted=(),
-        estimates_prior=True,
-    )
+    maker = EstimatorTeacher(own)
+    setting: Any = SimpleNamespace(estimates_prior=True, weighting=SimpleNamespace(needed=False))
     if not refused:
-        check_learners(run)
+        require_usable(maker, maker, setting)
         return
     with pytest.raises(InputError, match="logisticregression__class_weight must") as caught:
-        check_learners(run)
+        require_usable(maker, maker, setting)
     assert caught.value.code == "feigned_shares"
 
 

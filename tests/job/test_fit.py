@@ -10,9 +10,9 @@ import pytest
 
 from spark_pseudolabel.core.facts import ReferenceRows
 from spark_pseudolabel.errors import InputError, RunFailedError, StoredStateError
-from spark_pseudolabel.job.context import Run
-from spark_pseudolabel.job.fit import _pseudo_rows
-from spark_pseudolabel.job.score import _require_stored
+from spark_pseudolabel.job.models import Models
+from spark_pseudolabel.job.score import require_stored
+from spark_pseudolabel.job.training import DriverTrainer
 from spark_pseudolabel.store.manifest import FileEntry
 from tests.store.builders import counts_of
 
@@ -24,16 +24,16 @@ def test_committed_rows_that_are_not_there_end_a_run() -> None:
         asked.append(limits)
 
     labeled = SimpleNamespace(num_rows=10)
-    run: Any = SimpleNamespace(
+    setting: Any = SimpleNamespace(
         learned_rows="accepted",
         config=SimpleNamespace(training=SimpleNamespace(max_rows=30)),
         inputs=SimpleNamespace(labeled=labeled),
-        pool=SimpleNamespace(fetch=fetch),
-        store=SimpleNamespace(root="out"),
     )
+    pool: Any = SimpleNamespace(fetch=fetch)
+    store: Any = SimpleNamespace(root="out")
     rounds: Any = [SimpleNamespace(counts=counts_of(accepted_by_code=(40, 60)))]
     with pytest.raises(StoredStateError, match="must hold 100 accepted rows of the pool"):
-        _pseudo_rows(run, rounds)
+        DriverTrainer(setting, store, pool).pool_rows(rounds)
     assert asked[-1] == [2**63 - 1] * 2  # every row there could be
 
 
@@ -45,8 +45,8 @@ def test_a_round_whose_files_hold_other_rows_is_not_committed(accepted: int, tau
     counts = counts_of(candidates=9, accepted=5, taught_by_code=(1, 2))
     files = {"scored": entries(4, 5), "accepted": entries(accepted), "taught": entries(taught)}
     with pytest.raises(RunFailedError, match="Nothing was committed"):
-        _require_stored(1, files, counts)
-    _require_stored(1, files | {"accepted": entries(5), "taught": entries(3)}, counts)
+        require_stored(1, files, counts)
+    require_stored(1, files | {"accepted": entries(5), "taught": entries(3)}, counts)
 
 
 def test_a_pool_that_gives_other_rows_than_model_1_learned_from_is_refused() -> None:
@@ -55,4 +55,4 @@ def test_a_pool_that_gives_other_rows_than_model_1_learned_from_is_refused() -> 
         first = SimpleNamespace(training=SimpleNamespace(reference=kept))
         run: Any = SimpleNamespace(store=SimpleNamespace(models=[first]))
         with nullcontext() if alike else pytest.raises(InputError, match="must give the same rows"):
-            Run._require_same_reference(run, found)  # type: ignore[arg-type]
+            Models.require_same(run, found)  # type: ignore[arg-type]

@@ -22,8 +22,8 @@ from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.training_frame import training_rows
 from spark_pseudolabel.core.trust.guard import compare
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.job import fit, label, plan, run
-from spark_pseudolabel.job import out_of_fold as honest
+from spark_pseudolabel.job import fit, label, out_of_fold, plan, run
+from spark_pseudolabel.job import training as trainers
 from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.progress import SilentEvents
@@ -413,7 +413,7 @@ def test_labels_show_what_they_weighed_in_the_final_fit(
             fitted.update(zip(pseudo.column("id").to_pylist(), rest[-1].tolist(), strict=True))
         return training_rows(labeled, pseudo, *rest)
 
-    monkeypatch.setattr(fit, "training_rows", remember)
+    monkeypatch.setattr(trainers, "training_rows", remember)
     # What is looked at is the weights; the student need not be better than its teacher.
     monkeypatch.setattr(fit, "compare", lambda *rows: replace(compare(*rows), usable=True))
     sections = {
@@ -462,8 +462,8 @@ def test_student_is_measured_with_the_weights_it_is_fitted_with(
         seen["guard"] = given[4]
         return cross_fit_student(*given, **named)
 
-    monkeypatch.setattr(fit, "training_rows", at_fit)
-    monkeypatch.setattr(honest, "cross_fit_student", at_guard)
+    monkeypatch.setattr(trainers, "training_rows", at_fit)
+    monkeypatch.setattr(out_of_fold, "cross_fit_student", at_guard)
     training = {"rows": "all", "pseudo_weight": "softmatch", "max_pseudo_weight": 1}
     training |= {"labels": "soft", "max_rows": 1200}
     sections = {"teacher": {"committee": [LOGISTIC]}, "training": training}

@@ -11,7 +11,6 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
 from spark_pseudolabel.core.teachers.estimators import (
     build_estimator,
     final_step,
@@ -40,8 +39,6 @@ class EstimatorTeacher(Teacher):
         Fit on class indices instead of labels.
     named
         Fit on named columns, or on the bare matrix as scikit-learn's own self-training does.
-    decimals
-        Decimals that probabilities are rounded to; None keeps them raw.
     default_columns
         Whether the first step of `estimator` is the default preprocessing, which needs no labels.
     columns
@@ -51,7 +48,6 @@ class EstimatorTeacher(Teacher):
     estimator: BaseEstimator
     encoded_labels: bool = False
     named: bool = True
-    decimals: int | None = DECIMALS
     default_columns: bool = False
     columns: BaseEstimator | None = None
 
@@ -115,24 +111,6 @@ class EstimatorTeacher(Teacher):
             known[key] = fit_columns(columns, X, known)
         return replace(self, columns=known[key])
 
-    def scorer(
-        self,
-        model: BaseEstimator,
-        features: Sequence[Feature],
-        keys: Sequence[str] = (),
-        *,
-        probabilities: bool = False,
-    ) -> Scorer:
-        """Prepare a model that this teacher fitted for scoring; see :class:`Scorer`."""
-        return make_scorer(
-            model,
-            features,
-            keys,
-            named=self.named,
-            decimals=self.decimals,
-            probabilities=probabilities,
-        )
-
 
 def registered_estimator(
     name: str,
@@ -159,6 +137,6 @@ def registered_estimator(
     info = info_of(name)
     estimator = build_estimator(name, params, random_state)
     if like_sklearn:
-        return EstimatorTeacher(estimator, info.encoded_labels, named=False, decimals=None)
+        return EstimatorTeacher(estimator, info.encoded_labels, named=False)
     estimator = with_preprocessing(estimator, info, features, random_state)
     return EstimatorTeacher(estimator, info.encoded_labels, default_columns=True)

@@ -11,14 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.features import Feature
-from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 
 
 class Teacher(ABC):
-    """How models are made: fitted, cross-fitted, prepared for scoring, described.
+    """How models are made: what they need, how they are fitted, cross-fitted and described.
 
     A model is a fitted classifier with ``classes_`` and ``predict_proba``, stored with skops. It
     abstains from a row by giving each class the probability 0.
@@ -108,14 +106,3 @@ class Teacher(ABC):
             :func:`~.cross_fitting.cross_fit_mean`.
         """
         return (cross_fit_mean if mean else cross_fit)(self.fit, rows, folds, classes)
-
-    def scorer(
-        self,
-        model: BaseEstimator,
-        features: Sequence[Feature],
-        keys: Sequence[str] = (),
-        *,
-        probabilities: bool = False,
-    ) -> Scorer:
-        """Prepare a model that this teacher has fitted for scoring; see :class:`Scorer`."""
-        return make_scorer(model, features, keys, probabilities=probabilities)

@@ -19,7 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND, INVALID
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.sampling import sample_limit
-from spark_pseudolabel.errors import InputError, text_of
+from spark_pseudolabel.errors import text_of
 from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, score_rows
 from spark_pseudolabel.spark.frame.selection import (
     ROWS_PER_FILE,
@@ -28,7 +28,7 @@ from spark_pseudolabel.spark.frame.selection import (
     within,
 )
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
-from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, lowest
+from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, changed_pool, lowest
 from spark_pseudolabel.spark.reading.names import columns, map_in_arrow
 from spark_pseudolabel.spark.reading.row_errors import reading
 from spark_pseudolabel.spark.reading.tables import reasons_of, to_arrow, with_hash
@@ -200,18 +200,6 @@ class FramePool:
         done = self.stored.accepted(rounds).select(*columns(keys))
         done = done.unionByName(self.stored.invalid(rounds).select(*columns(keys)))
         return self._to_score.join(F.broadcast(done), on=keys, how="left_anti"), None
-
-
-def changed_pool() -> InputError:
-    """Return the error for a pool that is not what an earlier scan of it has read."""
-    return InputError(
-        "The rows of unlabeled are not those that an earlier round of this run has read: its "
-        "table, query or DataFrame has changed, or gives other values each time that it is read, "
-        "as by rand() or uuid(). Restore it, or write it to files, name these by unlabeled.path, "
-        "and start with a new output.path.",
-        code="inputs_changed",
-        where="unlabeled",
-    )
 
 
 def _shares(limits: Limits) -> NDArray[np.float64] | float:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.vote import members_of, soft_vote, weights_of
@@ -98,7 +99,7 @@ def test_members_that_want_numbered_classes_join_the_others() -> None:
 def test_committee_scores_through_the_kernel() -> None:
     committee = registered_committee(SMALL, FEATURES, 0)
     model = committee.fit(rows(), ("no", "yes"))
-    scorer = committee.scorer(model, FEATURES, ("id",), probabilities=True)
+    scorer = make_scorer(model, FEATURES, ("id",), probabilities=True)
     assert (scorer.keys, scorer.probabilities) == (("id",), True)
     assert scorer.takes_nan
 

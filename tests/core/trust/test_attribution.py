@@ -96,7 +96,7 @@ def test_every_kind_of_column_is_one_feature() -> None:
     learner = registered_estimator("LogisticRegression", {}, features, 0)
     codes = (job == "cook").astype(np.int32)
     model = learner.fit(TrainingRows(to_frame(rows, features), codes, None, 0), ("no", "yes"))
-    scorer = learner.scorer(model, features, probabilities=True)
+    scorer = make_scorer(model, features, probabilities=True)
     # As another table may have them: wider numbers, plain strings, a missing category.
     row = pa.table(
         {

@@ -1,0 +1,169 @@
+"""The models of a run: who makes them, those that are committed, and each ready to score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
+from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
+from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.trust.shift import SAMPLE
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.teachers import student_of, teacher_of
+from spark_pseudolabel.output.scoring import scorer_of
+from spark_pseudolabel.spark.pool import Pool
+from spark_pseudolabel.store.store import RoundStore
+
+
+@dataclass
+class Models:
+    """The models of a run.
+
+    Parameters
+    ----------
+    setting
+        What the run is about.
+    store
+        Where they are committed.
+    pool
+        The unlabeled rows, of which a sample teaches what needs no labels.
+    own
+        An estimator that is used as it is instead of the configured one, or None.
+    trusted
+        Further types that a stored model may hold.
+    """
+
+    setting: Setting
+    store: RoundStore
+    pool: Pool
+    own: BaseEstimator | None = None
+    trusted: tuple[str, ...] = ()
+    of_folds: CrossFit | None = None
+    """The models of the folds while a student still has to be taught by them."""
+    _fitted: dict[int, BaseEstimator] = field(default_factory=dict)
+    _adjustments: dict[int, Adjustment | None] = field(default_factory=dict)
+    _sample: pa.Table | None = None
+
+    # --- who makes them
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Who makes the seed model."""
+        return teacher_of(self.setting.config, self.setting.inputs.features, self.own)
+
+    @cached_property
+    def student(self) -> Teacher:
+        """Who makes the models after it; the teacher, if nobody else is named."""
+        features = self.setting.inputs.features
+        return student_of(self.setting.config, features, self.own) or self.teacher
+
+    def maker(self, number: int) -> Teacher:
+        """Return who makes a model."""
+        return self.teacher if number == 1 else self.student
+
+    def ready(self, maker: Teacher) -> Teacher:
+        """Return a teacher with all learned that needs no labels; of it, models are fitted."""
+        if self.reference is None:
+            return maker
+        return maker.prepared(self.reference.X, self._columns)
+
+    @cached_property
+    def _columns(self) -> dict[str, BaseEstimator]:
+        return {}
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The rows that preprocessing is learned from; None where there is none, or no pool.
+
+        Raises
+        ------
+        InputError
+            If the pool gives other rows than it gave when the first model was fitted.
+        """
+        inputs, makers = self.setting.inputs, (self.teacher, self.student)
+        if not inputs.pool_rows or not any(maker.needs_reference for maker in makers):
+            return None
+        labeled = to_frame(inputs.labeled, inputs.features)
+        # As many as the comparison with the labeled rows wants anyway, so that one scan will do.
+        drawn = self.sample(max(rows_to_draw(labeled), SAMPLE))
+        whole, _ = without_odd_vectors(drawn.combine_chunks().to_batches()[0], inputs.features)
+        reference = Reference.of(labeled, to_frame(whole, inputs.features))
+        self.require_same(reference)
+        return reference
+
+    def sample(self, n: int) -> pa.Table:
+        """Return the `n` pool rows with the lowest hash, or all; a scan only where more are asked.
+
+        See :meth:`spark_pseudolabel.spark.pool.Pool.sample`.
+        """
+        if self._sample is None or self._sample.num_rows < min(n, self.setting.inputs.pool_rows):
+            self._sample = self.pool.sample(n)
+        return self._sample.slice(0, n)
+
+    # --- committed or just fitted ones
+
+    def model(self, number: int) -> BaseEstimator:
+        """Return a committed or just fitted model."""
+        if number not in self._fitted:
+            self.keep(number, self.store.load_model(number, self.trusted), self.adjustment(number))
+        return self._fitted[number]
+
+    def adjustment(self, number: int) -> Adjustment | None:
+        """Return what happens to the probabilities of a committed or just fitted model."""
+        if number not in self._adjustments:
+            self._adjustments[number] = self.store.models[number - 1].adjustment
+        return self._adjustments[number]
+
+    @property
+    def prior_correction(self) -> PriorCorrection | None:
+        """How the first model is corrected to the class shares of the pool."""
+        first = self.adjustment(1)
+        return None if first is None else first.prior
+
+    @property
+    def prior(self) -> NDArray[np.float64] | None:
+        """The class shares of the pool as far as they are known, shape (n_classes,)."""
+        correction = self.prior_correction
+        return None if correction is None else np.array(correction.prior)
+
+    def keep(self, number: int, model: BaseEstimator, adjustment: Adjustment | None) -> None:
+        """Remember a model; the latest two are all that is ever asked for again and again."""
+        self._fitted = {**dict(list(self._fitted.items())[-1:]), number: model}
+        self._adjustments[number] = adjustment
+
+    def scorer(
+        self, number: int, keys: Sequence[str] = (), *, probabilities: bool = False
+    ) -> Scorer:
+        """Return a model ready to score."""
+        return scorer_of(
+            self.setting.config.mode,
+            self.model(number),
+            self.setting.inputs.features,
+            keys,
+            adjustment=self.adjustment(number),
+            probabilities=probabilities,
+        )
+
+    def require_same(self, reference: Reference) -> None:
+        """Refuse a pool whose rows are not those that the first model has learned from."""
+        first = self.store.models[0].training.reference if self.store.models else None
+        if first is not None and first != reference.of_pool:
+            raise InputError(
+                "unlabeled must give the same rows for as long as a run lasts. A sample of "
+                f"{reference.n_pool:,} rows, drawn by their ids, differs from the one that "
+                "model 1 has learned words and scales from. Give a table whose rows do not change, "
+                "or start with a new output.path.",
+                code="inputs_changed",
+                where="unlabeled",
+            )
