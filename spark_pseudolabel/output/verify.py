@@ -32,5 +32,5 @@ def check_output(out: str, deep: bool = False, *, opened: Opened | None = None) 
         ok=result.ok,
         deep=deep,
         checked=result.checked,
-        problems=[FileProblem.model_validate(problem) for problem in result.problems],
+        problems=[FileProblem(**problem._asdict()) for problem in result.problems],
     )

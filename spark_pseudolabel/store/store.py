@@ -36,6 +36,7 @@ from spark_pseudolabel.store.manifest import (
     now,
     sha256,
 )
+from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.publish import publish, writing
 
 
@@ -357,8 +358,8 @@ class RoundStore:
         for path, problem in self.file_problems(manifest):
             raise damaged(join(self.root, path), problem)
 
-    def file_problems(self, manifest: Manifest) -> list[tuple[str, str]]:
-        """Return path and problem of every listed file that is gone or has another length."""
+    def file_problems(self, manifest: Manifest) -> list[Problem]:
+        """Return every listed file that is gone or has another length."""
         listed = manifest.listed_files()
         folder = layout.attempt_dir(
             self.run_id,
@@ -371,9 +372,9 @@ class RoundStore:
         for path, expected in listed:
             found = lengths.get(path)
             if found is None:
-                problems.append((path, "is gone"))
+                problems.append(Problem(path, "is gone"))
             elif found != expected:
-                problems.append((path, f"must have {expected:,} bytes, has {found:,}"))
+                problems.append(Problem(path, f"must have {expected:,} bytes, has {found:,}"))
         return problems
 
     def new_view_dir(self) -> str:
@@ -420,8 +421,8 @@ class RoundStore:
         """Tell whether all that people read is in place and belongs to the latest end."""
         return all(self.view_is_current(name) for name in layout.VIEWS)
 
-    def view_problems(self, name: str) -> list[tuple[str, str]]:
-        """Return path and problem of whatever is wrong with a view."""
+    def view_problems(self, name: str) -> list[Problem]:
+        """Return whatever is wrong with a view."""
         return views.view_problems(self.files, self.root, self._require_final(), name)
 
     def put_model_view(self) -> None:

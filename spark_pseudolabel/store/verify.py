@@ -29,6 +29,7 @@ from spark_pseudolabel.store.manifest import (
     RoundManifest,
     read_json,
 )
+from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import read_marker, read_parquet
 
@@ -47,11 +48,11 @@ class VerifyResult:
     checked
         How many files were looked at.
     problems
-        ``{"path", "problem"}`` of each thing that is wrong; paths relative to the output.
+        Each thing that is wrong.
     """
 
     checked: int = 0
-    problems: list[dict[str, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -71,7 +72,7 @@ def verify_output(files: Files, root: str, deep: bool = False) -> VerifyResult:
         store = RoundStore.open(files, root)
     except StoredStateError as error:
         place = (error.where or "").removeprefix(redacted(root)).lstrip("/")
-        return VerifyResult(1, [{"path": place, "problem": error.message}])
+        return VerifyResult(1, [Problem(place, error.message)])
     return verify(store, deep)
 
 
@@ -94,14 +95,14 @@ def verify(store: RoundStore, deep: bool = False) -> VerifyResult:
     problems = list(_problems(store, deep))
     listed = sum(len(manifest.listed_files()) for manifest in store.history.manifests)
     checked = len(store.history.manifests) + listed + _view_files(store)
-    return VerifyResult(checked, [{"path": p, "problem": what} for p, what in problems])
+    return VerifyResult(checked, problems)
 
 
-def _problems(store: RoundStore, deep: bool) -> Iterator[tuple[str, str]]:
+def _problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
     for manifest in store.history.manifests:
         found = store.file_problems(manifest)
         yield from found
-        broken = {path for path, _ in found}
+        broken = {problem.path for problem in found}
         yield from _model_problems(store, manifest, broken)
         if deep and isinstance(manifest, RoundManifest):
             yield from _round_problems(store, manifest, broken)
@@ -111,9 +112,7 @@ def _problems(store: RoundStore, deep: bool) -> Iterator[tuple[str, str]]:
         yield from _final_problems(store, store.final, deep)
 
 
-def _model_problems(
-    store: RoundStore, manifest: Manifest, broken: set[str]
-) -> Iterator[tuple[str, str]]:
+def _model_problems(store: RoundStore, manifest: Manifest, broken: set[str]) -> Iterator[Problem]:
     if isinstance(manifest, ModelManifest) and manifest.artifact.path not in broken:
         artifact = manifest.artifact
         yield from _hash_problems(store, artifact.path, artifact.sha256)
@@ -124,7 +123,7 @@ def _model_problems(
 
 def _round_problems(
     store: RoundStore, manifest: RoundManifest, broken: set[str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Problem]:
     for entry in (*manifest.scored, *manifest.accepted, *manifest.invalid, *manifest.taught):
         if entry.path not in broken:
             yield from _entry_problems(store, entry)
@@ -132,18 +131,18 @@ def _round_problems(
     counted = manifest.counts.accepted
     if accepted != counted:
         name = layout.commit_name("round", manifest.number)
-        yield name, f"counts {counted:,} accepted rows; its files have {accepted:,}"
+        yield Problem(name, f"counts {counted:,} accepted rows; its files have {accepted:,}")
 
 
-def _given_problems(store: RoundStore, deep: bool) -> Iterator[tuple[str, str]]:
+def _given_problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
     path = layout.given_file(store.run_id)
     if not store.files.exists(join(store.root, path)):
-        yield path, "is gone; run again to rebuild it"
+        yield Problem(path, "is gone; run again to rebuild it")
     elif deep:
         yield from _parquet_problems(store, path)
 
 
-def _entry_problems(store: RoundStore, entry: FileEntry) -> Iterator[tuple[str, str]]:
+def _entry_problems(store: RoundStore, entry: FileEntry) -> Iterator[Problem]:
     if entry.path.endswith(".parquet"):
         yield from _parquet_problems(store, entry.path, entry.rows)
     if entry.sha256 is not None:
@@ -152,28 +151,26 @@ def _entry_problems(store: RoundStore, entry: FileEntry) -> Iterator[tuple[str, 
 
 def _parquet_problems(
     store: RoundStore, path: str, expected: int | None = None
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Problem]:
     try:
         rows = read_parquet(store.files, join(store.root, path))
     except StoredStateError as error:
-        yield path, error.message
+        yield Problem(path, error.message)
     else:
         if rows != (rows if expected is None else expected):
-            yield path, f"must have {expected:,} rows, has {rows:,}"
+            yield Problem(path, f"must have {expected:,} rows, has {rows:,}")
 
 
-def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[tuple[str, str]]:
+def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[Problem]:
     digest = hashlib.sha256()
     with store.files.open_input(join(store.root, path)) as opened:
         while chunk := opened.read(_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != expected:
-        yield path, f"was changed: sha256 must be {expected}, is {digest.hexdigest()}"
+        yield Problem(path, f"was changed: sha256 must be {expected}, is {digest.hexdigest()}")
 
 
-def _final_problems(
-    store: RoundStore, final: FinalManifest, deep: bool
-) -> Iterator[tuple[str, str]]:
+def _final_problems(store: RoundStore, final: FinalManifest, deep: bool) -> Iterator[Problem]:
     found = {name: store.view_problems(name) for name in layout.VIEWS}
     for problems in found.values():
         yield from problems
@@ -186,13 +183,15 @@ def _final_problems(
             problem for name in layout.VIEWS for problem in _view_problems(store, name, found)
         ]
         yield from unread
-        if not found["labels"] and not any(path.startswith("labels/") for path, _ in unread):
+        if not found["labels"] and not any(
+            problem.path.startswith("labels/") for problem in unread
+        ):
             yield from _labels_problems(store, final)
 
 
 def _view_problems(
-    store: RoundStore, name: str, found: dict[str, list[tuple[str, str]]]
-) -> Iterator[tuple[str, str]]:
+    store: RoundStore, name: str, found: dict[str, list[Problem]]
+) -> Iterator[Problem]:
     marker = read_marker(store.files, store.root, name)
     # What is not there as it was built has been told already.
     if marker is not None and not found[name]:
@@ -201,33 +200,35 @@ def _view_problems(
                 yield from _parquet_problems(store, f"{name}/{file.path}")
 
 
-def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:
-    """Yield path and problem of reports that are not those of the run's end."""
+def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem]:
+    """Yield what is wrong with reports that are not those of the run's end."""
     if not store.files.exists(join(store.root, layout.REPORT_HTML)):
-        yield layout.REPORT_HTML, "is gone; run again to rebuild it"
+        yield Problem(layout.REPORT_HTML, "is gone; run again to rebuild it")
     where = join(store.root, layout.REPORT_JSON)
     try:
         report = read_json(store.files.read(where), where)
     except FileNotFoundError:
-        yield layout.REPORT_JSON, "is gone; run again to rebuild it"
+        yield Problem(layout.REPORT_JSON, "is gone; run again to rebuild it")
     except StoredStateError as error:
-        yield layout.REPORT_JSON, error.message
+        yield Problem(layout.REPORT_JSON, error.message)
     else:
         if report != final.report.document:
-            yield layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
+            yield Problem(
+                layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
+            )
 
 
-def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[tuple[str, str]]:
+def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem]:
     try:
         rows, unique = count_ids(store)
     except (pa.ArrowException, OSError, KeyError) as error:
-        yield "labels", f"cannot be read: {error}"
+        yield Problem("labels", f"cannot be read: {error}")
         return
     expected = _accepted_rows(store, final)
     if rows != expected:
-        yield "labels", f"must have {expected:,} rows, has {rows:,}"
+        yield Problem("labels", f"must have {expected:,} rows, has {rows:,}")
     if unique != rows:
-        yield "labels", f"must hold each row once; {rows - unique:,} rows are repeated"
+        yield Problem("labels", f"must hold each row once; {rows - unique:,} rows are repeated")
 
 
 def _accepted_rows(store: RoundStore, final: FinalManifest) -> int:

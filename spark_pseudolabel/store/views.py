@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +14,7 @@ from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
 from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
+from spark_pseudolabel.store.problem import Problem
 
 _OLD = "old-"
 
@@ -85,21 +85,19 @@ def read_marker(files: Files, root: str, name: str) -> ViewMarker | None:
     return None
 
 
-def view_problems(
-    files: Files, root: str, final: FinalManifest, name: str
-) -> list[tuple[str, str]]:
-    """Return path and problem of whatever is not as it was when the view of `final` was built."""
+def view_problems(files: Files, root: str, final: FinalManifest, name: str) -> list[Problem]:
+    """Return what is wrong with whatever is not as it was when the view of `final` was built."""
     marker = read_marker(files, root, name)
     if marker is None:
-        return [(name, "is missing, or was not put in place by this package")]
+        return [Problem(name, "is missing, or was not put in place by this package")]
     if marker.name != name:
-        return [(name, f"holds the view {marker.name!r}; run again to rebuild it")]
+        return [Problem(name, f"holds the view {marker.name!r}; run again to rebuild it")]
     if marker.commit_id != final.commit_id:
-        return [(name, "is not that of the latest end of the run; run again to rebuild it")]
+        return [Problem(name, "is not that of the latest end of the run; run again to rebuild it")]
     expected = {file.path: file.bytes for file in marker.files}
     found = {file.path: file.bytes for file in _data_files(files, join(root, name))}
     return [
-        (f"{name}/{path}", _difference(expected.get(path), found.get(path)))
+        Problem(f"{name}/{path}", _difference(expected.get(path), found.get(path)))
         for path in sorted(expected.keys() | found.keys())
         if expected.get(path) != found.get(path)
     ]
@@ -196,7 +194,7 @@ def _count(files: Files, folder: str, found: tuple[ViewFile, ...]) -> int:
     return sum(parquet_rows(files, join(folder, path)) for path in tables)
 
 
-def _difference(expected: Any, found: Any) -> str:
+def _difference(expected: int | None, found: int | None) -> str:
     if expected is None:
         return "is not part of the view; delete it"
     if found is None:

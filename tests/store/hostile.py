@@ -218,7 +218,7 @@ def _marker(out: Path) -> object:
     path.write_text(json.dumps(marker))
     result = verify_output(LocalFiles(), str(out), deep=True)
     if not result.ok:
-        raise StoredStateError(result.problems[0]["problem"])
+        raise StoredStateError(result.problems[0].problem)
     return result
 
 

@@ -16,6 +16,7 @@ from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.given_rows import read_given
 from spark_pseudolabel.store.manifest import Artifact, canonical_json
+from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import verify_output
 from tests.store.builders import (
@@ -256,7 +257,7 @@ def _open(root: Path) -> RoundStore:
     return RoundStore.open(LocalFiles(), str(root))
 
 
-def _problems(out: Path, *, deep: bool) -> list[dict[str, str]]:
+def _problems(out: Path, *, deep: bool) -> list[Problem]:
     return verify_output(LocalFiles(), str(out), deep).problems
 
 
@@ -284,14 +285,14 @@ def test_a_start_refuses_it_by_name_and_writes_nothing(kind: str, out: Path) -> 
 def test_verify_names_what_a_start_refuses(kind: str, out: Path) -> None:
     damage, named = STORED[kind]
     damage(_open(out))
-    assert any(named in problem["path"] for problem in _problems(out, deep=False))
+    assert any(named in problem.path for problem in _problems(out, deep=False))
 
 
 @pytest.mark.parametrize("kind", SHALLOW)
 def test_verify_finds_it_without_reading_the_data(kind: str, out: Path) -> None:
     damage, named = SHALLOW[kind]
     damage(_open(out))
-    assert any(named in problem["path"] for problem in _problems(out, deep=False))
+    assert any(named in problem.path for problem in _problems(out, deep=False))
 
 
 @pytest.mark.parametrize("kind", DEEP)
@@ -300,7 +301,7 @@ def test_verify_deep_finds_what_has_its_right_length(kind: str, out: Path) -> No
     damage(_open(out))
     assert _problems(out, deep=False) == []
     (problem,) = _problems(out, deep=True)
-    assert named in problem["path"]
+    assert named in problem.path
 
 
 def test_the_command_ends_with_5_and_tells_all(

@@ -19,6 +19,7 @@ from spark_pseudolabel.errors import InputError, OutputBusyError, StoredStateErr
 from spark_pseudolabel.store.files import FileInfo, LocalFiles
 from spark_pseudolabel.store.gc import Collected, collect, garbage
 from spark_pseudolabel.store.lease import hold
+from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import verify
 from tests.store.builders import (
@@ -102,7 +103,7 @@ def _collect(out: Path, *, delete: bool = True, older_than_s: float = WEEK_S) ->
     return collect(LocalFiles(), str(out), delete=delete, older_than_s=older_than_s)
 
 
-def _problems(out: Path) -> list[dict[str, str]]:
+def _problems(out: Path) -> list[Problem]:
     return verify(RoundStore.open(LocalFiles(), str(out)), deep=True).problems
 
 

@@ -79,7 +79,7 @@ def test_a_damaged_history_is_a_problem_not_an_error(out: Path) -> None:
     store = RoundStore.open(LocalFiles(), str(out))
     edit_json(commit_path(store, "round-0001.json"), number=7)
     (problem,) = verify_output(LocalFiles(), str(out)).problems
-    assert problem["path"] == f"_commits/{store.run_id}/round-0001.json"
+    assert problem.path == f"_commits/{store.run_id}/round-0001.json"
 
 
 def test_all_problems_are_told_not_only_the_first(out: Path) -> None:
@@ -87,7 +87,7 @@ def test_all_problems_are_told_not_only_the_first(out: Path) -> None:
     _flip(_model(store))
     _accepted(store).unlink()
     (out / "report.json").unlink()
-    paths = {problem["path"] for problem in verify(store, deep=False).problems}
+    paths = {problem.path for problem in verify(store, deep=False).problems}
     assert paths == {
         store.models[0].artifact.path,
         store.rounds[0].accepted[0].path,
@@ -117,7 +117,7 @@ def test_damage_is_found_without_reading_the_data(out: Path, kind: str) -> None:
     damage, said = SHALLOW[kind]
     damage(store, out)
     (problem,) = verify(store, deep=False).problems
-    assert said in problem["problem"]
+    assert said in problem.problem
 
 
 def test_deep_finds_rows_that_stand_twice(out: Path) -> None:
@@ -127,10 +127,7 @@ def test_deep_finds_rows_that_stand_twice(out: Path) -> None:
     assert (out / "labels" / "part-2.parquet").stat().st_size == length
     assert verify(store, deep=False).ok
     (problem,) = verify(store, deep=True).problems
-    assert problem == {
-        "path": "labels",
-        "problem": "must hold each row once; 2 rows are repeated",
-    }
+    assert problem == ("labels", "must hold each row once; 2 rows are repeated")
 
 
 def test_ids_are_counted_in_groups_that_fit_into_memory(
@@ -155,8 +152,8 @@ def test_deep_finds_a_file_that_is_no_parquet(out: Path) -> None:
     path.write_bytes(b"x" * path.stat().st_size)
     assert verify(store, deep=False).ok
     (problem,) = verify(store, deep=True).problems
-    assert "not a whole Parquet file" in problem["problem"]
-    assert problem["path"] == store.rounds[0].accepted[0].path
+    assert "not a whole Parquet file" in problem.problem
+    assert problem.path == store.rounds[0].accepted[0].path
 
 
 def test_deep_finds_a_view_that_lacks_rows(tmp_path: Path) -> None:
@@ -166,7 +163,7 @@ def test_deep_finds_a_view_that_lacks_rows(tmp_path: Path) -> None:
     write_rows(built, 100, 3)
     store.put_view("labels", str(built))
     (problem,) = verify(store, deep=True).problems
-    assert problem["problem"] == "must have 4 rows, has 3"
+    assert problem.problem == "must have 4 rows, has 3"
 
 
 def test_deep_leaves_out_rounds_that_the_guard_discarded(tmp_path: Path) -> None:
