@@ -143,8 +143,8 @@ def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> Priors
 def _learner(model: str, task: Task) -> Teacher:
     members = MODELS[model]
     if len(members) == 1:
-        one = registered_estimator(*members[0], task.data.features, task.seed)
-        return one.prepared(task.reference)
+        learner = registered_estimator(*members[0], task.data.features, task.seed)
+        return learner.prepared(task.reference)
     return registered_committee(members, task.data.features, task.seed).prepared(task.reference)
 
 

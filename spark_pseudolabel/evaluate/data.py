@@ -252,8 +252,8 @@ def _topics() -> Loaded:
     texts = []
     for code in codes:
         p = common / common.sum() + 0.25 * topics[code] / topics[code].sum()
-        words = chance.choice(n_words, size=chance.integers(8, 30), p=p / p.sum())
-        texts.append(" ".join(f"w{word}" for word in words))
+        drawn = chance.choice(n_words, size=chance.integers(8, 30), p=p / p.sum())
+        texts.append(" ".join(f"w{word}" for word in drawn))
     return pd.DataFrame({"text": pd.Series(texts, dtype=object)}), codes
 
 
@@ -273,9 +273,9 @@ def _subjects() -> Loaded:
         strays = chance.random(n_own) < 0.15
         of = np.where(strays, chance.integers(n_subjects, size=n_own), subject)
         pairs = zip(of, chance.choice(n_words, n_own, p=own), strict=True)
-        words = [f"s{i}w{word}" for i, word in pairs]
-        words += [f"c{word}" for word in chance.choice(n_common, n_other, p=common)]
-        texts.append(" ".join(chance.permutation(words)))
+        drawn = [f"s{i}w{word}" for i, word in pairs]
+        drawn += [f"c{word}" for word in chance.choice(n_common, n_other, p=common)]
+        texts.append(" ".join(chance.permutation(drawn)))
     return pd.DataFrame({"text": pd.Series(texts, dtype=object)}), subjects % 2
 
 

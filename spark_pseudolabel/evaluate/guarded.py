@@ -128,14 +128,14 @@ def _rounds(dropped: Callable[[Seen, Seen], bool]) -> Guard:
 
 GUARDS: Mapping[str, Mapping[str, Guard]] = {
     "student": {
-        "none": _student(lambda found: True),
-        "lower loss": _student(lambda found: found.improved),
+        "none": _student(lambda losses: True),
+        "lower loss": _student(lambda losses: losses.improved),
         "lower by a standard error": _student(
-            lambda found: found.best - found.new > MARGIN * found.standard_error
+            lambda losses: losses.best - losses.new > MARGIN * losses.standard_error
         ),
-        "as often right": _student(lambda found: found.better >= found.worse),
-        "surely better": _student(lambda found: found.usable),
-        "surely better, and the gate": _student(lambda found: found.usable, gated=True),
+        "as often right": _student(lambda losses: losses.better >= losses.worse),
+        "surely better": _student(lambda losses: losses.usable),
+        "surely better, and the gate": _student(lambda losses: losses.usable, gated=True),
     },
     "rounds": {
         "none": lambda models, shifted: len(models) - 1,

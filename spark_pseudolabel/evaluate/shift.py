@@ -33,10 +33,10 @@ def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> Alar
     hashes = np.random.default_rng(task.seed).permutation(len(sample)).astype(np.int64)
     pool = fitted.score_apart(sample, hashes).argmax(axis=1)
     own = fitted.P[fitted.held_out].argmax(axis=1)
-    found = prior_shift(
+    shift = prior_shift(
         *(np.bincount(codes, minlength=n_classes) for codes in (task.labeled.codes, own, pool))
     )
-    return Alarm(alarm=found.drawn_per_class, p_value=found.p_value)
+    return Alarm(alarm=shift.drawn_per_class, p_value=shift.p_value)
 
 
 def gate(
@@ -60,5 +60,5 @@ def gate(
         once = first_of(task.pool_groups[sampled], np.arange(len(sampled)))
         pool = task.pool.iloc[sampled[once]].reset_index(drop=True)
     hashes = chance.permutation(len(labeled) + len(pool)).astype(np.int64)
-    found = representativeness(labeled, pool, task.data.features, hashes, task.seed)
-    return Gate(shifted=found.shifted, auc=found.auc, outside=found.outside)
+    shift = representativeness(labeled, pool, task.data.features, hashes, task.seed)
+    return Gate(shifted=shift.shifted, auc=shift.auc, outside=shift.outside)

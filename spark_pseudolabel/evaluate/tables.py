@@ -181,8 +181,8 @@ def guard(runs: Sequence[Guarded]) -> str:
 
 def _guarded(runs: Sequence[Guarded], kind: str, pool: str, rule: Guard) -> list[str]:
     pools = [run.pools[pool] for run in runs]
-    models = [one.student if kind == "student" else one.rounds for one in pools]
-    ends = [rule(of, one.shifted) for of, one in zip(models, pools, strict=True)]
+    models = [run.student if kind == "student" else run.rounds for run in pools]
+    ends = [rule(of, run.shifted) for of, run in zip(models, pools, strict=True)]
     lifts = np.array(
         [of[end].accuracy - of[0].accuracy for of, end in zip(models, ends, strict=True)]
     )

@@ -55,7 +55,9 @@ def tri_training(
         Their mean decides.
     """
     chance = np.random.default_rng(seed)
-    pupils = [_Pupil(one, one.fit(_bootstrap(labeled, chance), classes)) for one in learners]
+    pupils = [
+        _Pupil(learner, learner.fit(_bootstrap(labeled, chance), classes)) for learner in learners
+    ]
     for _ in range(MAX_ROUNDS):
         own = [probabilities(pupil.model, labeled.X).argmax(axis=1) for pupil in pupils]
         pool = [probabilities(pupil.model, X).argmax(axis=1) for pupil in pupils]

@@ -120,13 +120,13 @@ def suspicious_labels(labels: GivenLabels) -> Notice:
 def _table(inputs: Inputs, hygiene: Hygiene) -> pa.Table:
     """Return key, labels and probabilities of the suspects, the clearest first."""
     suspects = hygiene.suspects
-    rows = pa.array([one.row for one in suspects], pa.int64())
+    rows = pa.array([suspect.row for suspect in suspects], pa.int64())
     labels = pa.array(list(inputs.classes))
     columns = {
-        GIVEN: labels.take(pa.array([one.given for one in suspects], pa.int64())),
-        SUGGESTED: labels.take(pa.array([one.suggested for one in suspects], pa.int64())),
-        P_GIVEN: pa.array([one.p_given for one in suspects], pa.float64()),
-        P_SUGGESTED: pa.array([one.p_suggested for one in suspects], pa.float64()),
+        GIVEN: labels.take(pa.array([suspect.given for suspect in suspects], pa.int64())),
+        SUGGESTED: labels.take(pa.array([suspect.suggested for suspect in suspects], pa.int64())),
+        P_GIVEN: pa.array([suspect.p_given for suspect in suspects], pa.float64()),
+        P_SUGGESTED: pa.array([suspect.p_suggested for suspect in suspects], pa.float64()),
     }
     table = inputs.labeled.select(list(inputs.keys)).take(rows)
     for name, column in columns.items():

@@ -40,7 +40,7 @@ def class_shares(models: Models, end: Finish) -> list[ClassShares]:
     """Compare classes among given, predicted and published labels; empty without published ones."""
     store, setting = models.store, models.setting
     rounds = setting.published(store.rounds, end.best_round)
-    published = np.sum([one.counts.accepted_by_code for one in rounds], axis=0)
+    published = np.sum([manifest.counts.accepted_by_code for manifest in rounds], axis=0)
     if not rounds or not published.sum():
         return []
     labeled = np.array(setting.labeled_by_class)
@@ -70,13 +70,13 @@ def outcome_warnings(measured: Measured) -> list[Notice]:
 
 def _collapsed(shares: Sequence[ClassShares]) -> list[Notice]:
     # One without a single published row has its own warning.
-    low = [one for one in shares if one.collapsed and one.published]
+    low = [share for share in shares if share.collapsed and share.published]
     if not low:
         return []
     named = "; ".join(
-        f"{one.class_!r} is {one.published:.2%} of the published and {one.predicted:.2%} "
-        f"of the predicted labels, and {one.labeled:.1%} of the labeled rows"
-        for one in low[:_NAMED]
+        f"{share.class_!r} is {share.published:.2%} of the published and {share.predicted:.2%} "
+        f"of the predicted labels, and {share.labeled:.1%} of the labeled rows"
+        for share in low[:_NAMED]
     )
     return [
         Notice.about(
@@ -84,7 +84,7 @@ def _collapsed(shares: Sequence[ClassShares]) -> list[Notice]:
             f"Rows of some classes are hardly published: {named}. Many of them are "
             "labeled otherwise or left out: a high precision over all says nothing of them. "
             "selection.per: class promises it of each class.",
-            classes=[one.class_ for one in low],
+            classes=[share.class_ for share in low],
         )
     ]
 
@@ -115,21 +115,23 @@ def _hardly_better(measured: Measured) -> list[Notice]:
 def _below(certificate: Certificate) -> list[Notice]:
     """Warn of classes whose precision is below what is promised over all of them."""
     low = [
-        one for one in certificate.by_class if one.published and one.upper < certificate.precision
+        result
+        for result in certificate.by_class
+        if result.published and result.upper < certificate.precision
     ]
     if not low:
         return []
     named = "; ".join(
-        f"{one.class_!r} between {one.lower:.1%} and {one.upper:.1%} ({one.wrong:,} of "
-        f"{one.n:,} tested rows wrong, {one.published:,} published)"
-        for one in low[:_NAMED]
+        f"{result.class_!r} between {result.lower:.1%} and {result.upper:.1%} ({result.wrong:,} of "
+        f"{result.n:,} tested rows wrong, {result.published:,} published)"
+        for result in low[:_NAMED]
     )
     return [
         Notice.about(
             "class_below_precision",
             f"The promise of {certificate.precision:g} is one over all labels, and "
             f"these classes are below it: {named}. selection.per: class promises it of each.",
-            classes=[one.class_ for one in low],
+            classes=[result.class_ for result in low],
         )
     ]
 

@@ -199,19 +199,19 @@ def not_certified(
             "every label in the pool, or label rows drawn at random from it.",
         )
     n_tested = certificate.n_calibration
-    outlook = " ".join(_in_words(one, certificate.per, missing) for one in certificate.claims)
+    outlook = " ".join(_in_words(claim, certificate.per, missing) for claim in certificate.claims)
     promise = Promise(certificate.precision, certificate.certainty)
     if few := why_impossible(promise, n_tested, tested, pool):
         # Of fewer rows than any claim takes, no outlook says anything but an estimate of more.
-        known = any(one.more_labels is not None for one in certificate.claims)
+        known = any(claim.more_labels is not None for claim in certificate.claims)
         outlook = f"{few[0].upper()}{few[1:]} " + (outlook if known else "Label more rows.")
     return Notice.about(
         "not_certified",
         f"{asked[0].upper()}{asked[1:]} cannot be certified with {n_tested:,} {tested} "
         f"rows tested, and no label is published. {outlook}",
         labels_needed=[
-            {"labels": one.labels, "more_labels": one.more_labels, "outlook": one.outlook}
-            for one in certificate.claims
+            {"labels": claim.labels, "more_labels": claim.more_labels, "outlook": claim.outlook}
+            for claim in certificate.claims
         ],
     )
 

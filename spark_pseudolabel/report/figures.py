@@ -205,16 +205,16 @@ def _wilson(right: int, n: int) -> tuple[float, float]:
 
 def draw_reliability(report: Report) -> Figure | None:
     """Draw the share of right labels against the confidence: of the model itself, and adjusted."""
-    found = last_measured(report)
-    if found is None or not sum(found.raw.n):
+    measured = last_measured(report)
+    if measured is None or not sum(measured.raw.n):
         return None
     figure, [[left, right]] = _panels(1, 2, 210, top=28, gap_x=96, right=48)
-    _draw_reliability(left, found.raw)
+    _draw_reliability(left, measured.raw)
     left.set_title("As the model says", pad=12)
-    if found.adjusted is None:
+    if measured.adjusted is None:
         right.set_axis_off()
     else:
-        _draw_reliability(right, found.adjusted)
+        _draw_reliability(right, measured.adjusted)
         right.set_title("Adjusted", pad=12)
     return figure
 

@@ -104,9 +104,9 @@ def render_verify(verified: Document) -> str:
     depth = "contents read" if data.deep else "presence and length; --deep reads the contents"
     if data.ok:
         return _page(_wrap(f"{data.output} is whole: {files} checked ({depth})."))
-    found = f"{len(data.problems):,} problem{'' if len(data.problems) == 1 else 's'}"
+    problems = f"{len(data.problems):,} problem{'' if len(data.problems) == 1 else 's'}"
     return _page(
-        _wrap(f"{data.output} is damaged: {found} in {files} checked ({depth})."),
+        _wrap(f"{data.output} is damaged: {problems} in {files} checked ({depth})."),
         _section("Problems", _problems(data)),
     )
 
@@ -165,25 +165,25 @@ def _verdict(report: Report) -> list[str]:
 
 
 def _certificate(report: Report) -> list[str]:
-    found = words.claims(report)
-    if found is None:
+    claims = words.claims(report)
+    if claims is None:
         return []
-    lines = _table(found.head, found.body[:MOST_CLASSES], "l" + "r" * (len(found.head) - 1))
-    lines += _more(len(found.body) - MOST_CLASSES, "classes")
+    lines = _table(claims.head, claims.body[:MOST_CLASSES], "l" + "r" * (len(claims.head) - 1))
+    lines += _more(len(claims.body) - MOST_CLASSES, "classes")
     return _section("Certificate", lines)
 
 
 def _by_class(report: Report) -> list[str]:
-    found = words.by_class(report)
-    if found is None:
+    classes = words.by_class(report)
+    if classes is None:
         return []
-    body = found.body[:MOST_CLASSES]
-    more = _more(len(found.body) - MOST_CLASSES, "classes")
-    lines = _table(found.head[:6], [line[:6] for line in body], "lrrrrr")
+    body = classes.body[:MOST_CLASSES]
+    more = _more(len(classes.body) - MOST_CLASSES, "classes")
+    lines = _table(classes.head[:6], [line[:6] for line in body], "lrrrrr")
     shown = _section("Certified labels by class", lines + more)
     # Beside the bounds the shares would leave no room for the heads in a narrow terminal.
     shares = [[line[0], *line[6:]] for line in body if len(line) > 6]
-    lines = _table([found.head[0], *found.head[6:]], shares, "lrrr")
+    lines = _table([classes.head[0], *classes.head[6:]], shares, "lrrr")
     return shown + (["", *_section("Share of each class", lines)] if lines else [])
 
 
@@ -193,13 +193,13 @@ def _reliability(report: Report) -> list[str]:
 
 
 def _shift(report: Report) -> list[str]:
-    found = words.shift(report)
-    if found is None:
+    shift = words.shift(report)
+    if shift is None:
         return []
     title = "Labeled rows and pool are alike"
     if report.shift is not None and report.shift.shifted:
         title = "Labeled rows do not stand for the pool"
-    return _section(title, _table(found.head, found.body, "lrl"))
+    return _section(title, _table(shift.head, shift.body, "lrl"))
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:
@@ -250,10 +250,10 @@ def _round_lines(rounds: Sequence[Any], number: Any, without: Sequence[str] = ()
 def _round_cells(r: Any, number: Any, rounds: Sequence[Any]) -> dict[str, str]:
     cells = {"round": f"{'*' if r.used is False else ''}{r.round}"}
     cells |= {name: number(getattr(r, name)) for name in ROUND_COLUMNS[1:5]}
-    trained = all(hasattr(one, "trained_on") for one in rounds)
+    trained = all(hasattr(each, "trained_on") for each in rounds)
     if trained:
         cells["trained on"] = number(r.trained_on)
-    if any(one.validation for one in rounds):
+    if any(each.validation for each in rounds):
         m = r.validation
         names = {"accuracy": "accuracy", "balanced": "balanced_accuracy", "log-loss": "log_loss"}
         cells |= {name: metric(getattr(m, field)) if m else "-" for name, field in names.items()}
@@ -263,24 +263,24 @@ def _round_cells(r: Any, number: Any, rounds: Sequence[Any]) -> dict[str, str]:
 
 
 def _flips(report: Report) -> list[str]:
-    found = words.flips(report)
-    if found is None:
+    flips = words.flips(report)
+    if flips is None:
         return []
-    head, missing, tail = left_out(found.body, MOST_ROUNDS)
-    lines = _table(found.head, [*head, *tail], "r" * len(found.head))
+    head, missing, tail = left_out(flips.body, MOST_ROUNDS)
+    lines = _table(flips.head, [*head, *tail], "r" * len(flips.head))
     if missing:
         lines.insert(1 + len(head), f"  ... {words.rounds_word(missing)} left out here")
     return lines
 
 
 def _given_labels(report: Report) -> list[str]:
-    sentence, found = words.given_labels(report), report.given_labels
-    if not sentence or found is None:
+    sentence, labels = words.given_labels(report), report.given_labels
+    if not sentence or labels is None:
         return []
     body = [
-        [clean(one.id), clean(label_key(one.given)), clean(label_key(one.suggested))]
-        + [f"{p:.4f}" for p in (one.p_given, one.p_suggested)]
-        for one in found.first
+        [clean(suspect.id), clean(label_key(suspect.given)), clean(label_key(suspect.suggested))]
+        + [f"{p:.4f}" for p in (suspect.p_given, suspect.p_suggested)]
+        for suspect in labels.first
     ]
     head = ["id", "given", "suggested", "p of given", "p of suggested"]
     return [*_wrap(sentence, indent=2, hang=2), *_table(head, body, "lllrr")]
@@ -365,7 +365,7 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
     student = plan.model.student
     taught = "student" if plan.model.committee else "model"
     alone = plan.model.committee_is_final
-    members = [_estimator(one.estimator, one.params) for one in plan.model.committee]
+    members = [_estimator(member.estimator, member.params) for member in plan.model.committee]
     body = [
         ["teacher", "; ".join(members)],
         [taught, "" if alone else _estimator(plan.model.estimator, plan.model.params)],
@@ -453,8 +453,12 @@ def _effects(why: Why) -> list[str]:
     )
     shown = why.features[:MOST_EFFECTS]
     body = [
-        [clean(one.feature), "-" if one.value is None else clean(one.value), f"{one.effect:+.4f}"]
-        for one in shown
+        [
+            clean(effect.feature),
+            "-" if effect.value is None else clean(effect.value),
+            f"{effect.effect:+.4f}",
+        ]
+        for effect in shown
     ]
     lines = _wrap(text, indent=2) + _table(["feature", "value", "effect"], body, "llr")
     lines += _more(len(why.features) - len(shown), "features")

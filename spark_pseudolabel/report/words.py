@@ -140,20 +140,20 @@ def _doubt(report: Report) -> tuple[Level, str] | None:
     """Return what keeps a run from being called good; None where nothing that is known does."""
     codes = {warning.code for warning in report.warnings}
     doubts = [verdict for code, verdict in _SUSPICIONS.items() if code in codes]
-    found, final = report.certificate, report.final
+    certificate, final = report.certificate, report.final
     checked = final.test.labels if final.test else None
-    if found is not None and found.claimed:
-        if checked and checked.precision is not None and checked.precision < found.precision:
+    if certificate is not None and certificate.claimed:
+        if checked and checked.precision is not None and checked.precision < certificate.precision:
             doubts.append(("check", "Test rows fall short"))
-        if any(one.published and one.upper < found.precision for one in found.by_class):
+        if any(of.published and of.upper < certificate.precision for of in certificate.by_class):
             doubts.append(_SUSPICIONS["class_below_precision"])
     shift = report.shift
     if shift is not None and shift.shifted and (shift.inside is None or shift.inside.shifted):
         doubts.append(("check", "Pool unlike the labeled rows"))
-    priors = [one.prior_shift for one in (shift, found) if one is not None]
-    if any(one is not None and one.drawn_per_class for one in priors):
+    priors = [part.prior_shift for part in (shift, certificate) if part is not None]
+    if any(prior is not None and prior.drawn_per_class for prior in priors):
         doubts.append(_SUSPICIONS["drawn_per_class"])
-    if any(one.collapsed for one in report.class_shares):
+    if any(shares.collapsed for shares in report.class_shares):
         doubts.append(_SUSPICIONS["class_collapsed"])
     if report.duplicates and report.duplicates.rows > _MANY_COPIES * report.rows.labeled:
         doubts.append(("check", "Many labeled rows are copies"))
@@ -165,17 +165,17 @@ def _doubt(report: Report) -> tuple[Level, str] | None:
 
 def certificate(report: Report) -> str:
     """Say what is certified of the labels, or that nothing is; empty where nothing was asked."""
-    found = report.certificate
-    if found is None:
+    certified = report.certificate
+    if certified is None:
         return ""
-    asked = f"precision {found.precision:g} with certainty {found.certainty:g}"
-    of = "in every class" if found.per == "class" else "over all labels"
-    kind = "validation" if found.source == "held_out" else "labeled"
-    where = f"tested on {rows(found.n_calibration, kind)}"
-    if not found.claimed:
+    asked = f"precision {certified.precision:g} with certainty {certified.certainty:g}"
+    of = "in every class" if certified.per == "class" else "over all labels"
+    kind = "validation" if certified.source == "held_out" else "labeled"
+    where = f"tested on {rows(certified.n_calibration, kind)}"
+    if not certified.claimed:
         return f"Not certified: {asked} ({of}; {where}). No label is published."
-    pool = "the pool's rows near a labeled one" if found.inside_only else "the pool"
-    return f"Certified: {asked} {of}; {percent(found.coverage)} of {pool} covered, {where}."
+    pool = "the pool's rows near a labeled one" if certified.inside_only else "the pool"
+    return f"Certified: {asked} {of}; {percent(certified.coverage)} of {pool} covered, {where}."
 
 
 def prior(report: Report) -> str:
@@ -190,12 +190,12 @@ def prior(report: Report) -> str:
 
 def duplicates(report: Report) -> str:
     """Say how many labeled rows are copies; empty where none is."""
-    found = report.duplicates
-    if found is None:
+    copies = report.duplicates
+    if copies is None:
         return ""
     return (
-        f"{count(found.rows)} of {rows(report.rows.labeled, 'labeled')} equal another one in every "
-        f"feature, in {count(found.groups)} sets; a set counts once."
+        f"{count(copies.rows)} of {rows(report.rows.labeled, 'labeled')} equal another one in "
+        f"every feature, in {count(copies.groups)} sets; a set counts once."
     )
 
 
@@ -209,13 +209,13 @@ class Lines:
 
 def claims(report: Report) -> Lines | None:
     """Tabulate what is claimed of each class, and what it would take where nothing is."""
-    found = report.certificate
-    if found is None:
+    certified = report.certificate
+    if certified is None:
         return None
     head = ["labels", "cut", "published", "tested", "wrong", "at least right", "labels needed"]
     body = [
         [
-            clean(label_key(claim.labels[0])) if found.per == "class" else "all",
+            clean(label_key(claim.labels[0])) if certified.per == "class" else "all",
             "-" if claim.cut is None else f"{claim.cut:.3f}",
             count(claim.rows),
             count(claim.n),
@@ -225,7 +225,7 @@ def claims(report: Report) -> Lines | None:
             if claim.more_labels is not None
             else _OUTLOOKS.get(claim.outlook or "", "-"),
         ]
-        for claim in found.claims
+        for claim in certified.claims
     ]
     return Lines(head, body)
 
@@ -236,17 +236,17 @@ _OUTLOOKS = {"model": "a better model", "pool": "a larger pool", "unclear": "not
 def by_class(report: Report) -> Lines | None:
     """Tabulate what was found of each class, and how common it is; None where nothing was."""
     results = report.certificate.by_class if report.certificate else []
-    shares = {label_key(one.class_): one for one in report.class_shares}
+    shares = {label_key(result.class_): result for result in report.class_shares}
     if not results:
         return None
     head = ["class", "tested", "wrong", "at least right", "at most", "published"]
     head += ["of labeled", "of predicted", "of published"] if shares else []
     body = []
-    for one in results:
-        name = label_key(one.class_)
-        cells = [clean(name), count(one.n), count(one.wrong)]
-        cells += [percent(bound, 1) if one.n else "-" for bound in (one.lower, one.upper)]
-        cells.append(count(one.published))
+    for result in results:
+        name = label_key(result.class_)
+        cells = [clean(name), count(result.n), count(result.wrong)]
+        cells += [percent(bound, 1) if result.n else "-" for bound in (result.lower, result.upper)]
+        cells.append(count(result.published))
         if share := shares.get(name):
             cells += [percent(of) for of in (share.labeled, share.predicted, share.published)]
         body.append(cells)
@@ -258,23 +258,23 @@ def calibration_errors(report: Report) -> Lines | None:
     measured = [(r.round, r.reliability) for r in report.rounds if r.reliability]
     if not measured:
         return None
-    adjusted = any(found.adjusted for _, found in measured)
+    adjusted = any(curve.adjusted for _, curve in measured)
     body = []
-    for number, found in measured:
-        tables = [found.raw, *([found.adjusted] if adjusted else [])]
+    for number, curve in measured:
+        tables = [curve.raw, *([curve.adjusted] if adjusted else [])]
         ece = [metric(table.ece) if table else "-" for table in tables]
-        body.append([str(number), count(sum(found.raw.n)), *ece])
+        body.append([str(number), count(sum(curve.raw.n)), *ece])
     head = ["round", "rows", "ECE of the model", "ECE adjusted"]
     return Lines(head[: len(body[0])], body)
 
 
 def reliability(report: Report) -> Lines | None:
     """Tabulate confidence against the truth, bin by bin, in the last round where it is known."""
-    found = last_measured(report)
-    if found is None:
+    measured = last_measured(report)
+    if measured is None:
         return None
-    tables = [found.raw, *([found.adjusted] if found.adjusted else [])]
-    bins = len(found.raw.n)
+    tables = [measured.raw, *([measured.adjusted] if measured.adjusted else [])]
+    bins = len(measured.raw.n)
     body = [
         [f"{i / bins:.2g} to {(i + 1) / bins:.2g}", *(cell for t in tables for cell in _bin(t, i))]
         for i in range(bins)
@@ -304,17 +304,18 @@ def flips(report: Report) -> Lines | None:
 
 def given_labels(report: Report) -> str:
     """Say how many given labels look wrong; empty where nobody looked or none does."""
-    found = report.given_labels
-    if found is None or not found.suspicious:
+    labels = report.given_labels
+    if labels is None or not labels.suspicious:
         return ""
     why = (
         "Classes that merely overlap may be the reason"
-        if found.explained
+        if labels.explained
         else "Classes that merely overlap would not look so"
     )
     return (
-        f"Models that have not seen the row are sure of another label for {count(found.suspicious)}"
-        f" of {rows(found.n, 'labeled')}. {why}. All of them: {clean(found.file)}/."
+        f"Models that have not seen the row are sure of another label for "
+        f"{count(labels.suspicious)} of {rows(labels.n, 'labeled')}. {why}. "
+        f"All of them: {clean(labels.file)}/."
     )
 
 
@@ -322,30 +323,30 @@ MOST_COLUMNS = 5
 _TOO_FAR = 0.1
 
 
-def _how_far(found: Shift) -> str:
-    if found.outside > _TOO_FAR and found.outside_by_chance:
+def _how_far(shift: Shift) -> str:
+    if shift.outside > _TOO_FAR and shift.outside_by_chance:
         return "may be chance: the labeled rows are few"
     return "about 1% is usual, 10% too much"
 
 
 def shift(report: Report) -> Lines | None:
     """Tabulate how the labeled rows and the pool differ, the columns that differ most first."""
-    found = report.shift
-    if found is None:
+    measured = report.shift
+    if measured is None:
         return None
     body = [
-        ["told apart (AUC)", f"{found.auc:.3f}", f"up to {found.auc_limit:.3f} is chance"],
-        ["pool far from labeled rows", percent(found.outside), _how_far(found)],
+        ["told apart (AUC)", f"{measured.auc:.3f}", f"up to {measured.auc_limit:.3f} is chance"],
+        ["pool far from labeled rows", percent(measured.outside), _how_far(measured)],
     ]
-    for name, value in sorted(found.psi.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
+    for name, value in sorted(measured.psi.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
         # Of a category with many values, chance alone makes it that large.
-        few = " if its values are few" if name in found.unseen else ""
+        few = " if its values are few" if name in measured.unseen else ""
         body.append([f"PSI of {clean(name)}", f"{value:.2f}", f"large from 0.25 on{few}"])
-    for name, share in sorted(found.unseen.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
+    for name, share in sorted(measured.unseen.items(), key=lambda item: -item[1])[:MOST_COLUMNS]:
         if share:
             body.append([f"new categories of {clean(name)}", percent(share), "of the pool's rows"])
-    if found.prior_shift is not None:
-        p = found.prior_shift.p_value
+    if measured.prior_shift is not None:
+        p = measured.prior_shift.p_value
         body.append(["predicted labels differ", f"p = {p:.2g}", "a small p: in other shares"])
     return Lines(["measure", "found", "how to read it"], body)
 

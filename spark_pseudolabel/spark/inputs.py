@@ -219,7 +219,7 @@ def read_inputs(
     tables = with_typed_nulls(tables, [*keys, *no_features, *settled.empty])
     features = _features(tables, config, keys, settled.empty)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
-    told = told_of_strings(tables["labeled"], labeled, features, config.features)
+    of_strings = told_of_strings(tables["labeled"], labeled, features, config.features)
     features = settle(features, labeled, config.features)
     labeled, validation = _split(labeled, config)
     if "validation" in tables:
@@ -260,7 +260,7 @@ def read_inputs(
             **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
             seen=_seen(tables, config),
         ),
-        notes=(*settled.notes, *told, *_notes(tables, config, keys, settled.empty, classes)),
+        notes=(*settled.notes, *of_strings, *_notes(tables, config, keys, settled.empty, classes)),
         groups=groups,
     )
 
@@ -393,12 +393,12 @@ def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[s
 
 
 def _require_label_type(table: Table, labeled: Table, label: str) -> None:
-    mine, wanted = (one.schema[label].dataType for one in (table, labeled))
-    both_integers = isinstance(mine, T.IntegralType) and isinstance(wanted, T.IntegralType)
-    if type(mine) is not type(wanted) and not both_integers:
+    kind, wanted = (each.schema[label].dataType for each in (table, labeled))
+    both_integers = isinstance(kind, T.IntegralType) and isinstance(wanted, T.IntegralType)
+    if type(kind) is not type(wanted) and not both_integers:
         raise InputError(
             f"{table.name} column {label!r} must be {wanted.simpleString()}, as in labeled. It is "
-            f"{mine.simpleString()}: cast it.",
+            f"{kind.simpleString()}: cast it.",
             code="type_differs",
             where=label,
         )
@@ -408,11 +408,11 @@ def _with_pool_key_type(table: Table, tables: Mapping[str, Table], keys: Sequenc
     """Let ids of all tables have one type, the pool's, so that they can be compared."""
     pool = tables["unlabeled"].schema
     for key in keys:
-        mine, wanted = table.schema[key].dataType, pool[key].dataType
-        if isinstance(mine, T.StringType) != isinstance(wanted, T.StringType):
+        kind, wanted = table.schema[key].dataType, pool[key].dataType
+        if isinstance(kind, T.StringType) != isinstance(wanted, T.StringType):
             raise InputError(
                 f"id column {key!r} must have the same type in all tables. It is "
-                f"{mine.simpleString()} in {table.name} and {wanted.simpleString()} in unlabeled.",
+                f"{kind.simpleString()} in {table.name} and {wanted.simpleString()} in unlabeled.",
                 code="type_differs",
                 where=key,
             )
@@ -604,9 +604,9 @@ def _check_driver_keys(rows: pa.Table, keys: Sequence[str], name: str) -> None:
         raise _bad_key(name, keys[0], f"{_repeated(twice.num_rows)}, such as {shown}")
 
 
-def _bad_key(name: str, key: str, found: str) -> InputError:
+def _bad_key(name: str, key: str, problem: str) -> InputError:
     return InputError(
-        f"{name}: ids in {key!r} must be unique and not null. {found[0].upper()}{found[1:]}. "
+        f"{name}: ids in {key!r} must be unique and not null. {problem[0].upper()}{problem[1:]}. "
         "Set `id` to a column that identifies a row, or mend these rows.",
         code="bad_id",
         where=key,
@@ -688,11 +688,11 @@ def _known_keys(
     tables: Mapping[str, Table], labeled: pa.Table, validation: pa.Table, keys: Sequence[str]
 ) -> pa.Table:
     """Return the ids of labeled and validation rows; refuse a row that is in both."""
-    mine, theirs = labeled.select(list(keys)), validation.select(list(keys))
+    of_labeled, of_validation = labeled.select(list(keys)), validation.select(list(keys))
     if "validation" in tables:
-        both = mine.join(theirs, keys=list(keys), join_type="inner")
+        both = of_labeled.join(of_validation, keys=list(keys), join_type="inner")
         _refuse_overlap(both, "validation", "labeled", keys, "no model may be trained on them")
-    return pa.concat_tables([mine, theirs])
+    return pa.concat_tables([of_labeled, of_validation])
 
 
 def _frame(spark: SparkSession, rows: pa.Table, like: T.StructType) -> DataFrame:
@@ -755,16 +755,16 @@ def _survey(
         if before is not None and before.same_files:
             require_reach(spark, scan, witness)
             return _Survey(scan, ids=before.ids)
-        found = look_at_keys(spark, scan, known.column(0), witness)
+        looked = look_at_keys(spark, scan, known.column(0), witness)
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
             raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
     if config.id is None:
-        return _Survey(scan, ids=_Ids(found.rows))
-    if found.nulls or found.known or not found.unique:
+        return _Survey(scan, ids=_Ids(looked.rows))
+    if looked.nulls or looked.known or not looked.unique:
         return _Survey(scan)  # Spark finds out which id it is
-    return _Survey(scan, ids=_Ids(found.rows, found.xor64))
+    return _Survey(scan, ids=_Ids(looked.rows, looked.xor64))
 
 
 def _needs_spark(
@@ -835,16 +835,16 @@ def _known_before(
     return _Before(_Ids(before.rows, before.ids_xor64), same_files)
 
 
-def _refuse_keys(found: _KeyFacts, key: str) -> None:
-    if found.nulls:
-        raise _bad_key("unlabeled", key, f"{found.nulls} rows have null")
-    if found.twice:
-        examples = found.first_twice
-        raise _bad_key("unlabeled", key, f"{_repeated(found.twice)}, such as {examples}")
-    if found.known:
+def _refuse_keys(facts: _KeyFacts, key: str) -> None:
+    if facts.nulls:
+        raise _bad_key("unlabeled", key, f"{facts.nulls} rows have null")
+    if facts.twice:
+        examples = facts.first_twice
+        raise _bad_key("unlabeled", key, f"{_repeated(facts.twice)}, such as {examples}")
+    if facts.known:
         raise InputError(
-            f"unlabeled holds {found.known} rows whose ids are also labeled or validation "
-            f"rows, such as {found.first_known}. Take them out, or set "
+            f"unlabeled holds {facts.known} rows whose ids are also labeled or validation "
+            f"rows, such as {facts.first_known}. Take them out, or set "
             "unlabeled.drop_labeled: true.",
             code="labeled_in_pool",
             where=key,

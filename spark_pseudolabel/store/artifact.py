@@ -226,11 +226,11 @@ def _construct(data: bytes, needed: list[str], where: str) -> Any:
 
 
 def _check_sha256(data: bytes, expected: str, where: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected:
         raise _damaged(
             where,
-            f"is not the model that was committed: sha256 must be {expected}, is {found}",
+            f"is not the model that was committed: sha256 must be {expected}, is {digest}",
         )
 
 

@@ -151,7 +151,7 @@ def _by_round(value: object) -> object:
 
 
 def _weights_as_json(weights: RowWeights) -> Json:
-    moments = [[number, *found] for number, found in sorted(weights.moments.items())]
+    moments = [[number, *moment] for number, moment in sorted(weights.moments.items())]
     return {"each": weights.each, "scale": weights.scale, "moments": moments}
 
 

@@ -74,15 +74,15 @@ def out_of_columns(
     if not isinstance(value, dict):
         return value
     try:
-        found = FileColumns.model_validate(value)
+        columns = FileColumns.model_validate(value)
     except ValidationError as error:
         raise ValueError(f"must be a list of files: {error.errors()[0]['loc']}") from error
-    if not len(found.names) == len(found.bytes) == len(found.rows):
+    if not len(columns.names) == len(columns.bytes) == len(columns.rows):
         raise ValueError("must tell name, bytes and rows of each file")
-    if not _NAMES.fullmatch("".join(f"{name}\n" for name in found.names)) or any(
-        "\n" in name for name in found.names
+    if not _NAMES.fullmatch("".join(f"{name}\n" for name in columns.names)) or any(
+        "\n" in name for name in columns.names
     ):
         raise ValueError("must hold names of files in its folder")
-    folder = safe_path(found.folder)
-    files = zip(found.names, found.bytes, found.rows, strict=True)
+    folder = safe_path(columns.folder)
+    files = zip(columns.names, columns.bytes, columns.rows, strict=True)
     return tuple(make(f"{folder}/{name}", size, rows) for name, size, rows in files)

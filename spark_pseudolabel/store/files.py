@@ -118,22 +118,22 @@ def join(root: str, relative: str) -> str:
     return f"{root.rstrip('/')}/{relative}" if relative else root
 
 
-def require_seen(folder: str, told: Iterable[str], found: Iterable[str]) -> None:
+def require_seen(folder: str, written: Iterable[str], listed: Iterable[str]) -> None:
     """Require that the driver sees every file which a worker says it has written.
 
     Parameters
     ----------
     folder
         Full path.
-    told, found
-        Paths below it: what workers said, what is listed.
+    written, listed
+        Paths below it: what workers said, what the driver sees.
 
     Raises
     ------
     RunFailedError
         Naming the first that it does not see.
     """
-    missing = sorted(set(told) - set(found))
+    missing = sorted(set(written) - set(listed))
     if missing:
         where = join(folder, missing[0])
         raise RunFailedError(
@@ -363,16 +363,16 @@ def _walk(root: str, relative: str, seen: set[tuple[int, int]]) -> Iterator[File
     for entry in entries:
         path = f"{relative}/{entry.name}" if relative else entry.name
         try:
-            found = entry.stat()
+            status = entry.stat()
         except FileNotFoundError:  # deleted since, or a link to nowhere
             continue
-        if not stat.S_ISDIR(found.st_mode):
-            yield FileInfo(path, found.st_size, found.st_mtime_ns)
-        elif (found.st_dev, found.st_ino) not in seen:
-            seen.add((found.st_dev, found.st_ino))
+        if not stat.S_ISDIR(status.st_mode):
+            yield FileInfo(path, status.st_size, status.st_mtime_ns)
+        elif (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
             yield from _walk(root, path, seen)
 
 
 def _info(full: str, relative: str) -> FileInfo:
-    found = os.stat(full)
-    return FileInfo(relative, found.st_size, found.st_mtime_ns)
+    status = os.stat(full)
+    return FileInfo(relative, status.st_size, status.st_mtime_ns)

@@ -99,12 +99,12 @@ def collect(
         return _find(files, root, older_than_s)
     RoundStore.open(files, root)
     with hold(files, root, owner="gc"):
-        found = _find(files, root, older_than_s)
-        for item in found.items:
+        collected = _find(files, root, older_than_s)
+        for item in collected.items:
             failpoint("gc.before_delete")
             with writing(join(root, item.path)):
                 files.delete_tree(join(root, item.path))
-    return found
+    return collected
 
 
 def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> list[Garbage]:
@@ -140,9 +140,9 @@ def _find(files: Files, root: str, older_than_s: float) -> Collected:
     # Listed first: what is committed meanwhile is then named by a manifest that is read.
     listing = files.list(root)
     store = RoundStore.open(files, root)
-    found = garbage(listing, store.run_id, _named(store))
-    old = tuple(item for item in found if item.is_older(moment))
-    return Collected(old, len(found) - len(old))
+    items = garbage(listing, store.run_id, _named(store))
+    old = tuple(item for item in items if item.is_older(moment))
+    return Collected(old, len(items) - len(old))
 
 
 def _named(store: RoundStore) -> Iterator[str]:

@@ -76,17 +76,17 @@ def read_history(files: Files, root: str, run: Run) -> History:
         behind a gap.
     """
     folder = join(root, layout.commits_dir(run.layout.run_id))
-    found = {name for name in files.names(folder) if layout.parse_commit_name(name)}
+    names = {name for name in files.names(folder) if layout.parse_commit_name(name)}
     history = History()
     for kind, number in _steps():
         name = layout.commit_name(kind, number)
-        if name not in found:
+        if name not in names:
             break
         cls = ModelManifest if kind == "model" else RoundManifest
         history = _extend(history, files, join(folder, name), cls, run, number)
-        found.discard(name)
-    _refuse_gap(history, folder, found)
-    for name in sorted(found):
+        names.discard(name)
+    _refuse_gap(history, folder, names)
+    for name in sorted(names):
         _, number = layout.parse_commit_name(name) or ("", 0)
         history = _extend(history, files, join(folder, name), FinalManifest, run, number)
     return history
@@ -134,9 +134,9 @@ def _check_belongs(manifest: Manifest, run: Run, number: int, where: str) -> Non
         "inputs_sha256": run.layout.inputs_sha256,
     }
     for key, value in expected.items():
-        found = getattr(manifest, key)
-        if found != value:
-            raise damaged(where, f"is not of this run: {key} must be {value!r}, is {found!r}")
+        actual = getattr(manifest, key)
+        if actual != value:
+            raise damaged(where, f"is not of this run: {key} must be {value!r}, is {actual!r}")
 
 
 def _check_follows(manifest: Manifest, history: History, where: str) -> None:

@@ -273,7 +273,7 @@ class ModelManifest(Manifest, FittedModel):
 
     def tables(self) -> tuple[FileEntry, ...]:
         """Return the small tables beside the model."""
-        return tuple(one for one in (self.oof_scores, self.suspects) if one is not None)
+        return tuple(table for table in (self.oof_scores, self.suspects) if table is not None)
 
 
 class DecidedRound(_Model):

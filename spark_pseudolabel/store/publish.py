@@ -108,17 +108,17 @@ def writing(path: str) -> Iterator[None]:
 
 
 def _settle(files: Files, path: str, data: bytes, commit_id: str, cause: Exception | None) -> None:
-    found = _read_back(files, path, commit_id, cause)
-    if found is None:
+    content = _read_back(files, path, commit_id, cause)
+    if content is None:
         raise RunFailedError(
             f"Publishing {path} failed and left nothing there: {cause or 'it vanished'}. "
             "No file was deleted; run the same command again.",
             code="publish_failed",
             where=path,
         ) from cause
-    if found != data:
+    if content != data:
         raise OutputBusyError(
-            f"{path} must be published once; it holds {_describe(found)}, not commit {commit_id} "
+            f"{path} must be published once; it holds {_describe(content)}, not commit {commit_id} "
             "of this run. Another run is working on this output: let it end, then run again.",
             code="slot_lost",
             where=path,
@@ -152,10 +152,10 @@ def _make_durable(files: Files, path: str, commit_id: str) -> None:
         ) from error
 
 
-def _describe(found: bytes) -> str:
+def _describe(content: bytes) -> str:
     try:
-        document = json.loads(found)
+        document = json.loads(content)
         writer = document["writer"]
         return f"commit {document['commit_id']} of {writer['host']}, process {writer['pid']}"
     except (ValueError, KeyError, TypeError):
-        return f"{len(found)} bytes of something else"
+        return f"{len(content)} bytes of something else"

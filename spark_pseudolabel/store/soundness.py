@@ -398,7 +398,7 @@ def _lightgbm_tree_problem(tree: Mapping[str, str], n_features: int) -> str | No
         return None
     names = ("left_child", "right_child", "split_feature", "decision_type", "threshold")
     left, right, asked, kind, cut = (_numbers(tree, name) for name in names)
-    if any(len(one) != n_nodes for one in (left, right, asked, kind, cut)):
+    if any(len(array) != n_nodes for array in (left, right, asked, kind, cut)):
         return "has arrays of another length than its nodes"
     # A negative child is leaf number -child - 1: leaves come behind the nodes here.
     sides = [
@@ -413,8 +413,8 @@ def _lightgbm_tree_problem(tree: Mapping[str, str], n_features: int) -> str | No
         return problem
     by_category = (kind.astype(np.int64) & 1) == 1
     limits = _numbers(tree, "cat_boundaries").astype(np.int64)
-    words = _numbers(tree, "cat_threshold")
-    if n_sets and (len(limits) != n_sets + 1 or limits[0] != 0 or limits[-1] > len(words)):
+    masks = _numbers(tree, "cat_threshold")
+    if n_sets and (len(limits) != n_sets + 1 or limits[0] != 0 or limits[-1] > len(masks)):
         return "has arrays of another length than its sets of categories"
     if bool((np.diff(limits) < 0).any()) or bool(((cut < 0) | (cut >= n_sets))[by_category].any()):
         return "asks for a set of categories that it does not have"

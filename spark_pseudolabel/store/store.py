@@ -231,7 +231,7 @@ class RoundStore:
         RunFailedError
             If one of the named files is not there.
         """
-        found = []
+        entries = []
         listed = self.files.list(join(attempt.path, folder))
         require_seen(join(attempt.path, folder), rows or (), (info.path for info in listed))
         for info in listed:
@@ -239,8 +239,8 @@ class RoundStore:
                 continue
             path = f"{attempt.rel}/{folder}/{info.path}"
             count = rows[info.path] if rows is not None else self._rows(path)
-            found.append(FileEntry(path=path, bytes=info.bytes, rows=count))
-        return tuple(found)
+            entries.append(FileEntry(path=path, bytes=info.bytes, rows=count))
+        return tuple(entries)
 
     def write_model(self, attempt: Attempt, model: Any, trusted: Sequence[str] = ()) -> Artifact:
         """Store a model in an attempt and describe it for `commit_model`.
@@ -370,11 +370,11 @@ class RoundStore:
         lengths = self._lengths(folder, (path for path, _ in listed))
         problems = []
         for path, expected in listed:
-            found = lengths.get(path)
-            if found is None:
+            length = lengths.get(path)
+            if length is None:
                 problems.append(Problem(path, "is gone"))
-            elif found != expected:
-                problems.append(Problem(path, f"must have {expected:,} bytes, has {found:,}"))
+            elif length != expected:
+                problems.append(Problem(path, f"must have {expected:,} bytes, has {length:,}"))
         return problems
 
     def new_view_dir(self) -> str:
@@ -514,7 +514,7 @@ class RoundStore:
     def _lengths(self, folder: str, paths: Any) -> dict[str, int]:
         """Return the length of the files in an attempt, with one listing instead of many calls."""
         folders = {folder} | {path.rpartition("/")[0] for path in paths}
-        tops = {one for one in folders if one == folder or not one.startswith(folder + "/")}
+        tops = {place for place in folders if place == folder or not place.startswith(folder + "/")}
         return {
             f"{top}/{info.path}": info.bytes
             for top in tops

@@ -100,9 +100,9 @@ def verify(store: RoundStore, deep: bool = False) -> VerifyResult:
 
 def _problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
     for manifest in store.history.manifests:
-        found = store.file_problems(manifest)
-        yield from found
-        broken = {problem.path for problem in found}
+        missing = store.file_problems(manifest)
+        yield from missing
+        broken = {problem.path for problem in missing}
         yield from _model_problems(store, manifest, broken)
         if deep and isinstance(manifest, RoundManifest):
             yield from _round_problems(store, manifest, broken)
@@ -171,30 +171,30 @@ def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[Prob
 
 
 def _final_problems(store: RoundStore, final: FinalManifest, deep: bool) -> Iterator[Problem]:
-    found = {name: store.view_problems(name) for name in layout.VIEWS}
-    for problems in found.values():
+    by_view = {name: store.view_problems(name) for name in layout.VIEWS}
+    for problems in by_view.values():
         yield from problems
     yield from report_problems(store, final)
     model = store.models[final.final_model - 1].artifact
-    if not found["model"]:
+    if not by_view["model"]:
         yield from _hash_problems(store, f"model/{layout.MODEL_NAME}", model.sha256)
     if deep:
         unread = [
-            problem for name in layout.VIEWS for problem in _view_problems(store, name, found)
+            problem for name in layout.VIEWS for problem in _view_problems(store, name, by_view)
         ]
         yield from unread
-        if not found["labels"] and not any(
+        if not by_view["labels"] and not any(
             problem.path.startswith("labels/") for problem in unread
         ):
             yield from _labels_problems(store, final)
 
 
 def _view_problems(
-    store: RoundStore, name: str, found: dict[str, list[Problem]]
+    store: RoundStore, name: str, by_view: dict[str, list[Problem]]
 ) -> Iterator[Problem]:
     marker = read_marker(store.files, store.root, name)
     # What is not there as it was built has been told already.
-    if marker is not None and not found[name]:
+    if marker is not None and not by_view[name]:
         for file in marker.files:
             if file.path.endswith(".parquet"):
                 yield from _parquet_problems(store, f"{name}/{file.path}")

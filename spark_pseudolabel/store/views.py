@@ -55,14 +55,14 @@ def put_view(
     """
     if name not in layout.VIEWS:
         raise ValueError(f"A view must be one of {layout.VIEWS}. Got {name!r}.")
-    found = _data_files(files, built_dir)
+    data = _data_files(files, built_dir)
     if written is not None:
-        found = _without_lost_tries(files, built_dir, found, written)
-    if not found:
+        data = _without_lost_tries(files, built_dir, data, written)
+    if not data:
         raise ValueError(
             f"A view must hold at least one file, with its schema. {built_dir} is empty."
         )
-    total = _count(files, built_dir, found) if written is None else sum(written.values())
+    total = _count(files, built_dir, data) if written is None else sum(written.values())
     if rows is not None and total != rows:
         raise RunFailedError(
             f"{name} must hold {rows:,} rows, and {total:,} were written. Nothing was put in its "
@@ -70,9 +70,9 @@ def put_view(
             code="rows_lost",
             where=join(root, name),
         )
-    marker = ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=found)
+    marker = ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=data)
     files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
-    files.sync(built_dir, [join(built_dir, path) for path in _names(found)])
+    files.sync(built_dir, [join(built_dir, path) for path in _names(data)])
     _swap(files, root, final.run_id, name, built_dir)
 
 
@@ -95,11 +95,11 @@ def view_problems(files: Files, root: str, final: FinalManifest, name: str) -> l
     if marker.commit_id != final.commit_id:
         return [Problem(name, "is not that of the latest end of the run; run again to rebuild it")]
     expected = {file.path: file.bytes for file in marker.files}
-    found = {file.path: file.bytes for file in _data_files(files, join(root, name))}
+    actual = {file.path: file.bytes for file in _data_files(files, join(root, name))}
     return [
-        Problem(f"{name}/{path}", _difference(expected.get(path), found.get(path)))
-        for path in sorted(expected.keys() | found.keys())
-        if expected.get(path) != found.get(path)
+        Problem(f"{name}/{path}", _difference(expected.get(path), actual.get(path)))
+        for path in sorted(expected.keys() | actual.keys())
+        if expected.get(path) != actual.get(path)
     ]
 
 
@@ -175,28 +175,28 @@ def _data_files(files: Files, folder: str) -> tuple[ViewFile, ...]:
 
 
 def _without_lost_tries(
-    files: Files, folder: str, found: tuple[ViewFile, ...], written: Mapping[str, int]
+    files: Files, folder: str, data: tuple[ViewFile, ...], written: Mapping[str, int]
 ) -> tuple[ViewFile, ...]:
     """Return the files that tasks named; delete those of tries that failed or came second."""
-    require_seen(folder, written, (file.path for file in found))
-    for file in found:
+    require_seen(folder, written, (file.path for file in data))
+    for file in data:
         if file.path not in written:
             files.delete_tree(join(folder, file.path))
-    return tuple(file for file in found if file.path in written)
+    return tuple(file for file in data if file.path in written)
 
 
-def _names(found: tuple[ViewFile, ...]) -> list[str]:
-    return [*(file.path for file in found), layout.VIEW_MARKER]
+def _names(data: tuple[ViewFile, ...]) -> list[str]:
+    return [*(file.path for file in data), layout.VIEW_MARKER]
 
 
-def _count(files: Files, folder: str, found: tuple[ViewFile, ...]) -> int:
-    tables = (file.path for file in found if file.path.endswith(".parquet"))
+def _count(files: Files, folder: str, data: tuple[ViewFile, ...]) -> int:
+    tables = (file.path for file in data if file.path.endswith(".parquet"))
     return sum(parquet_rows(files, join(folder, path)) for path in tables)
 
 
-def _difference(expected: int | None, found: int | None) -> str:
+def _difference(expected: int | None, actual: int | None) -> str:
     if expected is None:
         return "is not part of the view; delete it"
-    if found is None:
+    if actual is None:
         return "is gone; run again to rebuild the view"
-    return f"must have {expected:,} bytes, has {found:,}"
+    return f"must have {expected:,} bytes, has {actual:,}"
