@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_imports_run_one_way() -> None:
         if not _may_import(_part(module), _part(target))
     ]
     assert wrong == []
+
+
+def test_no_modules_import_each_other() -> None:
+    names = {module for module, _ in _modules()}
+    imports: dict[str, set[str]] = {module: set() for module in names}
+    for module, _, target in _own_imports():
+        known = target if target in names else target.rpartition(".")[0]
+        if known in names - {module, PACKAGE}:  # the package itself only exports
+            imports[module].add(known)
+    try:
+        tuple(TopologicalSorter(imports).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_every_module_has_a_place() -> None:

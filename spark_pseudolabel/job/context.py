@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.training import Trainer
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.backends import Backend
 from spark_pseudolabel.store.store import RoundStore
@@ -29,6 +30,8 @@ class Run:
         Fitted ones, and who makes them.
     backend
         The pool, and what reads it.
+    trainer
+        Who brings the rows and the maker of a model together.
     events
         Who listens.
     """
@@ -38,4 +41,5 @@ class Run:
     store: RoundStore
     models: Models
     backend: Backend
+    trainer: Trainer
     events: Events

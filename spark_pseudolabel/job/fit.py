@@ -34,7 +34,7 @@ from spark_pseudolabel.job.out_of_fold import (
     oof_metrics,
 )
 from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_sample, shift_warning
-from spark_pseudolabel.job.training import DriverTrainer, Limits, Trainer, fit_errors
+from spark_pseudolabel.job.training import Limits, Trainer, fit_errors
 from spark_pseudolabel.output.state import model_facts
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.progress import described
@@ -48,8 +48,7 @@ def fit_model(run: Run, number: int) -> None:
     """Train model `number` on labeled and accepted rows, measure and commit it."""
     started = time.monotonic()
     attempt = run.store.new_attempt("model", number)
-    trainer = DriverTrainer(run.setting, run.store, run.backend.pool)
-    step = _Step(number, attempt, run.models, trainer, run.events)
+    step = _Step(number, attempt, run.models, run.trainer, run.events)
     with run.events.stage(number - 1, "fit"), described(run.spark, f"model {number} · fit"):
         fitted = step.fit()
     seconds = round(time.monotonic() - started, 3)

@@ -22,6 +22,7 @@ from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.teachers import require_usable
+from spark_pseudolabel.job.training import trainer_of
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of, module_of
@@ -120,7 +121,8 @@ def run(
         backend = open_backend(spark, inputs, store, setting.carried, config.random_state)
         models = Models(setting, store, backend.pool, estimator, tuple(trusted))
         require_usable(models.teacher, models.student, setting, estimator, trusted)
-        return _to_the_end(Run(spark, setting, store, models, backend, events))
+        trainer = trainer_of(setting, store, backend.pool)
+        return _to_the_end(Run(spark, setting, store, models, backend, trainer, events))
 
 
 def _require_file_system(path: str, files: Files, root: str) -> None:

@@ -70,6 +70,11 @@ class Trained:
     weighting: RowWeights
     pseudo: PseudoRows
 
+    @classmethod
+    def of_labeled(cls, model: BaseEstimator, rows: TrainingRows) -> Trained:
+        """Return a model that was fitted on labeled rows alone."""
+        return cls(model, rows, None, RowWeights(), PseudoRows(None, np.zeros(0)))
+
 
 class Trainer(Protocol):
     """Who brings the rows and the maker of a model together."""
@@ -169,6 +174,11 @@ class DriverTrainer:
         n_labeled = self.setting.inputs.labeled.num_rows
         settled = self.setting.weighting.pseudo.settled(confidence, rounds, pools, n_labeled)
         return settled, settled.of(confidence, rounds)
+
+
+def trainer_of(setting: Setting, store: RoundStore, pool: Pool) -> Trainer:
+    """Choose who trains, as the configuration says."""
+    return DriverTrainer(setting, store, pool)
 
 
 @contextmanager
