@@ -46,7 +46,7 @@ def plain(spark: SparkSession, tables: Tables) -> PlainTable:
 
 
 def score_parts(parts: Iterable[Part], source: Source, scorer: Scorer) -> int:
-    """Read and score parts, and keep nothing: what every carrier has to do at least."""
+    """Read and score parts, and keep nothing: what every backend has to do at least."""
     n = 0
     with hold_threads(1):
         for part in parts:

@@ -165,7 +165,7 @@ def kind_of_strings(values: Sequence[str | None]) -> Kind:
 def _numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
     kind = column.type
     if pa.types.is_timestamp(kind):
-        # Microseconds first: Spark's precision, so that both carriers give the same seconds
+        # Microseconds first: Spark's precision, so that both backends give the same seconds
         # whatever unit a Parquet file was written with.
         micros = column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
         return _float64(micros) / 1e6

@@ -1,6 +1,6 @@
 """Spark's ``xxhash64``, without Spark: all chance in a run comes from it.
 
-Both carriers have to draw the same rows, so that rows which Spark hashed and rows which a worker
+Both backends have to draw the same rows, so that rows which Spark hashed and rows which a worker
 read by itself get the same number.
 """
 

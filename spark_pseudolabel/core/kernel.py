@@ -1,4 +1,4 @@
-"""Scoring: Arrow rows in, narrow Arrow rows out. The same function on every carrier.
+"""Scoring: Arrow rows in, narrow Arrow rows out. The same function in every backend.
 
 Executors import this module and nothing that a driver alone needs.
 """

@@ -1,4 +1,4 @@
-"""The unlabeled rows, and what a run does with them; two carriers do it."""
+"""The unlabeled rows, and what a run does with them; two backends do it."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_both_carriers_give_the_same_labels(
+def test_both_backends_give_the_same_labels(
     spark: SparkSession, data: Path, tmp_path: Path, name: str
 ) -> None:
     reports = {

@@ -87,7 +87,7 @@ ROUNDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", ROUNDS)
-def test_rows_far_from_labeled_ones_are_withheld_on_both_carriers(
+def test_rows_far_from_labeled_ones_are_withheld_on_both_backends(
     spark: SparkSession, data: Path, tmp_path: Path, name: str
 ) -> None:
     reports = {

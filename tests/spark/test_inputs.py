@@ -385,7 +385,7 @@ def test_timestamps_that_spark_wrote_are_read_as_spark_reads_them(
 
 
 @pytest.mark.parametrize("footer", [{"version": "2.4.8"}, {}])
-def test_old_dates_are_the_same_to_both_carriers(
+def test_old_dates_are_the_same_to_both_backends(
     spark: SparkSession, tmp_path: Path, footer: dict[str, str]
 ) -> None:
     write(tmp_path, labeled=labeled_frame(), pool=pool_frame())

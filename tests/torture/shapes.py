@@ -32,7 +32,7 @@ MASTERS: dict[str, tuple[str, dict[str, str]]] = {
     _ONE: (_ONE, {}),
     f"{_TWO} speculation": (_TWO, _SPECULATION),
 }
-# Bytes of a partition, rows of a batch, AQE, carrier.
+# Bytes of a partition, rows of a batch, AQE, backend.
 WITHIN = [
     (128 * MB, 10_000, True, "auto"),
     (128 * MB, 10_000, False, "spark"),

@@ -1,4 +1,4 @@
-"""Ids of a pool that stand in no order: what both carriers find out about them."""
+"""Ids of a pool that stand in no order: what both backends find out about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both carriers give the same labels: the direct scan, and Arrow batches out of a DataFrame."""
+"""Both backends give the same labels: the direct scan, and Arrow batches out of a DataFrame."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def without_seconds(value: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:The `probability` parameter was deprecated")
-def test_every_estimator_scores_alike_on_both_carriers(
+def test_every_estimator_scores_alike_on_both_backends(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The full width takes a second per condensed text.
@@ -270,7 +270,7 @@ def test_every_estimator_scores_alike_on_both_carriers(
 
 
 @pytest.mark.parametrize("first", SCANS)
-def test_a_run_goes_on_with_the_other_carrier(
+def test_a_run_goes_on_with_the_other_backend(
     spark: SparkSession,
     digits: pd.DataFrame,
     tmp_path: Path,
@@ -281,7 +281,7 @@ def test_a_run_goes_on_with_the_other_carrier(
     case = {**LOGISTIC, "id": "id", "training": {"max_rows": 400}}
     undisturbed = outcome(spark, tmp_path, case, paths, "auto")
 
-    def start(carrier: str, rounds: int) -> None:
+    def start(backend: str, rounds: int) -> None:
         settings = {
             **case,
             **paths,
@@ -289,7 +289,7 @@ def test_a_run_goes_on_with_the_other_carrier(
             "output": {"path": str(tmp_path / "out")},
         }
         with monkeypatch.context() as patch:
-            if carrier == "spark":  # as on nodes that do not see the output
+            if backend == "spark":  # as on nodes that do not see the output
                 patch.setattr(loop, "_witness", lambda files, root: nullcontext("/nowhere/at all"))
             run(spark, parse_config(settings))
 
