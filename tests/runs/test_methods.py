@@ -469,10 +469,10 @@ def test_raised_maximum_continues_the_run(done: Runs, spark: SparkSession) -> No
     seed = done("zero rounds")
     longer = run(spark, parse_config(seed.settings | {"rounds": {"max": 1}}))
     assert longer.resumed
-    assert longer.report["termination_condition"] == "max_iter"
-    assert [round_["round"] for round_ in longer.report["rounds"]] == [1]
-    assert longer.report["seed"]["validation"] == seed.report["seed"]["validation"]
-    assert len(seed.read("labels")) == longer.report["rounds"][0]["accepted"] > 0
+    assert longer.report.termination_condition == "max_iter"
+    assert [round_.round for round_ in longer.report.rounds] == [1]
+    assert longer.report.as_json()["seed"]["validation"] == seed.report["seed"]["validation"]
+    assert len(seed.read("labels")) == longer.report.rounds[0].accepted > 0
     again = run(spark, parse_config(seed.settings | {"rounds": {"max": 1}}))
     assert again.already_done
     assert again.report == longer.report
