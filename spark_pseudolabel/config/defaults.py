@@ -117,9 +117,9 @@ def resolved(parts: Parts) -> Parts:
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
     if one_round(parts):
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"max": 1})}
-    honest = is_cross_fitted(parts["selection"], parts["teacher"])
+    cross_fitted = is_cross_fitted(parts["selection"], parts["teacher"])
     if (
-        honest
+        cross_fitted
         and not parts["validation"].model_fields_set
         and not _tests_held_out(parts["selection"])
     ):

@@ -357,7 +357,7 @@ class Config(Section):
 
     @property
     def cross_fitted(self) -> bool:
-        """Whether model 1 is a mean over folds, so that labeled rows have honest scores."""
+        """Whether model 1 is a mean over folds, so that labeled rows have out-of-fold scores."""
         return is_cross_fitted(self.selection, self.teacher)
 
     @property

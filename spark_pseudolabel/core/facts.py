@@ -195,9 +195,9 @@ class PriorShift:
     p_value
         Of the chi-square test that both are samples of one distribution.
     even
-        Whether the given labels are as even as drawing per class makes them.
+        Whether the given labels are as even as in a class-balanced sample.
     drawn_per_class
-        Whether the labels look drawn per class while the pool is not so balanced, or, where the
+        Whether they look like a class-balanced sample of a pool that is not balanced, or, where the
         pool's shares are given, whether these look false: certificates and comparisons on such
         rows do not speak about the pool.
     """

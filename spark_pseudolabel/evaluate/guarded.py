@@ -66,12 +66,12 @@ def student_of(learner: Teacher, teacher: CrossFit, task: Task) -> list[Seen]:
     classes, X = task.data.classes, task.pool.head(STUDENT_ROWS)
     seed, ones = teacher.mean_model(classes), np.ones(len(X))
     student = fit_student(learner.fit, seed, task.labeled, X, ones, classes)
-    honest = cross_fit_student(learner.fit, teacher, task.labeled, X, ones, classes)
+    out_of_fold = cross_fit_student(learner.fit, teacher, task.labeled, X, ones, classes)
     known = teacher.held_out
     codes = task.labeled.codes[known]
     return [
         _measured(model, task, P[known], codes)
-        for model, P in ((seed, teacher.P), (student, honest))
+        for model, P in ((seed, teacher.P), (student, out_of_fold))
     ]
 
 

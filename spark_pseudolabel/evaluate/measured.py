@@ -98,7 +98,7 @@ class Certificates(Run):
 
 
 class Alarm(Measured):
-    """Whether labels look drawn per class."""
+    """Whether labels look like a class-balanced sample."""
 
     alarm: bool
     p_value: float
@@ -149,7 +149,7 @@ class CalibrationErrors(Run):
 
 
 class Priors(Run):
-    """The pool's class shares, estimated from labels drawn per class, and the true ones."""
+    """The pool's class shares, estimated from a class-balanced sample, and the true ones."""
 
     estimated: list[float]
     true: list[float]

@@ -48,7 +48,7 @@ def reliability_of(learner: Teacher, task: Task) -> CalibrationErrors:
 
 
 def prior_of(learner: Teacher, task: Task) -> Priors:
-    """Estimate the pool's class shares from labels drawn per class, and return the true ones."""
+    """Estimate the pool's class shares from a class-balanced sample, and return the true ones."""
     fitted = _cross_fitted(learner, task)
     hashes = np.random.default_rng(task.seed).permutation(len(task.pool)).astype(np.int64)
     P = fitted.score_apart(task.pool, hashes)

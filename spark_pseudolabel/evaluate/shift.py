@@ -22,7 +22,7 @@ LINEAR = ("LogisticRegression", {"max_iter": 1000})
 
 
 def alarm(task: Task, estimator: tuple[str, Mapping[str, Any]] = LINEAR) -> Alarm:
-    """Ask whether labels look drawn per class, by a model's predictions."""
+    """Ask whether labels look like a class-balanced sample, by a model's predictions."""
     n_classes = len(task.data.classes)
     name, params = estimator
     learner = registered_estimator(name, params, task.data.features, task.seed)

@@ -92,7 +92,7 @@ def _in_vain(runs: Sequence[Certificates]) -> str:
 
 
 def drawn(runs: Sequence[Alarms]) -> str:
-    """Return how often labels were taken to be drawn per class."""
+    """Return how often labels were taken for a class-balanced sample."""
     fired: dict[str, Callable[[Alarms], bool]] = {
         "random": lambda run: run.random.alarm,
         "per_class": lambda run: run.per_class.alarm,

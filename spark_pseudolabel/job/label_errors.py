@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE
-from spark_pseudolabel.core.trust.label_errors import Hygiene, check_labels
+from spark_pseudolabel.core.trust.label_errors import LabelErrors, check_labels
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.report.document import Duplicates, GivenLabels, Notice, SuspiciousLabel
 from spark_pseudolabel.spark.inputs import Inputs
@@ -44,16 +44,16 @@ def check_given_labels(
     tuple
         What the model's manifest says of them, and the table of those that are.
     """
-    hygiene = check_labels(P, codes)
-    table = _table(inputs, hygiene)
+    label_errors = check_labels(P, codes)
+    table = _table(inputs, label_errors)
     said = facts.GivenLabels(
-        n=hygiene.n,
-        suspicious=len(hygiene.suspects),
-        p_value=hygiene.p_value,
-        explained=hygiene.explained,
+        n=label_errors.n,
+        suspicious=len(label_errors.suspects),
+        p_value=label_errors.p_value,
+        explained=label_errors.explained,
         first=_first(inputs.keys, table),
     )
-    if not hygiene.suspects:
+    if not label_errors.suspects:
         return said, None
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
@@ -62,15 +62,15 @@ def check_given_labels(
 
 def given_labels(first: ModelManifest) -> GivenLabels | None:
     """Return what the report says of the given labels; None without out-of-fold scores."""
-    hygiene = first.training.hygiene
-    if first.oof_scores is None or hygiene is None:
+    stored = first.training.hygiene
+    if first.oof_scores is None or stored is None:
         return None
     return GivenLabels(
-        n=hygiene.n,
-        suspicious=hygiene.suspicious,
-        p_value=hygiene.p_value,
-        explained=hygiene.explained,
-        first=[SuspiciousLabel(**dict(suspect)) for suspect in hygiene.first],
+        n=stored.n,
+        suspicious=stored.suspicious,
+        p_value=stored.p_value,
+        explained=stored.explained,
+        first=[SuspiciousLabel(**dict(suspect)) for suspect in stored.first],
         file=None if first.suspects is None else "suspects",
     )
 
@@ -117,9 +117,9 @@ def suspicious_labels(labels: GivenLabels) -> Notice:
     )
 
 
-def _table(inputs: Inputs, hygiene: Hygiene) -> pa.Table:
+def _table(inputs: Inputs, label_errors: LabelErrors) -> pa.Table:
     """Return key, labels and probabilities of the suspects, the clearest first."""
-    suspects = hygiene.suspects
+    suspects = label_errors.suspects
     rows = pa.array([suspect.row for suspect in suspects], pa.int64())
     labels = pa.array(list(inputs.classes))
     columns = {

@@ -104,12 +104,12 @@ def run(
     announce(spark, events)
     require_same_libraries(spark, extras_of(config.estimators))
     with hold(files, root, owner=spark.sparkContext.applicationId):
-        with _witness(files, root) as witness, events.stage(0, "read inputs"):
+        with _probe_file(files, root) as probe, events.stage(0, "read inputs"):
             inputs = read_inputs(
                 spark,
                 config,
                 frames,
-                witness=witness,
+                probe=probe,
                 modules=_modules_of_workers(config, estimator),
                 proved=frozen_before(files, root, identity(config)),
             )
@@ -139,7 +139,7 @@ def _require_file_system(path: str, files: Files, root: str) -> None:
 
 
 @contextlib.contextmanager
-def _witness(files: Files, root: str) -> Iterator[str]:
+def _probe_file(files: Files, root: str) -> Iterator[str]:
     """Put a file into the output for as long as workers are asked whether they see it."""
     # A name that is collected as garbage if nobody gets to delete it.
     path = join(root, f".witness.{uuid4().hex}.tmp")

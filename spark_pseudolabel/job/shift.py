@@ -53,7 +53,7 @@ def measure_shift(setting: Setting, sample: pa.Table | None) -> Representativene
     if not setting.config.measures_shift or sample is None:
         return None
     inputs, features = setting.inputs, setting.inputs.features
-    # Rows that were drawn per class differ from the pool, whatever they were drawn from; copies
+    # A class-balanced sample differs from the pool, whatever it was drawn from; copies
     # are nearer to each other than pool rows can be to any, and so are rows of one group.
     chosen = setting.mixed_as(setting.given_prior, inputs.labeled)
     hashes = setting.row_hashes(inputs.labeled)

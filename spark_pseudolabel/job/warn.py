@@ -89,7 +89,7 @@ def trust_warnings(models: Models, end: Finish, certificate: Certificate | None)
         warnings.append(
             Notice.about(
                 DRAWN_PER_CLASS,
-                "The labeled rows were drawn per class. Figures on validation rows "
+                "The labeled rows are a class-balanced sample. Figures on validation rows "
                 "weigh classes as these rows do, not as the pool does, and so do confidences: "
                 f"estimating the pool's class shares takes {MIN_ROWS_PER_CLASS} labeled rows of "
                 "each label. Give unlabeled.prior, or label more rows.",
@@ -135,7 +135,7 @@ def _estimated(classes: Sequence[Label], prior: PriorCorrection) -> Notice:
     others = f", and {len(shares) - _NAMED} others" if len(shares) > _NAMED else ""
     return Notice.about(
         "prior_estimated",
-        "The labeled rows were drawn per class; the pool's class shares are estimated: "
+        "The labeled rows are a class-balanced sample; the pool's class shares are estimated: "
         + ", ".join(f"{name} {share:.1%}" for name, share in largest)
         + f"{others}. Scores are corrected to them. If they are far from what you know of the "
         "pool, give unlabeled.prior.",
@@ -161,7 +161,7 @@ def not_certified(
     untested_names
         Labels without a row to test.
     declared
-        Whether the labels are said to be drawn per class.
+        Whether the labels are said to be a class-balanced sample.
     tested, missing
         What rows were tested, and what rows more are wanted of: labeled or validation.
     pool
@@ -190,7 +190,7 @@ def not_certified(
         if not declared and predicted is not None:
             why = (
                 f"Predicted classes differ far beyond chance (p = {predicted.p_value:.2g}), as "
-                "they do where labels are drawn per class"
+                "they do where the labels are a class-balanced sample"
             )
         return Notice.about(
             refused,

@@ -24,7 +24,7 @@ from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
-from spark_pseudolabel.core.trust.attribution import feature_effects
+from spark_pseudolabel.core.trust.attribution import attribution_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.output.scoring import committed_scorer
@@ -94,16 +94,16 @@ def attribute(
         row = _look_up(store, _typed(key, given.schema), features, in_pool=decision.in_pool)
     background = _background(store, given, features)
     scorer = committed_scorer(store, number, probabilities=True)
-    effects = feature_effects(row, background, scorer, code)
-    if math.isnan(effects.probability):
+    attribution = attribution_of(row, background, scorer, code)
+    if math.isnan(attribution.probability):
         raise _bad_row(row_file or "The row", f"can't be scored by {model_name(number)}")
-    order = sorted(effects.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
+    order = sorted(attribution.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
     return Why(
         model=model_name(number),
         label=manifest.classes[code],
-        confidence=effects.probability,
+        confidence=attribution.probability,
         stored_confidence=decision.stored_confidence,
-        base=effects.base,
+        base=attribution.base,
         background=background.num_rows,
         features=[
             FeatureEffect(feature=name, value=_shown(row, name), effect=effect)

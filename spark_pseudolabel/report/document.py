@@ -395,9 +395,9 @@ class PredictedPrior(Document):
     p_value: Share
     """Of the test that both are samples of one distribution."""
     even: bool
-    """Whether the given labels are as even as drawing per class makes them."""
+    """Whether the given labels are as even as in a class-balanced sample."""
     drawn_per_class: bool
-    """Whether the labels look drawn per class while the pool is not so balanced; where
+    """Whether they look like a class-balanced sample of a pool that is not balanced; where
     the pool's shares are given, whether it looks mixed otherwise."""
 
 

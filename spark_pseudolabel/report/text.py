@@ -133,7 +133,7 @@ def render_explain(explained: Document) -> str:
     return _page(
         _most(_wrap(data.text), 6),
         _section("Round by round", _history(data)) if data.history else [],
-        _section("Why", _effects(data.why)) if data.why else [],
+        _section("Why", _attribution(data.why)) if data.why else [],
     )
 
 
@@ -444,7 +444,7 @@ def _history(explained: ExplainDocument) -> list[str]:
     return earlier + lines
 
 
-def _effects(why: Why) -> list[str]:
+def _attribution(why: Why) -> list[str]:
     label = clean(label_key(why.label)) if why.label is not None else "-"
     text = (
         f"{why.model} gives {label!r} {metric(why.confidence)}; labeled rows get "

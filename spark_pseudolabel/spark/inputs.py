@@ -174,7 +174,7 @@ def read_inputs(
     spark: SparkSession,
     config: Config,
     frames: Frames | None = None,
-    witness: str | None = None,
+    probe: str | None = None,
     modules: Sequence[str] = (),
     proved: FrozenInputs | None = None,
 ) -> Inputs:
@@ -188,7 +188,7 @@ def read_inputs(
         The configuration.
     frames
         The DataFrames of sections that say ``from: dataframe``.
-    witness
+    probe
         A file of the output: workers that see it can write there.
     modules
         What workers will need: they import it while the tables are looked at.
@@ -232,7 +232,7 @@ def read_inputs(
     frozen_validation = _fingerprint(validation, features, keys)
     frozen_pool = _frozen_table(tables["unlabeled"])
     before = _known_before(frozen_labeled, frozen_validation, frozen_pool, proved)
-    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, witness, before)
+    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, probe, before)
     if survey.scan is None:
         require_spark_reads(tables["unlabeled"], [feature.name for feature in features])
     ids = survey.ids or _check_keys(spark, pool, known, keys, config, before)
@@ -735,7 +735,7 @@ def _survey(
     keys: tuple[str, ...],
     features: Sequence[Feature],
     known: pa.Table,
-    witness: str | None,
+    probe: str | None,
     before: _Before | None,
 ) -> _Survey:
     """Try whether workers can read the pool by themselves, and look at its keys on the way."""
@@ -753,9 +753,9 @@ def _survey(
     scan = Scan(source, table.plain.parts)
     try:
         if before is not None and before.same_files:
-            require_reach(spark, scan, witness)
+            require_reach(spark, scan, probe)
             return _Survey(scan, ids=before.ids)
-        looked = look_at_keys(spark, scan, known.column(0), witness)
+        looked = look_at_keys(spark, scan, known.column(0), probe)
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
             raise

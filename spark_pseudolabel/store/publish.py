@@ -1,4 +1,4 @@
-"""Publishing: put a manifest into its slot, and be honest about how that ended."""
+"""Publishing: put a manifest into its slot, and say for certain how that ended."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Trees, neighbor searches and support vectors are followed by compiled code that checks no index:
 a crafted one reads or writes elsewhere in the process, or never ends. A fitted model keeps to the
-rules below by construction, so that they cost no honest model anything.
+rules below by construction, so that they refuse no model that was fitted.
 """
 
 from __future__ import annotations

@@ -290,7 +290,9 @@ def test_a_run_goes_on_with_the_other_backend(
         }
         with monkeypatch.context() as patch:
             if backend == "spark":  # as on nodes that do not see the output
-                patch.setattr(loop, "_witness", lambda files, root: nullcontext("/nowhere/at all"))
+                patch.setattr(
+                    loop, "_probe_file", lambda files, root: nullcontext("/nowhere/at all")
+                )
             run(spark, parse_config(settings))
 
     start(first, 1)

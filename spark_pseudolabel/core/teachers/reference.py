@@ -2,7 +2,7 @@
 
 Which words are rare, how numbers spread and which categories there are is no matter of labels, and
 a few labeled rows say little of it. Nothing here looks at a label, so that scores of rows whose
-labels a model has not seen stay honest.
+labels a model has not seen stay out of fold.
 """
 
 from __future__ import annotations

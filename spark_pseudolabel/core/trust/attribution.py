@@ -1,4 +1,4 @@
-"""What each feature of a row does to the model's confidence in a label.
+"""Feature attribution: what each feature of a row does to the model's confidence in a label.
 
 A feature's value is replaced by those of other rows, all else left as it is: the effect is how
 much probability the label loses by not knowing the value (Robnik-Sikonja and Kononenko 2008).
@@ -20,8 +20,8 @@ _ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
-class Effects:
-    """The effects of a row's features on the probability of one class.
+class Attribution:
+    """What a row's features do to the probability of one class.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Effects:
     by_feature: dict[str, float]
 
 
-def feature_effects(row: pa.Table, background: pa.Table, scorer: Scorer, code: int) -> Effects:
+def attribution_of(row: pa.Table, background: pa.Table, scorer: Scorer, code: int) -> Attribution:
     """Replace one feature of a row after the other.
 
     Parameters
@@ -62,9 +62,9 @@ def feature_effects(row: pa.Table, background: pa.Table, scorer: Scorer, code: i
     share = max(1, _ROWS_AT_ONCE // n)
     for start in range(0, len(features), share):
         names = [feature.name for feature in features[start : start + share]]
-        found = _probabilities(_replaced(rows, names, n), scorer, code).reshape(len(names), n)
-        by_feature |= {name: float(own) - _mean(p) for name, p in zip(names, found, strict=True)}
-    return Effects(float(own), _mean(np.asarray(others)), by_feature)
+        replaced = _probabilities(_replaced(rows, names, n), scorer, code).reshape(len(names), n)
+        by_feature |= {name: float(own) - _mean(p) for name, p in zip(names, replaced, strict=True)}
+    return Attribution(float(own), _mean(np.asarray(others)), by_feature)
 
 
 def _replaced(rows: pa.Table, names: Sequence[str], n: int) -> pa.Table:

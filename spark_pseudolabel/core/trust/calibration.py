@@ -65,7 +65,7 @@ def fit_per_fold(
 def pool_prior(
     labeled: NDArray[np.float64], codes: NDArray[np.int32], pool: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Estimate the pool's class shares where labels were drawn per class.
+    """Estimate the pool's class shares where the labels are a class-balanced sample.
 
     An overconfident model counts too many rows for the classes that it sees most of, so scores are
     calibrated first. What is found on labeled rows holds for rows that are scored in the same way.

@@ -1,7 +1,7 @@
 """Given labels that are probably wrong, by confident learning (Northcutt et al. 2021).
 
 They are listed for a person to look at and never changed. Where classes overlap, some labels look
-wrong and are right; :attr:`Hygiene.explained` says whether that alone could be the reason.
+wrong and are right; :attr:`LabelErrors.explained` says whether that alone could be the reason.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Hygiene:
+class LabelErrors:
     """What the models of the other folds say of the given labels.
 
     Parameters
@@ -87,7 +87,7 @@ class Hygiene:
         return not self.suspects or self.p_value >= LEVEL
 
 
-def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Hygiene:
+def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> LabelErrors:
     """Look for labels that are probably wrong.
 
     A row belongs to the most probable class among those that are at least as probable as they are,
@@ -114,12 +114,12 @@ def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Hygiene:
     candidates = np.where(_self_confidence(P, codes) <= P, P, -1.0)
     best = candidates.argmax(axis=1)
     off = sure & (candidates.max(axis=1, initial=-1.0) > 0) & (best != codes)
-    found = [
+    suspects = [
         Suspect(int(scored[i]), int(codes[i]), int(best[i]), float(given[i]), float(P[i, best[i]]))
         for i in np.flatnonzero(off)
     ]
-    found.sort(key=lambda suspect: (suspect.p_given - suspect.p_suggested, suspect.row))
-    return Hygiene(len(scored), tuple(found), int(sure.sum()), int(torn.sum()))
+    suspects.sort(key=lambda suspect: (suspect.p_given - suspect.p_suggested, suspect.row))
+    return LabelErrors(len(scored), tuple(suspects), int(sure.sum()), int(torn.sum()))
 
 
 def _given_and_best(

@@ -63,7 +63,7 @@ def correct(
 
 
 def may_estimate(drawn: str, labeled: Sequence[int]) -> bool:
-    """Whether the pool's prior may be estimated: labels declared as drawn per class, and enough."""
+    """Whether the pool's prior may be estimated: from enough labels, declared class-balanced."""
     return drawn == "per_class" and min(labeled) >= MIN_ROWS_PER_CLASS
 
 

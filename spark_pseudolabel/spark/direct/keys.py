@@ -97,7 +97,7 @@ _Task = tuple[int, Sequence[Part]]
 
 
 def look_at_keys(
-    spark: SparkSession, scan: Scan, known: pa.ChunkedArray, witness: str | None
+    spark: SparkSession, scan: Scan, known: pa.ChunkedArray, probe: str | None
 ) -> PoolKeys:
     """Let the workers look at all keys of a pool, and at the output.
 
@@ -111,11 +111,11 @@ def look_at_keys(
         Session and pool.
     known
         Keys that must not occur.
-    witness
+    probe
         A file that the driver wrote: whoever does not see it can't write to the output.
     """
     taken = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
-    groups = _survey(spark, scan.source, scan.parts, taken, witness, every=False)
+    groups = _survey(spark, scan.source, scan.parts, taken, probe, every=False)
     facts = [one for group in groups for one in group.facts]
     shared = [one for group in groups for one in group.shared]
     unique = _differ(spark, scan.source, _tasks(scan.parts), shared)
@@ -134,7 +134,7 @@ def look_at_keys(
     )
 
 
-def require_reach(spark: SparkSession, scan: Scan, witness: str | None) -> None:
+def require_reach(spark: SparkSession, scan: Scan, probe: str | None) -> None:
     """Try whether workers can open the pool and see the output, where its keys are known.
 
     Raises
@@ -145,7 +145,7 @@ def require_reach(spark: SparkSession, scan: Scan, witness: str | None) -> None:
     source, parts = scan.source, scan.parts[: spark.sparkContext.defaultParallelism]
 
     def reach(part: Part) -> None:
-        _require_seen(witness)
+        _require_seen(probe)
         with open_file(source.root, part.groups[0]):
             pass
 
@@ -221,7 +221,7 @@ def _survey(
     source: Source,
     parts: Sequence[Part],
     known: pa.Array,
-    witness: str | None,
+    probe: str | None,
     *,
     every: bool,
 ) -> list[_Group]:
@@ -230,7 +230,7 @@ def _survey(
     n_groups = group_count(rows)
 
     def give(task: _Task) -> Iterator[tuple[int, KeyFacts | _Run]]:
-        _require_seen(witness)
+        _require_seen(probe)
         number, some = task
         to_share = []
         for part in some:
@@ -292,6 +292,6 @@ def _differ(
     return len(keys) <= _MAX_KEYS and len(set(keys)) == len(keys)
 
 
-def _require_seen(witness: str | None) -> None:
-    if witness is not None and not ArrowFiles.for_uri(witness).exists(witness):
-        raise FileNotFoundError(f"workers don't see the output: {witness} is missing")
+def _require_seen(probe: str | None) -> None:
+    if probe is not None and not ArrowFiles.for_uri(probe).exists(probe):
+        raise FileNotFoundError(f"workers don't see the output: {probe} is missing")

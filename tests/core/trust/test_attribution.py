@@ -12,7 +12,7 @@ from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust import attribution as module
-from spark_pseudolabel.core.trust.attribution import Effects, feature_effects
+from spark_pseudolabel.core.trust.attribution import Attribution, attribution_of
 
 NUMBERS = tuple(Feature(name, "numeric", "double") for name in "abcd")
 
@@ -34,16 +34,16 @@ def table(X: Any) -> pa.Table:
     return pa.table(dict(zip("abcd", np.asarray(X).T, strict=True)))
 
 
-def effects_of(weights: Any, row: Any, background: Any) -> Effects:
+def attribution(weights: Any, row: Any, background: Any) -> Attribution:
     scorer = make_scorer(Linear(weights), NUMBERS, probabilities=True)
-    return feature_effects(table([row]), table(background), scorer, 1)
+    return attribution_of(table([row]), table(background), scorer, 1)
 
 
 def test_linear_models_have_the_effects_of_their_coefficients() -> None:
     chance = np.random.default_rng(0)
     weights, row = np.array([0.02, -0.05, 0.01, 0.03]), np.array([2.0, 1.5, -3.0, 0.1])
     background = chance.normal(size=(100, 4))
-    found = effects_of(weights, row, background)
+    found = attribution(weights, row, background)
     p = found.probability
     exact = weights * (row - background.mean(axis=0)) * p * (1 - p)  # to the first order
     tolerance = 2e-3 * abs(exact).max() + 2e-5
@@ -53,7 +53,7 @@ def test_linear_models_have_the_effects_of_their_coefficients() -> None:
 
 
 def test_a_feature_that_the_model_ignores_has_no_effect() -> None:
-    found = effects_of([1.0, 0.0, -2.0, 0.0], [3.0, 99.0, 1.0, -99.0], np.ones((7, 4)))
+    found = attribution([1.0, 0.0, -2.0, 0.0], [3.0, 99.0, 1.0, -99.0], np.ones((7, 4)))
     assert found.by_feature["b"] == found.by_feature["d"] == 0.0
     assert found.by_feature["a"] > 0
     assert found.by_feature["c"] == 0.0  # its value is everybody's
@@ -61,16 +61,16 @@ def test_a_feature_that_the_model_ignores_has_no_effect() -> None:
 
 def test_few_rows_at_once_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     background = np.random.default_rng(1).normal(size=(9, 4))
-    whole = effects_of([1, 2, 3, 4], [1, 1, 1, 1], background)
+    whole = attribution([1, 2, 3, 4], [1, 1, 1, 1], background)
     monkeypatch.setattr(module, "_ROWS_AT_ONCE", 20)
-    assert effects_of([1, 2, 3, 4], [1, 1, 1, 1], background) == whole
+    assert attribution([1, 2, 3, 4], [1, 1, 1, 1], background) == whole
 
 
 def test_rows_that_the_model_cant_take_are_left_out() -> None:
     background = [[0.0, 0, 0, 0], [np.nan, 0, 0, 0]]
-    found = effects_of([1, 1, 1, 1], [1, 1, 1, 1], background)
+    found = attribution([1, 1, 1, 1], [1, 1, 1, 1], background)
     assert np.isfinite(list(found.by_feature.values())).all()
-    assert np.isnan(effects_of([1, 1, 1, 1], [np.nan, 1, 1, 1], background).probability)
+    assert np.isnan(attribution([1, 1, 1, 1], [np.nan, 1, 1, 1], background).probability)
 
 
 def test_every_kind_of_column_is_one_feature() -> None:
@@ -107,7 +107,7 @@ def test_every_kind_of_column_is_one_feature() -> None:
             "said": ["I am a cook"],
         }
     )
-    found = feature_effects(row, rows, scorer, 1)
+    found = attribution_of(row, rows, scorer, 1)
     assert list(found.by_feature) == [feature.name for feature in features]
     largest = max(found.by_feature, key=lambda name: abs(found.by_feature[name]))
     assert largest in ("job", "said")

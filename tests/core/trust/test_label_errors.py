@@ -9,7 +9,7 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.teachers.cross_fitting import cross_fit, fold_of
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.training import TrainingRows
-from spark_pseudolabel.core.trust.label_errors import LEVEL, Hygiene, Suspect, check_labels
+from spark_pseudolabel.core.trust.label_errors import LEVEL, LabelErrors, Suspect, check_labels
 
 Codes = NDArray[np.int32]
 
@@ -23,8 +23,8 @@ def test_label_that_other_folds_do_not_believe_is_listed() -> None:
 
 
 def test_one_row_is_no_proof() -> None:
-    assert Hygiene(10, (Suspect(0, 0, 1, 0.1, 0.9),), sure=1, torn=0).explained
-    assert not Hygiene(10, (Suspect(0, 0, 1, 0.1, 0.9),), sure=9, torn=0).explained
+    assert LabelErrors(10, (Suspect(0, 0, 1, 0.1, 0.9),), sure=1, torn=0).explained
+    assert not LabelErrors(10, (Suspect(0, 0, 1, 0.1, 0.9),), sure=9, torn=0).explained
 
 
 @pytest.mark.parametrize("n", [0, 3])
@@ -50,7 +50,7 @@ def flipped(true: Codes, rate: float, seed: int) -> tuple[Codes, NDArray[np.bool
     return np.where(wrong, (true + chance.integers(1, 3, len(true))) % 3, true).astype("i4"), wrong
 
 
-def checked(X: pd.DataFrame, codes: Codes, estimator: str) -> Hygiene:
+def checked(X: pd.DataFrame, codes: Codes, estimator: str) -> LabelErrors:
     features = [Feature(str(name), "numeric", "double") for name in X]
     folds = fold_of(codes, np.random.default_rng(0).permutation(len(codes)))
     learner = registered_estimator(estimator, {}, features, 0)

@@ -84,8 +84,8 @@ def test_same_column_is_stable_and_another_is_not() -> None:
 @pytest.mark.parametrize(
     ("given", "labeled", "pool", "alarm"),
     [
-        ([250, 250], [240, 260], [7600, 2400], True),  # drawn per class, unbalanced pool
-        ([50, 50, 50], [60, 45, 45], [700, 650, 650], False),  # drawn per class, balanced pool
+        ([250, 250], [240, 260], [7600, 2400], True),  # class-balanced, unbalanced pool
+        ([50, 50, 50], [60, 45, 45], [700, 650, 650], False),  # class-balanced, balanced pool
         ([380, 120], [390, 110], [7600, 2400], False),  # drawn at random
         ([50, 50], [52, 48], [5050, 4950], False),  # even by nature
         ([0, 0], [0, 0], [0, 0], False),
