@@ -93,9 +93,9 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 def _is_connection(error: Exception) -> bool:
     """Whether an error may come from a JVM that is about to end, and has closed its sockets."""
     return any(
-        isinstance(one, ConnectionError | EOFError)
-        or (isinstance(one, Py4JError) and not isinstance(one, Py4JJavaError))
-        for one in _chain(error)
+        isinstance(cause, ConnectionError | EOFError)
+        or (isinstance(cause, Py4JError) and not isinstance(cause, Py4JJavaError))
+        for cause in _chain(error)
     )
 
 

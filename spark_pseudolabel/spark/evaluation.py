@@ -117,8 +117,10 @@ class FrameTest:
         keys = list(self.keys)
         schema = T.StructType([self.table.schema[key] for key in keys])
         others = self.spark.createDataFrame(known.to_pandas(), schema=schema)
-        both = self.rows.select(*columns(keys)).join(F.broadcast(others), on=keys, how="left_semi")
-        return to_arrow(both)
+        shared = self.rows.select(*columns(keys)).join(
+            F.broadcast(others), on=keys, how="left_semi"
+        )
+        return to_arrow(shared)
 
     @reading("test")
     def evaluate(self, scorer: Scorer, classes: Sequence[Label]) -> Metrics:
@@ -161,10 +163,10 @@ class ScannedTest(FrameTest):
             def confusion(part: Part) -> tuple[NDArray[np.int64], float]:
                 return confusion_of_part(part, source, shared.value, label, classes)
 
-            found = merge_tasks(self.spark, confusion, self.plain.parts, confusion_together)
-        if found is None:
-            found = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64), 0.0
-        return metrics_of_table(*found)
+            table = merge_tasks(self.spark, confusion, self.plain.parts, confusion_together)
+        if table is None:
+            table = np.zeros((len(classes) + 1, len(classes) + 1), dtype=np.int64), 0.0
+        return metrics_of_table(*table)
 
     def truth(self, classes: Sequence[Label]) -> pa.Table | None:
         """Return keys and ``spl_code``; None if they are too many to hold, or out of reach."""

@@ -39,8 +39,8 @@ def group_sizes(pool: Table) -> GroupSizes:
 def first_of_groups(pool: Table, sample: pa.Table, keys: Sequence[str]) -> NDArray[np.bool_]:
     """Choose the first row of each group among sampled rows of the pool, shape (n_rows,)."""
     wanted = pool.rows.sparkSession.createDataFrame(sample.select(list(keys)).to_pandas())
-    found = to_arrow(pool.rows.join(F.broadcast(wanted), on=list(keys), how="left_semi"))
-    known = found.to_pandas().set_index(list(keys))[GROUP]
+    joined = to_arrow(pool.rows.join(F.broadcast(wanted), on=list(keys), how="left_semi"))
+    known = joined.to_pandas().set_index(list(keys))[GROUP]
     index = pd.Index(sample[keys[0]].to_pandas())
     if len(keys) > 1:
         index = pd.MultiIndex.from_frame(sample.select(list(keys)).to_pandas())
@@ -51,7 +51,7 @@ def first_of_groups(pool: Table, sample: pa.Table, keys: Sequence[str]) -> NDArr
 
 def group_numbers(*groups: pa.ChunkedArray) -> NDArray[np.int64]:
     """Number the groups of collected rows; a row without one is a group of its own."""
-    values = pd.concat([one.to_pandas() for one in groups])
+    values = pd.concat([column.to_pandas() for column in groups])
     numbers: NDArray[np.int64] = pd.factorize(values)[0].astype(np.int64)
     alone = numbers < 0
     numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(alone.sum())

@@ -135,8 +135,8 @@ class HadoopFiles:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), _python_errors(path):
             filesystem, hadoop_path = self._open(path)
             if filesystem.getFileStatus(hadoop_path).isDirectory():
-                found = filesystem.listStatus(hadoop_path)
-                return sorted(str(status.getPath().getName()) for status in found)
+                statuses = filesystem.listStatus(hadoop_path)
+                return sorted(str(status.getPath().getName()) for status in statuses)
         return []
 
     def list(self, path: str) -> Listing:
@@ -204,10 +204,10 @@ class HadoopFiles:
         """List one directory with one call: asking each status for its parts takes 10 ms a file."""
         statuses = filesystem.listStatus(folder)
         together = self._jvm.scala.collection.mutable.ArraySeq.make(statuses).toString()
-        found = list(_parsed(str(together)))
+        parsed = list(_parsed(str(together)))
         # A directory of links has no target, and each status in it is one that came through a link.
-        if len(found) == len(statuses) and all(path != "null" for path, *_ in found):
-            return found
+        if len(parsed) == len(statuses) and all(path != "null" for path, *_ in parsed):
+            return parsed
         return [
             (
                 str(status.getPath().toString()),
@@ -274,9 +274,9 @@ class _HadoopInput(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        found = self._next(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
+        data = self._next(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def readall(self) -> bytes:
         # RawIOBase would ask for 8 kB at a time, each a call into the JVM.
@@ -297,11 +297,11 @@ class _HadoopInput(io.RawIOBase):
         size = max(0, min(wanted, self._length - self._position, _CHUNK))
         with _python_errors(self._where):
             self._stream.seek(min(self._position, self._length))
-            found = bytes(self._stream.readNBytes(size))
-        if len(found) < size:
+            data = bytes(self._stream.readNBytes(size))
+        if len(data) < size:
             raise OSError(f"{self._where} became shorter while it was read")
         self._position += size
-        return found
+        return data
 
     def close(self) -> None:
         if not self.closed:

@@ -48,6 +48,7 @@ from spark_pseudolabel.spark.reading.row_errors import reading
 from spark_pseudolabel.spark.reading.schema import (
     KEY_TYPES,
     LABEL_TYPES,
+    completed,
     feature_names,
     find_features,
     nameless,
@@ -55,13 +56,12 @@ from spark_pseudolabel.spark.reading.schema import (
     require_type,
     select_features,
     selected_schema,
-    settle,
     type_name,
     type_of_both,
     unshared,
     with_typed_nulls,
 )
-from spark_pseudolabel.spark.reading.settle_types import settle_types, told_of_strings
+from spark_pseudolabel.spark.reading.settle_types import notes_on_strings, settle_types
 from spark_pseudolabel.spark.reading.tables import (
     Note,
     Table,
@@ -213,14 +213,14 @@ def read_inputs(
         warm_up(spark.sparkContext, len(plain.parts), modules)
     _check_columns(tables, config, keys)
     key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}
-    given = {name: table.schema for name, table in tables.items()}
+    as_read = {name: table.schema for name, table in tables.items()}
     tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
     no_features = [config.labeled.label, *_group_columns(config), *config.features.exclude]
     tables = with_typed_nulls(tables, [*keys, *no_features, *settled.empty])
     features = _features(tables, config, keys, settled.empty)
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
-    of_strings = told_of_strings(tables["labeled"], labeled, features, config.features)
-    features = settle(features, labeled, config.features)
+    of_strings = notes_on_strings(tables["labeled"], labeled, features, config.features)
+    features = completed(features, labeled, config.features)
     labeled, validation = _split(labeled, config)
     if "validation" in tables:
         validation = _collect_validation(tables["validation"], config, keys, features, classes)
@@ -240,7 +240,9 @@ def read_inputs(
         keys=keys,
         key_types=key_types,
         training_types={
-            name: type_of_both(given["labeled"][name].dataType, given["unlabeled"][name].dataType)
+            name: type_of_both(
+                as_read["labeled"][name].dataType, as_read["unlabeled"][name].dataType
+            )
             for name in (*keys, *(feature.name for feature in features))
         },
         features=features,
@@ -334,8 +336,8 @@ def _pool(
 def _require_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     """Refuse tables without their ids and labels, and names that are taken."""
     label, group = config.labeled.label, _group_columns(config)
-    taken = [*PUBLISHED, *OF_SUSPECTS, *([] if config.id is None else _reserved(config.id))]
-    if config.id in taken:
+    reserved = [*PUBLISHED, *OF_SUSPECTS, *([] if config.id is None else _reserved(config.id))]
+    if config.id in reserved:
         raise ConfigError(
             [
                 Problem(
@@ -755,16 +757,16 @@ def _survey(
         if before is not None and before.same_files:
             require_reach(spark, scan, probe)
             return _Survey(scan, ids=before.ids)
-        looked = look_at_keys(spark, scan, known.column(0), probe)
+        pool_keys = look_at_keys(spark, scan, known.column(0), probe)
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
             raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
     if config.id is None:
-        return _Survey(scan, ids=_Ids(looked.rows))
-    if looked.nulls or looked.known or not looked.unique:
+        return _Survey(scan, ids=_Ids(pool_keys.rows))
+    if pool_keys.nulls or pool_keys.known or not pool_keys.unique:
         return _Survey(scan)  # Spark finds out which id it is
-    return _Survey(scan, ids=_Ids(looked.rows, looked.xor64))
+    return _Survey(scan, ids=_Ids(pool_keys.rows, pool_keys.xor64))
 
 
 def _needs_spark(
@@ -904,18 +906,18 @@ def _test_rows(
     direct = scan is not None and plain is not None and same_system(scan.source.root, plain.root)
     rows = open_test(spark, tables["test"], config.labeled.label, keys, features, direct=direct)
     if config.id is not None:
-        both = rows.overlap(known)
-        _refuse_overlap(both, "test", "labeled", keys, "a test must be of unseen rows")
+        shared = rows.overlap(known)
+        _refuse_overlap(shared, "test", "labeled", keys, "a test must be of unseen rows")
     return rows
 
 
 def _refuse_overlap(
-    both: pa.Table, name: str, other: str, keys: Sequence[str], reason: str
+    shared: pa.Table, name: str, other: str, keys: Sequence[str], reason: str
 ) -> None:
-    if both.num_rows:
-        examples = both.column(keys[0]).slice(0, _SHOWN).to_pylist()
+    if shared.num_rows:
+        examples = shared.column(keys[0]).slice(0, _SHOWN).to_pylist()
         raise InputError(
-            f"{name} holds {both.num_rows} rows whose ids are also {other} rows, such as "
+            f"{name} holds {shared.num_rows} rows whose ids are also {other} rows, such as "
             f"{examples}; {reason}. Take them out of one of the two.",
             code="overlap",
             where=name,

@@ -42,13 +42,13 @@ def task_counter(context: SparkContext) -> Callable[[], tuple[int, int] | None]:
     tracker = context.statusTracker()
 
     def count() -> tuple[int, int] | None:
-        done = total = 0
+        finished = total = 0
         for job_id in tracker.getActiveJobsIds():
             job = tracker.getJobInfo(job_id)
             for stage_id in job.stageIds if job else ():
                 stage = tracker.getStageInfo(stage_id)
-                done += stage.numCompletedTasks if stage else 0
+                finished += stage.numCompletedTasks if stage else 0
                 total += stage.numTasks if stage else 0
-        return (done, total) if total else None
+        return (finished, total) if total else None
 
     return count

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import PseudoLabelError
-from spark_pseudolabel.spark.startup.settling import settle
+from spark_pseudolabel.spark.startup.freezing import freeze_imported
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -32,8 +32,8 @@ def run_tasks(spark: SparkSession, function: Callable[[T], U], work: Sequence[T]
     """
     if not work:
         return []
-    done = spark.sparkContext.parallelize(work, len(work)).map(_answering(function)).collect()
-    return _without_refusal(done)
+    answers = spark.sparkContext.parallelize(work, len(work)).map(_answering(function)).collect()
+    return _without_refusal(answers)
 
 
 def merge_tasks(
@@ -79,7 +79,7 @@ def merge_tasks(
         yield place * n_mergers // n, (place, function(piece))
 
     def take(answers: Iterable[tuple[int, U]]) -> U:
-        return merge([answer for _, answer in sorted(answers, key=lambda one: one[0])])
+        return merge([answer for _, answer in sorted(answers, key=lambda numbered: numbered[0])])
 
     return merge(exchange(spark, give, list(enumerate(work)), take, n_mergers))
 
@@ -128,15 +128,15 @@ def exchange(
         except PseudoLabelError as error:
             yield 0, _Refused(error)
         finally:
-            settle()
+            freeze_imported()
 
-    def taking(given: Iterable[tuple[int, U | _Refused]]) -> Iterator[V | _Refused]:
-        values: list[Any] = [value for _, value in given]
+    def taking(received: Iterable[tuple[int, U | _Refused]]) -> Iterator[V | _Refused]:
+        values: list[Any] = [value for _, value in received]
         refused = [value for value in values if isinstance(value, _Refused)]
         yield refused[0] if refused else _answering(take)(values)
 
-    given = spark.sparkContext.parallelize(work, len(work)).flatMap(giving)
-    return _without_refusal(given.partitionBy(n_groups, int).mapPartitions(taking).collect())
+    sent = spark.sparkContext.parallelize(work, len(work)).flatMap(giving)
+    return _without_refusal(sent.partitionBy(n_groups, int).mapPartitions(taking).collect())
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _answering(function: Callable[[T], U]) -> Callable[[T], U | _Refused]:
         except PseudoLabelError as error:
             return _Refused(error)
         finally:
-            settle()
+            freeze_imported()
 
     return answer
 

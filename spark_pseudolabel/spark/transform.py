@@ -53,14 +53,14 @@ def with_predictions(
     struct = F.struct(*[column.alias(f"c{i}") for i, (column, _) in enumerate(columns)])
     schema = pa.schema([(f"c{i}", kind) for i, (_, kind) in enumerate(columns)])
     predict = pandas_udf(_predict_function(scorer, schema), _PREDICTION)
-    made = "spl_prediction"
-    while made in rows.columns:
-        made += "_"
+    name = "spl_prediction"
+    while name in rows.columns:
+        name += "_"
     return (
-        rows.withColumn(made, predict(struct))
-        .withColumn(label_col, label_of(classes, label_type, F.col(f"{made}.{CODE}")))
-        .withColumn(confidence_col, F.col(f"{made}.{SCORE}"))
-        .drop(made)
+        rows.withColumn(name, predict(struct))
+        .withColumn(label_col, label_of(classes, label_type, F.col(f"{name}.{CODE}")))
+        .withColumn(confidence_col, F.col(f"{name}.{SCORE}"))
+        .drop(name)
     )
 
 

@@ -60,8 +60,8 @@ def bring(
         return _streamed((rows for piece in chunk for rows in read(piece)), inline, folder)
 
     with scratch.cleared(), ThreadPoolExecutor(_READERS) as threads:
-        answers = [one for one in run_tasks(spark, answer, chunks) if one]
-        return list(threads.map(lambda one: _table(one, scratch), answers))
+        answers = [part_answer for part_answer in run_tasks(spark, answer, chunks) if part_answer]
+        return list(threads.map(lambda part_answer: _table(part_answer, scratch), answers))
 
 
 def _table(answer: bytes | _Left, scratch: Scratch) -> pa.Table:

@@ -61,16 +61,16 @@ def refusal(error: Exception, path: str, what: str) -> InputError:
     what
         What is wrong with it, where it is not encrypted.
     """
-    said = first_line(error)
-    if "crypt" in said:
+    why = first_line(error)
+    if "crypt" in why:
         return InputError(
-            f"{path} is encrypted ({said}). Name its table by table or by query, which Spark reads "
+            f"{path} is encrypted ({why}). Name its table by table or by query, which Spark reads "
             "with the keys that it has, or write it without encryption.",
             code="encrypted_file",
             where=path,
         )
     return InputError(
-        f"{path} {what} ({said}). Write it again, or take it out of the directory.",
+        f"{path} {what} ({why}). Write it again, or take it out of the directory.",
         code="damaged_file",
         where=path,
     )

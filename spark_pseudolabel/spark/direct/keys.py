@@ -114,22 +114,22 @@ def look_at_keys(
     probe
         A file that the driver wrote: whoever does not see it can't write to the output.
     """
-    taken = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
-    groups = _survey(spark, scan.source, scan.parts, taken, probe, every=False)
-    facts = [one for group in groups for one in group.facts]
-    shared = [one for group in groups for one in group.shared]
+    known_keys = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
+    groups = _survey(spark, scan.source, scan.parts, known_keys, probe, every=False)
+    facts = [part_facts for group in groups for part_facts in group.facts]
+    shared = [repeated_hash for group in groups for repeated_hash in group.shared]
     unique = _differ(spark, scan.source, _tasks(scan.parts), shared)
     numbers = to_compare(facts)
     if unique and numbers:
         parts = [part for part in scan.parts if part.number in numbers]
-        groups = _survey(spark, scan.source, parts, taken, None, every=True)
-        shared = [one for group in groups for one in group.shared]
+        groups = _survey(spark, scan.source, parts, known_keys, None, every=True)
+        shared = [repeated_hash for group in groups for repeated_hash in group.shared]
         unique = _differ(spark, scan.source, _tasks(parts), shared)
     return PoolKeys(
-        rows=sum(one.rows for one in facts),
-        nulls=sum(one.nulls for one in facts),
-        known=sum(one.known for one in facts),
-        xor64=xor_all(one.xor64 for one in facts),
+        rows=sum(part_facts.rows for part_facts in facts),
+        nulls=sum(part_facts.nulls for part_facts in facts),
+        known=sum(part_facts.known for part_facts in facts),
+        xor64=xor_all(part_facts.xor64 for part_facts in facts),
         unique=unique,
     )
 
@@ -170,12 +170,13 @@ def to_compare(facts: Iterable[KeyFacts]) -> set[int]:
     numbers: set[int] = set()
     overlapping: list[KeyFacts] = []
     highest: Any = None
-    for one in sorted((one for one in facts if one.lowest is not None), key=lambda f: f.lowest):
-        if overlapping and one.lowest > highest:
+    with_keys = [part_facts for part_facts in facts if part_facts.lowest is not None]
+    for part_facts in sorted(with_keys, key=lambda part_facts: part_facts.lowest):
+        if overlapping and part_facts.lowest > highest:
             numbers |= _not_compared(overlapping)
             overlapping = []
-        highest = max(highest, one.highest) if overlapping else one.highest
-        overlapping.append(one)
+        highest = max(highest, part_facts.highest) if overlapping else part_facts.highest
+        overlapping.append(part_facts)
     return numbers | _not_compared(overlapping)
 
 
@@ -205,9 +206,9 @@ def survey_part(part: Part, source: Source, known: pa.Array) -> tuple[KeyFacts, 
 
 
 def _not_compared(overlapping: Sequence[KeyFacts]) -> set[int]:
-    if len(overlapping) < 2 or not any(one.ascending for one in overlapping):
+    if len(overlapping) < 2 or not any(part_facts.ascending for part_facts in overlapping):
         return set()
-    return {one.part for one in overlapping}
+    return {part_facts.part for part_facts in overlapping}
 
 
 def _tasks(parts: Sequence[Part]) -> list[_Task]:
@@ -231,9 +232,9 @@ def _survey(
 
     def give(task: _Task) -> Iterator[tuple[int, KeyFacts | _Run]]:
         _require_seen(probe)
-        number, some = task
+        number, of_task = task
         to_share = []
-        for part in some:
+        for part in of_task:
             facts, hashes = survey_part(part, source, known)
             yield part.number % n_groups, facts
             if every or not facts.ascending:
@@ -245,8 +246,8 @@ def _survey(
     work = _tasks(parts)
     if rows > _ROWS_ON_DRIVER:
         return exchange(spark, give, work, _taken, n_groups)
-    given = run_tasks(spark, _listing(give), work)
-    return [_taken([value for _, value in chain.from_iterable(given)])]
+    answers = run_tasks(spark, _listing(give), work)
+    return [_taken([value for _, value in chain.from_iterable(answers)])]
 
 
 def _listing(give: Callable[[_Task], Iterable[Any]]) -> Callable[[_Task], list[Any]]:

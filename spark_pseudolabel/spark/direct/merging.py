@@ -90,39 +90,41 @@ def require_unique(names: Sequence[str], where: str) -> None:
 
 
 def _type(name: str, groups: Sequence[SchemaOfFiles]) -> pa.DataType:
-    found: pa.DataType | None = None
+    merged: pa.DataType | None = None
     first = ""
     for group in groups:
         if name not in group.schema.names:
             continue
         kind = group.schema.field(name).type
-        wider = kind if found is None else _wider(found, kind)
+        wider = kind if merged is None else _wider(merged, kind)
         if wider is None:
             raise InputError(
-                f"column {name!r} must have one type in all files (numbers widen). It is {found} "
+                f"column {name!r} must have one type in all files (numbers widen). It is {merged} "
                 f"in {first} and {kind} in {group.files[0]}: cast it in one of them.",
                 code="type_differs",
                 where=name,
             )
-        found, first = wider, first or group.files[0]
-    assert found is not None
-    return found
+        merged, first = wider, first or group.files[0]
+    assert merged is not None
+    return merged
 
 
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if one in _INTEGERS and other in _INTEGERS:
-        return max(one, other, key=_INTEGERS.index)
-    if {one, other} == {pa.string(), pa.large_string()}:
+def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
+    if left == right or pa.types.is_null(right):
+        return left
+    if pa.types.is_null(left):
+        return right
+    if left in _INTEGERS and right in _INTEGERS:
+        return max(left, right, key=_INTEGERS.index)
+    if {left, right} == {pa.string(), pa.large_string()}:
         return pa.string()
-    numbers = all(pa.types.is_floating(t) or t in _INTEGERS for t in (one, other))
+    numbers = all(pa.types.is_floating(t) or t in _INTEGERS for t in (left, right))
     if numbers:
         return pa.float64()
-    times = all(pa.types.is_timestamp(t) for t in (one, other))
-    return pa.timestamp("us", one.tz) if times and (one.tz is None) == (other.tz is None) else None
+    times = all(pa.types.is_timestamp(t) for t in (left, right))
+    return (
+        pa.timestamp("us", left.tz) if times and (left.tz is None) == (right.tz is None) else None
+    )
 
 
 def _spark(name: str, merged: pa.DataType, groups: Sequence[SchemaOfFiles]) -> T.DataType:

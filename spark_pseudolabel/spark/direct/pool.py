@@ -82,7 +82,7 @@ class DirectPool:
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
     ) -> ScoredPieces:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        left = self._left(rounds)
+        undecided = self._undecided(rounds)
         # With the function, which Spark sends once to each executor, and not with every task.
         plan = rounds[-1].plan if rounds else None
         with broadcast(self.spark.sparkContext, scorer) as shared:
@@ -91,8 +91,8 @@ class DirectPool:
             def score(task: Piece | tasks.Earlier) -> tasks.ScoredPiece:
                 return tasks.score_piece(task, source, shared.value, number, target, plan)
 
-            done = merge_tasks(self.spark, score, left, tasks.scored_together)
-        return ScoredPieces(self, target, done or _NOTHING)
+            scored = merge_tasks(self.spark, score, undecided, tasks.scored_together)
+        return ScoredPieces(self, target, scored or _NOTHING)
 
     def sample(self, n: int) -> pa.Table:
         """Collect rows drawn by hash; see :class:`spark_pseudolabel.spark.pool.Pool`."""
@@ -114,7 +114,7 @@ class DirectPool:
         which are new in the training frame.
         """
         upto = self._full(limits)
-        had = self._fetched.keep_within([one.number for one in rounds], upto)
+        had = self._fetched.keep_within([earlier.number for earlier in rounds], upto)
         nothing: list[int | None] = [None] * self.n_classes
         accepted: dict[int, list[tuple[str, int]]] = defaultdict(list)
         for manifest in rounds:
@@ -147,7 +147,9 @@ class DirectPool:
         more: pa.Table | None = None,
     ) -> Files | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        entries: list[FileEntry] = [one for r in rounds for one in getattr(r, kind)]
+        entries: list[FileEntry] = [
+            entry for manifest in rounds for entry in getattr(manifest, kind)
+        ]
         publish = partial(
             publish_part,
             transform=transform,
@@ -162,25 +164,25 @@ class DirectPool:
 
     def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
         """Count accepted labels whose true label is known, and those that are right; a job."""
-        paths = [join(self.root, entry.path) for one in rounds for entry in one.accepted]
-        found = run_tasks(
+        paths = [join(self.root, entry.path) for manifest in rounds for entry in manifest.accepted]
+        matches = run_tasks(
             self.spark, partial(tasks.matches, keys=self.source.keys, truth=truth), paths
         )
-        return {"n": sum(n for n, _ in found), "correct": sum(right for _, right in found)}
+        return {"n": sum(n for n, _ in matches), "correct": sum(right for _, right in matches)}
 
     def _full(self, limits: Limits) -> list[int | None]:
         return [_HIGHEST] * self.n_classes if limits is None else list(limits)
 
-    def _left(self, rounds: Sequence[RoundManifest]) -> Sequence[Piece | tasks.Earlier]:
+    def _undecided(self, rounds: Sequence[RoundManifest]) -> Sequence[Piece | tasks.Earlier]:
         """Return the pieces with rows that are left; later rounds keep to those of the first."""
         if not rounds:
             return pieces_of(self.parts, _TASKS_PER_CORE * self._cores)
         last = rounds[-1]
-        taken = {piece_name(entry.path): entry.rows for entry in last.accepted}
+        accepted = {piece_name(entry.path): entry.rows for entry in last.accepted}
         return [
             tasks.Earlier(self.parts[part_number(entry.path)], join(self.root, entry.path))
             for entry in last.scored
-            if entry.rows > taken.get(piece_name(entry.path), 0)
+            if entry.rows > accepted.get(piece_name(entry.path), 0)
         ]
 
     @property
@@ -198,18 +200,18 @@ class ScoredPieces:
         Whose rows they are.
     folder
         Where their files are.
-    done
+    scored
         What the tasks answered.
     """
 
     pool: DirectPool
     folder: str
-    done: tasks.ScoredPiece
+    scored: tasks.ScoredPiece
 
     @cached_property
     def _counts(self) -> Counts:
         n = np.zeros(self.pool.n_classes * BINS, dtype=np.int64)
-        n[self.done.cells] = self.done.n
+        n[self.scored.cells] = self.scored.n
         return Counts(n.reshape(self.pool.n_classes, BINS))
 
     def counts(self) -> Counts:
@@ -219,26 +221,26 @@ class ScoredPieces:
     @property
     def invalid(self) -> int:
         """Rows without a score."""
-        return self.done.invalid
+        return self.scored.invalid
 
     @property
     def abstained(self) -> int:
         """Rows that the model gives no class."""
-        return self.done.abstained
+        return self.scored.abstained
 
     @property
     def withheld(self) -> int:
         """Rows with a score that may not be accepted."""
-        return self.done.withheld
+        return self.scored.withheld
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster."""
-        return str(self.done.why_invalid)
+        return str(self.scored.why_invalid)
 
     @property
     def files(self) -> Files:
         """What was written."""
-        return files_of(self.done.files)
+        return files_of(self.scored.files)
 
     @property
     def xor64(self) -> None:
@@ -285,13 +287,13 @@ class ScoredPieces:
         for entry in before.accepted if before is not None else ():
             earlier[part_number(entry.path)].append(join(pool.root, entry.path))
         work = [(path, earlier[part_number(path)]) for path in self.paths]
-        done = merge_tasks(pool.spark, accept, work, tasks.accepted_together)
-        if done is None:
-            done = tasks.AcceptedPiece((), np.zeros(n_classes, dtype=np.int64), 0, 0, 0, 0)
-        by_code = done.by_code.tolist()
-        overlap = None if before is None else Overlap(done.again, done.changed)
-        content = content_of(by_code, done.xor_a, done.xor_b)
-        return Accepted(by_code, content, files_of(done.files), overlap)
+        accepted = merge_tasks(pool.spark, accept, work, tasks.accepted_together)
+        if accepted is None:
+            accepted = tasks.AcceptedPiece((), np.zeros(n_classes, dtype=np.int64), 0, 0, 0, 0)
+        by_code = accepted.by_code.tolist()
+        overlap = None if before is None else Overlap(accepted.again, accepted.changed)
+        content = content_of(by_code, accepted.xor_a, accepted.xor_b)
+        return Accepted(by_code, content, files_of(accepted.files), overlap)
 
 
 @dataclass

@@ -60,9 +60,9 @@ def publish_tasks(
     pieces: list[tuple[Part, tuple[str, ...]]] = []
     n_rows = 0
     for number in sorted(paths):
-        mine = paths[number]
-        pieces.append((parts[number], tuple(join(root, entry.path) for entry in mine)))
-        n_rows += sum(entry.rows for entry in mine)
+        entries_of_part = paths[number]
+        pieces.append((parts[number], tuple(join(root, entry.path) for entry in entries_of_part)))
+        n_rows += sum(entry.rows for entry in entries_of_part)
         if n_rows >= ROWS_PER_FILE:
             work.append(PublishTask(len(work), tuple(pieces)))
             pieces, n_rows = [], 0

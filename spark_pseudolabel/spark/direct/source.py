@@ -194,14 +194,14 @@ class _Reader:
         """Give a file's columns the types that they have in the table."""
         if self.source.types is None:
             return batch
-        found = {}
+        columns = {}
         for name in self.source.columns(self.features):
             kind = self.source.types.field(name).type
             if name in batch.schema.names:
-                found[name] = batch.column(name).cast(kind, safe=False)
+                columns[name] = batch.column(name).cast(kind, safe=False)
             else:
-                found[name] = pa.nulls(batch.num_rows, kind)
-        return pa.RecordBatch.from_pydict(found) if found else batch
+                columns[name] = pa.nulls(batch.num_rows, kind)
+        return pa.RecordBatch.from_pydict(columns) if columns else batch
 
     def _with_keys(self, batch: pa.RecordBatch, offset: int) -> pa.RecordBatch:
         if self.source.by_place:

@@ -290,9 +290,9 @@ def footers_of(
     for info in listed:
         metadata = _metadata(opened, root, info)
         schema = _as_read(metadata)
-        told = metadata.metadata or {}
-        text = told[_SPARK_SCHEMA].decode(errors="replace") if _SPARK_SCHEMA in told else None
-        calendar = calendar_of(told)
+        facts = metadata.metadata or {}
+        text = facts[_SPARK_SCHEMA].decode(errors="replace") if _SPARK_SCHEMA in facts else None
+        calendar = calendar_of(facts)
         digest = hashlib.sha256(f"{schema}{text}{calendar}".encode()).hexdigest()
         schemas[digest] = (bytes(schema.serialize()), text, calendar)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
@@ -327,11 +327,11 @@ def _as_read(metadata: pq.FileMetaData) -> pa.Schema:
     )
 
 
-def _merged(found: Iterable[tuple[list[Footer], _Described]]) -> tuple[list[Footer], Schemas]:
+def _merged(answers: Iterable[tuple[list[Footer], _Described]]) -> tuple[list[Footer], Schemas]:
     footers: list[Footer] = []
     schemas: Schemas = {}
-    for some, described in found:
-        footers += some
+    for of_task, described in answers:
+        footers += of_task
         for digest, (schema, text, calendar) in described.items():
             if digest not in schemas:
                 read = pa.ipc.read_schema(pa.py_buffer(schema))
@@ -359,8 +359,8 @@ def _spark_type(kind: pa.DataType) -> T.DataType:
         return element if isinstance(element, UnknownType) else T.ArrayType(element)
     if pa.types.is_decimal128(kind):
         return T.DecimalType(kind.precision, kind.scale)
-    found = next((spark for arrow, spark in _SPARK_TYPES if arrow == kind), None)
-    return found or UnknownType(str(kind), is_foreign=False)
+    known = next((spark for arrow, spark in _SPARK_TYPES if arrow == kind), None)
+    return known or UnknownType(str(kind), is_foreign=False)
 
 
 def _is_readable(kind: pa.DataType) -> bool:

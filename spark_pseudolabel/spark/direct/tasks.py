@@ -110,29 +110,29 @@ class AcceptedPiece:
 
 def scored_together(pieces: Sequence[ScoredPiece]) -> ScoredPiece:
     """Put scored pieces together, in their order."""
-    cells, place = np.unique(np.concatenate([one.cells for one in pieces]), return_inverse=True)
+    cells, place = np.unique(np.concatenate([piece.cells for piece in pieces]), return_inverse=True)
     n = np.zeros(len(cells), dtype=np.int64)
-    np.add.at(n, place, np.concatenate([one.n for one in pieces]))
+    np.add.at(n, place, np.concatenate([piece.n for piece in pieces]))
     return ScoredPiece(
-        tuple(file for one in pieces for file in one.files),
+        tuple(file for piece in pieces for file in piece.files),
         cells,
         n,
-        sum(one.invalid for one in pieces),
-        next((one.why_invalid for one in pieces if one.why_invalid is not None), None),
-        sum(one.withheld for one in pieces),
-        sum(one.abstained for one in pieces),
+        sum(piece.invalid for piece in pieces),
+        next((piece.why_invalid for piece in pieces if piece.why_invalid is not None), None),
+        sum(piece.withheld for piece in pieces),
+        sum(piece.abstained for piece in pieces),
     )
 
 
 def accepted_together(pieces: Sequence[AcceptedPiece]) -> AcceptedPiece:
     """Put pieces after the decision together, in their order."""
     return AcceptedPiece(
-        tuple(file for one in pieces for file in one.files),
-        np.sum([one.by_code for one in pieces], axis=0),
-        xor_all(one.xor_a for one in pieces),
-        xor_all(one.xor_b for one in pieces),
-        sum(one.again for one in pieces),
-        sum(one.changed for one in pieces),
+        tuple(file for piece in pieces for file in piece.files),
+        np.sum([piece.by_code for piece in pieces], axis=0),
+        xor_all(piece.xor_a for piece in pieces),
+        xor_all(piece.xor_b for piece in pieces),
+        sum(piece.again for piece in pieces),
+        sum(piece.changed for piece in pieces),
     )
 
 
@@ -240,10 +240,12 @@ def _compared(accepted: pa.Table, before: Sequence[str]) -> tuple[int, int]:
     (place, codes), (old_place, old_codes) = (
         [rows.column(name).to_numpy() for name in (POSITION, CODE)] for rows in (accepted, earlier)
     )
-    found = np.full(max(place.max(initial=0), old_place.max(initial=0)) + 1, -1, dtype=np.int32)
-    found[old_place] = old_codes
-    again = found[place] >= 0
-    return int(again.sum()), int((again & (found[place] != codes)).sum())
+    earlier_code = np.full(
+        max(place.max(initial=0), old_place.max(initial=0)) + 1, -1, dtype=np.int32
+    )
+    earlier_code[old_place] = old_codes
+    again = earlier_code[place] >= 0
+    return int(again.sum()), int((again & (earlier_code[place] != codes)).sum())
 
 
 def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
@@ -252,8 +254,10 @@ def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
     codes, confidence = _scores(rows)
     in_bin = bin_of(confidence)
     return [
-        np.unique(confidence[np.isin(codes, one.codes) & (in_bin == one.bin)], return_counts=True)
-        for one in bins
+        np.unique(
+            confidence[np.isin(codes, of_bin.codes) & (in_bin == of_bin.bin)], return_counts=True
+        )
+        for of_bin in bins
     ]
 
 
@@ -265,8 +269,8 @@ def values_together(answers: Sequence[list[Values]]) -> list[Values]:
 def sample_ties(path: str, spans: Sequence[Span], most: int, keys: Sequence[str]) -> list[Sample]:
     """Return at most `most` of the keys in each span."""
     samples = []
-    for there in _in_spans(path, spans, keys):
-        ordered = there.sort_by([(key, "ascending") for key in keys])
+    for tied in _in_spans(path, spans, keys):
+        ordered = tied.sort_by([(key, "ascending") for key in keys])
         step = max(1, -(-ordered.num_rows // most))
         # From the last one, the greatest, downwards.
         places = np.arange(ordered.num_rows - 1, -1, -step)[::-1]
@@ -286,8 +290,8 @@ def count_ties(
 ) -> list[list[int]]:
     """Return how many keys of each span are at most each of some keys."""
     return [
-        [int(not_after(there, limit).sum()) for limit in of_span]
-        for there, of_span in zip(_in_spans(path, spans, keys), limits, strict=True)
+        [int(not_after(tied, limit).sum()) for limit in of_span]
+        for tied, of_span in zip(_in_spans(path, spans, keys), limits, strict=True)
     ]
 
 
@@ -436,7 +440,7 @@ def task_cores() -> int:
 
 
 def _values_together(parts: Sequence[Values]) -> Values:
-    values, counts = (np.concatenate(found) for found in zip(*parts, strict=True))
+    values, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     distinct, place = np.unique(values, return_inverse=True)
     return distinct, np.bincount(place, weights=counts).astype(np.int64)
 
@@ -446,13 +450,13 @@ def _in_spans(path: str, spans: Sequence[Span], keys: Sequence[str]) -> Iterator
     rows = read_narrow(path, [*keys, CODE, SCORE, INVALID])
     codes, confidence = _scores(rows)
     for span in spans:
-        tied = np.isin(codes, span.tie.codes) & (confidence == span.tie.confidence)
-        there = rows.filter(pa.array(tied)).select(list(keys))
+        is_tied = np.isin(codes, span.tie.codes) & (confidence == span.tie.confidence)
+        tied = rows.filter(pa.array(is_tied)).select(list(keys))
         if span.upto is not None:
-            there = there.filter(pa.array(not_after(there, span.upto)))
+            tied = tied.filter(pa.array(not_after(tied, span.upto)))
         if span.after is not None:
-            there = there.filter(pa.array(~not_after(there, span.after)))
-        yield there
+            tied = tied.filter(pa.array(~not_after(tied, span.after)))
+        yield tied
 
 
 def _between(path: str, had: Limits, upto: Limits) -> pa.Table:

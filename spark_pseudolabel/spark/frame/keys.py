@@ -48,14 +48,14 @@ def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
     """
     ids = rows.select(column(key))
     n_groups = _group_count(ids)
-    given = map_in_arrow(ids, _giving(known, n_groups), _GIVEN_TYPE)
-    taken = given.repartition(n_groups, "group").mapInArrow(_take, _TAKEN_TYPE).collect()
-    shared = [value for row in taken for value in row["shared"]]
+    sent = map_in_arrow(ids, _giving(known, n_groups), _GIVEN_TYPE)
+    facts = sent.repartition(n_groups, "group").mapInArrow(_take, _TAKEN_TYPE).collect()
+    shared = [value for row in facts for value in row["shared"]]
     return PoolKeys(
-        rows=sum(row["rows"] for row in taken),
-        nulls=sum(row["nulls"] for row in taken),
-        known=sum(row["known"] for row in taken),
-        xor64=xor_all(row["xor64"] for row in taken),
+        rows=sum(row["rows"] for row in facts),
+        nulls=sum(row["nulls"] for row in facts),
+        known=sum(row["known"] for row in facts),
+        xor64=xor_all(row["xor64"] for row in facts),
         unique=_differ(ids, key, shared),
     )
 

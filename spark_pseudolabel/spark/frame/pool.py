@@ -86,7 +86,7 @@ class FramePool:
         """Score the rows that are left; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         scorer = replace(scorer, keys=(*self.keys, FINGERPRINT))
         with self._batches(), broadcast(self.spark.sparkContext, scorer) as shared:
-            pool, after = self._left(rounds)
+            pool, after = self._undecided(rounds)
             scored = score_rows(pool, shared)
             if after is not None:
                 scored = scored.join(after, on=list(self.keys), how="left_semi")
@@ -112,18 +112,18 @@ class FramePool:
         self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
     ) -> pa.Table | None:
         """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        by_code = np.sum([one.counts.by_code(kind) for one in rounds], axis=0)
+        by_code = np.sum([manifest.counts.by_code(kind) for manifest in rounds], axis=0)
         if not np.any(by_code):
             return None
         wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
         if self._may_broadcast(float(np.sum(by_code * _shares(limits)))):
             wanted = F.broadcast(wanted)
         with self._batches():
-            found = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
-        lost = limits is None and found.num_rows != int(by_code.sum())
-        if lost or pc.any(pc.not_equal(found[_NOW], found[FINGERPRINT])).as_py():
+            fetched = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
+        lost = limits is None and fetched.num_rows != int(by_code.sum())
+        if lost or pc.any(pc.not_equal(fetched[_NOW], fetched[FINGERPRINT])).as_py():
             raise changed_pool()
-        return found.drop_columns([_NOW, FINGERPRINT])
+        return fetched.drop_columns([_NOW, FINGERPRINT])
 
     @reading("unlabeled")
     def publish(
@@ -148,13 +148,13 @@ class FramePool:
                     raise RuntimeError(_CHANGED)
                 yield from transform(pa.Table.from_batches([batch])).to_batches()
 
-        made = map_in_arrow(stored, make, from_arrow_schema(schema))
+        published = map_in_arrow(stored, make, from_arrow_schema(schema))
         if more is not None:
-            made = made.unionByName(self.spark.createDataFrame(more))
+            published = published.unionByName(self.spark.createDataFrame(more))
         files = max(1, -(-self.n_rows // ROWS_PER_FILE))
         try:
             with self._batches():
-                made.coalesce(files).write.mode("errorifexists").parquet(target)
+                published.coalesce(files).write.mode("errorifexists").parquet(target)
         except (PySparkException, Py4JError) as error:
             if _CHANGED in text_of(error):
                 raise changed_pool() from error
@@ -178,7 +178,7 @@ class FramePool:
     def _to_score(self) -> DataFrame:
         return self._marked.withColumnRenamed(_NOW, FINGERPRINT)
 
-    def _left(self, rounds: Sequence[RoundManifest]) -> tuple[DataFrame, DataFrame | None]:
+    def _undecided(self, rounds: Sequence[RoundManifest]) -> tuple[DataFrame, DataFrame | None]:
         """Return the rows to score, and the keys to which the scores are cut down afterwards.
 
         The smaller of two key sets, left or decided, is broadcast and picks the rows before they
@@ -190,16 +190,16 @@ class FramePool:
         keys, before = list(self.keys), rounds[-1]
         is_invalid = F.col(CODE).isNull() & F.col(INVALID).isNotNull()
         is_rejected = ~is_invalid & ~accepted_by(before.plan, keys)
-        left = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
-        n_left = before.counts.left
-        n_done = self.n_rows - n_left
-        if not self._may_broadcast(min(n_left, n_done)):
-            return self._to_score, left
-        if n_left <= n_done:
-            return self._to_score.join(F.broadcast(left), on=keys, how="left_semi"), None
-        done = self.stored.accepted(rounds).select(*columns(keys))
-        done = done.unionByName(self.stored.invalid(rounds).select(*columns(keys)))
-        return self._to_score.join(F.broadcast(done), on=keys, how="left_anti"), None
+        undecided = self.stored.scored([before]).filter(is_rejected).select(*columns(keys))
+        n_undecided = before.counts.left
+        n_decided = self.n_rows - n_undecided
+        if not self._may_broadcast(min(n_undecided, n_decided)):
+            return self._to_score, undecided
+        if n_undecided <= n_decided:
+            return self._to_score.join(F.broadcast(undecided), on=keys, how="left_semi"), None
+        decided = self.stored.accepted(rounds).select(*columns(keys))
+        decided = decided.unionByName(self.stored.invalid(rounds).select(*columns(keys)))
+        return self._to_score.join(F.broadcast(decided), on=keys, how="left_anti"), None
 
 
 def _shares(limits: Limits) -> NDArray[np.float64] | float:

@@ -23,7 +23,7 @@ from spark_pseudolabel.core.scored_rows import scored_fields
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
 from spark_pseudolabel.spark.reading.names import column, map_in_arrow
 from spark_pseudolabel.spark.startup import jvm
-from spark_pseudolabel.spark.startup.settling import settle
+from spark_pseudolabel.spark.startup.freezing import freeze_imported
 
 _BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
@@ -57,7 +57,7 @@ def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
     The session's limit is in rows, 10,000 unless it is set: of 4,096 numbers that is 330 MB, in the
     JVM and in the worker. It is given back at the end of the block.
     """
-    limit, given = spark.conf.get(_BATCH_ROWS), spark.conf.get(_BATCH_ROWS, None)
+    limit, before = spark.conf.get(_BATCH_ROWS), spark.conf.get(_BATCH_ROWS, None)
     most = max(1, BATCH_BYTES // (8 * max(1, cells)))
     # Zero and less is Spark's word for no limit.
     rows = min(int(limit), most) if limit and int(limit) > 0 else most
@@ -66,10 +66,10 @@ def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(*jvm.GONE):
-            if given is None:
+            if before is None:
                 spark.conf.unset(_BATCH_ROWS)
             else:
-                spark.conf.set(_BATCH_ROWS, given)
+                spark.conf.set(_BATCH_ROWS, before)
 
 
 def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:
@@ -128,7 +128,7 @@ def _scoring_function(scorer: Broadcast[Scorer], pack: Pack | None):  # type: ig
             strings = [feature for feature in value.features if not feature.numeric]
             value = replace(value, features=(pack, *strings))
         yield from score_batches(batches, value, threads=_task_cores())
-        settle()
+        freeze_imported()
 
     return score
 

@@ -120,7 +120,7 @@ class SparkCandidates:
     def values(self, bins: Sequence[Bin]) -> list[Values]:
         """Return the distinct confidences inside bins and their counts; one action."""
         # A class is in one quota only, so that a row is in one of the bins at most.
-        number = {code: i for i, one in enumerate(bins) for code in one.codes}
+        number = {code: i for i, group in enumerate(bins) for code in group.codes}
         numbers = [number.get(code) for code in self._codes]
         wanted = [None if i is None else bins[i].bin for i in numbers]
         rows = (
@@ -155,10 +155,10 @@ class SparkCandidates:
         wanted: dict[int, list[int]] = defaultdict(list)
         for partition, place in places:
             wanted[partition].append(place)
-        found = dict(
+        key_at = dict(
             ordered.mapPartitionsWithIndex(partial(_rows_at, places=dict(wanted))).collect()
         )
-        return [found[place] for place in places]
+        return [key_at[place] for place in places]
 
     @property
     def _codes(self) -> range:
@@ -265,11 +265,11 @@ def _count_ties(partition: int, rows: Iterable[Row]) -> Iterator[tuple[int, dict
 def _place(counts: Sequence[tuple[int, dict[int, int]]], tie: int, n: int) -> tuple[int, int]:
     """Return the partition and the place in it of the n-th row of a tie; all are in order."""
     for partition, of_tie in counts:
-        there = of_tie.get(tie, 0)
-        if n <= there:
+        n_tied = of_tie.get(tie, 0)
+        if n <= n_tied:
             before = sum(rows for other, rows in of_tie.items() if other < tie)
             return partition, before + n - 1
-        n -= there
+        n -= n_tied
     raise IndexError(f"a tie has {n} rows fewer than were counted")
 
 
@@ -322,7 +322,7 @@ def count_accepted(
 def overlap_of(accepted: DataFrame, before: DataFrame, keys: Sequence[str]) -> Overlap:
     """Count rows that were accepted before, too, and those with another label; an action."""
     earlier = before.select(*columns(keys), F.col(CODE).alias(_EARLIER))
-    both = accepted.select(*columns(keys), CODE).join(earlier, on=list(keys), how="inner")
+    shared = accepted.select(*columns(keys), CODE).join(earlier, on=list(keys), how="inner")
     changed = F.count(F.when(F.col(CODE) != F.col(_EARLIER), 1))
-    row = both.agg(F.count(F.lit(1)).alias("n"), changed.alias("changed")).collect()[0]
+    row = shared.agg(F.count(F.lit(1)).alias("n"), changed.alias("changed")).collect()[0]
     return Overlap(row["n"], row["changed"])

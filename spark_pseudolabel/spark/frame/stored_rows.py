@@ -70,8 +70,8 @@ class StoredRows:
         # With a schema Spark opens no file to plan.
         scored = from_arrow_schema(pa.schema(scored_fields(Carried(self.raw, self.probabilities))))
         # Accepted rows have no reason against them.
-        kept = [field for field in scored.fields if field.name != INVALID]
-        schema = T.StructType([*self.keys.fields, *kept, column])
+        stored = [field for field in scored.fields if field.name != INVALID]
+        schema = T.StructType([*self.keys.fields, *stored, column])
         # Null in what workers wrote by themselves, and in what older versions wrote.
         schema = schema.add(IN_ROUND, T.IntegerType()).add(FINGERPRINT, T.LongType())
         if not entries:

@@ -64,9 +64,9 @@ def _by_driver(
 ) -> pa.Table:
     used = [feature.name for feature in features]
     columns = dict.fromkeys([*used, *renamed.values()])
-    found = plain.collect(plain.source(keys, list(columns)))
+    collected = plain.collect(plain.source(keys, list(columns)))
     wanted = {name: name for name in (*keys, *used)} | dict(renamed)
-    return pa.table({new: found.column(old) for new, old in wanted.items()})
+    return pa.table({new: collected.column(old) for new, old in wanted.items()})
 
 
 def _by_spark(
@@ -101,8 +101,8 @@ def require_spark_reads(table: Table, columns: Iterable[str]) -> None:
 
 
 def _simple(table: Table, column: str) -> Column:
-    found = names.column(column)
-    return found if _is_simple(table, column) else found.cast("string")
+    selected = names.column(column)
+    return selected if _is_simple(table, column) else selected.cast("string")
 
 
 def _is_simple(table: Table, column: str) -> bool:

@@ -95,9 +95,9 @@ class Dialect:
         InputError
             If there is none of that name, or Spark can't read it.
         """
-        given = self.options.get("encoding", "utf-8")
+        encoding = self.options.get("encoding", "utf-8")
         try:
-            name = codecs.lookup(given).name
+            name = codecs.lookup(encoding).name
         except LookupError:
             name = ""
         if name in _UTF_8:
@@ -105,7 +105,7 @@ class Dialect:
         if name in _SPARKS_OWN or (name and _upper_half(name) is not None):
             return name
         raise InputError(
-            f"options: encoding {given!r} is none that Spark reads. Write the file as UTF-8.",
+            f"options: encoding {encoding!r} is none that Spark reads. Write the file as UTF-8.",
             code="encoding",
             where="encoding",
         )
@@ -130,10 +130,10 @@ class Dialect:
         if len(separator) != 1:
             return (line.rstrip("\r\n").split(separator) for line in lines)
         comment = self.options.get("comment", "")
-        kept = (line for line in lines if not (comment and line.startswith(comment)))
+        content = (line for line in lines if not (comment and line.startswith(comment)))
         quote, escape = self.options["quote"], self.options["escape"]
         return csv.reader(
-            kept,
+            content,
             delimiter=separator,
             quotechar=quote or None,
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
@@ -177,8 +177,8 @@ class CsvFiles:
     @property
     def names(self) -> list[str]:
         """The columns of all files, as they first appear, and those of directories."""
-        found = dict.fromkeys(name for group in self.groups for name in _columns(group.header))
-        return [*(name for name in found if name not in self.partitions), *self.partitions]
+        columns = dict.fromkeys(name for group in self.groups for name in _columns(group.header))
+        return [*(name for name in columns if name not in self.partitions), *self.partitions]
 
     @property
     def nameless(self) -> bool:
@@ -217,9 +217,9 @@ class CsvFiles:
         for group in self.groups:
             for info in group.files:
                 where = join(root, info.path)
-                found = unreadable_line(files, where, self.dialect, len(group.header))
-                if found is not None:
-                    return f"line {found[0]} of {where} {found[1]}"
+                problem = unreadable_line(files, where, self.dialect, len(group.header))
+                if problem is not None:
+                    return f"line {problem[0]} of {where} {problem[1]}"
         return None
 
     def unclosed(self, spark: SparkSession) -> str | None:
@@ -293,8 +293,9 @@ class CsvFiles:
         )
         if self.dialect.utf_8:
             for field, name in zip(fields, group.header, strict=True):
-                said = F.concat(file, F.lit(f": {name!r} is not UTF-8 (options: encoding)"))
-                reason = reason.when(self.dialect.text(field).isNull() & field.isNotNull(), said)
+                undecoded = self.dialect.text(field).isNull() & field.isNotNull()
+                message = F.concat(file, F.lit(f": {name!r} is not UTF-8 (options: encoding)"))
+                reason = reason.when(undecoded, message)
         return reason
 
 
@@ -409,9 +410,9 @@ def _require_characters(options: Mapping[str, str]) -> None:
     wrong = {key: "one character, or empty" for key in _CHARACTERS if len(options.get(key, "")) > 1}
     if not options["sep"]:
         wrong["sep"] = "at least one character"
-    for key, words in wrong.items():
+    for key, rule in wrong.items():
         raise InputError(
-            f"options: {key} must be {words}. It is {options[key]!r}.", code="bad_option", where=key
+            f"options: {key} must be {rule}. It is {options[key]!r}.", code="bad_option", where=key
         )
 
 

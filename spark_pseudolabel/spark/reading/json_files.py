@@ -53,8 +53,8 @@ def with_reasons(rows: DataFrame, schema: T.StructType) -> DataFrame:
     if CORRUPT not in schema.names:
         return rows.select(*columns(names))
     corrupt = F.substring(F.trim(F.col(CORRUPT)), 1, _SHOWN)
-    said = F.concat(F.col("_metadata.file_name"), F.lit(": no JSON object: "), corrupt)
-    reason = F.when(F.col(CORRUPT).isNotNull(), said)
+    reason_text = F.concat(F.col("_metadata.file_name"), F.lit(": no JSON object: "), corrupt)
+    reason = F.when(F.col(CORRUPT).isNotNull(), reason_text)
     return rows.select(*columns(names), reason.alias(UNREADABLE))
 
 

@@ -100,8 +100,8 @@ def feature_names(
         require_columns(labeled, settings.include, "labeled")
         require_columns(pool, settings.include, "unlabeled")
     _require_known((*settings.exclude, *settings.text), labeled, pool)
-    found = candidate_features(labeled, pool, settings, not_features)
-    names = [name for name in found if name not in empty]
+    candidates = candidate_features(labeled, pool, settings, not_features)
+    names = [name for name in candidates if name not in empty]
     if not names:
         raise InputError(
             f"labeled and unlabeled must share at least one feature column. labeled has "
@@ -120,12 +120,16 @@ def unshared(
         return ()
     known = {*not_features, *settings.exclude}
     only = [
-        [n for n in mine.names if n not in theirs.names and n not in known and not _is_number(n)]
-        for mine, theirs in ((labeled, pool), (pool, labeled))
+        [
+            n
+            for n in table.names
+            if n not in other_table.names and n not in known and not _is_number(n)
+        ]
+        for table, other_table in ((labeled, pool), (pool, labeled))
     ]
     if not any(only):
         return ()
-    said = [
+    lacking = [
         f"{name} has {some([repr(n) for n in names])}, which {other} lacks"
         for names, name, other in zip(
             only, ("labeled", "unlabeled"), ("unlabeled", "labeled"), strict=True
@@ -138,8 +142,8 @@ def unshared(
     return (
         Note(
             "unshared_columns",
-            f"{'; '.join(said)}: the model does not see them.{hint} Columns that features.exclude "
-            "names are not told here.",
+            f"{'; '.join(lacking)}: the model does not see them.{hint} Columns that "
+            "features.exclude names are not listed here.",
         ),
     )
 
@@ -158,7 +162,7 @@ def nameless(
 def find_features(
     names: Sequence[str], labeled: T.StructType, pool: T.StructType, settings: Features
 ) -> tuple[Feature, ...]:
-    """Say what each column is; vector widths and free text are settled by :func:`settle`.
+    """Say what each column is; vector widths and free text follow in :func:`completed`.
 
     Raises
     ------
@@ -191,14 +195,17 @@ def with_typed_nulls(tables: Mapping[str, Table], not_features: Sequence[str]) -
     agreed = dict(tables)
     shared = set(tables["labeled"].schema.names) & set(tables["unlabeled"].schema.names)
     for name in sorted(shared - set(not_features)):
-        having = {key: one for key, one in agreed.items() if name in one.schema.names}
-        types = [one.schema[name].dataType for one in having.values()]
-        untyped = any(isinstance(one, T.NullType) for one in types)
-        if any(_kind_or_none(one) is None and not isinstance(one, T.NullType) for one in types):
+        having = {key: table for key, table in agreed.items() if name in table.schema.names}
+        types = [table.schema[name].dataType for table in having.values()]
+        untyped = any(isinstance(data_type, T.NullType) for data_type in types)
+        if any(
+            _kind_or_none(data_type) is None and not isinstance(data_type, T.NullType)
+            for data_type in types
+        ):
             continue  # refused by name where it is a feature
         if len(set(map(_kind_or_none, types))) == 1 and not untyped:
             continue
-        valued = {key: one for key, one in having.items() if _has_values(one, name)}
+        valued = {key: table for key, table in having.items() if _has_values(table, name)}
         first = next(iter(valued.values()), None)
         wanted = T.DoubleType() if first is None else first.schema[name].dataType
         for key in having.keys() - valued.keys():
@@ -248,32 +255,32 @@ def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) 
             )
 
 
-def settle(
+def completed(
     features: Sequence[Feature], labeled: pa.Table, settings: Features
 ) -> tuple[Feature, ...]:
     """Complete features by what the labeled rows hold: vector widths, text or category."""
-    settled = tuple(
-        _settled(feature, labeled.column(feature.name), settings) for feature in features
+    with_facts = tuple(
+        _completed(feature, labeled.column(feature.name), settings) for feature in features
     )
-    _require_own_columns(settled)
-    return settled
+    _require_own_columns(with_facts)
+    return with_facts
 
 
 def _require_own_columns(features: Sequence[Feature]) -> None:
     """Refuse a feature with the name that a number of a vector gets in the model."""
     owner: dict[str, str] = {}
-    for feature in sorted(features, key=lambda one: one.kind == "vector"):
-        for taken in feature.columns:
-            if taken in owner:
+    for feature in sorted(features, key=lambda feature: feature.kind == "vector"):
+        for name in feature.columns:
+            if name in owner:
                 raise InputError(
-                    f"Columns {owner[taken]!r} and {feature.name!r} must not have the same name "
+                    f"Columns {owner[name]!r} and {feature.name!r} must not have the same name "
                     f"in the model: the vector {feature.name!r} becomes {feature.columns[0]!r} and "
-                    f"so on, and {taken!r} is there already. Rename one of them, or leave it out "
+                    f"so on, and {name!r} is there already. Rename one of them, or leave it out "
                     "by features.exclude.",
                     code="name_taken",
-                    where=owner[taken],
+                    where=owner[name],
                 )
-            owner[taken] = feature.name
+            owner[name] = feature.name
 
 
 def select_features(rows: DataFrame, features: Sequence[Feature]) -> list[Column]:
@@ -285,10 +292,10 @@ def selected_schema(
     schema: T.StructType, keys: Sequence[str], features: Sequence[Feature]
 ) -> T.StructType:
     """Return the columns that are left of a table by keys and :func:`select_features`."""
-    kept = [schema[name] for name in (*keys, *(feature.name for feature in features))]
+    selected = [schema[name] for name in (*keys, *(feature.name for feature in features))]
     array = T.ArrayType(T.DoubleType())
     return T.StructType(
-        [T.StructField(f.name, array) if _is_ml_vector(f.dataType) else f for f in kept]
+        [T.StructField(f.name, array) if _is_ml_vector(f.dataType) else f for f in selected]
     )
 
 
@@ -345,26 +352,26 @@ def _array_of(kind: T.DataType) -> T.DataType:
 
 
 def require_type(
-    schema: T.StructType, column: str, allowed: tuple[type[T.DataType], ...], name: str, words: str
+    schema: T.StructType, column: str, allowed: tuple[type[T.DataType], ...], name: str, wanted: str
 ) -> None:
     """Refuse a column of another type than allowed."""
-    found = schema[column].dataType
-    if not isinstance(found, allowed):
+    actual = schema[column].dataType
+    if not isinstance(actual, allowed):
         raise InputError(
-            f"{name} column {column!r} must be {words}. It is {found.simpleString()}: cast it.",
+            f"{name} column {column!r} must be {wanted}. It is {actual.simpleString()}: cast it.",
             code="bad_type",
             where=column,
         )
 
 
 def _require_free_names(names: Sequence[str]) -> None:
-    taken = [name for name in names if name.startswith(RESERVED)]
-    if taken:
+    bad = [name for name in names if name.startswith(RESERVED)]
+    if bad:
         raise InputError(
-            f"features: column {taken[0]!r} begins with {RESERVED!r}, as columns do that are used "
+            f"features: column {bad[0]!r} begins with {RESERVED!r}, as columns do that are used "
             "inside. Rename it, or leave it out by features.exclude.",
             code="reserved_name",
-            where=taken[0],
+            where=bad[0],
         )
 
 
@@ -384,8 +391,8 @@ def _require_known(names: Sequence[str], labeled: T.StructType, pool: T.StructTy
 
 
 def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) -> Kind:
-    kind, other = kind_of(labeled, name, "labeled"), kind_of(pool, name, "unlabeled")
-    if kind != other:
+    kind, pool_kind = kind_of(labeled, name, "labeled"), kind_of(pool, name, "unlabeled")
+    if kind != pool_kind:
         raise InputError(
             f"Feature {name!r} must have the same type in both tables (numbers widen to double). "
             f"It is {labeled.simpleString()} in labeled and {pool.simpleString()} in unlabeled: "
@@ -406,7 +413,7 @@ def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) 
 def _kind_or_none(data_type: T.DataType) -> Kind | None:
     if _is_vector(data_type):
         return "vector"
-    return next((kind for one, kind in _KINDS if isinstance(data_type, one)), None)
+    return next((kind for spark_type, kind in _KINDS if isinstance(data_type, spark_type)), None)
 
 
 def _is_vector(data_type: T.DataType) -> bool:
@@ -426,7 +433,7 @@ def _arrow_column(rows: DataFrame, name: str) -> Column:
     return column(name)
 
 
-def _settled(feature: Feature, column: pa.ChunkedArray, settings: Features) -> Feature:
+def _completed(feature: Feature, column: pa.ChunkedArray, settings: Features) -> Feature:
     if feature.kind == "vector":
         return _replace(feature, width=_width(feature, column))
     if feature.kind == "category" and feature.name not in settings.text:

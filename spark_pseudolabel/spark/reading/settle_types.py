@@ -69,23 +69,23 @@ def settle_types(tables: Tables, config: Config, keys: Sequence[str]) -> Settled
     """
     features = _features(tables, config, keys)
     notes: tuple[Note, ...] = ()
-    looked: Tables = {}
+    surveyed: Tables = {}
     for name, table in tables.items():
-        looked[name], found = _look(table, config, keys, features)
-        notes += found
-    known = _Known(looked, config)
+        surveyed[name], further = _look(table, config, keys, features)
+        notes += further
+    known = _Known(surveyed, config)
     types = {key: known.key(key) for key in keys}
     types[config.labeled.label] = known.label(config.labeled.label)
     empty = tuple(name for name in features if known.is_empty(name))
     for name in features:
         if name not in types and name not in empty:
-            types[name], found = known.feature(name)
-            notes += found
-    settled = {name: _apply(table, types) for name, table in looked.items()}
+            types[name], further = known.feature(name)
+            notes += further
+    settled = {name: _apply(table, types) for name, table in surveyed.items()}
     return Settled(settled, empty, notes)
 
 
-def told_of_strings(
+def notes_on_strings(
     table: Table, labeled: pa.Table, features: Sequence[Feature], settings: Features
 ) -> tuple[Note, ...]:
     """Tell which columns of JSON are text only for a few values that are no numbers.
@@ -97,8 +97,8 @@ def told_of_strings(
         return ()
     known = {*table.texts, *settings.text}
     names = [f.name for f in features if f.type == "string" and f.name not in known]
-    notes = (_told_mixed(n, facts_of(labeled.column(n)), "labeled values") for n in names)
-    return tuple(note for told in notes for note in told)
+    notes = (_note_on_mixed(n, facts_of(labeled.column(n)), "labeled values") for n in names)
+    return tuple(note for of_column in notes for note in of_column)
 
 
 def _features(tables: Tables, config: Config, keys: Sequence[str]) -> list[str]:
@@ -118,8 +118,8 @@ def _look(
     unknown = [n for n in used if n in table.texts and table.texts[n] is None]
     if not unknown and table.first_unreadable is None:
         return table, table.notes
-    there = [key for key in keys if key in table.schema.names]
-    survey = look_at_text(table, list(dict.fromkeys(unknown)), there)
+    present = [key for key in keys if key in table.schema.names]
+    survey = look_at_text(table, list(dict.fromkeys(unknown)), present)
     table = replace(table, texts={**table.texts, **survey.facts})
     if not survey.unreadable:
         if table.by_lines is not None and not survey.line_breaks:
@@ -185,7 +185,7 @@ class _Known:
             return T.StringType(), ()
         kind = type_of(facts)
         if kind != "string":
-            return _TYPES[kind], _told_missing(name, facts)
+            return _TYPES[kind], _note_on_missing(name, facts)
         if facts.only_decorated:
             raise InputError(
                 f"Feature {name!r} holds numbers that no reader takes for numbers, such as "
@@ -194,7 +194,7 @@ class _Known:
                 code="number_as_text",
                 where=name,
             )
-        return T.StringType(), _told_mixed(name, facts, "values")
+        return T.StringType(), _note_on_mixed(name, facts, "values")
 
     @property
     def _both(self) -> list[str]:
@@ -203,7 +203,7 @@ class _Known:
     def _all(self, name: str, tables: Sequence[str]) -> tuple[TextFacts, list[T.DataType]]:
         """Return the facts of a column where it is text, and its types where it has one."""
         facts, typed = TextFacts(), []
-        for table in (self.tables[one] for one in tables):
+        for table in (self.tables[table_name] for table_name in tables):
             if name not in table.schema.names:
                 continue
             if _typed(table, name):
@@ -216,9 +216,9 @@ class _Known:
         """Return what text becomes beside a column of a type: that type where all of it is."""
         if facts.empty:
             return kind
-        found = _TYPES[type_of(facts)]
-        wanted, has = kind_of(kind, name, "labeled"), kind_of(found, name, "labeled")
-        return found if wanted == has else T.StringType()
+        text_type = _TYPES[type_of(facts)]
+        wanted, has = kind_of(kind, name, "labeled"), kind_of(text_type, name, "labeled")
+        return text_type if wanted == has else T.StringType()
 
 
 def _typed(table: Table, name: str) -> bool:
@@ -239,14 +239,14 @@ def _apply(table: Table, types: Mapping[str, T.DataType]) -> Table:
 
 
 def _fits(facts: TextFacts, kind: T.DataType) -> bool:
-    found = _TYPES[type_of(facts)]
-    numbers = isinstance(kind, T.NumericType) and isinstance(found, T.NumericType)
+    text_type = _TYPES[type_of(facts)]
+    numbers = isinstance(kind, T.NumericType) and isinstance(text_type, T.NumericType)
     if isinstance(kind, T.IntegralType):
         numbers = facts.whole
-    return facts.empty or found == kind or numbers or isinstance(kind, T.StringType)
+    return facts.empty or text_type == kind or numbers or isinstance(kind, T.StringType)
 
 
-def _told_missing(name: str, facts: TextFacts) -> tuple[Note, ...]:
+def _note_on_missing(name: str, facts: TextFacts) -> tuple[Note, ...]:
     if not facts.missing:
         return ()
     return (
@@ -258,7 +258,7 @@ def _told_missing(name: str, facts: TextFacts) -> tuple[Note, ...]:
     )
 
 
-def _told_mixed(name: str, facts: TextFacts, values: str) -> tuple[Note, ...]:
+def _note_on_mixed(name: str, facts: TextFacts, values: str) -> tuple[Note, ...]:
     if not facts.mostly_numbers:
         return ()
     example = (facts.other_example or facts.missing_example or "")[:_SHOWN]

@@ -311,12 +311,12 @@ class _Opened:
 
     def parquet(self, positions: bool) -> Table:
         try:
-            found = parquet_table(self.spark, self.files, self.root, self.listed)
+            parquet = parquet_table(self.spark, self.files, self.root, self.listed)
         except InputError as error:
             message = f"{self.name}: {error.message}"
             raise InputError(message, code=error.code, where=error.where) from error
-        plain = None if self.settings.options else found.plain
-        merged = found.merged.spark_schema
+        plain = None if self.settings.options else parquet.plain
+        merged = parquet.merged.spark_schema
         own = [field for field in merged if field.name not in self.folders.columns]
         if positions:
             own = [field for field in own if field.name not in (FILE, ROW_INDEX)]
@@ -324,7 +324,7 @@ class _Opened:
 
         lost = {
             field.name
-            for group in found.groups
+            for group in parquet.groups
             for field in group.spark_schema
             if not _spark_reads(group.schema, field)
         }
@@ -332,23 +332,23 @@ class _Opened:
 
         def opener() -> DataFrame:
             _require_names_apart(self.spark, schema.names, self.name)
-            n_groups = len(found.groups)
-            groups = [self._group(one, readable, positions, n_groups) for one in found.groups]
-            return reduce(DataFrame.union, groups)
+            n_groups = len(parquet.groups)
+            frames = [self._group(group, readable, positions, n_groups) for group in parquet.groups]
+            return reduce(DataFrame.union, frames)
 
         notes: tuple[Note, ...] = ()
-        taken = [name for name in merged.names if name in (FILE, ROW_INDEX)] if positions else []
-        if taken:
+        dropped = [name for name in merged.names if name in (FILE, ROW_INDEX)] if positions else []
+        if dropped:
             notes += (
                 Note(
                     "reserved_name",
-                    f"Column {taken[0]!r} of {self.name} is left out: without an id a row is known "
-                    f"by {FILE!r} and {ROW_INDEX!r}. Name an id, or rename the column.",
+                    f"Column {dropped[0]!r} of {self.name} is left out: without an id a row is "
+                    f"known by {FILE!r} and {ROW_INDEX!r}. Name an id, or rename the column.",
                 ),
             )
         with_places = T.StructType([*schema, *(_POSITIONS if positions else ())])
         texts = self.folders.facts
-        lacking = found.merged.lacking
+        lacking = parquet.merged.lacking
         return Table(self.name, with_places, opener, self.listed, plain, texts, lacking, notes)
 
     def _group(
@@ -377,7 +377,7 @@ class _Opened:
         )
 
     def csv(self) -> Table:
-        found = open_csv(
+        csv_files = open_csv(
             self.files,
             self.root,
             self.path,
@@ -387,28 +387,28 @@ class _Opened:
             self.folders.columns,
             self.folders.nested,
         )
-        names = found.names
+        names = csv_files.names
         _require_names_apart(self.spark, names, self.name)
         schema = T.StructType([T.StructField(name, T.StringType()) for name in names])
-        notes = (nameless_column(self.name),) if found.nameless else ()
+        notes = (nameless_column(self.name),) if csv_files.nameless else ()
         infers = self.settings.options.get("inferSchema", "true").lower() == "true"
         texts: dict[str, TextFacts | None] = dict.fromkeys(names) if infers else {}
         return Table(
             self.name,
             schema,
-            lambda: found.rows(self.spark),
+            lambda: csv_files.rows(self.spark),
             self.listed,
             texts=texts | self.folders.facts,
-            lacking=found.lacking(),
+            lacking=csv_files.lacking(),
             notes=notes,
-            by_lines=(lambda: found.by_lines.rows(self.spark)) if found.large else None,
-            unclosed=lambda: found.unclosed(self.spark),
-            first_unreadable=lambda: found.first_unreadable(self.files, self.root),
+            by_lines=(lambda: csv_files.by_lines.rows(self.spark)) if csv_files.large else None,
+            unclosed=lambda: csv_files.unclosed(self.spark),
+            first_unreadable=lambda: csv_files.first_unreadable(self.files, self.root),
         )
 
     def json(self) -> Table:
-        given = {key.lower() for key in self.settings.options}
-        is_document = "multiline" not in given and holds_documents(
+        option_names = {key.lower() for key in self.settings.options}
+        is_document = "multiline" not in option_names and holds_documents(
             self.files, self.root, self.listed, self.name
         )
         options = {"columnNameOfCorruptRecord": CORRUPT}
@@ -493,10 +493,10 @@ def _require_names_apart(spark: SparkSession, names: Sequence[str], table: str) 
         return
     lowered: dict[str, str] = {}
     for name in names:
-        other = lowered.setdefault(name.lower(), name)
-        if other != name:
+        first = lowered.setdefault(name.lower(), name)
+        if first != name:
             raise InputError(
-                f"{table}: columns {other!r} and {name!r} differ in case only, which Spark takes "
+                f"{table}: columns {first!r} and {name!r} differ in case only, which Spark takes "
                 "for one. Rename one of them.",
                 code="column_twice",
                 where=name,
@@ -550,8 +550,8 @@ def _check_suffixes(listed: Sequence[FileInfo], settings: TableSettings, name: s
     """Refuse a directory whose files' names tell other formats than it is read as."""
     if settings.format not in _FILE_FORMATS:
         return
-    found = {format_of(info.path): info.path for info in reversed(listed) if info.path}
-    others = {kind: path for kind, path in found.items() if kind not in (None, settings.format)}
+    path_of = {format_of(info.path): info.path for info in reversed(listed) if info.path}
+    others = {kind: path for kind, path in path_of.items() if kind not in (None, settings.format)}
     if not others:
         return
     kind, path = next(iter(others.items()))

@@ -48,19 +48,19 @@ def look_at_text(table: Table, names: Sequence[str], keys: Sequence[str]) -> Tex
         # Of all columns: a quote that is not closed takes rows along, whatever field it is in.
         texts = columns(table.schema.names) if table.unclosed is not None else []
         breaks = F.concat_ws("", *texts).contains("\n")
-        looked = rows.select(*picked, reasons.alias(UNREADABLE), breaks.alias(BREAKS))
-        parts = looked.mapInArrow(_look(of_keys), f"{_FACTS} string").collect()
+        marked = rows.select(*picked, reasons.alias(UNREADABLE), breaks.alias(BREAKS))
+        parts = marked.mapInArrow(_look(of_keys), f"{_FACTS} string").collect()
     except PythonException:
         raise  # not the files' fault
     except (PySparkException, Py4JError) as error:
         raise InputError(
             f"{table.name} can't be read: {_cause(error)}", code="unreadable", where=table.name
         ) from error
-    found = reduce(TextSurvey.merged, (_from_json(part[0]) for part in parts), TextSurvey())
-    if found.line_breaks:
+    survey = reduce(TextSurvey.merged, (_from_json(part[0]) for part in parts), TextSurvey())
+    if survey.line_breaks:
         _require_closed(table)
-    facts = {name: found.facts.get(alias, TextFacts()) for alias, name in safe.items()}
-    return replace(found, facts={name: facts[name] for name in names})
+    facts = {name: survey.facts.get(alias, TextFacts()) for alias, name in safe.items()}
+    return replace(survey, facts={name: facts[name] for name in names})
 
 
 def _require_closed(table: Table) -> None:
@@ -265,8 +265,8 @@ def _wrong(feature: Feature) -> Column:
 
 def _look(keys: Sequence[str]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found = survey_text(batches, keys)
-        document = {**vars(found), "facts": {n: f.to_dict() for n, f in found.facts.items()}}
+        survey = survey_text(batches, keys)
+        document = {**vars(survey), "facts": {n: f.to_dict() for n, f in survey.facts.items()}}
         yield pa.RecordBatch.from_pydict({_FACTS: pa.array([json.dumps(document)])})
 
     return look
@@ -283,5 +283,7 @@ def _cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Of a failed task Java says first what called what, and last what was wrong.
     causes = [line.partition("Caused by: ")[2] for line in lines if "Caused by: " in line]
-    said = causes[-1:] or [line[1:].strip() for line in lines[1:2] if line.startswith(":")] or lines
-    return (said[0] if said else type(error).__name__)[:300]
+    messages = (
+        causes[-1:] or [line[1:].strip() for line in lines[1:2] if line.startswith(":")] or lines
+    )
+    return (messages[0] if messages else type(error).__name__)[:300]

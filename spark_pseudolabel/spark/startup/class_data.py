@@ -68,8 +68,8 @@ def _archive() -> Path | None:
 
 def _java() -> Path | None:
     home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=f"{home}/bin" if home else None)
-    return None if found is None else Path(found).resolve()
+    java = shutil.which("java", path=f"{home}/bin" if home else None)
+    return None if java is None else Path(java).resolve()
 
 
 def _complete(archive: Path) -> bool:

@@ -47,7 +47,7 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
         return
     n_tasks = min(spark.sparkContext.defaultParallelism, _MOST_TASKS)
     try:
-        found = run_tasks(spark, _look, [others] * n_tasks)
+        of_hosts = run_tasks(spark, _look, [others] * n_tasks)
     except Exception as error:
         if (why := _telling_line(error)) is None:
             raise
@@ -57,9 +57,9 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
             "PYSPARK_PYTHON.",
             code="executor_python",
         ) from error
-    here = versions(NEEDED) | loaded(others)
-    wrong = {host: differences(here, there) for host, there in found}
-    wrong = {host: found for host, found in wrong.items() if found}
+    own_versions = versions(NEEDED) | loaded(others)
+    compared = {host: differences(own_versions, versions) for host, versions in of_hosts}
+    wrong = {host: different for host, different in compared.items() if different}
     if wrong:
         host, first = next(iter(sorted(wrong.items())))
         more = f" {len(wrong) - 1} more hosts differ." if len(wrong) > 1 else ""
@@ -79,12 +79,12 @@ def versions(names: Sequence[str]) -> dict[str, str]:
     }
 
 
-def differences(here: Versions, there: Versions) -> list[str]:
+def differences(driver: Versions, executor: Versions) -> list[str]:
     """Say where an executor's versions differ from the driver's; what both lack is no matter."""
     return [
-        f"{name} is {there[name]}, on the driver {version}"
-        for name, version in here.items()
-        if there[name] != version
+        f"{name} is {executor[name]}, on the driver {version}"
+        for name, version in driver.items()
+        if executor[name] != version
     ]
 
 
@@ -99,8 +99,8 @@ def _loaded(name: str) -> str:
     except ModuleNotFoundError:
         return _MISSING
     except Exception as error:  # noqa: BLE001 - whatever keeps a library from loading
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        return f"not usable ({type(error).__name__}: {said})"
+        message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        return f"not usable ({type(error).__name__}: {message})"
 
 
 def _look(others: Sequence[str]) -> tuple[str, dict[str, str]]:

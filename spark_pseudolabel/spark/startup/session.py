@@ -196,10 +196,10 @@ def _submitted(settings: SparkSettings) -> SparkSession:
 
 
 def unset(
-    wanted: Mapping[str, str], given: Mapping[str, str], chosen: Mapping[str, str]
+    wanted: Mapping[str, str], present: Mapping[str, str], chosen: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the wanted settings that nobody else has given, and those that the user has chosen."""
-    return {key: value for key, value in wanted.items() if key in chosen or key not in given}
+    return {key: value for key, value in wanted.items() if key in chosen or key not in present}
 
 
 def _not_started(error: Exception, log: str = "") -> InputError:
@@ -214,16 +214,16 @@ def _not_started(error: Exception, log: str = "") -> InputError:
 def _conf(settings: SparkSettings) -> dict[str, str]:
     """Return all that is set on a session which is started here; `settings` win."""
     master = settings.master or (None if jvm.submitted() else "local[*]")
-    ours = {**DEFAULTS, **RUNTIME}
+    defaults = {**DEFAULTS, **RUNTIME}
     if not jvm.resolves("localhost"):
         # PySpark's own sockets are bound to that name; these have none (Spark 4.1).
-        ours |= {"spark.python.unix.domain.socket.enabled": "true"}
+        defaults |= {"spark.python.unix.domain.socket.enabled": "true"}
     if not jvm.is_there():
-        ours |= class_data.java_options(settings.conf)
+        defaults |= class_data.java_options(settings.conf)
         own_python = os.environ.get(_PYTHON, sys.executable) == sys.executable
         if jvm.is_local(master) and own_python and daemon.PATH not in settings.conf:
-            ours |= daemon.settings()
-    return {**ours, **settings.conf, **({_MASTER: master} if master else {})}
+            defaults |= daemon.settings()
+    return {**defaults, **settings.conf, **({_MASTER: master} if master else {})}
 
 
 def _has_our_daemon(context: SparkContext) -> bool:

@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 
 
-def settle() -> None:
+def freeze_imported() -> None:
     """Take what is imported out of the garbage collector's sight, in a worker, after a task.
 
     Spark's worker collects garbage after every task. With scikit-learn and pandas imported that
