@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import pyspark
 import pytest
 
+from spark_pseudolabel.spark.startup import class_data
 from tests.cluster.driver import Driver, running_driver
 from tests.cluster.standalone import (
     APPLICATION,
     environment,
     python_of_workers,
-    spark_home,
     standalone_cluster,
 )
 from tests.cluster.tables import configuration, write_configuration, write_tables
-
-LOCAL_CLUSTER = "local-cluster[2,1,1024]"
-MUCH_USED = {"local[2]", "standalone"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,8 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a cluster's machine."""
-    directory = tmp_path_factory.mktemp("machine")
-    return environment(spark_home(directory / "spark"), python_of_workers(directory / "python"))
+    python = python_of_workers(tmp_path_factory.mktemp("machine") / "python")
+    machine = environment(Path(pyspark.__file__).parent, python)
+    # Twenty JVMs are started here, each for seconds: all map the classes that one has parsed.
+    mapped = class_data.java_options({}).get(class_data.OPTION, "")
+    if "SharedArchiveFile" in mapped:
+        machine["JDK_JAVA_OPTIONS"] = f"{machine['JDK_JAVA_OPTIONS']} {mapped}"
+    return machine
 
 
 @pytest.fixture(scope="session")
@@ -48,27 +51,19 @@ def driver_of(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Driver]]:
-    """Give the driver of a master; "standalone" is the cluster's.
+    """Give the driver of a master; "standalone" is the cluster's."""
+    with ExitStack() as running:
+        drivers: dict[str, Driver] = {}
 
-    All but the much used ones are stopped as soon as another is asked for: they take memory.
-    """
-    running: dict[str, tuple[Driver, ExitStack]] = {}
+        def get(name: str) -> Driver:
+            if name not in drivers:
+                master = request.getfixturevalue("master") if name == "standalone" else name
+                directory = tmp_path_factory.mktemp("driver") / "cwd"
+                settings = APPLICATION | {"spark.master": master}
+                drivers[name] = running.enter_context(running_driver(machine, settings, directory))
+            return drivers[name]
 
-    def get(name: str) -> Driver:
-        if name not in running:
-            for idle in running.keys() - MUCH_USED:
-                running.pop(idle)[1].close()
-            master = request.getfixturevalue("master") if name == "standalone" else name
-            directory = tmp_path_factory.mktemp("driver") / "cwd"
-            stack = ExitStack()
-            settings = APPLICATION | {"spark.master": master}
-            driver = stack.enter_context(running_driver(machine, settings, directory))
-            running[name] = driver, stack
-        return running[name][0]
-
-    yield get
-    for _, stack in running.values():
-        stack.close()
+        yield get
 
 
 @pytest.fixture(scope="session")
