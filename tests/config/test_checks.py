@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.config.checks import feigned
+from spark_pseudolabel.errors import ConfigError
+from tests.config.files import minimal
+
+TEMPERATURE = {"calibration": "temperature"}
+
+
+BALANCED = {"estimator": "LogisticRegression", "params": {"class_weight": "balanced"}}
+
+
+FEIGNED = [
+    ("LogisticRegression", {"class_weight": {0: 1.0, 1: 2.0}}, "class_weight"),
+    ("GaussianNB", {"priors": [0.5, 0.5]}, "priors"),
+    ("XGBClassifier", {"scale_pos_weight": 9.0}, "scale_pos_weight"),
+    ("LGBMClassifier", {"is_unbalance": True}, "is_unbalance"),
+    ("LGBMClassifier", {"is_unbalance": False, "scale_pos_weight": 1.0}, None),
+]
+
+
+UNLEARNED: list[dict[str, Any]] = [
+    {"selection": {"policy": "auto"}},
+    {"selection": {"policy": "certified"}},
+    {"selection": {"policy": "threshold"}, "teacher": {"student": False}},
+]
+
+
+def test_mode_sklearn_accepts_what_it_implies() -> None:
+    parse_config(
+        minimal(
+            mode="sklearn",
+            validation={"fraction": 0},
+            training={"max_rows": None, "labels": "hard", "pseudo_weight": 1.0},
+            model={"estimator": "RandomForestClassifier", "student": None},
+            rounds={"max": 3, "relabel": False},
+            selection={"policy": "k_best"},
+            test={"path": "t"},
+        )
+    )
+
+
+def test_mode_sklearn_conflicts_are_told_by_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(
+            minimal(
+                mode="sklearn",
+                validation={"path": "v"},
+                training={
+                    "max_rows": 10,
+                    "rows": {"top": 0.5},
+                    "pseudo_weight": "confidence",
+                    "max_pseudo_weight": 1,
+                },
+                model={"student": {"estimator": "RandomForestClassifier"}},
+                rounds={"relabel": True},
+                features={"text": ["a"]},
+                selection={"policy": "one_shot"},
+            )
+        )
+    assert sorted(p.key for p in caught.value.problems) == [
+        "features.text",
+        "model.student",
+        "rounds.relabel",
+        "selection.policy",
+        "training.max_pseudo_weight",
+        "training.max_rows",
+        "training.pseudo_weight",
+        "training.rows",
+        "training.rows",
+        "validation.path",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"selection": {"policy": "certified"}},
+        {"selection": {"policy": "auto"}},
+        {"teacher": {}},
+        {"teacher": {}, "selection": {"policy": "certified", "scores": "held_out"}},
+    ],
+)
+def test_calibration_takes_out_of_fold_scores(sections: dict[str, Any]) -> None:
+    assert parse_config(minimal(**TEMPERATURE, **sections)).calibration == "temperature"
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"rounds": {"max": 2}}, "'temperature' is fitted on out-of-fold scores, and there are"),
+        ({"selection": {"policy": "threshold"}}, "out-of-fold scores, and there are none"),
+        ({"selection": {"policy": "certified", "scores": "held_out"}}, "there are none"),
+        ({"mode": "sklearn"}, "calibration: conflicts with mode: sklearn"),
+        ({"calibration": "platt"}, "calibration: must be one of 'none', 'sigmoid'"),
+    ],
+)
+def test_calibration_without_scores_is_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        parse_config(minimal(**{**TEMPERATURE, **sections}))
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"mode": "sklearn"}, "unlabeled.prior"),
+        ({"model": BALANCED}, "model.params.class_weight"),
+        ({"model": {"student": BALANCED}}, "model.student.params.class_weight"),
+        ({"teacher": {"committee": [BALANCED]}}, "teacher.committee.0.params.class_weight"),
+    ],
+)
+def test_prior_needs_models_of_the_rows_as_they_are(sections: dict[str, Any], key: str) -> None:
+    prior = {"path": "pool", "prior": {"a": 0.5, "b": 0.5}}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(unlabeled=prior, **sections))
+    assert [problem.key for problem in caught.value.problems] == [key]
+
+
+@pytest.mark.parametrize(("name", "params", "key"), FEIGNED)
+def test_every_way_to_feign_class_shares_is_refused_with_a_prior(
+    name: str, params: dict[str, Any], key: str | None
+) -> None:
+    assert feigned(params) == ([key] if key else [])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "key"),
+    [
+        (LogisticRegression(), None),
+        (LogisticRegression(class_weight="balanced"), "class_weight"),
+        (
+            make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")),
+            "logisticregression__class_weight",
+        ),
+        (LinearDiscriminantAnalysis(priors=[0.5, 0.5]), "priors"),
+    ],
+)
+def test_own_estimator_is_asked_whether_it_feigns_class_shares(
+    estimator: BaseEstimator, key: str | None
+) -> None:
+    params = {name: repr(value) for name, value in estimator.get_params(deep=True).items()}
+    data = minimal(
+        unlabeled={"path": "pool", "prior": {"a": 0.5, "b": 0.5}},
+        model={"estimator": "own", "params": params},
+        selection={"policy": "threshold"},
+    )
+    if key is None:
+        parse_config(data, estimator=estimator)
+        return
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data, estimator=estimator)
+    assert [problem.key for problem in caught.value.problems] == [f"model.params.{key}"]
+
+
+@pytest.mark.parametrize("sections", UNLEARNED)
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"labels": "soft"},
+        {"pseudo_weight": "confidence"},
+        {"max_pseudo_weight": 1.0},
+        {"max_rows": 100},
+    ],
+)
+def test_how_a_student_learns_is_refused_where_there_is_none(
+    sections: dict[str, Any], training: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(minimal(**sections, training=training))
+    (key,) = training
+    assert [problem.key for problem in caught.value.problems] == [f"training.{key}"]
