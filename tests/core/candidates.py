@@ -107,6 +107,16 @@ class Rows:
         return sorted(self.keys[row] for row in tied)[tie.n - 1]
 
 
+def rows_of(*classes: list[float]) -> Rows:
+    """Build from the confidences of each class."""
+    triples = [
+        (code, confidence, (code, i))
+        for code, confidences in enumerate(classes)
+        for i, confidence in enumerate(confidences)
+    ]
+    return Rows.of(*triples, n_classes=len(classes))
+
+
 def plan_for(rule: Mapping[str, Any], candidates: Candidates, round_number: int) -> Plan:
     """Make the plan of a rule as a configuration, and a stored plan, has it."""
     policy = read_policy(rule)

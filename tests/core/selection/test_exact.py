@@ -105,29 +105,6 @@ def test_no_candidates_accept_nothing(rule: dict[str, Any]) -> None:
     assert rows.accepted(plan_for(rule, rows, 1)) == set()
 
 
-@pytest.mark.parametrize(
-    ("step", "n", "by_round"),
-    [
-        (0.2, 10, [2, 4, 6, 8, 10, 10]),
-        (0.3, 10, [3, 6, 9, 10]),
-        (0.25, 7, [2, 4, 6, 7]),
-        (0.2, 3, [1, 2, 2, 3, 3]),
-        (1.0, 4, [4, 4]),
-        # 0.07 * 100 and 0.55 * 100 are a little more than 7 and 55 as doubles.
-        (0.07, 100, [7, 14, 21, 28]),
-        (0.55, 100, [55, 100]),
-        (1 / 3, 3, [1, 2, 3]),
-    ],
-)
-def test_percentile_takes_a_growing_share(step: float, n: int, by_round: list[int]) -> None:
-    rows = Rows.of(*[(0, (i + 1) / 200, i) for i in range(n)])
-    found = [
-        len(rows.accepted(plan_for(percentile(step), rows, round_)))
-        for round_ in range(1, len(by_round) + 1)
-    ]
-    assert found == by_round
-
-
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_plan_is_the_same_for_any_order(rule: dict[str, Any], seed: int) -> None:
