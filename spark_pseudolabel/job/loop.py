@@ -97,7 +97,7 @@ def run(
     """
     events = events or SilentEvents()
     files, root = files_for(spark, config.output.path)
-    _require_file_system(config.output.path, files, root)
+    require_file_system(config.output.path, files, root)
     require_place(files, root)
     if not isinstance(files, LocalFiles):
         require_slots(files, root)
@@ -125,7 +125,7 @@ def run(
         return _to_the_end(Run(spark, setting, store, models, backend, trainer, events))
 
 
-def _require_file_system(path: str, files: Files, root: str) -> None:
+def require_file_system(path: str, files: Files, root: str) -> None:
     """Refuse a plain path that Spark takes for another file system than other commands would."""
     if not scheme_of(path) and not isinstance(files, LocalFiles):
         raise InputError(

@@ -163,7 +163,7 @@ def _draw_metric(ax: Axes, points: list[Point], best: int, name: str, *, better:
     _draw_seed(ax, getattr(points[0].metrics, name))
     ax.margins(y=0.25)
     ax.set_xlim(-0.5, points[-1].round + 0.5)
-    ax.xaxis.set_major_locator(_whole_numbers(0, points[-1].round))
+    ax.xaxis.set_major_locator(whole_numbers(0, points[-1].round))
     ax.set_xlabel("round")
 
 
@@ -278,7 +278,7 @@ def draw_confidence(report: Report) -> Figure | None:
         return None
     names = largest(report, lambda name: confident(first, name, 0))
     figure, panels = _class_panels(names, 100, top=52)
-    bins = _readable_bins(first.histogram)
+    bins = readable_bins(first.histogram)
     for ax, name in panels:
         _draw_confidence(ax, first, last, name, bins)
         ax.set_yscale("log")
@@ -294,7 +294,7 @@ def draw_confidence(report: Report) -> Figure | None:
     return figure
 
 
-def _readable_bins(histogram: Histogram) -> int:
+def readable_bins(histogram: Histogram) -> int:
     """Return how many bins to draw: few rows in many bins look like grass."""
     sizes = [sum(counts) for counts in histogram.counts.values()]
     most = max(sizes, default=0)
@@ -404,10 +404,10 @@ def _x_label(panels: list[tuple[Axes, str]], text: str) -> None:
 
 def _round_axis(ax: Axes, last: int) -> None:
     ax.set_xlim(0.5, last + 0.5)
-    ax.xaxis.set_major_locator(_whole_numbers(1, last))
+    ax.xaxis.set_major_locator(whole_numbers(1, last))
 
 
-def _whole_numbers(first: int, last: int) -> Locator:
+def whole_numbers(first: int, last: int) -> Locator:
     """Return where an axis of rounds has its ticks: at all of few, at round ones of many."""
     if last - first < MOST_TICKS:
         return FixedLocator(range(first, last + 1))

@@ -221,7 +221,7 @@ def read_inputs(
     labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
     of_strings = notes_on_strings(tables["labeled"], labeled, features, config.features)
     features = completed(features, labeled, config.features)
-    labeled, validation = _split(labeled, config)
+    labeled, validation = split_labeled(labeled, config)
     if "validation" in tables:
         validation = _collect_validation(tables["validation"], config, keys, features, classes)
     (labeled, validation), groups = _groups_apart(labeled, validation, tables, config, keys)
@@ -534,7 +534,7 @@ def _collect_labeled(
     collected = collect(table, keys, features, columns)
     if config.unlabeled.from_ == "labeled":
         collected = collected.filter(pa.compute.is_valid(collected.column(LABEL_COLUMN)))
-    _check_labeled(collected, keys, label, like_sklearn=config.mode == "sklearn")
+    check_labeled(collected, keys, label, like_sklearn=config.mode == "sklearn")
     labels = collected.column(LABEL_COLUMN).to_pylist()
     classes = tuple(np.unique(np.asarray(labels)).tolist())
     codes = pa.array(class_codes(labels, classes))
@@ -544,9 +544,10 @@ def _collect_labeled(
     return coded.append_column(HASH, pa.array(hashes)).take(order), classes
 
 
-def _check_labeled(
+def check_labeled(
     labeled: pa.Table, keys: Sequence[str], label: str, *, like_sklearn: bool
 ) -> None:
+    """Refuse labeled rows from which nothing can be learned, or that mean something else."""
     if labeled.num_rows == 0:
         raise InputError("labeled must hold at least one row. It has none.", code="no_labeled")
     nulls = labeled.column(LABEL_COLUMN).null_count
@@ -619,7 +620,8 @@ def _repeated(n: int) -> str:
     return f"{n:,} id occurs more than once" if n == 1 else f"{n:,} ids occur more than once"
 
 
-def _split(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
+def split_labeled(labeled: pa.Table, config: Config) -> tuple[pa.Table, pa.Table]:
+    """Return the rows to learn from and those kept for validation."""
     codes = labeled.column(CODE).to_numpy()
     fraction = config.validation.fraction
     if config.group and fraction:

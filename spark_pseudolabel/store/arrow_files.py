@@ -72,14 +72,14 @@ class ArrowFiles:
         return cls(filesystem)
 
     def read(self, path: str) -> bytes:
-        with self._fs.open_input_stream(_arrow_path(path)) as stream:
+        with self._fs.open_input_stream(arrow_path(path)) as stream:
             return bytes(stream.read())
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         raise _needs_spark(path)
 
     def replace(self, path: str, data: bytes) -> None:
-        with self._fs.open_output_stream(_arrow_path(path)) as stream:
+        with self._fs.open_output_stream(arrow_path(path)) as stream:
             stream.write(data)
 
     def exists(self, path: str) -> bool:
@@ -91,9 +91,9 @@ class ArrowFiles:
     def list(self, path: str) -> Listing:
         kinds = fs.FileType
         if self._type(path) == kinds.File:
-            info = self._fs.get_file_info(_arrow_path(path))
+            info = self._fs.get_file_info(arrow_path(path))
             return [FileInfo("", info.size, info.mtime_ns)]
-        base = PurePosixPath(_arrow_path(path))
+        base = PurePosixPath(arrow_path(path))
         return sorted(
             FileInfo(
                 str(PurePosixPath(info.path).relative_to(base)),
@@ -111,25 +111,25 @@ class ArrowFiles:
         raise _needs_spark(dst)
 
     def make_dirs(self, path: str) -> None:
-        self._fs.create_dir(_arrow_path(path), recursive=True)
+        self._fs.create_dir(arrow_path(path), recursive=True)
 
     def open_input(self, path: str) -> BinaryIO:
-        opened: BinaryIO = self._fs.open_input_file(_arrow_path(path))
+        opened: BinaryIO = self._fs.open_input_file(arrow_path(path))
         return opened
 
     def open_output(self, path: str) -> Any:
         """Open a file for writing, its directories made; whoever wrote there before is lost."""
         self.make_dirs(path.rpartition("/")[0])
-        return self._fs.open_output_stream(_arrow_path(path))
+        return self._fs.open_output_stream(arrow_path(path))
 
     def sync(self, root: str, paths: Iterable[str]) -> None:
         """Do nothing: a closed file is durable on the stores served here."""
 
     def _type(self, path: str) -> Any:
-        return self._fs.get_file_info(_arrow_path(path)).type
+        return self._fs.get_file_info(arrow_path(path)).type
 
     def _infos(self, path: str, recursive: bool) -> Any:
-        selector = fs.FileSelector(_arrow_path(path), allow_not_found=True, recursive=recursive)
+        selector = fs.FileSelector(arrow_path(path), allow_not_found=True, recursive=recursive)
         return self._fs.get_file_info(selector)
 
 
@@ -137,7 +137,8 @@ def _arrow_uri(uri: str) -> str:
     return re.sub(r"^s3[an]:", "s3:", uri)
 
 
-def _arrow_path(path: str) -> str:
+def arrow_path(path: str) -> str:
+    """Return a path as Arrow's file systems spell it: without the scheme."""
     scheme = scheme_of(path)
     if not scheme:
         return path

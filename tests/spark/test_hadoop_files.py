@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.job.loop import _require_file_system
+from spark_pseudolabel.job.loop import require_file_system
 from spark_pseudolabel.spark import hadoop_files
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.hadoop_files import HadoopFiles, files_for
@@ -202,6 +202,6 @@ def test_a_path_that_spark_cannot_open_is_refused_by_name(spark: SparkSession, u
 def test_a_plain_output_path_must_be_local_for_spark_too(spark: SparkSession) -> None:
     elsewhere = HadoopFiles(spark)
     with pytest.raises(InputError, match=r"Write output\.path: hdfs://h/user/me/out, or"):
-        _require_file_system("out", elsewhere, "hdfs://h/user/me/out")
-    _require_file_system("hdfs://h/out", elsewhere, "hdfs://h/out")
-    _require_file_system("out", LocalFiles(), "/home/me/out")
+        require_file_system("out", elsewhere, "hdfs://h/user/me/out")
+    require_file_system("hdfs://h/out", elsewhere, "hdfs://h/out")
+    require_file_system("out", LocalFiles(), "/home/me/out")

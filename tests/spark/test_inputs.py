@@ -26,9 +26,9 @@ from spark_pseudolabel.spark.direct.source import Source
 from spark_pseudolabel.spark.inputs import (
     GROUP,
     LABEL_COLUMN,
-    _check_labeled,
-    _split,
+    check_labeled,
     read_inputs,
+    split_labeled,
 )
 from spark_pseudolabel.spark.reading.tables import open_table
 from tests.spark.tables import N_POOL, config_for, labeled_frame, pool_frame, write
@@ -533,10 +533,10 @@ def test_label_of_minus_one_is_refused_only_where_it_means_none(
     like_sklearn: bool, labels: list[Any]
 ) -> None:
     rows = pa.table({"id": [1, 2], LABEL_COLUMN: labels})
-    _check_labeled(rows, ["id"], "y", like_sklearn=like_sklearn)
+    check_labeled(rows, ["id"], "y", like_sklearn=like_sklearn)
     bad = pa.table({"id": [1, 2], LABEL_COLUMN: pa.array([0, -1], pa.int32())})
     with pytest.raises(InputError, match=r"must not be -1 with mode: sklearn.* 1 of 2 in 'y'"):
-        _check_labeled(bad, ["id"], "y", like_sklearn=True)
+        check_labeled(bad, ["id"], "y", like_sklearn=True)
 
 
 def test_group_that_leaves_no_validation_row_is_refused(tmp_path: Path) -> None:
@@ -549,8 +549,10 @@ def test_group_that_leaves_no_validation_row_is_refused(tmp_path: Path) -> None:
         }
     )
     with pytest.raises(InputError, match=r"validation.group 'customer' leaves no row"):
-        _split(rows, config)
-    labeled, validation = _split(rows.set_column(1, GROUP, pa.array(["a", "b", "a", "b"])), config)
+        split_labeled(rows, config)
+    labeled, validation = split_labeled(
+        rows.set_column(1, GROUP, pa.array(["a", "b", "a", "b"])), config
+    )
     assert (labeled.num_rows, validation.num_rows) == (2, 2)
 
 

@@ -15,7 +15,7 @@ from pyarrow import fs
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store import files as files_module
-from spark_pseudolabel.store.arrow_files import ArrowFiles, _arrow_path
+from spark_pseudolabel.store.arrow_files import ArrowFiles, arrow_path
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import FileInfo, LocalFiles, join, unglobbed
 
@@ -291,7 +291,7 @@ def test_an_unknown_scheme_is_refused_by_name() -> None:
     ],
 )
 def test_a_uri_becomes_the_path_pyarrow_expects(uri: str, path: str) -> None:
-    assert _arrow_path(uri) == path
+    assert arrow_path(uri) == path
 
 
 def test_arrow_files_read_list_and_refuse_to_publish(tmp_path: Path) -> None:

@@ -261,9 +261,9 @@ def read_footers(
         ]
         # What a worker can't open the driver may: it sees other disks.
         with contextlib.suppress(InputError, PySparkException, Py4JError):
-            return _merged(run_tasks(spark, partial(footers_of, root=root), chunks))
+            return merged_answers(run_tasks(spark, partial(footers_of, root=root), chunks))
     with ThreadPoolExecutor(max_workers=8) as threads:
-        return _merged(threads.map(lambda info: footers_of([info], root, files), listed))
+        return merged_answers(threads.map(lambda info: footers_of([info], root, files), listed))
 
 
 def row_groups(footer: Footer) -> Iterable[RowGroup]:
@@ -327,7 +327,10 @@ def _as_read(metadata: pq.FileMetaData) -> pa.Schema:
     )
 
 
-def _merged(answers: Iterable[tuple[list[Footer], _Described]]) -> tuple[list[Footer], Schemas]:
+def merged_answers(
+    answers: Iterable[tuple[list[Footer], _Described]],
+) -> tuple[list[Footer], Schemas]:
+    """Put together what was read of footers, each schema once."""
     footers: list[Footer] = []
     schemas: Schemas = {}
     for of_task, described in answers:

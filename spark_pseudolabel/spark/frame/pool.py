@@ -116,7 +116,7 @@ class FramePool:
         if not np.any(by_code):
             return None
         wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
-        if self._may_broadcast(float(np.sum(by_code * _shares(limits)))):
+        if self._may_broadcast(float(np.sum(by_code * shares_within(limits)))):
             wanted = F.broadcast(wanted)
         with self._batches():
             fetched = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
@@ -202,7 +202,7 @@ class FramePool:
         return self._to_score.join(F.broadcast(decided), on=keys, how="left_anti"), None
 
 
-def _shares(limits: Limits) -> NDArray[np.float64] | float:
+def shares_within(limits: Limits) -> NDArray[np.float64] | float:
     """Return by class which share of evenly spread hashes lies within the limits."""
     if limits is None:
         return 1.0

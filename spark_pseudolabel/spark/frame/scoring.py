@@ -25,7 +25,7 @@ from spark_pseudolabel.spark.reading.names import column, map_in_arrow
 from spark_pseudolabel.spark.startup import jvm
 from spark_pseudolabel.spark.startup.freezing import freeze_imported
 
-_BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 # What Spark and Arrow turn into the same double.
 _PLAIN = (T.DoubleType, T.FloatType, T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -57,19 +57,19 @@ def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
     The session's limit is in rows, 10,000 unless it is set: of 4,096 numbers that is 330 MB, in the
     JVM and in the worker. It is given back at the end of the block.
     """
-    limit, before = spark.conf.get(_BATCH_ROWS), spark.conf.get(_BATCH_ROWS, None)
+    limit, before = spark.conf.get(BATCH_ROWS), spark.conf.get(BATCH_ROWS, None)
     most = max(1, BATCH_BYTES // (8 * max(1, cells)))
     # Zero and less is Spark's word for no limit.
     rows = min(int(limit), most) if limit and int(limit) > 0 else most
-    spark.conf.set(_BATCH_ROWS, str(rows))
+    spark.conf.set(BATCH_ROWS, str(rows))
     try:
         yield
     finally:
         with contextlib.suppress(*jvm.GONE):
             if before is None:
-                spark.conf.unset(_BATCH_ROWS)
+                spark.conf.unset(BATCH_ROWS)
             else:
-                spark.conf.set(_BATCH_ROWS, before)
+                spark.conf.set(BATCH_ROWS, before)
 
 
 def score_rows(rows: DataFrame, scorer: Broadcast[Scorer]) -> DataFrame:

@@ -104,7 +104,7 @@ def get_session(settings: SparkSettings) -> SparkSession:
             warm_up(context, 1, ())
     except Exception as error:
         raise _not_started(error, start.said()) from error
-    return _shipped(cast(SparkSession, _SessionOnDemand(context)))
+    return _shipped(cast(SparkSession, SessionOnDemand(context)))
 
 
 def is_active() -> bool:
@@ -146,7 +146,7 @@ def borrowed(spark: SparkSession, conf: Mapping[str, str] | None = None) -> Iter
                 hadoop.unset(_VERIFY_PAGES)
 
 
-class _SessionOnDemand:
+class SessionOnDemand:
     """A session that is made when something asks for more than its context.
 
     A run on plain Parquet never does, and spares the JVM the loading of SQL: seconds.

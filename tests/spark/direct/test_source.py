@@ -24,7 +24,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct import source as source_module
 from spark_pseudolabel.spark.direct.damage import is_damage
 from spark_pseudolabel.spark.direct.source import Source, read_part
-from spark_pseudolabel.spark.direct.survey import FileSchema, PlainTable, _merged, footers_of
+from spark_pseudolabel.spark.direct.survey import FileSchema, PlainTable, footers_of, merged_answers
 from spark_pseudolabel.spark.reading.schema_text import has_unknown_types, parse_schema
 from spark_pseudolabel.store.arrow_files import ArrowFiles
 
@@ -38,7 +38,7 @@ def like_spark(rows: pa.Table, schema: T.StructType) -> pa.Table:
 def opened(root: Path) -> PlainTable:
     """Open a table as runs do, whose files' footers are read by the driver."""
     listed = list(ArrowFiles.for_uri(str(root)).list(str(root)))
-    footers, schemas = _merged([footers_of(listed, str(root))])
+    footers, schemas = merged_answers([footers_of(listed, str(root))])
     (described,) = schemas.values()
     assert described.spark_schema is not None
     return PlainTable(str(root), tuple(footers), described.schema, described.spark_schema)
@@ -47,7 +47,7 @@ def opened(root: Path) -> PlainTable:
 def schemas_of(root: Path) -> dict[str, FileSchema]:
     """Return what the footers of a directory say of its schemas."""
     listed = list(ArrowFiles.for_uri(str(root)).list(str(root)))
-    return _merged([footers_of(listed, str(root))])[1]
+    return merged_answers([footers_of(listed, str(root))])[1]
 
 
 EVIL = "evil_module_of_the_tests"

@@ -17,7 +17,7 @@ from spark_pseudolabel.core.sampling import low_limits
 from spark_pseudolabel.errors import InputError, RunFailedError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.spark.frame import selection
-from spark_pseudolabel.spark.frame.pool import _shares
+from spark_pseudolabel.spark.frame.pool import shares_within
 from spark_pseudolabel.spark.reading import tables
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.store import RoundStore
@@ -152,7 +152,7 @@ def test_the_committer_that_keeps_lost_tries_is_refused(
 def test_the_rows_within_hash_limits_are_estimated_by_class() -> None:
     by_code = np.array([1_000_000, 3_000_000, 5])
     limits = low_limits(by_code.tolist(), 40_000)
-    expected = by_code * _shares(limits)
+    expected = by_code * shares_within(limits)
     assert 40_000 < expected.sum() < 60_000
-    assert _shares(None) == 1.0
-    assert (_shares([None, -(2**63), 2**63 - 1]) * np.ones(3)).tolist() == [0.0, 2**-64, 1.0]
+    assert shares_within(None) == 1.0
+    assert (shares_within([None, -(2**63), 2**63 - 1]) * np.ones(3)).tolist() == [0.0, 2**-64, 1.0]

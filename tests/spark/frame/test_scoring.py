@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
-from spark_pseudolabel.spark.frame.scoring import _BATCH_ROWS, batches_within
+from spark_pseudolabel.spark.frame.scoring import BATCH_ROWS, batches_within
 
 
 def sizes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -21,19 +21,19 @@ def test_wide_rows_come_in_small_batches_and_the_setting_is_given_back(
 ) -> None:
     at_once = BATCH_BYTES // (8 * 4_096)
     rows = spark.range(0, 3 * at_once, numPartitions=1)
-    own = spark.conf.get(_BATCH_ROWS, None)
+    own = spark.conf.get(BATCH_ROWS, None)
     give(spark, before)
     try:
         with batches_within(spark, cells=4_096):
             most = max(row.n for row in rows.mapInArrow(sizes, "n long").collect())
         assert most == (7 if before == "7" else at_once)
-        assert spark.conf.get(_BATCH_ROWS, None) == before
+        assert spark.conf.get(BATCH_ROWS, None) == before
     finally:
         give(spark, own)
 
 
 def give(spark: SparkSession, limit: str | None) -> None:
     if limit is None:
-        spark.conf.unset(_BATCH_ROWS)
+        spark.conf.unset(BATCH_ROWS)
     else:
-        spark.conf.set(_BATCH_ROWS, limit)
+        spark.conf.set(BATCH_ROWS, limit)

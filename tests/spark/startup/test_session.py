@@ -17,7 +17,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.spark.progress import described
-from spark_pseudolabel.spark.startup.session import _SessionOnDemand, borrowed, unset
+from spark_pseudolabel.spark.startup.session import SessionOnDemand, borrowed, unset
 
 ROOT = Path(__file__).parents[3]
 ZONE = "spark.sql.session.timeZone"
@@ -128,7 +128,7 @@ def test_a_session_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch)
         raise AttributeError("no catalog")
 
     context = SimpleNamespace(version="4", _jvm=None)
-    session = _SessionOnDemand(cast(SparkContext, context))
+    session = SessionOnDemand(cast(SparkContext, context))
     monkeypatch.setattr(SparkSession.Builder, "getOrCreate", broken)
     with pytest.raises(AttributeError, match="no catalog"):
         session.read  # noqa: B018  looking is enough
