@@ -137,17 +137,6 @@ def test_draws_twelve_classes_and_lists_all(pages: dict[str, str]) -> None:
     assert "The 12 largest classes are drawn." in page.text
 
 
-def test_few_rows_are_drawn_in_few_bins() -> None:
-    from spark_pseudolabel.report.document import Histogram
-    from spark_pseudolabel.report.figures import readable_bins
-
-    def bins(n: int, stored: int = 100) -> int:
-        return readable_bins(Histogram(bins=stored, counts={"a": [0] * (stored - 1) + [n]}))
-
-    assert [bins(n) for n in (0, 999, 1_000, 10_000)] == [20, 20, 50, 100]
-    assert bins(5, stored=30) == 30
-
-
 def test_stays_small() -> None:
     assert len(render_html(make_report(list(range(10)), n_rounds=20)).encode()) < 500_000
 
@@ -207,14 +196,6 @@ def test_the_pool_bar_says_the_shares_that_it_draws(pages: dict[str, str]) -> No
         assert float(share) == pytest.approx(rows[kind] / rows["pool"])
         assert f"{kind} {rows[kind]:,} (" in pages["two classes"]
     assert 'class="bar"' not in pages["empty pool"]
-
-
-def test_an_axis_of_few_rounds_has_a_tick_for_each() -> None:
-    from spark_pseudolabel.report.figures import whole_numbers
-
-    assert list(whole_numbers(1, 1).tick_values(0.5, 1.5)) == [1]
-    assert list(whole_numbers(0, 3).tick_values(-0.5, 3.5)) == [0, 1, 2, 3]
-    assert all(tick == int(tick) for tick in whole_numbers(1, 40).tick_values(0.5, 40.5))
 
 
 def test_warnings_come_before_details(pages: dict[str, str]) -> None:

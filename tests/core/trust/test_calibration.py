@@ -8,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from spark_pseudolabel.core.adjustment import Adjustment, Calibration, Method, PriorCorrection
+from spark_pseudolabel.core.adjustment import Calibration, Method
 from spark_pseudolabel.core.trust.calibration import fit_calibration, fit_per_fold, reliability
 
 METHODS: tuple[Method, ...] = ("sigmoid", "isotonic", "temperature")
@@ -101,16 +101,6 @@ def test_sigmoid_is_that_of_sklearn() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_rows_stay_probabilities(method: Method) -> None:
-    edge = np.array([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
-    P = fit_calibration(method, *overconfident(200)).apply(
-        np.vstack([overconfident(50, seed=1)[0], edge])
-    )
-    assert np.allclose(P.sum(axis=1), 1.0)
-    assert ((P >= 0) & (P <= 1)).all()
-
-
-@pytest.mark.parametrize("method", METHODS)
 def test_two_classes_keep_their_order(method: Method) -> None:
     calibration = fit_calibration(method, *overconfident(300, n_classes=2))
     p = np.linspace(0, 1, 101)
@@ -158,22 +148,6 @@ def test_rows_without_a_score_are_left_out_of_the_fit(method: Method) -> None:
     holes = P.copy()
     holes[:20] = np.nan
     assert fit_calibration(method, holes, codes) == fit_calibration(method, P[20:], codes[20:])
-
-
-def test_prior_is_corrected_after_calibration() -> None:
-    prior = PriorCorrection((0.5, 0.5), (0.9, 0.1), "given")
-    calibration = Calibration("temperature", ((2.0,),))
-    P = np.array([[0.2, 0.8]])
-    halved = np.sqrt(P) * [0.9, 0.1]
-    expected = halved / halved.sum()
-    assert Adjustment(calibration, prior).apply(P) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_row_that_is_not_finite_stays_without_a_score(method: Method) -> None:
-    adjustment = Adjustment(fit_calibration(method, *overconfident(100, n_classes=2)))
-    found = adjustment.apply(np.array([[0.5, 0.5], [np.inf, 0.0], [np.nan, 1.0]]))
-    assert np.isfinite(found).all(axis=1).tolist() == [True, False, False]
 
 
 def test_reliability_without_rows_says_nothing() -> None:

@@ -9,7 +9,6 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct import bringing
-from spark_pseudolabel.spark.direct.publish import PublishTask, given_rows, publish_part
 from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.store.files import LocalFiles
 
@@ -48,15 +47,3 @@ def test_a_task_that_refuses_leaves_nothing(
     with pytest.raises(InputError, match="damaged"):
         bringing.bring(spark, read, [0, 1], scratch)
     assert not Path(scratch.path).exists()
-
-
-def test_many_given_rows_reach_the_published_table_by_a_file(
-    scratch: Scratch, tmp_path: Path
-) -> None:
-    rows = pa.table({"n": range(1_000_000)})
-    more = given_rows(rows, scratch)
-    assert isinstance(more, str)
-    assert isinstance(given_rows(rows.slice(0, 9), scratch), bytes)
-    task = PublishTask(0, more=more)
-    written = publish_part(task, lambda table: table, rows.schema, None, str(tmp_path))
-    assert written.rows == rows.num_rows
