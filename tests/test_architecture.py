@@ -38,6 +38,58 @@ WITHOUT_SPARK = ("core", "config", "store", "output", "evaluate")
 # configurations as they are written, and schemas.
 MOST_LOOSE_DICTS = 32
 
+# Modules with logic and without a test file of their own, by the tests that prove them. They are
+# steps of something that shows in its whole only, or examples in their docstrings say it all.
+PROVED_BY = {
+    "tests/runs": (
+        "job.adjust job.finish job.finished job.label_errors job.labeling job.loop job.models "
+        "job.out_of_fold job.preview job.score job.setting job.shift job.summary job.teachers "
+        "job.units job.views job.warn spark.backends spark.evaluation spark.groups spark.pool "
+        "spark.direct.merging spark.direct.pool spark.frame.stored_rows core.discovery"
+    ),
+    "tests/spark/test_inputs.py": (
+        "spark.reading.collecting spark.reading.folders spark.reading.row_errors "
+        "spark.reading.tables"
+    ),
+    "tests/spark/reading/test_csv_files.py": "spark.reading.compressed",
+    "tests/spark/direct/test_source.py": (
+        "spark.direct.damage spark.direct.survey spark.reading.schema_text core.calendars"
+    ),
+    "tests/spark/direct/test_bringing.py": "spark.scratch",
+    "tests/spark/direct/test_keys.py": "spark.frame.keys",  # both backends by the same tests
+    "tests/spark/reading/test_settle_types.py": "spark.reading.names",
+    "tests/spark/startup/test_session.py": (
+        "spark.progress spark.startup.daemon spark.startup.freezing spark.startup.warm_up"
+    ),
+    "tests/core/selection/test_exact.py": (
+        "core.selection.plan core.selection.policies.k_best core.selection.policies.one_shot "
+        "core.selection.policies.threshold core.selection.policies.top_k_per_class"
+    ),
+    "tests/core/teachers/test_committee.py": (
+        "core.teachers.kind core.teachers.kinds.committee core.teachers.teacher"
+    ),
+    "tests/core/teachers/test_training.py": "core.teachers.training_frame",
+    "tests/core/trust/test_certificate.py": "core.trust.evidence",
+    "tests/core/test_features.py": "core.feature",
+    "tests/core/test_kernel.py": "core.scored_rows",
+    "tests/config": "fields registry",
+    "tests/store/test_facts.py": "core.facts store.inputs",
+    "tests/store/test_store.py": (
+        "store.file_lists store.file_systems store.given_rows store.history store.identity"
+    ),
+    "tests/report/test_text.py": "report.words",
+    "tests/output/test_status.py": "output.opening output.state",
+    "tests/output/test_attribution.py": "output.scoring",
+    "tests/cli/test_output_commands.py": "output.gc output.report output.verify",
+    "tests/cli/test_failures.py": "cli.options",
+    "tests/cli/test_sessions.py": "cli.signals",
+    "tests/evaluate/test_methods.py": (
+        "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
+        "evaluate.measured evaluate.shift evaluate.tables evaluate.tri_training"
+    ),
+}
+TESTS = ROOT.parent / "tests"
+
 
 def test_imports_run_one_way() -> None:
     wrong = [
@@ -86,9 +138,51 @@ def test_executors_load_neither_configuration_nor_command_line() -> None:
     assert loaded & {"pydantic", "pyspark", "py4j", "typer", "rich", "yaml", "matplotlib"} == set()
 
 
+def test_every_module_with_logic_has_its_tests() -> None:
+    alone = {
+        module.removeprefix(f"{PACKAGE}.")
+        for module, path in _modules()
+        if not path.stem.startswith("__") and _has_logic(path) and not _tests_of(path).exists()
+    }
+    elsewhere = [module for modules in PROVED_BY.values() for module in modules.split()]
+    assert sorted(elsewhere) == sorted(alone)
+    assert [tests for tests in PROVED_BY if not (ROOT.parent / tests).exists()] == []
+
+
+def test_tests_import_no_private_names() -> None:
+    private = [
+        f"{path.relative_to(TESTS)}:{node.lineno} imports {name}"
+        for path in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for target in _targets(node)
+        if target.split(".")[0] == PACKAGE
+        for name in target.split(".")[1:]
+        if name.startswith("_") and not name.startswith("__")
+    ]
+    assert private == []
+
+
 def test_facts_are_typed() -> None:
     lines = [line for _, path in _modules() for line in path.read_text().splitlines()]
     assert sum("dict[str, Any]" in line for line in lines) <= MOST_LOOSE_DICTS
+
+
+def _has_logic(path: Path) -> bool:
+    """Whether a function does anything: one of a protocol says what it is for and no more."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    statements = [statement for function in functions for statement in function.body]
+    return any(
+        not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for statement in statements
+    )
+
+
+def _tests_of(path: Path) -> Path:
+    return TESTS / path.relative_to(ROOT).parent / f"test_{path.name}"
 
 
 def _may_import(part: str, target: str) -> bool:
