@@ -143,8 +143,8 @@ def without_vectors(rows: pa.RecordBatch, feature: Feature, odd: Iterable[int]) 
     mask = np.zeros(rows.num_rows, dtype=bool)
     mask[list(odd)] = True
     column = rows.column(feature.name)
-    kept = pc.if_else(pa.array(mask), pa.scalar(None, column.type), column)
-    return rows.set_column(rows.schema.get_field_index(feature.name), feature.name, kept)
+    masked = pc.if_else(pa.array(mask), pa.scalar(None, column.type), column)
+    return rows.set_column(rows.schema.get_field_index(feature.name), feature.name, masked)
 
 
 def kind_of_strings(values: Sequence[str | None]) -> Kind:
@@ -156,9 +156,9 @@ def kind_of_strings(values: Sequence[str | None]) -> Kind:
     present = [value for value in values if value]
     if not present:
         return "category"
-    words = float(np.mean([len(value.split()) for value in present]))
+    mean_words = float(np.mean([len(value.split()) for value in present]))
     distinct = len(set(present)) / len(present)
-    is_text = words >= _TEXT_MIN_WORDS and distinct >= _TEXT_MIN_DISTINCT
+    is_text = mean_words >= _TEXT_MIN_WORDS and distinct >= _TEXT_MIN_DISTINCT
     return "text" if is_text else "category"
 
 
@@ -207,10 +207,10 @@ def _check_widths(column: pa.Array, feature: Feature) -> None:
     lengths = pc.list_value_length(column)
     wrong = pc.any(pc.not_equal(lengths, feature.width)).as_py()
     if wrong:
-        found = pc.min_max(lengths).as_py()
+        widths = pc.min_max(lengths).as_py()
         raise InputError(
             f"Every vector in {feature.name!r} must have {feature.width} numbers. "
-            f"Found from {found['min']} to {found['max']}.",
+            f"Found from {widths['min']} to {widths['max']}.",
             code="vector_length",
             where=feature.name,
         )

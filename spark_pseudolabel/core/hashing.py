@@ -67,11 +67,11 @@ def xxhash64(
     # A few rows at a time stay in the processor's cache from one step to the next.
     for first in range(0, len(start), _CACHED_ROWS):
         part = slice(first, first + _CACHED_ROWS)
-        found = start[part].view(np.uint64)
+        hashes_of_part = start[part].view(np.uint64)
         for column in whole:
             rows = column if isinstance(column, int) else column.slice(first, _CACHED_ROWS)
-            found = _hash_column(rows, found)
-        hashes[part] = found
+            hashes_of_part = _hash_column(rows, hashes_of_part)
+        hashes[part] = hashes_of_part
     return hashes.view(np.int64)
 
 
@@ -88,12 +88,12 @@ def _hash_column(array: pa.Array | int, seeds: Hashes) -> Hashes:
     if pa.types.is_integer(array.type):
         numbers = array.fill_null(0).to_numpy(zero_copy_only=False)
         hashed = _hash_ints if array.type == pa.int32() else _hash_longs
-        found = hashed(numbers, seeds)
+        hashes = hashed(numbers, seeds)
     else:
-        found = _hash_strings(array.cast(pa.large_string()), seeds)
+        hashes = _hash_strings(array.cast(pa.large_string()), seeds)
     if array.null_count == 0:
-        return found
-    return np.where(array.is_valid().to_numpy(zero_copy_only=False), found, seeds)
+        return hashes
+    return np.where(array.is_valid().to_numpy(zero_copy_only=False), hashes, seeds)
 
 
 def _hash_longs(numbers: NDArray[np.int64], seeds: Hashes) -> Hashes:
@@ -140,10 +140,10 @@ def _words(texts: NDArray[np.uint8], width: int) -> Hashes:
     return np.ascontiguousarray(texts).view(kind).astype(np.uint64)
 
 
-def _hash_stripes(words: Hashes, seeds: Hashes) -> Hashes:
+def _hash_stripes(texts_as_words: Hashes, seeds: Hashes) -> Hashes:
     lanes = [seeds + _P1 + _P2, seeds + _P2, seeds, seeds - _P1]
-    for start in range(0, words.shape[1], 4):
-        lanes = [_round(lane, words[:, start + i]) for i, lane in enumerate(lanes)]
+    for start in range(0, texts_as_words.shape[1], 4):
+        lanes = [_round(lane, texts_as_words[:, start + i]) for i, lane in enumerate(lanes)]
     hashes = sum(
         (_rotate(lane, bits) for lane, bits in zip(lanes, (1, 7, 12, 18), strict=True)),
         np.zeros(len(seeds), dtype=np.uint64),

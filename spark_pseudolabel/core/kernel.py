@@ -140,18 +140,18 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     scores = score_any(batch, scorer)
     no_class = scores.code < 0
     reasons = scores.reasons | _outside(batch, scorer, ~no_class)
-    made = {
+    columns = {
         CODE: pa.array(scores.code, mask=no_class),
         SCORE: pa.array(scores.confidence, mask=no_class),
         INVALID: _reason_column(reasons, batch.num_rows),
     }
     if scores.raw is not None:
-        made[RAW_SCORE] = pa.array(scores.raw, mask=no_class)
+        columns[RAW_SCORE] = pa.array(scores.raw, mask=no_class)
     if scorer.probabilities:
-        made[CLASS_SCORES] = _lists(scores.probabilities, no_class)
+        columns[CLASS_SCORES] = _lists(scores.probabilities, no_class)
     fields = scored_fields(scorer.carried)
     return pa.RecordBatch.from_arrays(
-        [*[batch.column(key) for key in scorer.keys], *[made[field.name] for field in fields]],
+        [*[batch.column(key) for key in scorer.keys], *[columns[field.name] for field in fields]],
         [*scorer.keys, *[field.name for field in fields]],
     )
 
@@ -336,9 +336,9 @@ def _refusal(values: NDArray[np.float64], names: Sequence[str], scorer: Scorer) 
         (not scorer.takes_nan, "missing or NaN", np.isnan),
         (not scorer.takes_inf, "infinite", np.isinf),
     ):
-        found = np.flatnonzero(test(values))
-        if refused and found.size:
-            return f"feature {names[found[0]]!r} is {word}, which the model can't take"
+        refused_at = np.flatnonzero(test(values))
+        if refused and refused_at.size:
+            return f"feature {names[refused_at[0]]!r} is {word}, which the model can't take"
     return None
 
 
@@ -376,10 +376,10 @@ def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> 
     unit = None if scorer.decimals is None else 10.0**scorer.decimals
     ranked = P if unit is None else np.rint(P * unit)
     abstained: NDArray[np.bool_] = np.logical_not(ranked.any(axis=1))
-    given = None
+    uncorrected = None
     if scorer.adjustment is not None and unit is not None:
-        given = ranked / unit
-        P = scorer.adjustment.apply(given)
+        uncorrected = ranked / unit
+        P = scorer.adjustment.apply(uncorrected)
         P[abstained] = 0.0
         ranked = np.rint(P * unit)
     code = ranked.argmax(axis=1).astype(np.int32)
@@ -390,7 +390,7 @@ def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> 
     if not np.isfinite(P).all():
         for row in np.flatnonzero(~np.isfinite(P).all(axis=1)):
             reasons.setdefault(int(row), "the model gave a probability that is not finite")
-    raw = None if given is None else _of_code(given, code)
+    raw = None if uncorrected is None else _of_code(uncorrected, code)
     no_class = abstained
     no_class[list(reasons)] = True
     code[no_class] = -1

@@ -70,7 +70,7 @@ class Published:
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn accepted rows into rows of the schema."""
         rounds = rows.column(IN_ROUND).to_numpy()
-        made = {
+        columns = {
             LABEL: self._labels(rows.column(CODE).to_numpy()),
             CONFIDENCE: rows.column(SCORE),
             ROUND: rows.column(IN_ROUND),
@@ -79,21 +79,21 @@ class Published:
             SOURCE: pa.repeat(PSEUDO, rows.num_rows),
         }
         if RAW_SCORE in rows.column_names:
-            made[RAW_CONFIDENCE] = rows.column(RAW_SCORE)
+            columns[RAW_CONFIDENCE] = rows.column(RAW_SCORE)
         if CLASS_SCORES in rows.column_names:
-            made[PROBABILITIES] = rows.column(CLASS_SCORES)
-        return _filled(self.schema, made, rows)
+            columns[PROBABILITIES] = rows.column(CLASS_SCORES)
+        return _filled(self.schema, columns, rows)
 
     def given(self, labeled: pa.Table) -> pa.Table:
         """Turn labeled rows into rows of the schema."""
         n_rows = labeled.num_rows
-        made = {
+        columns = {
             LABEL: self._labels(labeled.column(CODE).to_numpy()),
             WEIGHT: pa.repeat(1.0, n_rows),
             SOURCE: pa.repeat(LABELED, n_rows),
             ROUND: pa.repeat(0, n_rows),
         }
-        return _filled(self.schema, made, labeled)
+        return _filled(self.schema, columns, labeled)
 
     def _weights(
         self, rows: pa.Table, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]
@@ -126,8 +126,8 @@ class Unscored:
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn scored rows into rows of the schema."""
         invalid = rows.filter(pa.array(is_invalid(rows)))
-        made = {REASON: invalid.column(INVALID), ROUND: invalid.column(IN_ROUND)}
-        return _filled(self.schema, made, invalid)
+        columns = {REASON: invalid.column(INVALID), ROUND: invalid.column(IN_ROUND)}
+        return _filled(self.schema, columns, invalid)
 
 
 BELOW_CUT, WITHHELD, NOT_USED = "below_cut", "withheld", "not_used"
@@ -158,21 +158,21 @@ class Undecided:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn scored rows into rows of the schema."""
-        left = rows.filter(pa.array(~is_invalid(rows)))
+        undecided = rows.filter(pa.array(~is_invalid(rows)))
         if self.plan is not None:
-            left = left.filter(pa.array(~accepted_mask(self.plan, left, self.keys)))
+            undecided = undecided.filter(pa.array(~accepted_mask(self.plan, undecided, self.keys)))
         # A reason beside a score: the row was withheld, whatever the plan says.
-        is_withheld = left.column(INVALID).is_valid().to_numpy()
+        is_withheld = undecided.column(INVALID).is_valid().to_numpy()
         why = NOT_USED if self.plan is None else BELOW_CUT
         reason = np.where(is_withheld, WITHHELD, why)
-        reason = np.where(has_abstained(left), ABSTAINED, reason)
+        reason = np.where(has_abstained(undecided), ABSTAINED, reason)
         labels = pa.array(self.classes, self.schema.field(LABEL).type)
-        made = {
-            LABEL: labels.take(left.column(CODE)),  # none where the model abstained
-            CONFIDENCE: left.column(SCORE),
+        columns = {
+            LABEL: labels.take(undecided.column(CODE)),  # none where the model abstained
+            CONFIDENCE: undecided.column(SCORE),
             REASON: pa.array(reason, pa.string()),
         }
-        return _filled(self.schema, made, left)
+        return _filled(self.schema, columns, undecided)
 
 
 def _filled(

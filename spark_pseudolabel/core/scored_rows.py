@@ -50,7 +50,7 @@ _COLUMNS = (
 
 def scored_fields(carried: Carried) -> list[pa.Field]:
     """Return name and type of the columns beside the keys, in their order."""
-    return [pa.field(one.name, one.type) for one in _COLUMNS if one.is_carried(carried)]
+    return [pa.field(column.name, column.type) for column in _COLUMNS if column.is_carried(carried)]
 
 
 def is_invalid(rows: pa.Table) -> NDArray[np.bool_]:

@@ -83,11 +83,13 @@ class TextFacts:
 
     def merged(self, other: TextFacts) -> TextFacts:
         """Return the facts of both columns together."""
-        found: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         for name, value in asdict(self).items():
-            others = getattr(other, name)
-            found[name] = _least(value, others) if name.endswith("_example") else value + others
-        return TextFacts(**found)
+            other_value = getattr(other, name)
+            facts[name] = (
+                _least(value, other_value) if name.endswith("_example") else value + other_value
+            )
+        return TextFacts(**facts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; ``TextFacts(**d)`` reads them back."""
@@ -221,7 +223,7 @@ def survey_text(batches: Iterable[pa.RecordBatch], keys: Sequence[str] = ()) -> 
     keys
         Columns that name a row; looked at as the others where they are strings.
     """
-    found = TextSurvey()
+    survey = TextSurvey()
     for batch in batches:
         unreadable = pc.is_valid(batch.column(UNREADABLE))
         readable = batch.filter(pc.invert(unreadable))
@@ -235,8 +237,8 @@ def survey_text(batches: Iterable[pa.RecordBatch], keys: Sequence[str] = ()) -> 
             lost = bad.filter(reduce(pc.or_, missing))
         example = pc.min(bad.column(UNREADABLE)).as_py() if len(bad) else None
         n_lost = len(lost) if keys else 0
-        found = found.merged(TextSurvey(len(batch), len(bad), n_lost, example, breaks, facts))
-    return found
+        survey = survey.merged(TextSurvey(len(batch), len(bad), n_lost, example, breaks, facts))
+    return survey
 
 
 def _matches(values: pa.Array, pattern: str) -> pa.Array:
@@ -249,12 +251,12 @@ def _count(flags: pa.Array) -> int:
 
 def _valid(values: pa.Array, pattern: str, kind: pa.DataType) -> int:
     """Count the values of a pattern; none where one of them is no day or time that there is."""
-    found = values.filter(_matches(values, pattern))
+    matching = values.filter(_matches(values, pattern))
     try:
-        found.cast(kind)
+        matching.cast(kind)
     except pa.ArrowInvalid:
         return 0
-    return len(found)
+    return len(matching)
 
 
 def _lowest(values: pa.Array) -> str | None:
@@ -262,5 +264,5 @@ def _lowest(values: pa.Array) -> str | None:
     return pc.min(values).as_py() if len(values) else None
 
 
-def _least(mine: str | None, other: str | None) -> str | None:
-    return min((value for value in (mine, other) if value is not None), default=None)
+def _least(left: str | None, right: str | None) -> str | None:
+    return min((value for value in (left, right) if value is not None), default=None)

@@ -72,13 +72,13 @@ def _exact_cuts(
             continue
         number, above = _bin_of_rank(per_bin, quota.n)
         open_.append((place, Bin(quota.codes, number), quota.n - above))
-    found = candidates.values([one for _, one, _ in open_]) if open_ else []
+    values_of_bins = candidates.values([bin_ for _, bin_, _ in open_]) if open_ else []
     ties: dict[int, Tie] = {}
-    for (place, one, missing), (values, n) in zip(open_, found, strict=True):
-        confidence, wanted, there = _last_accepted(values, n, missing)
+    for (place, bin_, missing), (values, n) in zip(open_, values_of_bins, strict=True):
+        confidence, wanted, n_tied = _last_accepted(values, n, missing)
         cuts[place] = Cut(confidence, "all")
-        if wanted < there:
-            ties[place] = Tie(one.codes, confidence, wanted)
+        if wanted < n_tied:
+            ties[place] = Tie(bin_.codes, confidence, wanted)
     keys = candidates.nth_keys(list(ties.values())) if ties else []
     for (place, tie), key in zip(ties.items(), keys, strict=True):
         cuts[place] = Cut(tie.confidence, key)
@@ -92,8 +92,8 @@ def _last_accepted(
     order = np.argsort(-values)
     reached = np.cumsum(n[order])
     last = int(np.searchsorted(reached, missing))
-    there = int(n[order[last]])
-    return float(values[order[last]]), missing - (int(reached[last]) - there), there
+    n_tied = int(n[order[last]])
+    return float(values[order[last]]), missing - (int(reached[last]) - n_tied), n_tied
 
 
 def _bin_of_rank(per_bin: np.ndarray[Any, np.dtype[np.int64]], rank: int) -> tuple[int, int]:

@@ -61,9 +61,9 @@ class Sample:
             return self
         reached = np.cumsum(self.weights)
         marks = np.linspace(0, reached[-1], most + 1)[1:]
-        kept = np.unique(np.minimum(np.searchsorted(reached, marks), len(self.keys) - 1))
-        weights = np.diff(reached[kept], prepend=0)
-        return Sample(tuple(self.keys[place] for place in kept), tuple(weights.tolist()))
+        chosen = np.unique(np.minimum(np.searchsorted(reached, marks), len(self.keys) - 1))
+        weights = np.diff(reached[chosen], prepend=0)
+        return Sample(tuple(self.keys[place] for place in chosen), tuple(weights.tolist()))
 
 
 class Questions(Protocol):
@@ -82,7 +82,9 @@ class Questions(Protocol):
 
 def merged(samples: Sequence[Sample], most: int) -> Sample:
     """Put samples of parts of a span together."""
-    pairs = sorted(pair for one in samples for pair in zip(one.keys, one.weights, strict=True))
+    pairs = sorted(
+        pair for sample in samples for pair in zip(sample.keys, sample.weights, strict=True)
+    )
     keys, weights = zip(*pairs, strict=True) if pairs else ((), ())
     return Sample(keys, weights).thinned(most)
 
@@ -120,8 +122,10 @@ def nth_keys(ties: Sequence[Tie], questions: Questions) -> list[Key]:
         if spans:
             # Not the last: what lies up to it is the whole span.
             splitters = [
-                Sample(one.keys[:-1], one.weights[:-1]).thinned(len(one.keys) // _SPLITTERS).keys
-                for one in wide.values()
+                Sample(wide_sample.keys[:-1], wide_sample.weights[:-1])
+                .thinned(len(wide_sample.keys) // _SPLITTERS)
+                .keys
+                for wide_sample in wide.values()
             ]
             counts = questions.counts_upto(list(spans.values()), splitters)
             spans = {

@@ -152,11 +152,11 @@ def _folds_of_units(
     rows_of = np.split(order, starts[1:])
     several = [rows for rows in rows_of if len(rows) > 1]
     for rows in sorted(several, key=lambda rows: (-len(rows), hashes[rows[0]])):
-        there, n = np.unique(codes[rows], return_counts=True)
-        crowded = np.round(dealt[:, there] @ (n / n_of_class[there]), 9)
+        present, n = np.unique(codes[rows], return_counts=True)
+        crowded = np.round(dealt[:, present] @ (n / n_of_class[present]), 9)
         fold = int(np.lexsort((dealt.sum(axis=1), crowded))[0])
         folds[rows] = fold
-        dealt[fold, there] += n
+        dealt[fold, present] += n
     single = np.sort(np.array([rows[0] for rows in rows_of if len(rows) == 1], dtype=np.intp))
     for code in np.unique(codes[single]):
         rows = single[codes[single] == code]
@@ -241,10 +241,10 @@ def cross_fit_mean(
     for fold, model in enumerate(fitted.models):
         held_out = folds == fold
         parts = [model]
-        for other in range(len(fitted.models)):
-            if other == fold:
+        for other_fold in range(len(fitted.models)):
+            if other_fold == fold:
                 continue
-            chosen = _without_two(rows.codes, folds, fold, other)
+            chosen = _without_two(rows.codes, folds, fold, other_fold)
             key = chosen.tobytes()
             if key not in without_two:
                 without_two[key] = _fit_on_few(fit, subset(rows, chosen), classes)
@@ -258,15 +258,15 @@ def cross_fit_mean(
 
 
 def _without_two(
-    codes: NDArray[np.int32], folds: NDArray[np.int32], fold: int, other: int
+    codes: NDArray[np.int32], folds: NDArray[np.int32], fold: int, other_fold: int
 ) -> NDArray[np.bool_]:
     """Leave out a fold, and of another one all rows but those of classes that nobody else has.
 
     So every model knows every class, as in :func:`fold_of`.
     """
-    apart = (folds != fold) & (folds != other)
-    gone = np.setdiff1d(codes, codes[apart])
-    chosen: NDArray[np.bool_] = apart | ((folds == other) & np.isin(codes, gone))
+    outside = (folds != fold) & (folds != other_fold)
+    missing = np.setdiff1d(codes, codes[outside])
+    chosen: NDArray[np.bool_] = outside | ((folds == other_fold) & np.isin(codes, missing))
     return chosen
 
 
@@ -357,5 +357,5 @@ def probabilities(model: BaseEstimator, X: Any) -> NDArray[np.float64]:
 
 def rounded(P: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round probabilities as scores of the pool are."""
-    found: NDArray[np.float64] = np.round(P, DECIMALS)
-    return found
+    as_stored: NDArray[np.float64] = np.round(P, DECIMALS)
+    return as_stored

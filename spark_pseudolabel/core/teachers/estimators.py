@@ -43,14 +43,14 @@ def check_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
     if message := unknown_name(name, allow_import):
         return message
     try:
-        found = _class_of(name)
+        estimator = _class_of(name)
     except ImportError as error:
         extra = REGISTRY[name].extra if name in REGISTRY else None
         hint = f" Install it: pip install 'spark-pseudolabel[{extra}]'." if extra else ""
         return f"{name} can't be imported ({error}).{hint}"
     except Exception as error:  # noqa: BLE001 - a library may fail to load in any way it likes
         return f"{name} cannot be loaded: {_first_line(error)}.{_load_hint(error)}"
-    is_estimator = isinstance(found, type) and issubclass(found, BaseEstimator)
+    is_estimator = isinstance(estimator, type) and issubclass(estimator, BaseEstimator)
     return None if is_estimator else f"{name} must be a classifier."
 
 
@@ -100,7 +100,7 @@ def weights_supported(estimator: BaseEstimator) -> bool:
     last = final_step(estimator)
     members = [member for _, member in getattr(last, "estimators", None) or ()]
     parts = [last, getattr(last, "estimator", None), *members]
-    return all(has_fit_parameter(one, "sample_weight") for one in parts if hasattr(one, "fit"))
+    return all(has_fit_parameter(part, "sample_weight") for part in parts if hasattr(part, "fit"))
 
 
 def final_step(estimator: BaseEstimator) -> BaseEstimator:

@@ -189,11 +189,11 @@ def _shared_text(
     step: Pipeline, texts: pd.Series, known: dict[str, BaseEstimator], name: str
 ) -> Pipeline:
     if name not in known:
-        words = clone(step[:-1]).fit(texts)
+        vectorizer = clone(step[:-1]).fit(texts)
         last = step[-1]
         svd = last.transformer_list[1][1] if isinstance(last, FeatureUnion) else last
-        known[name] = FrozenEstimator(words)
-        known[f"{name} svd"] = FrozenEstimator(clone(svd).fit(words.transform(texts)))
-    words, svd = known[name], known[f"{name} svd"]
-    both = isinstance(step[-1], FeatureUnion)
-    return Pipeline([("words", words), ("both", _beside(svd)) if both else ("svd", svd)])
+        known[name] = FrozenEstimator(vectorizer)
+        known[f"{name} svd"] = FrozenEstimator(clone(svd).fit(vectorizer.transform(texts)))
+    vectorizer, svd = known[name], known[f"{name} svd"]
+    has_both = isinstance(step[-1], FeatureUnion)
+    return Pipeline([("words", vectorizer), ("both", _beside(svd)) if has_both else ("svd", svd)])

@@ -181,10 +181,10 @@ def soft_lines(
     together = np.take_along_axis(P[:, ::-1], order, axis=1).cumsum(axis=1)
     negligible = np.empty(P.shape, dtype=bool)
     np.put_along_axis(negligible, order, together <= _NEGLIGIBLE, axis=1)
-    kept = np.where(negligible[:, ::-1], 0.0, P)
-    kept = kept / kept.sum(axis=1, keepdims=True)
-    row, code = np.nonzero(kept)
-    return row, code, kept[row, code]
+    shares = np.where(negligible[:, ::-1], 0.0, P)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    row, code = np.nonzero(shares)
+    return row, code, shares[row, code]
 
 
 def _key_order(parts: Sequence[Keys]) -> NDArray[np.intp]:

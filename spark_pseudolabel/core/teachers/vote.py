@@ -59,8 +59,8 @@ def vote_weights(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np
     tempered = [fit_calibration("temperature", member, codes).apply(member) for member in P]
     shares = mixture_weights(np.stack([p_of_true(codes, member) for member in tempered], axis=1))
     weights = shares * [_stretch(*pair) for pair in zip(P, tempered, strict=True)]
-    found: NDArray[np.float64] = weights / weights.sum()
-    return found
+    normalized: NDArray[np.float64] = weights / weights.sum()
+    return normalized
 
 
 def mixture_weights(p_true: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,8 +119,8 @@ def soft_vote(
 
 def weights_of(model: BaseEstimator) -> list[float]:
     """Return the weights of a committee's members, which sum to 1; a single model has them all."""
-    given = model.weights if isinstance(model, VotingClassifier) else None
-    weights = np.ones(len(members_of(model))) if given is None else np.asarray(given)
+    stored = model.weights if isinstance(model, VotingClassifier) else None
+    weights = np.ones(len(members_of(model))) if stored is None else np.asarray(stored)
     return [float(weight) for weight in weights / weights.sum()]
 
 

@@ -62,8 +62,8 @@ class RowWeights:
             return np.full(len(confidence), float(self.each))
         weights = np.empty(len(confidence))
         for number in np.unique(rounds):
-            mine = rounds == number
-            weights[mine] = softmatch(confidence[mine], *self.moments[int(number)])
+            of_round = rounds == number
+            weights[of_round] = softmatch(confidence[of_round], *self.moments[int(number)])
         return weights
 
 
@@ -107,10 +107,10 @@ class PseudoWeights:
         n_labeled
             Labeled rows, each of weight 1.
         """
-        found = {}
+        moments_of = {}
         if self.each == "softmatch":
-            found = {int(number): moments(pools[int(number)]) for number in np.unique(rounds)}
-        weights = RowWeights(self.each, moments=found)
+            moments_of = {int(number): moments(pools[int(number)]) for number in np.unique(rounds)}
+        weights = RowWeights(self.each, moments=moments_of)
         if self.ratio is None:
             return weights
         # fsum is exact: rows come in another order from every cluster.

@@ -59,7 +59,10 @@ def fit_per_fold(
     """
     n_folds = int(folds.max(initial=-1)) + 1
     others = [folds != fold for fold in range(n_folds)]
-    return tuple(fit_calibration(method, P[other], codes[other]) for other in others)
+    return tuple(
+        fit_calibration(method, P[in_other_folds], codes[in_other_folds])
+        for in_other_folds in others
+    )
 
 
 def pool_prior(
@@ -118,13 +121,13 @@ def reliability(
     confidence, right = P.max(axis=1, initial=0.0), P.argmax(axis=1) == codes
     bin_ = np.minimum((confidence * bins).astype(int), bins - 1)
     n = np.bincount(bin_, minlength=bins)
-    said = np.bincount(bin_, weights=confidence, minlength=bins)
-    was = np.bincount(bin_, weights=right, minlength=bins)
+    stated = np.bincount(bin_, weights=confidence, minlength=bins)
+    observed = np.bincount(bin_, weights=right, minlength=bins)
     return Reliability(
         n=tuple(int(count) for count in n),
-        confidence=_means(said, n),
-        accuracy=_means(was, n),
-        ece=float(np.abs(said - was).sum() / n.sum()) if n.sum() else None,
+        confidence=_means(stated, n),
+        accuracy=_means(observed, n),
+        ece=float(np.abs(stated - observed).sum() / n.sum()) if n.sum() else None,
     )
 
 
@@ -148,8 +151,8 @@ def _fit_temperature(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Params
         return float((1 - unknown) * log_losses(tried, codes).mean() + unknown * of_any)
 
     bounds = (float(np.log(_COLDEST)), float(np.log(_HOTTEST)))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded")
-    return ((float(np.exp(found.x)),),)
+    solution = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return ((float(np.exp(solution.x)),),)
 
 
 def _fit_sigmoid(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Params:
@@ -170,10 +173,10 @@ def _platt(score: NDArray[np.float64], is_class: NDArray[np.bool_]) -> tuple[flo
         return value, np.array([(error * score).sum(), error.sum()])
 
     # A falling sigmoid would turn the order of the scores round.
-    found = minimize(
+    solution = minimize(
         loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]
     )
-    return float(found.x[0]), float(found.x[1])
+    return float(solution.x[0]), float(solution.x[1])
 
 
 def _fit_isotonic(P: NDArray[np.float64], codes: NDArray[np.int32]) -> Params:

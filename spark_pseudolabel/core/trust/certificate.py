@@ -241,12 +241,12 @@ def _of_class(
 ) -> ClassResult:
     bin_ = round(cut * 1000)
     pool_tail = tail_of(pool.n[code])
-    (found,) = rows.at([code], [bin_], pool_tail)
+    (evidence,) = rows.at([code], [bin_], pool_tail)
     lower, upper = 0.0, 1.0
-    if found.n and found.pool:
-        lower = 1.0 - most_wrong(found.wrong, found.n, found.pool, level) / found.pool
-        upper = 1.0 - fewest_wrong(found.wrong, found.n, found.pool, level) / found.pool
-    return ClassResult(code, found.n, found.wrong, lower, upper, int(pool_tail[bin_]))
+    if evidence.n and evidence.pool:
+        lower = 1.0 - most_wrong(evidence.wrong, evidence.n, evidence.pool, level) / evidence.pool
+        upper = 1.0 - fewest_wrong(evidence.wrong, evidence.n, evidence.pool, level) / evidence.pool
+    return ClassResult(code, evidence.n, evidence.wrong, lower, upper, int(pool_tail[bin_]))
 
 
 def _groups(promise: Promise, pool: Counts, n_rows: float) -> list[tuple[tuple[int, ...], bool]]:
@@ -282,17 +282,17 @@ def _claim(
     p = [evidence.p_value(error) for evidence in cuts]
     passed = _leading(value <= level for value in p) if tested else 0
     at = max(0, passed - 1)
-    found = cuts[at] if cuts else Evidence(0, 0, 0)
-    most = most_wrong(found.wrong, found.n, found.pool, level)
+    at_cut = cuts[at] if cuts else Evidence(0, 0, 0)
+    most = most_wrong(at_cut.wrong, at_cut.n, at_cut.pool, level)
     outlook, more = (None, None) if passed else _outlook(cuts, rows, error, level)
     return Claim(
         codes=codes,
         cut=sequence[at] / 1000 if passed else None,
-        n=found.n,
-        wrong=found.wrong,
+        n=at_cut.n,
+        wrong=at_cut.wrong,
         p_value=p[at] if p else 1.0,
         level=level,
-        bound=1.0 - most / found.pool if found.pool else 0.0,
+        bound=1.0 - most / at_cut.pool if at_cut.pool else 0.0,
         rows=int(pool_tail[sequence[at]]) if passed else 0,
         more_labels=more,
         outlook=outlook,

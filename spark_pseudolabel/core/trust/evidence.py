@@ -57,8 +57,10 @@ class Dependence:
         """A number in [0, 1) for each row, the same for all rows of a unit."""
         mixed = np.zeros(int(self.units.max(initial=-1)) + 1, dtype=np.uint64)
         np.bitwise_xor.at(mixed, self.units, self.hashes.view(np.uint64) * _ODD)
-        found: NDArray[np.float64] = (mixed * _ODD >> np.uint64(11)).astype(np.float64) / 2**53
-        return found[self.units]
+        chance_of_unit: NDArray[np.float64] = (mixed * _ODD >> np.uint64(11)).astype(
+            np.float64
+        ) / 2**53
+        return chance_of_unit[self.units]
 
     def sampled(self, above: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Choose at random among rows above a cut as published rows are, no two of one group.
@@ -164,15 +166,15 @@ class CalibrationRows:
                 for bin_, n in zip(bins, rows, strict=True)
             ]
         n, wrong = self._tails(inside)
-        every = [Evidence(int(n[b]), int(wrong[b]), m) for b, m in zip(bins, rows, strict=True)]
+        of_all = [Evidence(int(n[b]), int(wrong[b]), m) for b, m in zip(bins, rows, strict=True)]
         if own is None:
-            return every
+            return of_all
         n, wrong = self._tails(inside & own.once)
         # The pool is taken to hold as many copies as the labeled rows do.
         share = len(self) / max(1, len(self.codes) + self.only_ones)
         return [
-            Evidence(int(n[bin_]), int(wrong[bin_]), math.ceil(one.pool * share), one)
-            for bin_, one in zip(bins, every, strict=True)
+            Evidence(int(n[bin_]), int(wrong[bin_]), math.ceil(evidence.pool * share), evidence)
+            for bin_, evidence in zip(bins, of_all, strict=True)
         ]
 
     def _evidence(self, chosen: NDArray[np.bool_], pool: int) -> Evidence:

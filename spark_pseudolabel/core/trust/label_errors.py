@@ -104,12 +104,12 @@ def check_labels(P: NDArray[np.float64], codes: NDArray[np.int32]) -> LabelError
     """
     scored = np.flatnonzero(np.isfinite(P).all(axis=1))
     P, codes = P[scored], codes[scored]
-    given, other = _given_and_best(P, codes)
+    given, other_p = _given_and_best(P, codes)
     n = np.bincount(codes, minlength=P.shape[1])
     # The share of each label among the rows that models learned from turns odds into likelihoods.
     likelihood = np.where(n > 0, P / np.maximum(n, 1), 0.0)
     own, best_other = _given_and_best(likelihood, codes)
-    sure = (other >= SURE_ODDS * given) & (best_other >= SURE_ODDS * own)
+    sure = (other_p >= SURE_ODDS * given) & (best_other >= SURE_ODDS * own)
     torn = (best_other < TORN_ODDS * own) & (own < TORN_ODDS * best_other)
     candidates = np.where(_self_confidence(P, codes) <= P, P, -1.0)
     best = candidates.argmax(axis=1)

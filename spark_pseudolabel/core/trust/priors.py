@@ -120,11 +120,11 @@ def thinned(
     wanted = prior > 0
     share = prior / prior.sum()
     size = np.floor(np.round((counts[wanted] / share[wanted]).min(), 6))
-    kept = codes < 0
+    stays = codes < 0
     for code, n in enumerate(_whole_rows(size * share, hashes)):
         of_class = np.flatnonzero(codes == code)
-        kept[of_class[np.argsort(hashes[of_class], kind="stable")[:n]]] = True
-    return kept
+        stays[of_class[np.argsort(hashes[of_class], kind="stable")[:n]]] = True
+    return stays
 
 
 def missing(codes: NDArray[np.int32], prior: NDArray[np.float64]) -> list[int]:

@@ -99,8 +99,8 @@ def separability(
     )
     params = {"n_estimators": 50, "min_samples_leaf": 5}
     learner = registered_estimator("ExtraTreesClassifier", params, features, random_state)
-    found = learner.cross_fit(rows, fold_of(rows.codes, hashes, n_folds=3), (0, 1))
-    return float(roc_auc_score(rows.codes[found.held_out], found.P[found.held_out, 1]))
+    fitted = learner.cross_fit(rows, fold_of(rows.codes, hashes, n_folds=3), (0, 1))
+    return float(roc_auc_score(rows.codes[fitted.held_out], fitted.P[fitted.held_out, 1]))
 
 
 def psi(labeled: pd.Series, pool: pd.Series) -> float:

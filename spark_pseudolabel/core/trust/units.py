@@ -184,13 +184,15 @@ class GroupSizes:
         if not len(sizes) or not self.n_groups:
             return False
         grid = np.unique(np.concatenate([sizes, self.sizes]))
-        mine = np.searchsorted(np.sort(sizes), grid, side="right") / len(sizes)
+        share_of_sizes = np.searchsorted(np.sort(sizes), grid, side="right") / len(sizes)
         order = np.argsort(self.sizes)
         upto = np.cumsum(self.counts[order])
         at = np.searchsorted(self.sizes[order], grid, side="right")
-        theirs = np.where(at > 0, upto[np.maximum(at - 1, 0)], 0) / self.n_groups
+        share_of_groups = np.where(at > 0, upto[np.maximum(at - 1, 0)], 0) / self.n_groups
         n = len(sizes) * self.n_groups / (len(sizes) + self.n_groups)
-        return bool(kolmogorov(np.sqrt(n) * np.abs(mine - theirs).max()) < ALIKE_LEVEL)
+        return bool(
+            kolmogorov(np.sqrt(n) * np.abs(share_of_sizes - share_of_groups).max()) < ALIKE_LEVEL
+        )
 
 
 def _comparable(column: pd.Series) -> NDArray[np.float64] | NDArray[np.int64]:
