@@ -25,7 +25,7 @@ from spark_pseudolabel.core.selection.policy import RoundContext
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.keys import look_at_keys
 from spark_pseudolabel.spark.direct.pool import DirectPool
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.store.file_systems import open_files
@@ -60,7 +60,7 @@ def many_parts(directory: Path, n_parts: int) -> dict[str, Figures]:
         groups = [group for one in footers for group in survey.row_groups(one)]
         parts = parts_of(groups, max_rows=_ROWS)
         clock.lap("pack the row groups into parts")
-        source = Source(full, ("id",), ("x",))
+        source = PartSource(full, ("id",), ("x",))
         keys = look_at_keys(spark, Scan(source, parts), pa.chunked_array([[-1]]), None)
         assert keys.unique
         assert keys.rows == _ROWS * n_parts

@@ -29,7 +29,7 @@ from spark_pseudolabel.core.teachers.vote import members_of
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.pool import DirectPool
-from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.direct.source import PartSource, read_part
 from spark_pseudolabel.spark.pool import Accepted, Scored
 from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.spark.tasking import run_tasks
@@ -56,7 +56,7 @@ def whole_and_bare(
     A round is what is done with a model that is there: score, count, plan, apply, commit.
     """
     scorer, table = _fitted(tables, model_name), scoring.plain(spark, tables)
-    source = Source(table.root, ("id",), tuple(tables.columns))
+    source = PartSource(table.root, ("id",), tuple(tables.columns))
     shared = spark.sparkContext.broadcast(scorer)
 
     def bare() -> None:
@@ -87,7 +87,7 @@ def committee_and_members(spark: SparkSession, tables: Tables, repeats: int) -> 
     made = registered_committee(three, kinds, random_state=0)
     voting = made.fit(rows, range(CLASSES))
     table = scoring.plain(spark, tables)
-    source = Source(table.root, ("id",), tuple(tables.columns))
+    source = PartSource(table.root, ("id",), tuple(tables.columns))
 
     def scan_with(model: Any) -> Callable[[], object]:
         scorer = make_scorer(model, kinds, ("id",), named=True)
@@ -156,7 +156,7 @@ def decided(
 def whole_round(
     spark: SparkSession,
     scorer: Scorer,
-    source: Source,
+    source: PartSource,
     parts: list[Part],
     store: RoundStore,
     n_classes: int,
@@ -193,7 +193,7 @@ def by_share(
 ) -> dict[str, dict[str, Any]]:
     """Time the scan of rows that are left: a random share of all, then whole row groups gone."""
     scorer, table = _fitted(tables, model_name), scoring.plain(spark, tables)
-    source = Source(table.root, ("id",), tuple(tables.columns))
+    source = PartSource(table.root, ("id",), tuple(tables.columns))
     shared = spark.sparkContext.broadcast(scorer)
     found: dict[str, dict[str, Any]] = {}
     for share in SHARES:
@@ -214,7 +214,7 @@ def by_share(
 
 
 def _read_and_predict(
-    part: Part, keep: np.ndarray, source: Source, scorer: Scorer
+    part: Part, keep: np.ndarray, source: PartSource, scorer: Scorer
 ) -> tuple[int, float, float]:
     started = time.perf_counter()
     predict, start, groups = 0.0, 0, 0

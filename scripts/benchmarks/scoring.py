@@ -20,7 +20,7 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer, score_batch
 from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.threads import hold_threads
-from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.direct.source import PartSource, read_part
 from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
 from spark_pseudolabel.spark.frame.scoring import score_rows
 from spark_pseudolabel.spark.tasking import run_tasks
@@ -45,7 +45,7 @@ def plain(spark: SparkSession, tables: Tables) -> PlainTable:
     return table
 
 
-def score_parts(parts: Iterable[Part], source: Source, scorer: Scorer) -> int:
+def score_parts(parts: Iterable[Part], source: PartSource, scorer: Scorer) -> int:
     """Read and score parts, and keep nothing: what every backend has to do at least."""
     n = 0
     with hold_threads(1):
@@ -58,7 +58,7 @@ def score_parts(parts: Iterable[Part], source: Source, scorer: Scorer) -> int:
 class TwoProcesses:
     """Two plain Python processes, started and warm: the limit of two cores."""
 
-    def __init__(self, parts: list[Part], source: Source, scorer: Scorer):
+    def __init__(self, parts: list[Part], source: PartSource, scorer: Scorer):
         context = multiprocessing.get_context("spawn")
         self._pool = context.Pool(PROCESSES, _keep, (source, scorer))
         # In small pieces, so that both end at the same time.
@@ -75,7 +75,7 @@ class TwoProcesses:
 _kept: dict[str, Any] = {}
 
 
-def _keep(source: Source, scorer: Scorer) -> None:
+def _keep(source: PartSource, scorer: Scorer) -> None:
     _kept.update(source=source, scorer=scorer)
 
 
@@ -97,7 +97,7 @@ def ways(
     """
     table, scorer = plain(spark, tables), scorer_of(tables, model)
     parts = table.parts * (tasks or 1)
-    source = Source(table.root, ("id",), tuple(tables.columns))
+    source = PartSource(table.root, ("id",), tuple(tables.columns))
     shared = spark.sparkContext.broadcast(scorer)
     frame = spark.read.parquet(str(tables.pool))
     frame = frame if tasks is None else frame.repartition(tasks)

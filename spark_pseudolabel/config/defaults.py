@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spark_pseudolabel.config.checks import Parts, one_round
-from spark_pseudolabel.config.loading import Source
+from spark_pseudolabel.config.loading import ConfigSource
 from spark_pseudolabel.config.sections import Model, Training, Validation, is_cross_fitted
 from spark_pseudolabel.core.selection.policies.auto import Auto
 from spark_pseudolabel.core.selection.policies.certified import Certified
@@ -45,7 +45,7 @@ _TAKE_WEIGHTS = frozenset(
 _AUTO_IN_WORDS = "a committee labels the pool, and labels of certified precision are published"
 
 
-def chosen_selection(source: Source, parts: Parts) -> tuple[Parts, str | None]:
+def chosen_selection(source: ConfigSource, parts: Parts) -> tuple[Parts, str | None]:
     """Fill in a missing selection; also tell why, where the section does not say it itself."""
     like_sklearn = source.value(("mode",)) == "sklearn"
     if "selection" in source.data:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.config.checks import Parts
-from spark_pseudolabel.config.loading import KeyPath, Source
+from spark_pseudolabel.config.loading import ConfigSource, KeyPath
 from spark_pseudolabel.config.sections import Model, Training
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
 from spark_pseudolabel.errors import Problem
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def unfit_estimators(
-    source: Source,
+    source: ConfigSource,
     parts: Parts,
     allow_import: Sequence[str],
     own: BaseEstimator | None,
@@ -56,7 +56,7 @@ def unfit_estimators(
 
 
 def _looked_up(
-    source: Source,
+    source: ConfigSource,
     path: KeyPath,
     name: str,
     params: dict[str, Any],
@@ -74,7 +74,7 @@ def _looked_up(
 
 
 def unfit_members(
-    source: Source, teacher: TeacherKind | None, allow_import: Sequence[str], *, look_up: bool
+    source: ConfigSource, teacher: TeacherKind | None, allow_import: Sequence[str], *, look_up: bool
 ) -> Iterator[Problem]:
     if teacher is None or not teacher.model_fields_set & {teacher.key}:
         return

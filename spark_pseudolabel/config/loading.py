@@ -28,7 +28,7 @@ _EXCLUSIVE = (
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigSource:
     """Values with their places.
 
     Parameters
@@ -49,9 +49,9 @@ class Source:
     overridden: frozenset[KeyPath] = frozenset()
 
     @staticmethod
-    def of(data: Mapping[str, Any]) -> Source:
+    def of(data: Mapping[str, Any]) -> ConfigSource:
         """Take values built in Python: paths become text, numpy scalars plain numbers."""
-        return Source(data={str(key): _plain(value) for key, value in data.items()}, lines={})
+        return ConfigSource(data={str(key): _plain(value) for key, value in data.items()}, lines={})
 
     def problem(self, key: str | KeyPath, message: str) -> Problem:
         """Say what is wrong at a key, at its own line or at the nearest one above it."""
@@ -76,7 +76,7 @@ class Source:
         return next((self.lines[start] for start in starts if start in self.lines), 1)
 
 
-def read_yaml(path: str | Path) -> tuple[Source, list[Problem]]:
+def read_yaml(path: str | Path) -> tuple[ConfigSource, list[Problem]]:
     """Read a file; keys that stand twice are problems, anything unreadable is an error.
 
     Raises
@@ -95,10 +95,12 @@ def read_yaml(path: str | Path) -> tuple[Source, list[Problem]]:
         raise ConfigError([Problem("", message, file, node.start_mark.line + 1)])
     lines: dict[KeyPath, int] = {}
     problems = list(_walk(node, (), lines, file))
-    return Source({str(key): value for key, value in data.items()}, file, lines), problems
+    return ConfigSource({str(key): value for key, value in data.items()}, file, lines), problems
 
 
-def read_overrides(source: Source, overrides: Sequence[str]) -> tuple[Source, list[Problem]]:
+def read_overrides(
+    source: ConfigSource, overrides: Sequence[str]
+) -> tuple[ConfigSource, list[Problem]]:
     """Put ``a.b=value`` pairs over the values of a file.
 
     Another policy, or another kind of table, starts its section afresh: what the file said for

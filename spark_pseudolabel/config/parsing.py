@@ -21,7 +21,7 @@ from spark_pseudolabel.config.checks import (
 from spark_pseudolabel.config.defaults import chosen_selection, recommended, resolved
 from spark_pseudolabel.config.documents import config_schema
 from spark_pseudolabel.config.estimators import unfit_estimators, unfit_members
-from spark_pseudolabel.config.loading import Source, policy_of, read_overrides, read_yaml
+from spark_pseudolabel.config.loading import ConfigSource, policy_of, read_overrides, read_yaml
 from spark_pseudolabel.config.problems import JsonSchema, choice, of_section, unknown_key
 from spark_pseudolabel.config.sections import Config
 from spark_pseudolabel.core.selection.policies import POLICIES
@@ -87,7 +87,7 @@ def parse_config(
         Used as it is instead of the one that ``model`` names, which is not looked up then.
     """
     return _parse(
-        Source.of(data),
+        ConfigSource.of(data),
         [],
         allow_import,
         dataframes=True,
@@ -97,7 +97,7 @@ def parse_config(
 
 
 def _parse(
-    source: Source,
+    source: ConfigSource,
     problems: Sequence[Problem],
     allow_import: Sequence[str],
     *,
@@ -128,7 +128,7 @@ _CHOICES: Mapping[str, tuple[str | None, Callable[[Mapping[str, Any]], Any], Map
 """Sections of several kinds: the key that names the kind, how it is told, and what there is."""
 
 
-def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
+def _check_sections(source: ConfigSource) -> tuple[Parts, list[Problem]]:
     """Check each section alone, so that one wrong section does not hide another's problems."""
     schema = config_schema()
     parts: Parts = {}
@@ -149,7 +149,9 @@ def _check_sections(source: Source) -> tuple[Parts, list[Problem]]:
     return parts, problems
 
 
-def _check_section(source: Source, name: str, schema: JsonSchema) -> tuple[Any, list[Problem]]:
+def _check_section(
+    source: ConfigSource, name: str, schema: JsonSchema
+) -> tuple[Any, list[Problem]]:
     field, value = Config.model_fields[name], source.data[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     node = schema["properties"][name]

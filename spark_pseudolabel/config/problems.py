@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic_core import ErrorDetails, ValidationError
 
-from spark_pseudolabel.config.loading import KEYS_OF_AUTO, KeyPath, Source, policy_of
+from spark_pseudolabel.config.loading import KEYS_OF_AUTO, ConfigSource, KeyPath, policy_of
 from spark_pseudolabel.errors import Problem
 
 JsonSchema = dict[str, Any]
 
 
 def of_section(
-    source: Source, name: str, error: ValidationError, node: JsonSchema, schema: JsonSchema
+    source: ConfigSource, name: str, error: ValidationError, node: JsonSchema, schema: JsonSchema
 ) -> list[Problem]:
     """Return one problem per wrong key of a section.
 
@@ -35,7 +35,9 @@ def of_section(
     return list(found.values())
 
 
-def unknown_key(source: Source, path: KeyPath, node: JsonSchema, schema: JsonSchema) -> Problem:
+def unknown_key(
+    source: ConfigSource, path: KeyPath, node: JsonSchema, schema: JsonSchema
+) -> Problem:
     """Say that a key is not known, with the nearest one, here or in another section."""
     here = sorted(_object(node, schema).get("properties", {}))
     if path[0] == "selection" and "policy" not in source.data["selection"]:
@@ -105,7 +107,7 @@ def describe(node: JsonSchema, schema: JsonSchema) -> str:
 
 
 def _problem(
-    source: Source, path: KeyPath, detail: ErrorDetails, node: JsonSchema, schema: JsonSchema
+    source: ConfigSource, path: KeyPath, detail: ErrorDetails, node: JsonSchema, schema: JsonSchema
 ) -> Problem:
     match detail["type"]:
         case "extra_forbidden":

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.core.trust.priors import correct
 
 Method = Literal["sigmoid", "isotonic", "temperature"]
-Source = Literal["given", "estimated"]
+PriorSource = Literal["given", "estimated"]
 Params = tuple[tuple[float, ...], ...]
 
 FLOOR = 5e-7
@@ -62,7 +62,7 @@ class PriorCorrection:
 
     learned: tuple[float, ...]
     prior: tuple[float, ...]
-    source: Source
+    source: PriorSource
 
     def apply(self, P: NDArray[np.float64]) -> NDArray[np.float64]:
         """Correct probabilities of shape (n, n_classes)."""

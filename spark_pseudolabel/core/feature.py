@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["numeric", "boolean", "date", "timestamp", "category", "text", "vector"]
+FeatureKind = Literal["numeric", "boolean", "date", "timestamp", "category", "text", "vector"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Feature:
     """
 
     name: str
-    kind: Kind
+    kind: FeatureKind
     type: str
     width: int = 1
 

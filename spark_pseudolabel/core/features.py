@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.feature import Feature as Feature
-from spark_pseudolabel.core.feature import Kind as Kind
+from spark_pseudolabel.core.feature import FeatureKind as FeatureKind
 from spark_pseudolabel.core.feature import Pack as Pack
 from spark_pseudolabel.errors import InputError
 
@@ -147,7 +147,7 @@ def without_vectors(rows: pa.RecordBatch, feature: Feature, odd: Iterable[int]) 
     return rows.set_column(rows.schema.get_field_index(feature.name), feature.name, masked)
 
 
-def kind_of_strings(values: Sequence[str | None]) -> Kind:
+def kind_of_strings(values: Sequence[str | None]) -> FeatureKind:
     """Guess whether a string column holds categories or free text.
 
     Text is what has at least three words on average and is mostly distinct; the guess is made
@@ -216,7 +216,7 @@ def _check_widths(column: pa.Array, feature: Feature) -> None:
         )
 
 
-def _strings(column: pa.Array | pa.ChunkedArray, kind: Kind) -> NDArray[np.object_]:
+def _strings(column: pa.Array | pa.ChunkedArray, kind: FeatureKind) -> NDArray[np.object_]:
     if kind == "text":
         column = pc.fill_null(column.cast(pa.string()), "")
     values: NDArray[np.object_] = column.cast(pa.string()).to_numpy(**_copy_allowed(column))

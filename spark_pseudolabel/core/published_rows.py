@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from spark_pseudolabel.columns import (
     SOURCE,
     WEIGHT,
 )
-from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.sampling import HashLimits, within
 from spark_pseudolabel.core.scored_rows import has_abstained, is_invalid
 from spark_pseudolabel.core.selection.apply import accepted_mask
 from spark_pseudolabel.core.selection.plan import Plan
@@ -64,7 +64,7 @@ class Published:
     classes: tuple[Label, ...]
     keys: tuple[str, ...]
     weights: RowWeights
-    hash_limits: Sequence[int | None] | None
+    hash_limits: HashLimits
     taught: Mapping[int, Plan] = field(default_factory=dict)
 
     def __call__(self, rows: pa.Table) -> pa.Table:

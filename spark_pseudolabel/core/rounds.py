@@ -73,7 +73,7 @@ class RoundFacts:
 
 
 @dataclass(frozen=True)
-class Limits:
+class LoopLimits:
     """How the configuration bounds the loop.
 
     Parameters
@@ -133,7 +133,9 @@ class Finish:
 Step = FitModel | ScoreRound | Finish
 
 
-def next_step(models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits: Limits) -> Step:
+def next_step(
+    models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits: LoopLimits
+) -> Step:
     """Say what a run has to do next.
 
     Parameters
@@ -144,7 +146,7 @@ def next_step(models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits
 
     Examples
     --------
-    >>> limits = Limits(max_rounds=1, pool=5)
+    >>> limits = LoopLimits(max_rounds=1, pool=5)
     >>> next_step([], [], limits)
     FitModel(number=1)
     >>> next_step([ModelFacts(1)], [], limits)
@@ -166,7 +168,7 @@ def next_step(models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits
 
 
 def stop_reason(
-    model: ModelFacts, rounds: Sequence[RoundFacts], limits: Limits
+    model: ModelFacts, rounds: Sequence[RoundFacts], limits: LoopLimits
 ) -> StopReason | None:
     """Say why no further round is run, or None when there is to be one."""
     if limits.stop_on_shift and model.shifted and not rounds:

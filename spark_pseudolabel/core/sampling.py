@@ -13,8 +13,11 @@ _SPARE_ROWS = 1000
 _SPARE_SDS = 6
 _HASHES = 2**64
 
+HashLimits = Sequence[int | None] | None
+"""Per class the highest hash that is used, None for no row of it; None for all rows."""
 
-def quotas(counts: Sequence[int], limit: int) -> list[int]:
+
+def proportional_shares(counts: Sequence[int], limit: int) -> list[int]:
     """Share a number of rows between classes in proportion to their size.
 
     Parameters
@@ -58,7 +61,7 @@ def hash_limits(
         ndarrays of shape (n,): class index and hash of rows; of every class at least as many of
         the lowest hashes as its share.
     shares
-        Rows to take per class, from :func:`quotas`.
+        Rows to take per class, from :func:`proportional_shares`.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def hash_limits(
 
 
 def within(
-    codes: NDArray[np.int32], hashes: NDArray[np.int64], limits: Sequence[int | None] | None
+    codes: NDArray[np.int32], hashes: NDArray[np.int64], limits: HashLimits
 ) -> NDArray[np.bool_]:
     """Tell which rows lie within the hash limits of their class; all of them without limits.
 
@@ -99,7 +102,7 @@ def low_limits(counts: Sequence[int], limit: int, slack: float = 1.0) -> list[in
     slack
         How many times the rows that even hashes would leave there; large enough, it takes all.
     """
-    shares = quotas(counts, limit)
+    shares = proportional_shares(counts, limit)
     return [_low_limit(share, n, slack) for share, n in zip(shares, counts, strict=True)]
 
 

@@ -27,8 +27,8 @@ from spark_pseudolabel.evaluate.measured import (
     Certificates,
     Gates,
     Guarded,
+    MeasuredRun,
     Priors,
-    Run,
     Scores,
     Students,
 )
@@ -62,7 +62,7 @@ CELLS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a markdown table, write the single runs as JSON."""
     options = _parser().parse_args(arguments)
-    measured: list[Run] = []
+    measured: list[MeasuredRun] = []
     for run in _stored(options) if options.read else _runs(options):
         measured.append(run)
         if options.json:
@@ -72,14 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(TABLES[options.what](measured) + "\n")
 
 
-def _stored(options: argparse.Namespace) -> Iterator[Run]:
+def _stored(options: argparse.Namespace) -> Iterator[MeasuredRun]:
     kind, _ = _KINDS[options.what]
     for file in options.read:
         for run in json.loads(file.read_text(encoding="utf-8"))["runs"]:
             yield kind.model_validate(run)
 
 
-def _runs(options: argparse.Namespace) -> Iterator[Run]:
+def _runs(options: argparse.Namespace) -> Iterator[MeasuredRun]:
     for cell in options.cells or CELLS[options.what]:
         name, labels, *model = cell.split(":")
         changes = [_VARIANTS[word] for word in model if word in _VARIANTS]
@@ -166,7 +166,7 @@ def _shift(options: argparse.Namespace, task: Task) -> Gates:
     return Gates(none=gate(task), masked=masked, moved=moved)
 
 
-_KINDS: dict[str, tuple[type[Run], Callable[..., Run]]] = {
+_KINDS: dict[str, tuple[type[MeasuredRun], Callable[..., MeasuredRun]]] = {
     "accuracy": (Scores, _accuracy),
     "certificate": (Certificates, _certificate),
     "guard": (Guarded, _guard),

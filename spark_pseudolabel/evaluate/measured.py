@@ -16,7 +16,7 @@ class Measured(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
 
-class Run(Measured):
+class MeasuredRun(Measured):
     """One draw of a cell."""
 
     cell: str = ""
@@ -32,7 +32,7 @@ def _with_dropped(value: object) -> object:
     return {"dropped": not value["improved"], **value} if isinstance(value, Mapping) else value
 
 
-class Scores(Run):
+class Scores(MeasuredRun):
     """Every method on test rows.
 
     Parameters
@@ -88,7 +88,7 @@ class PoolFacts(Measured):
     shifted: bool = False
 
 
-class Certificates(Run):
+class Certificates(MeasuredRun):
     """The promise over all labels, that of each class, and a fixed threshold."""
 
     all: Realized
@@ -104,7 +104,7 @@ class Alarm(Measured):
     p_value: float
 
 
-class Alarms(Run):
+class Alarms(MeasuredRun):
     """Labels drawn at random, and as many of each class."""
 
     random: Alarm
@@ -119,7 +119,7 @@ class Gate(Measured):
     outside: float
 
 
-class Gates(Run):
+class Gates(MeasuredRun):
     """By what was done to the pool."""
 
     none: Gate
@@ -134,7 +134,7 @@ class CalibrationError(Measured):
     published: float | None
 
 
-class CalibrationErrors(Run):
+class CalibrationErrors(MeasuredRun):
     """By calibration."""
 
     none: CalibrationError
@@ -148,7 +148,7 @@ class CalibrationErrors(Run):
         return self.none, self.temperature, self.sigmoid, self.isotonic
 
 
-class Priors(Run):
+class Priors(MeasuredRun):
     """The pool's class shares, estimated from a class-balanced sample, and the true ones."""
 
     estimated: list[float]
@@ -164,7 +164,7 @@ class Seen(Measured):
     right: list[int]
 
 
-class Students(Run):
+class Students(MeasuredRun):
     """A teacher and its student."""
 
     student: list[Seen]
@@ -178,7 +178,7 @@ class PoolRuns(Measured):
     rounds: list[Seen]
 
 
-class Guarded(Run):
+class Guarded(MeasuredRun):
     """Runs by what was done to the pool."""
 
     n_test: int

@@ -14,16 +14,16 @@ from spark_pseudolabel.evaluate.measured import (
     Certificates,
     Gates,
     Guarded,
+    MeasuredRun,
     Priors,
     Realized,
-    Run,
     Scores,
     Students,
 )
 from spark_pseudolabel.evaluate.methods import STUDENTS
 from spark_pseudolabel.evaluate.reliable import METHODS
 
-AnyRun = TypeVar("AnyRun", bound=Run)
+AnyRun = TypeVar("AnyRun", bound=MeasuredRun)
 
 # Each method against what it has to beat: points of accuracy on the same rows.
 PAIRS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection, Source
+from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection, PriorSource
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust.calibration import fit_calibration, pool_prior
@@ -16,7 +16,7 @@ from spark_pseudolabel.job.out_of_fold import cross_fit_labeled, score_sample
 PRIOR_SAMPLE = 10_000
 """Pool rows that a prior is estimated from: a share of 1 % is found to 0.1 points."""
 
-Prior = tuple[NDArray[np.float64], Source]
+Prior = tuple[NDArray[np.float64], PriorSource]
 
 
 def adjustment_of(

@@ -16,7 +16,7 @@ from spark_pseudolabel.store.store import RoundStore
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedOutput:
     """The end of a run.
 
     Parameters
@@ -44,7 +44,7 @@ class Finished:
         return committed_scorer(self.store, self.model.number, keys, trusted)
 
 
-def open_finished(spark: SparkSession, out: str) -> Finished:
+def open_finished(spark: SparkSession, out: str) -> FinishedOutput:
     """Open the output of a finished run.
 
     Raises
@@ -56,4 +56,4 @@ def open_finished(spark: SparkSession, out: str) -> Finished:
     store = RoundStore.open(files, root)
     require_finished(store, out)
     assert store.final is not None
-    return Finished(store, store.final, store.models[store.final.final_model - 1])
+    return FinishedOutput(store, store.final, store.models[store.final.final_model - 1])

@@ -15,6 +15,7 @@ from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.facts import Compared, Comparison, LossComparison, NotCompared
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.rounds import best_model
+from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.weights import RowWeights
@@ -34,7 +35,7 @@ from spark_pseudolabel.job.out_of_fold import (
     oof_metrics,
 )
 from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_sample, shift_warning
-from spark_pseudolabel.job.training import Limits, Trainer, fit_errors
+from spark_pseudolabel.job.training import Trainer, fit_errors
 from spark_pseudolabel.output.state import model_facts
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.progress import described
@@ -215,7 +216,7 @@ class _Step:
         model: BaseEstimator,
         rows: TrainingRows,
         adjustment: Adjustment | None,
-        limits: Limits = None,
+        limits: HashLimits = None,
         weighting: RowWeights | None = None,
     ) -> FittedModel:
         """Store and measure a fitted model; return what its manifest says of it."""

@@ -24,7 +24,7 @@ from spark_pseudolabel.core.selection.exact import plan_of_parameters
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies import read_policy
 from spark_pseudolabel.core.selection.policies.certified import Certified
-from spark_pseudolabel.job.finished import Finished, open_finished
+from spark_pseudolabel.job.finished import FinishedOutput, open_finished
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.output.preflight import output_exists
 from spark_pseudolabel.progress import Events, SilentEvents
@@ -134,7 +134,7 @@ def _open(
     return rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
 
 
-def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> DataFrame:
+def _labeled(scored: DataFrame, finished: FinishedOutput, keys: Sequence[str]) -> DataFrame:
     model = finished.model
     plan = _last_plan(finished)
     raw = [F.col(RAW_SCORE).alias(RAW_CONFIDENCE)] if RAW_SCORE in scored.columns else []
@@ -148,7 +148,7 @@ def _labeled(scored: DataFrame, finished: Finished, keys: Sequence[str]) -> Data
     )
 
 
-def _last_plan(finished: Finished) -> Plan | None:
+def _last_plan(finished: FinishedOutput) -> Plan | None:
     """Return the plan that new rows are decided by; None where a cut means nothing for them."""
     store, n_classes = finished.store, len(finished.model.classes)
     if store.settings.withholds:

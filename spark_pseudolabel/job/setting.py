@@ -15,7 +15,7 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
-from spark_pseudolabel.core.rounds import Limits
+from spark_pseudolabel.core.rounds import LoopLimits
 from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.policy import CountingPolicy
 from spark_pseudolabel.core.teachers.training import TrainingRows
@@ -64,7 +64,7 @@ class Setting:
         return policy
 
     @cached_property
-    def limits(self) -> Limits:
+    def limits(self) -> LoopLimits:
         """How the configuration bounds the loop."""
         return limits_of(self.config, self.inputs.pool_rows)
 

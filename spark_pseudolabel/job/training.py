@@ -14,7 +14,13 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.features import odd_numbers, to_frame
-from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
+from spark_pseudolabel.core.sampling import (
+    HashLimits,
+    hash_limits,
+    low_limits,
+    proportional_shares,
+    within,
+)
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import training_rows
@@ -26,8 +32,6 @@ from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
-
-Limits = list[int | None] | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Trained:
 
     model: BaseEstimator
     rows: TrainingRows
-    limits: Limits
+    limits: HashLimits
     weighting: RowWeights
     pseudo: PseudoRows
 
@@ -126,7 +130,7 @@ class DriverTrainer:
         failpoint("model.fitted")
         return Trained(model, rows, limits, weighting, PseudoRows(table, weights))
 
-    def pool_rows(self, rounds: Sequence[RoundManifest]) -> tuple[Limits, pa.Table | None]:
+    def pool_rows(self, rounds: Sequence[RoundManifest]) -> tuple[HashLimits, pa.Table | None]:
         """Fetch the rows that a model sees: those with the lowest hash, by class.
 
         Returns
@@ -145,7 +149,7 @@ class DriverTrainer:
         room = None if max_rows is None else max(0, max_rows - n_labeled)
         if room is None or sum(by_code) <= room:
             return None, self.pool.fetch(rounds, None, kind)
-        shares = quotas(by_code, room)
+        shares = proportional_shares(by_code, room)
         if not any(shares):
             return [None] * len(shares), None
         slack, rows = 1.0, None

@@ -28,7 +28,7 @@ from spark_pseudolabel.core.published_rows import Published, Undecided, Unscored
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.setting import Setting
-from spark_pseudolabel.spark.pool import Files, Pool
+from spark_pseudolabel.spark.pool import Pool, RowsByFile
 from spark_pseudolabel.spark.reading.schema import arrow_type
 from spark_pseudolabel.store.given_rows import read_bytes
 from spark_pseudolabel.store.manifest import RoundManifest
@@ -72,7 +72,7 @@ def build_views(run: Run, end: Finish) -> None:
         store.put_model_view()
 
 
-_Written = tuple[int, Files | None]
+_Written = tuple[int, RowsByFile | None]
 """How many rows a table must have, and what was written."""
 
 

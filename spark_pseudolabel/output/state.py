@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.config.sections import Table
-from spark_pseudolabel.core.rounds import Finish, Limits, ModelFacts, RoundFacts, next_step
+from spark_pseudolabel.core.rounds import Finish, LoopLimits, ModelFacts, RoundFacts, next_step
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.report.document import Report
@@ -48,9 +48,9 @@ def report_if_finished(config: Config) -> Report | None:
     return Report.model_validate(store.final.report.document)
 
 
-def limits_of(config: Config, pool_rows: int) -> Limits:
+def limits_of(config: Config, pool_rows: int) -> LoopLimits:
     """Return how a configuration bounds the loop."""
-    return Limits(
+    return LoopLimits(
         max_rounds=config.rounds.max,
         pool=pool_rows,
         keep_best=config.selection.grows,

@@ -10,20 +10,19 @@ import pyarrow as pa
 
 from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.selection.counts import Candidates
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.facts import Content
 from spark_pseudolabel.store.manifest import RoundManifest
 
-Files = Mapping[str, int]
+RowsByFile = Mapping[str, int]
 """Rows of each file that a step wrote, by its name."""
 
-Kind = Literal["accepted", "taught"]
+StoredKind = Literal["accepted", "taught"]
 """Rows that models learn from."""
 
-Limits = Sequence[int | None] | None
-"""Per class the highest hash that is used, None for no row of it; None for all rows."""
 
 Transform = Callable[[pa.Table], pa.Table]
 """Turns accepted or scored rows into rows of a published table, in a worker."""
@@ -66,7 +65,7 @@ class Accepted:
 
     by_code: list[int]
     content: Content
-    files: Files | None
+    files: RowsByFile | None
     overlap: Overlap | None = None
     left_xor64: int | None = None
 
@@ -94,7 +93,7 @@ class Scored(Candidates, Protocol):
         ...
 
     @property
-    def files(self) -> Files | None:
+    def files(self) -> RowsByFile | None:
         """What was written; None: all that lies there."""
         ...
 
@@ -147,7 +146,7 @@ class Pool(Protocol):
         ...
 
     def fetch(
-        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+        self, rounds: Sequence[RoundManifest], limits: HashLimits, kind: StoredKind = "accepted"
     ) -> pa.Table | None:
         """Collect rows within hash limits, with their features and hash; None if none.
 
@@ -172,7 +171,7 @@ class Pool(Protocol):
         *,
         features: bool = False,
         more: pa.Table | None = None,
-    ) -> Files | None:
+    ) -> RowsByFile | None:
         """Write a table made of stored rows below `target`, at least one file.
 
         Parameters

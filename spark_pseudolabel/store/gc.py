@@ -19,7 +19,7 @@ DAY_S: Final = 24 * 60 * 60.0
 # Younger ones may belong to a run whose lease went unnoticed, such as on another machine.
 OLDER_THAN_S: Final = 7 * DAY_S
 
-Kind = Literal["attempt", "lost", "view", "start", "temp"]
+GarbageKind = Literal["attempt", "lost", "view", "start", "temp"]
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TEMP = re.compile(r"(?:^|/)\.[^/]+\.[0-9a-f]{32}\.tmp$")
@@ -45,7 +45,7 @@ class Garbage:
     """
 
     path: str
-    kind: Kind
+    kind: GarbageKind
     files: int
     bytes: int
     changed_at: float | None
@@ -121,7 +121,7 @@ def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> l
     """
     kept = set(named)
     committed = {_attempt_of(path) for path in kept} - kept
-    members: dict[tuple[str, Kind], list[FileInfo]] = {}
+    members: dict[tuple[str, GarbageKind], list[FileInfo]] = {}
     for info in listing:
         unit = _unit(info.path, run_id)
         if unit is not None and not kept.intersection(_with_parents(info.path)):
@@ -151,7 +151,7 @@ def _named(store: RoundStore) -> Iterator[str]:
     A model may be committed again with the file of the one before.
     """
     for manifest in store.history.manifests:
-        kind: layout.Kind = manifest.kind  # type: ignore[assignment]
+        kind: layout.CommitKind = manifest.kind  # type: ignore[assignment]
         attempt = layout.attempt_dir(store.run_id, kind, manifest.number, manifest.attempt_id)
         paths = [path for path, _ in manifest.listed_files()]
         yield from paths
@@ -170,10 +170,10 @@ def _accompanies(path: str, kept: set[str]) -> bool:
     return of == "_SUCCESS" or (name == f".{of}.crc" and f"{folder}/{of}" in kept)
 
 
-def _unit(path: str, run_id: str) -> tuple[str, Kind] | None:
+def _unit(path: str, run_id: str) -> tuple[str, GarbageKind] | None:
     """Return the directory that a file stands or falls with; None outside of such."""
     run = re.escape(run_id)
-    kinds: dict[Kind, str] = {
+    kinds: dict[GarbageKind, str] = {
         "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:model|round|final)-\d{{4,}}|scratch)"
         rf"/{_UUID}",
         "view": rf"{layout.ATTEMPTS_DIR}/{run}/views/(?:old-)?{_UUID}",
@@ -196,7 +196,7 @@ def _with_parents(path: str) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
-def _sum(path: str, kind: Kind, members: list[FileInfo]) -> Garbage:
+def _sum(path: str, kind: GarbageKind, members: list[FileInfo]) -> Garbage:
     changed = [info.mtime_ns for info in members if info.mtime_ns is not None]
     known = len(changed) == len(members)
     return Garbage(

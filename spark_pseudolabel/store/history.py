@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, join
-from spark_pseudolabel.store.identity import Run
+from spark_pseudolabel.store.identity import StoredRun
 from spark_pseudolabel.store.manifest import (
     FinalManifest,
     Manifest,
@@ -49,7 +49,7 @@ class History:
         """All manifests, models first."""
         return (*self.models, *self.rounds, *self.finals)
 
-    def next_step(self) -> tuple[layout.Kind, int]:
+    def next_step(self) -> tuple[layout.CommitKind, int]:
         """Return kind and number of the manifest that continues the chain."""
         return _step(len(self.refs))
 
@@ -66,7 +66,7 @@ class History:
         return replace(self, refs=refs, rounds=(*self.rounds, manifest))
 
 
-def read_history(files: Files, root: str, run: Run) -> History:
+def read_history(files: Files, root: str, run: StoredRun) -> History:
     """Read the manifests of a run in order, up to the first that does not exist yet.
 
     Raises
@@ -99,14 +99,14 @@ def _refuse_gap(history: History, folder: str, left: set[str]) -> None:
         raise damaged(gap, f"is missing, although {behind[0]} exists")
 
 
-def _steps() -> Iterator[tuple[layout.Kind, int]]:
+def _steps() -> Iterator[tuple[layout.CommitKind, int]]:
     position = 0
     while True:
         yield _step(position)
         position += 1
 
 
-def _step(position: int) -> tuple[layout.Kind, int]:
+def _step(position: int) -> tuple[layout.CommitKind, int]:
     return ("round" if position % 2 else "model"), position // 2 + 1
 
 
@@ -115,7 +115,7 @@ def _extend(
     files: Files,
     where: str,
     cls: type[Manifest],
-    run: Run,
+    run: StoredRun,
     number: int,
 ) -> History:
     data = files.read(where)
@@ -125,7 +125,7 @@ def _extend(
     return history.with_manifest(manifest, sha256(data))
 
 
-def _check_belongs(manifest: Manifest, run: Run, number: int, where: str) -> None:
+def _check_belongs(manifest: Manifest, run: StoredRun, number: int, where: str) -> None:
     expected = {
         "number": number,
         "output_id": run.layout.output_id,

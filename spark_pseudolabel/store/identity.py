@@ -102,7 +102,7 @@ class Layout(BaseModel):
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """A run with what was frozen when it began.
 
     Parameters
@@ -163,7 +163,7 @@ def require_place(files: Files, root: str) -> None:
         _require_free(files, root)
 
 
-def read_run(files: Files, root: str) -> Run | None:
+def read_run(files: Files, root: str) -> StoredRun | None:
     """Return the run of an output directory, None if there is none.
 
     Raises
@@ -181,7 +181,7 @@ def read_run(files: Files, root: str) -> Run | None:
     config, inputs = layout.config_file(stored.run_id), layout.inputs_file(stored.run_id)
     identity = _frozen(files, root, config, stored.config_sha256)
     frozen = _frozen(files, root, inputs, stored.inputs_sha256)
-    return Run(
+    return StoredRun(
         stored,
         identity,
         _read(Settings, identity, join(root, config)),
@@ -200,7 +200,7 @@ def frozen_before(files: Files, root: str, identity: Json) -> FrozenInputs | Non
     return run.inputs
 
 
-def require_same(run: Run, identity: Json, inputs: FrozenInputs, root: str) -> None:
+def require_same(run: StoredRun, identity: Json, inputs: FrozenInputs, root: str) -> None:
     """Refuse to continue a run with another configuration or changed inputs.
 
     Raises
@@ -219,7 +219,7 @@ def require_same(run: Run, identity: Json, inputs: FrozenInputs, root: str) -> N
         )
 
 
-def require_same_configuration(run: Run, identity: Json, root: str) -> None:
+def require_same_configuration(run: StoredRun, identity: Json, root: str) -> None:
     """Refuse to continue a run with another configuration.
 
     Raises

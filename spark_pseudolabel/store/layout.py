@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 LAYOUT: Final = 1
 
-Kind = Literal["model", "round", "final"]
+CommitKind = Literal["model", "round", "final"]
 
 LAYOUT_FILE = "_layout.json"
 LEASE_DIR = "_lease"
@@ -77,7 +77,7 @@ def commits_dir(run_id: str) -> str:
     return f"{COMMITS_DIR}/{run_id}"
 
 
-def commit_name(kind: Kind, number: int) -> str:
+def commit_name(kind: CommitKind, number: int) -> str:
     """Return the name of a manifest.
 
     Examples
@@ -94,12 +94,12 @@ def parse_commit_name(name: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def commit_file(run_id: str, kind: Kind, number: int) -> str:
+def commit_file(run_id: str, kind: CommitKind, number: int) -> str:
     """Return the path of a manifest."""
     return f"{commits_dir(run_id)}/{commit_name(kind, number)}"
 
 
-def attempt_dir(run_id: str, kind: Kind, number: int, attempt_id: str) -> str:
+def attempt_dir(run_id: str, kind: CommitKind, number: int, attempt_id: str) -> str:
     """Return the directory that one try of a step has to itself."""
     return f"{ATTEMPTS_DIR}/{run_id}/{kind}-{number:04d}/{attempt_id}"
 

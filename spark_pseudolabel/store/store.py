@@ -16,7 +16,7 @@ from spark_pseudolabel.store.facts import Json
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
 from spark_pseudolabel.store.history import History, read_history
-from spark_pseudolabel.store.identity import Run, Settings, create_run, read_run, require_same
+from spark_pseudolabel.store.identity import Settings, StoredRun, create_run, read_run, require_same
 from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.manifest import (
     AnyManifest,
@@ -54,7 +54,7 @@ class Attempt:
         Full path of the directory, and the same relative to the output directory.
     """
 
-    kind: layout.Kind
+    kind: layout.CommitKind
     number: int
     id: str
     path: str
@@ -86,7 +86,7 @@ class RoundStore:
 
     files: Files
     root: str
-    run: Run
+    run: StoredRun
     history: History
     code_version: str
     spark: dict[str, str] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class RoundStore:
         """Return round `number` (from 1), None if it is not committed."""
         return self.rounds[number - 1] if 1 <= number <= len(self.rounds) else None
 
-    def new_attempt(self, kind: layout.Kind, number: int) -> Attempt:
+    def new_attempt(self, kind: layout.CommitKind, number: int) -> Attempt:
         """Name a fresh directory for one try of a step; it is not created yet."""
         attempt_id = str(uuid4())
         rel = layout.attempt_dir(self.run_id, kind, number, attempt_id)
@@ -363,7 +363,7 @@ class RoundStore:
         listed = manifest.listed_files()
         folder = layout.attempt_dir(
             self.run_id,
-            cast(layout.Kind, manifest.kind),
+            cast(layout.CommitKind, manifest.kind),
             manifest.number,
             manifest.attempt_id,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from spark_pseudolabel.core.features import (
     Feature,
-    Kind,
+    FeatureKind,
     example_frame,
     kind_of_strings,
     to_frame,
@@ -24,7 +24,7 @@ SECONDS = 86401.0
 BERLIN = "Europe/Berlin"
 
 
-def matrix(kind: Kind, column: pa.Array, width: int = 1) -> list[list[float]]:
+def matrix(kind: FeatureKind, column: pa.Array, width: int = 1) -> list[list[float]]:
     """Convert one column both as a batch and as a chunked table; they must agree."""
     feature = Feature("x", kind, "", width)
     batch = pa.RecordBatch.from_pydict({"x": column})
@@ -57,7 +57,7 @@ def matrix(kind: Kind, column: pa.Array, width: int = 1) -> list[list[float]]:
     ],
 )
 def test_values_become_float64(
-    kind: Kind, values: list[Any], type_: pa.DataType, expected: list[float]
+    kind: FeatureKind, values: list[Any], type_: pa.DataType, expected: list[float]
 ) -> None:
     assert matrix(kind, pa.array(values, type_)) == [[value] for value in expected]
 
@@ -73,7 +73,7 @@ def test_values_become_float64(
         ("timestamp", MOMENT, pa.timestamp("us")),
     ],
 )
-def test_null_becomes_nan(kind: Kind, value: Any, type_: pa.DataType) -> None:
+def test_null_becomes_nan(kind: FeatureKind, value: Any, type_: pa.DataType) -> None:
     found = matrix(kind, pa.array([None, value], type_))
     assert np.isnan(found[0][0])
     assert np.isfinite(found[1][0])
@@ -183,7 +183,7 @@ def test_example_has_the_columns_of_real_rows() -> None:
         (["does not apply here", None, "applies here and there"], "text"),
     ],
 )
-def test_guess_between_categories_and_text(values: list[str | None], kind: Kind) -> None:
+def test_guess_between_categories_and_text(values: list[str | None], kind: FeatureKind) -> None:
     assert kind_of_strings(values) == kind
 
 

@@ -5,7 +5,7 @@ import pytest
 from spark_pseudolabel.core.rounds import (
     Finish,
     FitModel,
-    Limits,
+    LoopLimits,
     ModelFacts,
     RoundFacts,
     ScoreRound,
@@ -28,13 +28,13 @@ def rounds(*accepted_rejected: tuple[int, int]) -> list[RoundFacts]:
     ]
 
 
-TEN = Limits(max_rounds=10, pool=9)
-NO_LIMIT = Limits(max_rounds=None, pool=9)
-ZERO = Limits(max_rounds=0, pool=9)
-ONE = Limits(max_rounds=1, pool=9)
-EMPTY = Limits(max_rounds=10, pool=0)
-LIKE_SKLEARN = Limits(max_rounds=1, pool=9, like_sklearn=True)
-KEEP_BEST = Limits(max_rounds=2, pool=9, keep_best=True)
+TEN = LoopLimits(max_rounds=10, pool=9)
+NO_LIMIT = LoopLimits(max_rounds=None, pool=9)
+ZERO = LoopLimits(max_rounds=0, pool=9)
+ONE = LoopLimits(max_rounds=1, pool=9)
+EMPTY = LoopLimits(max_rounds=10, pool=0)
+LIKE_SKLEARN = LoopLimits(max_rounds=1, pool=9, like_sklearn=True)
+KEEP_BEST = LoopLimits(max_rounds=2, pool=9, keep_best=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ KEEP_BEST = Limits(max_rounds=2, pool=9, keep_best=True)
     ],
 )
 def test_next_step(
-    committed: list[ModelFacts], done: list[RoundFacts], limits: Limits, step: Step
+    committed: list[ModelFacts], done: list[RoundFacts], limits: LoopLimits, step: Step
 ) -> None:
     assert next_step(committed, done, limits) == step
 
@@ -111,8 +111,8 @@ def test_best_model_by_accuracy_then_log_loss_then_first(
 
 
 def test_a_shift_stops_before_anything_is_scored_where_it_is_to() -> None:
-    stops = Limits(max_rounds=3, pool=5, stop_on_shift=True)
+    stops = LoopLimits(max_rounds=3, pool=5, stop_on_shift=True)
     shifted = ModelFacts(1, shifted=True)
     assert next_step([shifted], [], stops) == Finish("shift", n_iter=0, best_round=0)
     assert next_step([ModelFacts(1)], [], stops) == ScoreRound(1)
-    assert next_step([shifted], [], Limits(max_rounds=3, pool=5)) == ScoreRound(1)
+    assert next_step([shifted], [], LoopLimits(max_rounds=3, pool=5)) == ScoreRound(1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, within
+from spark_pseudolabel.core.sampling import hash_limits, low_limits, proportional_shares, within
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from spark_pseudolabel.core.sampling import hash_limits, low_limits, quotas, wit
     ],
 )
 def test_quotas(counts: list[int], limit: int, shares: list[int]) -> None:
-    assert quotas(counts, limit) == shares
+    assert proportional_shares(counts, limit) == shares
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -30,7 +30,7 @@ def test_quotas_add_up_and_stay_within_the_counts(seed: int) -> None:
     chance = np.random.default_rng(seed)
     counts = chance.integers(0, 1000, 6)
     limit = int(chance.integers(0, counts.sum() + 10))
-    shares = quotas(counts.tolist(), limit)
+    shares = proportional_shares(counts.tolist(), limit)
     assert sum(shares) == min(limit, counts.sum())
     assert (np.array(shares) <= counts).all()
 
@@ -61,7 +61,7 @@ def test_rows_within_the_limits_are_the_quota() -> None:
     chance = np.random.default_rng(0)
     codes = chance.integers(0, 3, 500).astype(np.int32)
     hashes = chance.integers(-(2**63), 2**63 - 1, 500)
-    shares = quotas(np.bincount(codes).tolist(), 100)
+    shares = proportional_shares(np.bincount(codes).tolist(), 100)
     limits = hash_limits(codes, hashes, shares)
     taken = [(hashes[codes == code] <= limit).sum() for code, limit in enumerate(limits)]
     assert taken == shares
@@ -72,7 +72,7 @@ def test_low_limits_hold_the_quota_and_with_slack_everything() -> None:
     n = [50_000, 3_000, 0]
     codes = np.repeat(np.arange(3), n)
     hashes = chance.integers(-(2**63), 2**63 - 1, sum(n))
-    shares = quotas(n, 10_000)
+    shares = proportional_shares(n, 10_000)
     once = np.bincount(codes[within(codes, hashes, low_limits(n, 10_000))], minlength=3)
     assert (once >= shares).all()
     assert once.sum() < 1.5 * 10_000

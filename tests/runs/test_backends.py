@@ -236,7 +236,7 @@ def test_every_estimator_scores_alike_on_both_backends(
     pq.write_table(rows, tmp_path / "pool.parquet")
     size = (tmp_path / "pool.parquet").stat().st_size
     part = splits.Part(0, (splits.RowGroup("pool.parquet", size, 0, 0, N, 1),))
-    files = source.Source(str(tmp_path), ("id",), tuple(feature.name for feature in MIXED))
+    files = source.PartSource(str(tmp_path), ("id",), tuple(feature.name for feature in MIXED))
     frame = spark.read.parquet(str(tmp_path / "pool.parquet"))
     expected, scored = {}, []
     with ExitStack() as held:
@@ -301,7 +301,7 @@ def test_row_groups_with_nothing_left_are_not_read(
     part = survey.Part(0, tuple(groups))
     keep = np.zeros(280, dtype=bool)
     keep[[3, 215]] = True
-    rows = list(source.read_part(source.Source(str(pool), ("id",), ("p0",)), part, keep=keep))
+    rows = list(source.read_part(source.PartSource(str(pool), ("id",), ("p0",)), part, keep=keep))
     assert read == [0, 3]
     assert [p for one in rows for p in one.positions] == [3, 215]
 

@@ -22,7 +22,7 @@ from spark_pseudolabel.columns import CODE, HASH
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.inputs import (
     GROUP,
     LABEL_COLUMN,
@@ -378,7 +378,7 @@ def test_timestamps_that_spark_wrote_are_read_as_spark_reads_them(
     features = [Feature("t", "timestamp", "timestamp")]
     assert table.plain is not None
     assert table.plain.readable(["t"])
-    direct = table.plain.collect(Source(table.plain.root, ("id",), ("t",))).sort_by("id")
+    direct = table.plain.collect(PartSource(table.plain.root, ("id",), ("t",))).sort_by("id")
     found = to_frame(direct, features)
     pd.testing.assert_frame_equal(found, to_frame(table.rows.sort("id").toArrow(), features))
     assert found["t"].tolist() == [-62135596800.0, -12220243200.0, -0.5, 253402300799.0]

@@ -81,7 +81,7 @@ def work(root: str, ways: Ways, tell: Tell = lambda said: None) -> None:
         store.write_report(layout.REPORT_HTML, b"<html>")
 
 
-def commit_step(store: RoundStore, ways: Ways, kind: layout.Kind, number: int) -> None:
+def commit_step(store: RoundStore, ways: Ways, kind: layout.CommitKind, number: int) -> None:
     """Write the data of a step and commit it."""
     attempt = store.new_attempt(kind, number)
     if kind == "final":
@@ -164,7 +164,7 @@ def commits(root: str) -> list[str]:
     return [f"{m.kind}-{m.number:04d} {m.commit_id}" for m in store.history.manifests]
 
 
-def _next(store: RoundStore) -> tuple[layout.Kind, int] | None:
+def _next(store: RoundStore) -> tuple[layout.CommitKind, int] | None:
     if store.final is not None:
         return None
     kind, number = store.history.next_step()

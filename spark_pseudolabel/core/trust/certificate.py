@@ -36,7 +36,7 @@ _HOPELESS = 100
 
 _LIKELY = 0.1  # what chance explains more often is no sign of a model that is good enough
 
-Source = Literal["out_of_fold", "held_out"]
+ScoreSource = Literal["out_of_fold", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Certificate:
     """
 
     promise: Promise
-    source: Source
+    source: ScoreSource
     n_calibration: int
     n_pool: int
     claims: tuple[Claim, ...]
@@ -124,7 +124,7 @@ def certify(
     promise: Promise,
     pool: Counts,
     rows: CalibrationRows,
-    source: Source = "out_of_fold",
+    source: ScoreSource = "out_of_fold",
     refused: str | None = None,
     labels: int | None = None,
 ) -> Certificate:

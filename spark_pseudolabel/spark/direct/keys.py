@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.uniqueness import Hashes, ascend, group_count, in_groups, repeated
-from spark_pseudolabel.spark.direct.source import Source, open_file, read_part
+from spark_pseudolabel.spark.direct.source import PartSource, open_file, read_part
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.tasking import exchange, run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles
@@ -78,8 +78,8 @@ class KeyFacts:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """Hashes of the keys of some parts, ascending."""
+class _TaskHashes:
+    """Hashes of the keys of a task's parts, ascending."""
 
     task: int
     hashes: Hashes
@@ -180,7 +180,9 @@ def to_compare(facts: Iterable[KeyFacts]) -> set[int]:
     return numbers | _not_compared(overlapping)
 
 
-def survey_part(part: Part, source: Source, known: pa.Array) -> tuple[KeyFacts, NDArray[np.int64]]:
+def survey_part(
+    part: Part, source: PartSource, known: pa.Array
+) -> tuple[KeyFacts, NDArray[np.int64]]:
     """Look at the keys of a part; return what there is to know, and their hashes."""
     batches = [rows.batch for rows in read_part(source, part, features=())]
     nothing = np.zeros(0, dtype=np.int64)
@@ -219,7 +221,7 @@ def _tasks(parts: Sequence[Part]) -> list[_Task]:
 
 def _survey(
     spark: SparkSession,
-    source: Source,
+    source: PartSource,
     parts: Sequence[Part],
     known: pa.Array,
     probe: str | None,
@@ -230,7 +232,7 @@ def _survey(
     rows = sum(part.rows for part in parts)
     n_groups = group_count(rows)
 
-    def give(task: _Task) -> Iterator[tuple[int, KeyFacts | _Run]]:
+    def give(task: _Task) -> Iterator[tuple[int, KeyFacts | _TaskHashes]]:
         _require_seen(probe)
         number, of_task = task
         to_share = []
@@ -241,7 +243,7 @@ def _survey(
                 to_share.append(hashes)
         if to_share:
             for group, run in in_groups(np.concatenate(to_share), n_groups):
-                yield group, _Run(number, run)
+                yield group, _TaskHashes(number, run)
 
     work = _tasks(parts)
     if rows > _ROWS_ON_DRIVER:
@@ -254,9 +256,9 @@ def _listing(give: Callable[[_Task], Iterable[Any]]) -> Callable[[_Task], list[A
     return lambda task: list(give(task))
 
 
-def _taken(values: Sequence[KeyFacts | _Run]) -> _Group:
+def _taken(values: Sequence[KeyFacts | _TaskHashes]) -> _Group:
     facts = [value for value in values if isinstance(value, KeyFacts)]
-    runs = [value for value in values if isinstance(value, _Run)]
+    runs = [value for value in values if isinstance(value, _TaskHashes)]
     shared = repeated([run.hashes for run in runs])[: MAX_SHARED + 1]
     tasks: list[set[int]] = [set() for _ in shared]
     for run in runs if len(shared) else ():
@@ -267,7 +269,7 @@ def _taken(values: Sequence[KeyFacts | _Run]) -> _Group:
 
 def _differ(
     spark: SparkSession,
-    source: Source,
+    source: PartSource,
     work: Sequence[_Task],
     shared: Sequence[tuple[int, list[int]]],
 ) -> bool:

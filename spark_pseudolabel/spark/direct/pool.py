@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.parts import Part, Piece, pieces_of
-from spark_pseudolabel.core.sampling import sample_limit, within
+from spark_pseudolabel.core.sampling import HashLimits, sample_limit, within
 from spark_pseudolabel.core.selection.counts import BINS, Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.ties import Sample, Span, nth_keys
@@ -22,14 +22,13 @@ from spark_pseudolabel.spark.direct import tasks
 from spark_pseudolabel.spark.direct.bringing import bring
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, piece_name
 from spark_pseudolabel.spark.direct.publish import given_rows, publish_part, publish_tasks
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.frame.scoring import broadcast
 from spark_pseudolabel.spark.pool import (
     Accepted,
-    Files,
-    Kind,
-    Limits,
     Overlap,
+    RowsByFile,
+    StoredKind,
     Transform,
     content_of,
     lowest,
@@ -68,7 +67,7 @@ class DirectPool:
     """
 
     spark: SparkSession
-    source: Source
+    source: PartSource
     parts: Sequence[Part]
     n_rows: int
     root: str
@@ -106,7 +105,7 @@ class DirectPool:
         return lowest(pa.concat_tables(drawn), n, self.source.keys)
 
     def fetch(
-        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+        self, rounds: Sequence[RoundManifest], limits: HashLimits, kind: StoredKind = "accepted"
     ) -> pa.Table | None:
         """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`.
 
@@ -145,7 +144,7 @@ class DirectPool:
         *,
         features: bool = False,
         more: pa.Table | None = None,
-    ) -> Files | None:
+    ) -> RowsByFile | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         entries: list[FileEntry] = [
             entry for manifest in rounds for entry in getattr(manifest, kind)
@@ -170,7 +169,7 @@ class DirectPool:
         )
         return {"n": sum(n for n, _ in matches), "correct": sum(right for _, right in matches)}
 
-    def _full(self, limits: Limits) -> list[int | None]:
+    def _full(self, limits: HashLimits) -> list[int | None]:
         return [_HIGHEST] * self.n_classes if limits is None else list(limits)
 
     def _undecided(self, rounds: Sequence[RoundManifest]) -> Sequence[Piece | tasks.Earlier]:
@@ -238,7 +237,7 @@ class ScoredPieces:
         return str(self.scored.why_invalid)
 
     @property
-    def files(self) -> Files:
+    def files(self) -> RowsByFile:
         """What was written."""
         return files_of(self.scored.files)
 
@@ -322,7 +321,7 @@ class _Fetched:
         self.rows = pa.concat_tables(tables) if tables else None
 
 
-def files_of(written: Iterable[Written]) -> Files:
+def files_of(written: Iterable[Written]) -> RowsByFile:
     """Return the rows of files that tasks wrote, by name."""
     return {file.name: file.rows for file in written}
 

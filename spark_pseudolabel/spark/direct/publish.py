@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.spark.direct.narrow import Written, part_number, read_narrow, write_tables
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.tasks import from_stream, to_stream, with_features
 from spark_pseudolabel.spark.pool import Transform
 from spark_pseudolabel.spark.scratch import Scratch
@@ -75,7 +75,7 @@ def publish_part(
     task: PublishTask,
     transform: Transform,
     schema: pa.Schema,
-    source: Source | None,
+    source: PartSource | None,
     folder: str,
 ) -> Written:
     """Write one file; `source` is the pool where its features are to be in it."""
@@ -85,7 +85,7 @@ def publish_part(
 
 
 def _tables(
-    task: PublishTask, transform: Transform, schema: pa.Schema, source: Source | None
+    task: PublishTask, transform: Transform, schema: pa.Schema, source: PartSource | None
 ) -> Iterator[pa.Table]:
     if task.more is not None:
         more = task.more

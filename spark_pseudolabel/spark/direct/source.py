@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Source:
+class PartSource:
     """A directory of Parquet files, as the tasks of a run read it.
 
     Parameters
@@ -63,7 +63,7 @@ class Source:
     types: pa.Schema | None = None
 
     @property
-    def unconditional(self) -> Source:
+    def unconditional(self) -> PartSource:
         """The same for rows that are known to belong to the pool."""
         return replace(self, only_null=None, excluded=None)
 
@@ -111,7 +111,7 @@ class Rows:
 
 
 def read_part(
-    source: Source,
+    source: PartSource,
     part: Part,
     *,
     features: Sequence[str] | None = None,
@@ -143,7 +143,7 @@ def read_part(
 
 
 def _read_files(
-    source: Source, part: Part, features: tuple[str, ...], keep: Mask | None, batch_rows: int
+    source: PartSource, part: Part, features: tuple[str, ...], keep: Mask | None, batch_rows: int
 ) -> Iterator[Rows]:
     start = 0
     for _, of_file in groupby(part.groups, key=lambda group: group.file):
@@ -162,7 +162,7 @@ def _read_files(
 
 @dataclass(frozen=True)
 class _Reader:
-    source: Source
+    source: PartSource
     features: tuple[str, ...]
     group: RowGroup
     start: int

@@ -21,7 +21,7 @@ from spark_pseudolabel.core.parts import Part, RowGroup, parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, is_damage, refusal, with_path
 from spark_pseudolabel.spark.direct.merging import Merged, SchemaOfFiles, merge
-from spark_pseudolabel.spark.direct.source import INT96_UNIT, Source, read_part
+from spark_pseudolabel.spark.direct.source import INT96_UNIT, PartSource, read_part
 from spark_pseudolabel.spark.reading.schema_text import UnknownType, parse_schema
 from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.arrow_files import ArrowFiles, reached_otherwise
@@ -135,9 +135,9 @@ class PlainTable:
         *,
         only_null: str | None = None,
         excluded: pa.Array | None = None,
-    ) -> Source:
-        """Say what tasks read of it; see :class:`Source`."""
-        source = Source(self.root, tuple(keys), tuple(features), only_null, excluded)
+    ) -> PartSource:
+        """Say what tasks read of it; see :class:`PartSource`."""
+        source = PartSource(self.root, tuple(keys), tuple(features), only_null, excluded)
         if self.uniform:
             return source
         read = [name for name in source.columns(source.features) if name in self.schema.names]
@@ -148,7 +148,7 @@ class PlainTable:
         fields = [pa.field(f.name, types.get(f.name, f.type)) for f in self.schema]
         return replace(self, schema=pa.schema(fields), uniform=False)
 
-    def collect(self, source: Source) -> pa.Table:
+    def collect(self, source: PartSource) -> pa.Table:
         """Read keys and features of all rows into the driver's memory."""
         batches = [rows.batch for part in self.parts for rows in read_part(source, part)]
         if batches:
@@ -160,7 +160,7 @@ class PlainTable:
 class Scan:
     """A table as workers read it: what, and in which parts."""
 
-    source: Source
+    source: PartSource
     parts: Sequence[Part]
 
 

@@ -15,7 +15,7 @@ from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, S
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
 from spark_pseudolabel.core.parts import Part, Piece
-from spark_pseudolabel.core.sampling import within
+from spark_pseudolabel.core.sampling import HashLimits, within
 from spark_pseudolabel.core.scored_rows import has_abstained, is_invalid
 from spark_pseudolabel.core.selection.apply import accepted_mask, candidate_codes, not_after
 from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Values, bin_of
@@ -30,13 +30,10 @@ from spark_pseudolabel.spark.direct.narrow import (
     read_narrow,
     write_narrow,
 )
-from spark_pseudolabel.spark.direct.source import Mask, Source, read_part
+from spark_pseudolabel.spark.direct.source import Mask, PartSource, read_part
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.teachers.training import Label
-
-Limits = Sequence[int | None] | None
-"""Per class the highest hash that is used, None for no row of it; None for all rows."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def accepted_together(pieces: Sequence[AcceptedPiece]) -> AcceptedPiece:
 
 def score_piece(
     task: Piece | Earlier,
-    source: Source,
+    source: PartSource,
     scorer: Scorer,
     number: int,
     folder: str,
@@ -304,7 +301,7 @@ def counts_together(answers: Sequence[list[list[int]]]) -> list[list[int]]:
 
 
 def sample_part(
-    part: Part, source: Source, limit: int | None, random_state: int
+    part: Part, source: PartSource, limit: int | None, random_state: int
 ) -> Iterator[pa.Table]:
     """Yield the rows of a part whose hash is at most the limit, with the hash.
 
@@ -332,9 +329,9 @@ def sample_part(
 
 def fetch_part(
     part: Part,
-    accepted: Sequence[tuple[str, Limits]],
-    upto: Limits,
-    source: Source,
+    accepted: Sequence[tuple[str, HashLimits]],
+    upto: HashLimits,
+    source: PartSource,
     columns: Sequence[str],
 ) -> Iterator[pa.Table]:
     """Yield accepted rows of a part together with their features.
@@ -359,7 +356,7 @@ def fetch_part(
 
 
 def confusion_of_part(
-    part: Part, source: Source, scorer: Scorer, label: str, classes: Sequence[Label]
+    part: Part, source: PartSource, scorer: Scorer, label: str, classes: Sequence[Label]
 ) -> tuple[NDArray[np.int64], float]:
     """Score a part of rows with true labels; return confusion table and total log loss."""
     unknown = len(classes)
@@ -402,7 +399,7 @@ def matches(path: str, keys: Sequence[str], truth: pa.Table) -> tuple[int, int]:
     return len(true), int(pc.sum(right).as_py() or 0)
 
 
-def with_features(part: Part, narrow: pa.Table, source: Source) -> Iterator[pa.Table]:
+def with_features(part: Part, narrow: pa.Table, source: PartSource) -> Iterator[pa.Table]:
     """Join narrow rows of a part, at least one, with the pool's columns, in the order of place."""
     narrow = narrow.sort_by(POSITION)
     keep = np.zeros(part.rows, dtype=bool)
@@ -459,7 +456,7 @@ def _in_spans(path: str, spans: Sequence[Span], keys: Sequence[str]) -> Iterator
         yield tied
 
 
-def _between(path: str, had: Limits, upto: Limits) -> pa.Table:
+def _between(path: str, had: HashLimits, upto: HashLimits) -> pa.Table:
     rows = read_narrow(path)
     codes, hashes = rows.column(CODE).to_numpy(), rows.column(HASH).to_numpy()
     return rows.filter(pa.array(within(codes, hashes, upto) & ~within(codes, hashes, had)))

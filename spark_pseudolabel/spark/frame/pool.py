@@ -18,7 +18,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND, INVALID
 from spark_pseudolabel.core.kernel import Scorer
-from spark_pseudolabel.core.sampling import sample_limit
+from spark_pseudolabel.core.sampling import HashLimits, sample_limit
 from spark_pseudolabel.errors import text_of
 from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, score_rows
 from spark_pseudolabel.spark.frame.selection import (
@@ -28,7 +28,13 @@ from spark_pseudolabel.spark.frame.selection import (
     within,
 )
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
-from spark_pseudolabel.spark.pool import Files, Kind, Limits, Transform, changed_pool, lowest
+from spark_pseudolabel.spark.pool import (
+    RowsByFile,
+    StoredKind,
+    Transform,
+    changed_pool,
+    lowest,
+)
 from spark_pseudolabel.spark.reading.names import columns, map_in_arrow
 from spark_pseudolabel.spark.reading.row_errors import reading
 from spark_pseudolabel.spark.reading.tables import reasons_of, to_arrow, with_hash
@@ -109,7 +115,7 @@ class FramePool:
 
     @reading("unlabeled")
     def fetch(
-        self, rounds: Sequence[RoundManifest], limits: Limits, kind: Kind = "accepted"
+        self, rounds: Sequence[RoundManifest], limits: HashLimits, kind: StoredKind = "accepted"
     ) -> pa.Table | None:
         """Collect stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         by_code = np.sum([manifest.counts.by_code(kind) for manifest in rounds], axis=0)
@@ -136,7 +142,7 @@ class FramePool:
         *,
         features: bool = False,
         more: pa.Table | None = None,
-    ) -> Files | None:
+    ) -> RowsByFile | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         stored = getattr(self.stored, kind)(rounds)
         if features:
@@ -202,7 +208,7 @@ class FramePool:
         return self._to_score.join(F.broadcast(decided), on=keys, how="left_anti"), None
 
 
-def shares_within(limits: Limits) -> NDArray[np.float64] | float:
+def shares_within(limits: HashLimits) -> NDArray[np.float64] | float:
     """Return by class which share of evenly spread hashes lies within the limits."""
     if limits is None:
         return 1.0

@@ -24,6 +24,7 @@ from spark_pseudolabel.columns import (
     SCORE,
 )
 from spark_pseudolabel.core.hashing import xor_all
+from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.errors import RunFailedError
@@ -282,7 +283,7 @@ def _rows_at(
             yield (partition, place), tuple(row)[1:]
 
 
-def within(limits: Sequence[int | None] | None) -> Column:
+def within(limits: HashLimits) -> Column:
     """Return the condition that a row is used, by the hash limits of its class."""
     if limits is None:
         return F.lit(True)

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_type
 
 from spark_pseudolabel.columns import RESERVED
 from spark_pseudolabel.config import Features
-from spark_pseudolabel.core.features import Feature, Kind, kind_of_strings
+from spark_pseudolabel.core.features import Feature, FeatureKind, kind_of_strings
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.reading.names import column
 from spark_pseudolabel.spark.reading.row_errors import reading
@@ -43,7 +43,7 @@ INTEGERS: tuple[T.DataType, ...] = (
 )
 """From the shortest to the longest."""
 
-_KINDS: tuple[tuple[type[T.DataType], Kind], ...] = (
+_KINDS: tuple[tuple[type[T.DataType], FeatureKind], ...] = (
     (T.BooleanType, "boolean"),
     (T.NumericType, "numeric"),
     (T.DateType, "date"),
@@ -299,7 +299,7 @@ def selected_schema(
     )
 
 
-def kind_of(data_type: T.DataType, name: str, table: str) -> Kind:
+def kind_of(data_type: T.DataType, name: str, table: str) -> FeatureKind:
     """Return what a column's type makes of it as a feature.
 
     Raises
@@ -390,7 +390,7 @@ def _require_known(names: Sequence[str], labeled: T.StructType, pool: T.StructTy
         )
 
 
-def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) -> Kind:
+def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) -> FeatureKind:
     kind, pool_kind = kind_of(labeled, name, "labeled"), kind_of(pool, name, "unlabeled")
     if kind != pool_kind:
         raise InputError(
@@ -410,7 +410,7 @@ def _kind(name: str, labeled: T.DataType, pool: T.DataType, settings: Features) 
     return "text" if name in settings.text else kind
 
 
-def _kind_or_none(data_type: T.DataType) -> Kind | None:
+def _kind_or_none(data_type: T.DataType) -> FeatureKind | None:
     if _is_vector(data_type):
         return "vector"
     return next((kind for spark_type, kind in _KINDS if isinstance(data_type, spark_type)), None)

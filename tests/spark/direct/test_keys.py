@@ -19,7 +19,7 @@ from spark_pseudolabel.core.parts import parts_of
 from spark_pseudolabel.spark import inputs
 from spark_pseudolabel.spark.direct import keys as direct_keys
 from spark_pseudolabel.spark.direct.keys import KeyFacts, PoolKeys, to_compare
-from spark_pseudolabel.spark.direct.source import Source
+from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan, read_footers, row_groups
 from spark_pseudolabel.spark.frame import keys as frame_keys
 from spark_pseudolabel.spark.hadoop_files import files_for
@@ -48,7 +48,7 @@ def scan_of(spark: SparkSession, folder: Path, ids: pa.Array) -> Scan:
     files, root = files_for(spark, str(folder))
     footers, _ = read_footers(spark, files, root, files.list(root))
     groups = [group for footer in footers for group in row_groups(footer)]
-    return Scan(Source(root, ("id",)), parts_of(groups, max_rows=700))
+    return Scan(PartSource(root, ("id",)), parts_of(groups, max_rows=700))
 
 
 @pytest.fixture(params=["workers, few rows", "workers", "Spark"])

@@ -23,7 +23,7 @@ from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct import source as source_module
 from spark_pseudolabel.spark.direct.damage import is_damage
-from spark_pseudolabel.spark.direct.source import Source, read_part
+from spark_pseudolabel.spark.direct.source import PartSource, read_part
 from spark_pseudolabel.spark.direct.survey import FileSchema, PlainTable, footers_of, merged_answers
 from spark_pseudolabel.spark.reading.schema_text import has_unknown_types, parse_schema
 from spark_pseudolabel.store.arrow_files import ArrowFiles
@@ -66,7 +66,7 @@ class Bomb:
 def test_an_id_may_be_called_like_a_row_s_place(tmp_path: Path, key: str) -> None:
     pq.write_table(pa.table({key: [7, 5], "x": [0.1, 0.2]}), tmp_path / "a.parquet")
     plain = opened(tmp_path)
-    found = plain.collect(Source(plain.root, (key,), ("x",)))
+    found = plain.collect(PartSource(plain.root, (key,), ("x",)))
     assert found.to_pydict() == {key: [7, 5], "x": [0.1, 0.2]}
 
 
@@ -78,7 +78,7 @@ def test_no_rows_have_the_columns_of_rows(tmp_path: Path, keys: tuple[str, ...])
         (tmp_path / name).mkdir()
         pq.write_table(some, tmp_path / name / "a.parquet")
         plain = opened(tmp_path / name)
-        found.append(plain.collect(Source(plain.root, keys, ("x",))))
+        found.append(plain.collect(PartSource(plain.root, keys, ("x",))))
     assert [table.num_rows for table in found] == [1, 0]
     assert found[0].schema == found[1].schema
 
@@ -94,7 +94,7 @@ def test_old_timestamps_are_read_as_what_they_are(tmp_path: Path) -> None:
     )
     plain = opened(tmp_path)
     assert plain.readable(["t"])
-    found = plain.collect(Source(plain.root, ("id",), ("t",)))
+    found = plain.collect(PartSource(plain.root, ("id",), ("t",)))
     assert found.schema == plain.schema
     seconds = to_frame(found, [Feature("t", "timestamp", "timestamp")])["t"]
     truth = [(moment - datetime(1970, 1, 1)) / timedelta(seconds=1) for moment in moments[:3]]
@@ -113,7 +113,7 @@ def test_damage_that_shows_is_told_with_the_file_s_name(tmp_path: Path, codec: s
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"id": range(n), "x": x, "s": words}), path, compression=codec)
     plain, data = opened(tmp_path), path.read_bytes()
-    source = Source(plain.root, ("id",), ("x", "s"))
+    source = PartSource(plain.root, ("id",), ("x", "s"))
     end = len(data) - pq.read_metadata(path).serialized_size - 8
     told: list[InputError] = []
     for place in range(4, end, 97):
@@ -142,7 +142,7 @@ def test_what_may_pass_is_left_to_spark_with_the_name_of_the_file(
     plain = opened(tmp_path)
     monkeypatch.setattr(source_module, "_files", lambda root: Failing())
     with pytest.raises(OSError, match=r"a\.parquet") as told:
-        plain.collect(Source(plain.root, ("id",), ("x",)))
+        plain.collect(PartSource(plain.root, ("id",), ("x",)))
     assert told.value.errno == 5
 
 
@@ -233,7 +233,7 @@ def test_batches_of_wide_rows_hold_few_of_them(tmp_path: Path, kind: str) -> Non
         pa.table({"id": range(n), **features}), tmp_path / "a.parquet", row_group_size=200
     )
     table = opened(tmp_path)
-    read = Source(table.root, ("id",), tuple(features))
+    read = PartSource(table.root, ("id",), tuple(features))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source_module, "BATCH_BYTES", 2**21)
         (part,) = table.parts
