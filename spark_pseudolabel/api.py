@@ -316,12 +316,12 @@ class SelfTrainingResult:
                 code="missing_column",
                 where=missing[0],
             )
-        taken = [column for column in (label_col, confidence_col) if column in rows.columns]
-        if taken:
+        duplicates = [column for column in (label_col, confidence_col) if column in rows.columns]
+        if duplicates:
             raise InputError(
-                f"The rows have columns {taken} already. Give label_col= and confidence_col=.",
+                f"The rows have columns {duplicates} already. Give label_col= and confidence_col=.",
                 code="column_taken",
-                where=taken[0],
+                where=duplicates[0],
             )
 
 

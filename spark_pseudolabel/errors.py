@@ -95,17 +95,17 @@ class InputError(PseudoLabelError):
 
     @classmethod
     def missing_columns(
-        cls, table: str, missing: Sequence[str], there: Sequence[str], path: str | None = None
+        cls, table: str, missing: Sequence[str], columns: Sequence[str], path: str | None = None
     ) -> Self:
         """Say which columns a table lacks, which ones were probably meant, and what it has."""
         spelled = []
         for name in missing:
-            near = difflib.get_close_matches(name, there, n=1)
+            near = difflib.get_close_matches(name, columns, n=1)
             spelled.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
         which = f"{table} ({path})" if path is not None else table
         return cls(
             f"{which} lacks the column{'s' if len(spelled) > 1 else ''} {', '.join(spelled)}. "
-            f"Its columns are {', '.join(map(repr, there))}.",
+            f"Its columns are {', '.join(map(repr, columns))}.",
             code="missing_column",
             where=missing[0],
         )
@@ -147,5 +147,5 @@ def text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001  whatever a text that cannot be fetched ends with
-        said = [argument for argument in error.args if isinstance(argument, str)]
-        return " ".join(said) or type(error).__name__
+        texts = [argument for argument in error.args if isinstance(argument, str)]
+        return " ".join(texts) or type(error).__name__

@@ -23,12 +23,12 @@ def command(*arguments: str) -> str:
 def _program() -> list[str]:
     # Not resolved: a virtual environment's interpreter is a link to another one's.
     beside = Path(sys.executable).absolute().with_name(NAME)
-    found = shutil.which(NAME)
-    if found is not None and Path(found).absolute() == beside:
+    on_path = shutil.which(NAME)
+    if on_path is not None and Path(on_path).absolute() == beside:
         return [NAME]
     if os.access(beside, os.X_OK):
         return [_shorter(beside)]
-    if found is not None:
+    if on_path is not None:
         return [NAME]
     return [_shorter(Path(sys.executable).absolute()), "-m", "spark_pseudolabel"]
 

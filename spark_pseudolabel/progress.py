@@ -199,10 +199,10 @@ class RichEvents:
             return Group()
         progress = self._ask_once_a_second()
         line = Table.grid(padding=(0, 1))
-        done, total = progress or (0, None)
+        n_done, total = progress or (0, None)
         line.add_row(
             Text(stage.title, no_wrap=True),
-            ProgressBar(total=total, completed=done, width=24, pulse=total is None),
+            ProgressBar(total=total, completed=n_done, width=24, pulse=total is None),
             *(Text(part, no_wrap=True) for part in self._facts(stage, progress)),
         )
         return line
@@ -212,8 +212,8 @@ class RichEvents:
             yield f"{progress[0]:,}/{progress[1]:,} tasks"
         yield f"{stage.seconds:.0f} s"
         if progress and 0 < progress[0] < progress[1]:
-            left = stage.seconds * (progress[1] - progress[0]) / progress[0]
-            yield f"about {left:.0f} s left"
+            seconds_left = stage.seconds * (progress[1] - progress[0]) / progress[0]
+            yield f"about {seconds_left:.0f} s left"
         if self._accepted:
             yield f"· {self._accepted:,} accepted"
         if self._metric:
@@ -229,11 +229,11 @@ class RichEvents:
 def ask(tasks: Tasks | None) -> tuple[int, int] | None:
     """Return (done, total), or None when it cannot be known just now."""
     try:
-        found = tasks() if tasks else None
+        counts = tasks() if tasks else None
     except Exception:  # noqa: BLE001  the JVM may be going away, no reason to fail
         return None
     # Spark drops finished stages from memory, so the count of the done ones may run ahead.
-    return (min(found), found[1]) if found and found[1] > 0 else None
+    return (min(counts), counts[1]) if counts and counts[1] > 0 else None
 
 
 def sentence(name: str, fields: Mapping[str, Any]) -> str:
@@ -276,11 +276,11 @@ def _plain(char: str) -> str:
 def _so_far(progress: tuple[int, int] | None, rows: int | None) -> list[str]:
     if progress is None:
         return []
-    done, total = progress
-    said = [f"{done:,} of {total:,} tasks"]
+    n_done, total = progress
+    parts = [f"{n_done:,} of {total:,} tasks"]
     if rows:
-        said.append(f"about {rows * done // total:,} of {rows:,} rows")
-    return said
+        parts.append(f"about {rows * n_done // total:,} of {rows:,} rows")
+    return parts
 
 
 def _accuracy(validation: Mapping[str, Any] | None) -> str | None:
@@ -334,9 +334,9 @@ def _round(fields: Mapping[str, Any]) -> str:
 def _by_class(accepted: Mapping[Any, int]) -> str:
     some = [(label, n) for label, n in accepted.items() if n]
     most = sorted(some, key=lambda item: (-item[1], str(item[0])))
-    told = [f"{label} {n:,}" for label, n in most[:MOST_CLASSES]]
-    rest = len(most) - len(told)
-    return ", ".join(told) + (f" and {rest} more" if rest else "")
+    counts = [f"{label} {n:,}" for label, n in most[:MOST_CLASSES]]
+    rest = len(most) - len(counts)
+    return ", ".join(counts) + (f" and {rest} more" if rest else "")
 
 
 def _stop(fields: Mapping[str, Any]) -> str:

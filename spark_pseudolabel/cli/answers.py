@@ -149,7 +149,7 @@ def standard_output_kept(options: AnswerOptions) -> Iterator[None]:
 @contextlib.contextmanager
 def _descriptor_1_is_2() -> Iterator[None]:
     try:
-        kept = os.dup(1)
+        stdout = os.dup(1)
         os.dup2(2, 1)
     except OSError:  # one of them is closed
         yield
@@ -157,5 +157,5 @@ def _descriptor_1_is_2() -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)

@@ -74,9 +74,9 @@ _FILES = ("labeled.parquet", "pool", "test.parquet")
 
 def _headline(report: Report) -> str:
     rows, n = report.rows, report.n_iter
-    given = rows.labeled + rows.validation
+    n_labeled = rows.labeled + rows.validation
     return (
-        f"{given:,} labeled digits and {rows.pool:,} unlabeled ones: {rows.accepted:,} got a "
+        f"{n_labeled:,} labeled digits and {rows.pool:,} unlabeled ones: {rows.accepted:,} got a "
         f"label in {n} round{'' if n == 1 else 's'} ({report.termination_condition})."
     )
 

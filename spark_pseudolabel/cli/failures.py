@@ -25,12 +25,12 @@ def fail(error: BaseException, options: AnswerOptions) -> int:
     if options.debug:
         trace = redacted_text("".join(traceback.format_exception(error)))
         sys.stderr.write(showable(trace, sys.stderr))
-    ours = _as_ours(error)
-    give_error(ours, options)
-    return ours.exit_code
+    typed = _typed(error)
+    give_error(typed, options)
+    return typed.exit_code
 
 
-def _as_ours(error: BaseException) -> PseudoLabelError:
+def _typed(error: BaseException) -> PseudoLabelError:
     if isinstance(error, PseudoLabelError):
         return error
     # A mistake in the arguments; which class that is depends on typer's version.

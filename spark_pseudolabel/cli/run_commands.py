@@ -91,13 +91,13 @@ def run(
     """Run, or go on where an earlier run was stopped, or say that it is done."""
     source = _Source(conf, overrides or (), allow_import or ())
     config = source.load(check_estimators=False)
-    done = _run(config, options, source.load)
+    outcome = _run(config, options, source.load)
     from spark_pseudolabel.report.text import render_text
 
-    text = render_text(done.report)
-    if done.before:
+    text = render_text(outcome.report)
+    if outcome.before:
         text = f"Nothing to do: {config.output.path} is finished.\n\n{text}"
-    return Answer(done.report, text)
+    return Answer(outcome.report, text)
 
 
 def label(
@@ -147,8 +147,8 @@ def demo(
     from spark_pseudolabel.cli.demo import summary, write_demo
 
     file = write_demo(output)
-    done = _run(_Source(str(file)).load(), options, lambda: None)
-    return Answer(done.report, summary(done.report, file, already_done=done.before))
+    outcome = _run(_Source(str(file)).load(), options, lambda: None)
+    return Answer(outcome.report, summary(outcome.report, file, already_done=outcome.before))
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,14 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class _Done:
+class _RunOutcome:
     """A finished run: its report, and whether it was finished before."""
 
     report: Report
     before: bool
 
 
-def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) -> _Done:
+def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) -> _RunOutcome:
     """Run a configuration.
 
     What `check` needs to import takes as long as a JVM does to start.
@@ -185,7 +185,7 @@ def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) ->
 
     report = report_if_finished(config)
     if report is not None:
-        return _Done(report, before=True)
+        return _RunOutcome(report, before=True)
     check_configuration(config)
     with progress(options) as events, resumable(config.output.path):
         events.event("starting")
@@ -196,4 +196,4 @@ def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) ->
             from spark_pseudolabel import job
 
             result = job.run(spark, config, events=events)
-    return _Done(result.report, result.already_done)
+    return _RunOutcome(result.report, result.already_done)

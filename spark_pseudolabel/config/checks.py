@@ -146,11 +146,11 @@ def prior_is_of_the_rows(
     named = {"model": model, "model.student": model and model.student}
     if teacher is not None:
         named |= {f"teacher.{teacher.key}.{i}": m for i, m in enumerate(teacher.members)}
-    params = {key: one.params for key, one in named.items() if one}
+    params = {key: section.params for key, section in named.items() if section}
     if estimator is not None and model:
         params["model"] = estimator.get_params(deep=True)  # the section holds their text
-    for key, of_one in params.items():
-        for name in feigned(of_one):
+    for key, params_of_section in params.items():
+        for name in feigned(params_of_section):
             yield (
                 f"{key}.params.{name}",
                 "must be left out with unlabeled.prior: scores are corrected from the class shares "
@@ -209,15 +209,15 @@ def _relabeling_ends(parts: Parts) -> Iterator[tuple[str, str]]:
 
 def _label_is_no_feature(parts: Parts) -> Iterator[tuple[str, str]]:
     labeled, features = parts.get("labeled"), parts.get("features")
-    taken = {labeled.label: "the label"} if labeled else {}
+    role_of = {labeled.label: "the label"} if labeled else {}
     if "id" in parts and parts["id"] is None:
-        taken |= dict.fromkeys((FILE, ROW_INDEX), "what identifies a row without an id")
+        role_of |= dict.fromkeys((FILE, ROW_INDEX), "what identifies a row without an id")
     elif parts.get("id"):
-        taken[parts["id"]] = "the id"
+        role_of[parts["id"]] = "the id"
     for key in ("include", "text"):
         for name in (getattr(features, key) or ()) if features else ():
-            if name in taken:
-                yield f"features.{key}", f"must not name {name!r}, which is {taken[name]}."
+            if name in role_of:
+                yield f"features.{key}", f"must not name {name!r}, which is {role_of[name]}."
     if labeled and "id" in parts and parts["id"] == labeled.label:
         yield (
             "id",
@@ -320,7 +320,7 @@ def no_code(parts: Parts, *, overridden: frozenset[KeyPath]) -> Iterator[tuple[s
 
 
 def _is_typed(path: KeyPath, overridden: frozenset[KeyPath]) -> bool:
-    return any(path[: len(given)] == given for given in overridden)
+    return any(path[: len(prefix)] == prefix for prefix in overridden)
 
 
 def no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:

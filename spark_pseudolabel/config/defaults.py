@@ -83,11 +83,11 @@ def recommended(
             teacher = teacher.model_copy(update={"student": has_student})
         parts, has_student = parts | {"teacher": teacher}, teacher.student
     if "training" in parts and has_student:
-        said = parts["training"].model_dump(include=parts["training"].model_fields_set)
-        if "labels" not in said and "model" in parts:
+        settings = parts["training"].model_dump(include=parts["training"].model_fields_set)
+        if "labels" not in settings and "model" in parts:
             soft = _may_take_weights(parts["model"], allow_import, estimator)
-            said["labels"] = "soft" if soft else "hard"
-        parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **said})}
+            settings["labels"] = "soft" if soft else "hard"
+        parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **settings})}
     return parts
 
 

@@ -63,13 +63,13 @@ class ConfigSource:
 
     def value(self, path: KeyPath) -> Any:
         """Return what stands at a path; None where nothing does."""
-        found: Any = self.data
+        node: Any = self.data
         for key in path:
-            found = _step(found, key)
-        return found
+            node = _step(node, key)
+        return node
 
     def _is_overridden(self, path: KeyPath) -> bool:
-        return any(path[: len(given)] == given for given in self.overridden)
+        return any(path[: len(prefix)] == prefix for prefix in self.overridden)
 
     def _line(self, path: KeyPath) -> int:
         starts = (path[:length] for length in range(len(path), 0, -1))
@@ -90,8 +90,10 @@ def read_yaml(path: str | Path) -> tuple[ConfigSource, list[Problem]]:
         message = 'is empty. "spark-pseudolabel init" writes an example.'
         raise ConfigError([Problem("", message, file, 1)])
     if not isinstance(data, dict):
-        found = "a list" if isinstance(data, list) else repr(data)
-        message = f"must be a mapping of sections such as labeled, unlabeled, output. Got {found}."
+        content = "a list" if isinstance(data, list) else repr(data)
+        message = (
+            f"must be a mapping of sections such as labeled, unlabeled, output. Got {content}."
+        )
         raise ConfigError([Problem("", message, file, node.start_mark.line + 1)])
     lines: dict[KeyPath, int] = {}
     problems = list(_walk(node, (), lines, file))
@@ -212,17 +214,17 @@ def _load(text: str, file: str) -> tuple[Any, Any]:
 
 def _require_small(node: yaml.Node | None, file: str) -> None:
     """Refuse what aliases blow up: a few lines may stand for billions of values, or for no end."""
-    waiting, seen = [node], 0
+    waiting, n_nodes = [node], 0
     while waiting:
-        found = waiting.pop()
-        seen += 1
-        if seen > _MAX_NODES:
+        current = waiting.pop()
+        n_nodes += 1
+        if n_nodes > _MAX_NODES:
             message = f"must hold at most {_MAX_NODES:,} values, aliases counted where they stand."
             raise ConfigError([Problem("", message, file, 1)], code="bad_yaml")
-        if isinstance(found, yaml.MappingNode):
-            waiting += [node for pair in found.value for node in pair]
-        elif isinstance(found, yaml.SequenceNode):
-            waiting += found.value
+        if isinstance(current, yaml.MappingNode):
+            waiting += [node for pair in current.value for node in pair]
+        elif isinstance(current, yaml.SequenceNode):
+            waiting += current.value
 
 
 def _not_yaml(file: str, error: yaml.YAMLError) -> Problem:
@@ -241,13 +243,13 @@ def _walk(
             yield from _walk(item, (*path, str(index)), lines, file)
     if not isinstance(node, yaml.MappingNode):
         return
-    seen: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
-        if key in seen:
-            message = f"stands twice, first on line {seen[key]}. Leave one of them out."
+        if key in line_of:
+            message = f"stands twice, first on line {line_of[key]}. Leave one of them out."
             yield Problem(".".join((*path, key)), message, file, line)
-        seen.setdefault(key, line)
+        line_of.setdefault(key, line)
         lines[(*path, key)] = line
         yield from _walk(value_node, (*path, key), lines, file)
 

@@ -108,13 +108,13 @@ def _parse(
     checks: list[Check] = [*CHECKS, partial(prior_is_of_the_rows, estimator=estimator)]
     if not dataframes:
         checks += [no_dataframes, partial(no_code, overridden=source.overridden)]
-    parts, found = _check_sections(source)
+    parts, of_sections = _check_sections(source)
     selection, why = chosen_selection(source, parts)
     parts = recommended(parts | selection, allow_import, estimator)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = unfit_estimators(source, parts, allow_import, estimator, look_up=estimators)
     unfit_voters = unfit_members(source, parts.get("teacher"), allow_import, look_up=estimators)
-    if everything := [*problems, *found, *crossed, *unfit, *unfit_voters]:
+    if everything := [*problems, *of_sections, *crossed, *unfit, *unfit_voters]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
     config = Config(**resolved(parts))
     config._why_selection = why
@@ -139,9 +139,9 @@ def _check_sections(source: ConfigSource) -> tuple[Parts, list[Problem]]:
     ]
     for name, field in Config.model_fields.items():
         if name in source.data:
-            part, found = _check_section(source, name, schema)
-            problems += found
-            parts |= {} if found else {name: part}
+            part, of_section = _check_section(source, name, schema)
+            problems += of_section
+            parts |= {} if of_section else {name: part}
         elif field.is_required():
             problems.append(source.problem(name, "required section is missing."))
         else:

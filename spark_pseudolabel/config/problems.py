@@ -26,31 +26,31 @@ def of_section(
     schema
         JSON Schema of the whole configuration, for its definitions and other sections' keys.
     """
-    found: dict[tuple[KeyPath, str], Problem] = {}
+    by_path: dict[tuple[KeyPath, str], Problem] = {}
     for detail in error.errors(include_url=False):
         path, at = _follow(detail["loc"], node, schema)
         problem = _problem(source, (name, *path), detail, at, schema)
         # A union reports each of its members; they share one description.
-        found.setdefault(((name, *path), problem.message), problem)
-    return list(found.values())
+        by_path.setdefault(((name, *path), problem.message), problem)
+    return list(by_path.values())
 
 
 def unknown_key(
     source: ConfigSource, path: KeyPath, node: JsonSchema, schema: JsonSchema
 ) -> Problem:
     """Say that a key is not known, with the nearest one, here or in another section."""
-    here = sorted(_object(node, schema).get("properties", {}))
+    known = sorted(_object(node, schema).get("properties", {}))
     if path[0] == "selection" and "policy" not in source.data["selection"]:
-        here = sorted({*here, *KEYS_OF_AUTO})  # each of them would name the policy
-    if meant := nearest(path[-1], here):
+        known = sorted({*known, *KEYS_OF_AUTO})  # each of them would name the policy
+    if meant := nearest(path[-1], known):
         return source.problem(path, f"unknown key, did you mean {meant!r}?")
     namesakes = [dotted for dotted in _all_keys(schema) if dotted.split(".")[-1] == path[-1]]
     if ".".join(path) in namesakes:  # only selection has keys that its other keys rule out
         wanted = f"policy {policy_of(source.data['selection'])!r}"
-        return source.problem(path, f"is no key of {wanted}, which has {', '.join(here)}.")
+        return source.problem(path, f"is no key of {wanted}, which has {', '.join(known)}.")
     if namesakes:
         return source.problem(path, f"unknown key, did you mean {namesakes[0]!r}?")
-    return source.problem(path, f"unknown key. Known here: {', '.join(here)}.")
+    return source.problem(path, f"unknown key. Known here: {', '.join(known)}.")
 
 
 def nearest(word: str, options: Iterable[str]) -> str | None:
@@ -62,12 +62,12 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, options, n=1)), None)
 
 
-def choice(options: Iterable[str], got: Any) -> str:
+def choice(options: Iterable[str], value: Any) -> str:
     """Say which words there are, and which one was probably meant."""
     options = list(options)
-    meant = nearest(got, options) if isinstance(got, str) else None
+    meant = nearest(value, options) if isinstance(value, str) else None
     end = f", did you mean {meant!r}?" if meant else "."
-    return f"must be {_one_of(options)}. Got {spell(got)}{end}"
+    return f"must be {_one_of(options)}. Got {spell(value)}{end}"
 
 
 def spell(value: Any) -> str:
@@ -119,17 +119,17 @@ def _problem(
     return source.problem(path, _must_be(source.value(path), node, schema))
 
 
-def _must_be(got: Any, node: JsonSchema, schema: JsonSchema) -> str:
+def _must_be(value: Any, node: JsonSchema, schema: JsonSchema) -> str:
     node = _deref(node, schema)
     if "enum" in node:
-        return choice(node["enum"], got)
+        return choice(node["enum"], value)
     wanted = describe(node, schema)
-    if isinstance(got, (int, float)) and not isinstance(got, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         wanted = wanted.removeprefix("a number ") if " in " in wanted else wanted
-    if node.get("type") == "string" and got == "":
+    if node.get("type") == "string" and value == "":
         return "must be text that is not empty."
-    hint = " Put it in quotes." if node.get("type") == "string" and _is_scalar(got) else ""
-    return f"must be {wanted}. Got {spell(got)}.{hint}"
+    hint = " Put it in quotes." if node.get("type") == "string" and _is_scalar(value) else ""
+    return f"must be {wanted}. Got {spell(value)}.{hint}"
 
 
 def _follow(

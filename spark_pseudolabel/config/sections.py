@@ -180,9 +180,9 @@ class Validation(Table):
     @model_validator(mode="after")
     def _one_source(self) -> Validation:
         if len(self.sources) > 1 or (self.sources and self.fraction > 0):
-            given = self.sources + (["fraction"] if self.fraction > 0 else [])
+            sources = self.sources + (["fraction"] if self.fraction > 0 else [])
             raise wrong_section(
-                f"must be exactly one of fraction, path, table, query. Got {' and '.join(given)}."
+                f"must be exactly one of fraction, path, table, query. Got {' and '.join(sources)}."
             )
         if self.sources and self.group is not None:
             raise wrong_section(

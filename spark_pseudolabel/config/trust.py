@@ -90,7 +90,7 @@ def problem_of_query(query: str) -> str | None:
     first = _FIRST_WORD.match(query)
     if first is None or first[1].lower() not in _SELECTING:
         return "must be one SELECT"
-    if found := _REFUSED_WORDS.search(query):
-        (word,) = [text for text in found.groupdict().values() if text]
-        return f"holds {word!r}, which can {'change tables' if found['write'] else 'run code'}"
+    if match := _REFUSED_WORDS.search(query):
+        (word,) = [text for text in match.groupdict().values() if text]
+        return f"holds {word!r}, which can {'change tables' if match['write'] else 'run code'}"
     return None

@@ -35,9 +35,9 @@ def proportional_shares(counts: Sequence[int], limit: int) -> list[int]:
 
     Examples
     --------
-    >>> quotas([90, 10], 50)
+    >>> proportional_shares([90, 10], 50)
     [45, 5]
-    >>> quotas([3, 2], 100)
+    >>> proportional_shares([3, 2], 100)
     [3, 2]
     """
     available = np.asarray(counts, dtype=np.int64)

@@ -86,13 +86,13 @@ def attribute(
     number, code = decision.number, decision.code
     manifest = store.models[number - 1]
     features = manifest.features
-    given = read_given(store)
-    assert given is not None  # written before any model
+    labels = read_given(store)
+    assert labels is not None  # written before any model
     if row_file is not None:
         row = _row_given(row_file, features)
     else:
-        row = _look_up(store, _typed(key, given.schema), features, in_pool=decision.in_pool)
-    background = _background(store, given, features)
+        row = _look_up(store, _typed(key, labels.schema), features, in_pool=decision.in_pool)
+    background = _background(store, labels, features)
     scorer = committed_scorer(store, number, probabilities=True)
     attribution = attribution_of(row, background, scorer, code)
     if math.isnan(attribution.probability):
@@ -224,10 +224,10 @@ def _path_of(table: StoredTable) -> str | None:
 # --- rows to compare with
 
 
-def _background(store: RoundStore, given: pa.Table, features: Sequence[Feature]) -> pa.Table:
+def _background(store: RoundStore, labels: pa.Table, features: Sequence[Feature]) -> pa.Table:
     """Return labeled rows, the same ones whenever the question is asked."""
-    keys = [name for name in given.column_names if name not in (CODE, ROLE)]
-    labeled = given.filter(pc.equal(given.column(ROLE), LABELED)).select(keys)
+    keys = [name for name in labels.column_names if name not in (CODE, ROLE)]
+    labeled = labels.filter(pc.equal(labels.column(ROLE), LABELED)).select(keys)
     hashes = xxhash64([*labeled.columns, store.settings.random_state])
     wanted = labeled.take(np.argsort(hashes, kind="stable")[:BACKGROUND_ROWS])
     rows = _first_with(_places(store, in_pool=False), wanted, features)
@@ -316,10 +316,10 @@ def _keys(
 ) -> NDArray[np.bool_]:
     names = wanted.column_names
     extra = [SOURCE] if source is not None else []
-    there = parquet.read_row_group(group, columns=[*names, *extra])
-    hit = pc.is_in(_as_text(there.select(names)), value_set=_as_text(wanted))
+    keys = parquet.read_row_group(group, columns=[*names, *extra])
+    hit = pc.is_in(_as_text(keys.select(names)), value_set=_as_text(wanted))
     if source is not None:
-        hit = pc.and_(hit, pc.equal(there.column(SOURCE).combine_chunks(), source))
+        hit = pc.and_(hit, pc.equal(keys.column(SOURCE).combine_chunks(), source))
     return np.asarray(hit.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 

@@ -130,12 +130,12 @@ def _integer(name: str, value: str) -> int:
 
 
 def _unknown(store: RoundStore, row_id: str) -> InputError:
-    seen = f"{len(store.rounds):,} round{'' if len(store.rounds) == 1 else 's'}"
+    n_rounds = f"{len(store.rounds):,} round{'' if len(store.rounds) == 1 else 's'}"
     name = store.settings.id
     kind = "file and row_index" if name is None else repr(name)
     return InputError(
         f"--id must be the {kind} of a row of this run. {row_id!r} is no labeled row, and none of "
-        f"the pool's rows that its {seen} looked at.",
+        f"the pool's rows that its {n_rounds} looked at.",
         code="unknown_id",
         where=row_id,
     )

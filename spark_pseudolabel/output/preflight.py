@@ -144,13 +144,13 @@ def _check_table(table: _Table) -> None:
         if not any(character in path for character in "*?[{"):
             raise _missing(f"{table.name}.path", path)
         return
-    there = _columns(root, table.section)
-    if there is None:
+    columns = _columns(root, table.section)
+    if columns is None:
         return
-    known = {column.lower() for column in there}
+    known = {column.lower() for column in columns}
     missing = [column for column in table.columns if column.lower() not in known]
     if missing:
-        raise InputError.missing_columns(table.name, missing, there, path)
+        raise InputError.missing_columns(table.name, missing, columns, path)
 
 
 def _missing(what: str, path: str) -> InputError:

@@ -67,8 +67,8 @@ def _counters(store: RoundStore) -> Counters:
     used = [manifest for manifest in store.rounds if is_used(store, manifest.number) is not False]
     if store.settings.rounds.relabel:
         used = used[-1:]
-    given = read_given(store)
-    labeled = given.num_rows if given is not None else 0
+    labels = read_given(store)
+    labeled = labels.num_rows if labels is not None else 0
     accepted = sum(manifest.counts.accepted for manifest in used)
     invalid = sum(manifest.counts.invalid for manifest in used)
     return Counters(

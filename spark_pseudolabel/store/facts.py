@@ -64,8 +64,10 @@ class Fact(Frozen):
     @model_serializer(mode="wrap")
     def _said(self, write: SerializerFunctionWrapHandler) -> Json:
         fields = type(self).model_fields
-        said = self.model_fields_set | {fields[name].alias for name in self.model_fields_set}
-        return {name: value for name, value in write(self).items() if name in said}
+        written_names = self.model_fields_set | {
+            fields[name].alias for name in self.model_fields_set
+        }
+        return {name: value for name, value in write(self).items() if name in written_names}
 
 
 def _unless_none(name: str) -> WrapSerializer:

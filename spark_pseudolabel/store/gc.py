@@ -119,14 +119,14 @@ def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> l
     named
         Directories and files that manifests name; they and all that lies in them stay.
     """
-    kept = set(named)
-    committed = {_attempt_of(path) for path in kept} - kept
+    needed = set(named)
+    committed = {_attempt_of(path) for path in needed} - needed
     members: dict[tuple[str, GarbageKind], list[FileInfo]] = {}
     for info in listing:
         unit = _unit(info.path, run_id)
-        if unit is not None and not kept.intersection(_with_parents(info.path)):
+        if unit is not None and not needed.intersection(_with_parents(info.path)):
             if unit[0] in committed:
-                if _accompanies(info.path, kept):
+                if _accompanies(info.path, needed):
                     continue
                 unit = (info.path, "temp" if _is_temp(info.path) else "lost")
             members.setdefault(unit, []).append(info)
@@ -163,11 +163,11 @@ def _attempt_of(path: str) -> str:
     return "/".join(path.split("/")[:4])
 
 
-def _accompanies(path: str, kept: set[str]) -> bool:
+def _accompanies(path: str, needed: set[str]) -> bool:
     """Whether a file says something of those that are kept: a checksum, that a job has ended."""
     folder, _, name = path.rpartition("/")
     of = name.removeprefix(".").removesuffix(".crc")
-    return of == "_SUCCESS" or (name == f".{of}.crc" and f"{folder}/{of}" in kept)
+    return of == "_SUCCESS" or (name == f".{of}.crc" and f"{folder}/{of}" in needed)
 
 
 def _unit(path: str, run_id: str) -> tuple[str, GarbageKind] | None:

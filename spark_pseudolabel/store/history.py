@@ -92,8 +92,8 @@ def read_history(files: Files, root: str, run: StoredRun) -> History:
     return history
 
 
-def _refuse_gap(history: History, folder: str, left: set[str]) -> None:
-    behind = sorted(name for name in left if not name.startswith("final-"))
+def _refuse_gap(history: History, folder: str, names: set[str]) -> None:
+    behind = sorted(name for name in names if not name.startswith("final-"))
     if behind:
         gap = join(folder, layout.commit_name(*history.next_step()))
         raise damaged(gap, f"is missing, although {behind[0]} exists")

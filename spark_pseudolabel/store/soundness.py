@@ -97,8 +97,8 @@ def tree_problem(
         return "has a child that does not come after its parent"
     if len(np.unique(below)) != len(below):
         return "has a node with two parents"
-    asked = feature[inner]
-    if len(asked) and (asked.min() < 0 or asked.max() >= n_features):
+    asked_features = feature[inner]
+    if len(asked_features) and (asked_features.min() < 0 or asked_features.max() >= n_features):
         return f"asks for a feature outside of its {n_features:,}"
     return None
 
@@ -107,13 +107,13 @@ def tree_problem(
 
 
 def _parts(model: Any) -> Iterator[Any]:
-    seen: set[int] = set()
+    seen_ids: set[int] = set()
     waiting = [model]
     while waiting:
         part = waiting.pop()
-        if id(part) in seen or isinstance(part, (str, bytes, int, float, type, type(None))):
+        if id(part) in seen_ids or isinstance(part, (str, bytes, int, float, type, type(None))):
             continue
-        seen.add(id(part))
+        seen_ids.add(id(part))
         yield part
         waiting.extend(_inside(part))
 
@@ -252,11 +252,11 @@ def _predictor_problem(predictor: Any, categorical: NDArray[np.bool_]) -> str | 
         return "has arrays of another shape than its own"
     inner = nodes["is_leaf"] == 0
     sides = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
-    asked = nodes["feature_idx"].astype(np.int64)
-    if problem := tree_problem(sides, inner, asked, len(categorical)):
+    features = nodes["feature_idx"].astype(np.int64)
+    if problem := tree_problem(sides, inner, features, len(categorical)):
         return problem
     by_category = inner & (nodes["is_categorical"] != 0)
-    if not categorical[asked[by_category]].all():
+    if not categorical[features[by_category]].all():
         return "splits a number by categories"
     if len(used := nodes["bitset_idx"][by_category].astype(np.int64)) and used.max() >= len(sets):
         return "asks for a set of categories that it does not have"
@@ -358,10 +358,10 @@ def _xgboost_tree_problem(tree: Mapping[str, Any], n_features: int) -> str | Non
     per_node = ("left_children", "right_children", "split_indices", "split_conditions")
     if any(len(tree[name]) != n_nodes for name in per_node):
         return "has arrays of another length than its nodes"
-    left, right, asked = (np.asarray(tree[name], dtype=np.int64) for name in per_node[:3])
+    left, right, features = (np.asarray(tree[name], dtype=np.int64) for name in per_node[:3])
     # Pruned nodes leave numbers that later ones take.
     if problem := tree_problem(
-        (left, right), left != _XGBOOST_LEAF, asked, n_features, later=False
+        (left, right), left != _XGBOOST_LEAF, features, n_features, later=False
     ):
         return problem
     nodes, start, size = (
@@ -397,8 +397,8 @@ def _lightgbm_tree_problem(tree: Mapping[str, str], n_features: int) -> str | No
     if n_nodes == 0:
         return None
     names = ("left_child", "right_child", "split_feature", "decision_type", "threshold")
-    left, right, asked, kind, cut = (_numbers(tree, name) for name in names)
-    if any(len(array) != n_nodes for array in (left, right, asked, kind, cut)):
+    left, right, features, kind, cut = (_numbers(tree, name) for name in names)
+    if any(len(array) != n_nodes for array in (left, right, features, kind, cut)):
         return "has arrays of another length than its nodes"
     # A negative child is leaf number -child - 1: leaves come behind the nodes here.
     sides = [
@@ -406,7 +406,7 @@ def _lightgbm_tree_problem(tree: Mapping[str, str], n_features: int) -> str | No
     ]
     inner = np.arange(n_nodes + n_leaves) < n_nodes
     padded = [
-        np.concatenate([side, np.zeros(n_leaves, dtype=np.int64)]) for side in (*sides, asked)
+        np.concatenate([side, np.zeros(n_leaves, dtype=np.int64)]) for side in (*sides, features)
     ]
     problem = tree_problem((padded[0], padded[1]), inner, padded[2].astype(np.int64), n_features)
     if problem:
