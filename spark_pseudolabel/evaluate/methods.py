@@ -60,8 +60,8 @@ class Ours:
 
     @cached_property
     def committee(self) -> Committee:
-        made = registered_committee(DEFAULT_COMMITTEE, self.task.data.features, self.task.seed)
-        return made.prepared(self.task.reference)
+        teacher = registered_committee(DEFAULT_COMMITTEE, self.task.data.features, self.task.seed)
+        return teacher.prepared(self.task.reference)
 
     @cached_property
     def learners(self) -> Mapping[str, EstimatorTeacher]:

@@ -30,7 +30,7 @@ METHODS: tuple[Literal["none"] | Method, ...] = ("none", "temperature", "sigmoid
 def reliability_of(learner: Teacher, task: Task) -> CalibrationErrors:
     """Hold what labeled rows say of the mean model's confidences against the pool."""
     fitted = _cross_fitted(learner, task)
-    codes, kept = task.labeled.codes, fitted.held_out
+    codes, measured = task.labeled.codes, fitted.held_out
     scored = probabilities(fitted.mean_model(task.data.classes), task.pool)
     errors: dict[str, CalibrationError] = {}
     for method in METHODS:
@@ -41,7 +41,7 @@ def reliability_of(learner: Teacher, task: Task) -> CalibrationErrors:
             reported = adjusted_by_fold(fitted.P, fitted.folds, tuple(map(Adjustment, of_folds)))
             published = rounded(Adjustment(calibration).apply(scored))
         errors[method] = CalibrationError(
-            reported=reliability(reported[kept], codes[kept]).ece,
+            reported=reliability(reported[measured], codes[measured]).ece,
             published=reliability(published, task.pool_codes).ece,
         )
     return CalibrationErrors.model_validate(errors)

@@ -51,9 +51,9 @@ def accuracy(runs: Sequence[Scores]) -> str:
     cells = _by_cell(runs)
     means = [[cell, len(of), *(_accuracy(of, m) for m in methods)] for cell, of in cells.items()]
     pairs = [
-        [f"{new} - {old}", *_lift(_by_cell(both), new, old)]
+        [f"{new} - {old}", *_lift(_by_cell(with_both), new, old)]
         for new, old in PAIRS
-        if (both := [run for run in runs if {new, old} <= run.accuracy.keys()])
+        if (with_both := [run for run in runs if {new, old} <= run.accuracy.keys()])
     ]
     heads = ["difference", "runs", "mean of cells", "standard error", "cells better / worse by 0.3"]
     tail = ["worst cell", "worst run", "runs below -0.5"]
@@ -80,7 +80,7 @@ def certificate(runs: Sequence[Certificates]) -> str:
         for cell, of in _by_cell(runs).items()
     ]
     columns = ("cov", "broken", "of those claimed")
-    heads = [f"{kind}: {what}" for kind in ("all", "class", "> 0.9") for what in columns]
+    heads = [f"{kind}: {column}" for kind in ("all", "class", "> 0.9") for column in columns]
     return _table(["cell", "runs", *heads, "labels asked for in vain", "ECE on the pool"], rows)
 
 

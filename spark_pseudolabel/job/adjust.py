@@ -56,9 +56,9 @@ def _known_prior(models: Models) -> Prior | None:
 
 
 def _first_prior(models: Models, fitted: CrossFit | None) -> Prior | None:
-    given = models.setting.given_prior
-    if given is not None:
-        return given, "given"
+    prior = models.setting.given_prior
+    if prior is not None:
+        return prior, "given"
     return (_estimated(models, fitted), "estimated") if models.setting.estimates_prior else None
 
 

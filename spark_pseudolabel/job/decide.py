@@ -215,27 +215,27 @@ def calibration_rows(
 
     Without those that would be withheld in the pool: a certificate is about published rows.
     """
-    setting, inputs, seen = models.setting, models.setting.inputs, None
+    setting, inputs, also_labeled = models.setting, models.setting.inputs, None
     if chosen.scores == "out_of_fold":
         rows, units = inputs.labeled, setting.units.labeled
         codes, fitted = kept_cross_fit(models)
         P = fitted.adjusted
         # To the pool's prior first: it is that of the whole pool, not of the rows inside.
-        kept = setting.mixed_as(models.prior, rows, fitted.held_out)
+        tested = setting.mixed_as(models.prior, rows, fitted.held_out)
         if setting.support is not None:
-            kept &= setting.support[1]
+            tested &= setting.support[1]
     else:
-        rows, units, seen = inputs.validation, setting.units.validation, setting.units.seen
+        rows, units, also_labeled = inputs.validation, setting.units.validation, setting.units.seen
         scores = score(rows, models.scorer(1, probabilities=True))
         codes, P = rows.column(CODE).to_numpy().astype(np.int32), scores.probabilities
-        kept = setting.mixed_as(models.prior, rows, scores.code >= 0)
+        tested = setting.mixed_as(models.prior, rows, scores.code >= 0)
         if setting.support is not None:
-            kept &= setting.support[0].holds(to_frame(rows, inputs.features))
-        seen = seen[kept]
-    hashes = setting.row_hashes(rows)[kept]
-    dependence = dependence_of(units[kept], hashes, setting.group_sizes, seen)
+            tested &= setting.support[0].holds(to_frame(rows, inputs.features))
+        also_labeled = also_labeled[tested]
+    hashes = setting.row_hashes(rows)[tested]
+    dependence = dependence_of(units[tested], hashes, setting.group_sizes, also_labeled)
     alone = _only_ones(setting, chosen)
-    return codes[kept], CalibrationRows.from_scores(P[kept], codes[kept], alone, dependence)
+    return codes[tested], CalibrationRows.from_scores(P[tested], codes[tested], alone, dependence)
 
 
 def _only_ones(setting: Setting, chosen: Certified) -> int:

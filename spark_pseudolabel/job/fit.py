@@ -140,18 +140,18 @@ class _Step:
         if setting.config.student is not None:
             models.of_folds = fitted
         adjustment = adjustment_of(models, 1, rows, fitted)
-        made = self._made(model, rows, adjustment)
-        given, suspects = check_given_labels(
+        fitted_model = self._made(model, rows, adjustment)
+        given_labels, suspects = check_given_labels(
             models.store, self.attempt, inputs, rows.codes, fitted.P
         )
-        facts: dict[str, object] = {"hygiene": given}
+        facts: dict[str, object] = {"hygiene": given_labels}
         out_of_fold = adjusted(adjustment, fitted, rows.codes)
         if sample is not None:
             facts["sampled_by_code"] = predict_sample(setting, out_of_fold, sample)
         oof, reliabilities = _measure_out_of_fold(models, out_of_fold, rows.codes)
         return _with(
-            made,
-            training=made.training.model_copy(update=facts),
+            fitted_model,
+            training=fitted_model.training.model_copy(update=facts),
             oof=oof,
             reliability=reliabilities,
             suspects=suspects,
@@ -197,10 +197,12 @@ class _Step:
         trained = self.trainer.train(maker, models.model(self.number - 1) if goes_on else None)
         rows = trained.rows
         adjustment = adjustment_of(models, self.number, rows)
-        made = self._made(trained.model, rows, adjustment, trained.limits, trained.weighting)
+        fitted_model = self._made(
+            trained.model, rows, adjustment, trained.limits, trained.weighting
+        )
         measured_otherwise = not setting.config.cross_fitted or setting.inputs.validation.num_rows
         if self.number == 1 or measured_otherwise:
-            return made
+            return fitted_model
         _, teacher = kept_cross_fit(models)
         measured = setting.mixed_as(models.prior, setting.inputs.labeled, teacher.held_out)
         with fit_errors(setting.inputs, maker.name, rows):
@@ -208,8 +210,8 @@ class _Step:
             metrics, losses = measure_student(
                 models, pseudo.table, pseudo.weights, teacher, measured
             )
-        training = made.training.model_copy(update={"against_best": losses})
-        return _with(made, training=training, oof=metrics)
+        training = fitted_model.training.model_copy(update={"against_best": losses})
+        return _with(fitted_model, training=training, oof=metrics)
 
     def _made(
         self,
@@ -253,31 +255,31 @@ def _measure_out_of_fold(
 ) -> tuple[Metrics | None, Reliabilities]:
     """Measure model 1 on labeled rows, each by models and adjustments that have not seen it."""
     setting = models.setting
-    kept = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
-    P, codes = fitted.adjusted[kept], codes[kept]
-    oof = oof_metrics(codes, P) if kept.any() else None
+    measured = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
+    P, codes = fitted.adjusted[measured], codes[measured]
+    oof = oof_metrics(codes, P) if measured.any() else None
     after = reliability(P, codes) if fitted.adjustments else None
-    return oof, Reliabilities(raw=reliability(fitted.P[kept], codes), adjusted=after)
+    return oof, Reliabilities(raw=reliability(fitted.P[measured], codes), adjusted=after)
 
 
 def _measure(models: Models, number: int) -> tuple[Metrics, Comparison | None]:
     """Measure a new model on the validation rows, and against the best one before it."""
     inputs = models.setting.inputs
-    kept = models.setting.mixed_as(models.prior, inputs.validation)
-    codes = inputs.validation.column(CODE).to_numpy()[kept]
-    predicted, P = _validation_scores(models, number, kept)
+    measured = models.setting.mixed_as(models.prior, inputs.validation)
+    codes = inputs.validation.column(CODE).to_numpy()[measured]
+    predicted, P = _validation_scores(models, number, measured)
     metrics = metrics_of(codes, predicted, p_of_true(codes, P), len(inputs.classes))
     if number == 1 or metrics.n == 0:
         return metrics, None
     best = best_model(model_facts(models.store)).number
-    best_right = _validation_scores(models, best, kept)[0] == codes
+    best_right = _validation_scores(models, best, measured)[0] == codes
     return metrics, compare(best, best_right, predicted == codes)
 
 
 def _validation_scores(
-    models: Models, number: int, kept: NDArray[np.bool_]
+    models: Models, number: int, measured: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return predicted codes and probabilities of some validation rows."""
     rows = models.setting.inputs.validation
     scores = score(rows, models.scorer(number, probabilities=True))
-    return scores.code[kept], scores.probabilities[kept]
+    return scores.code[measured], scores.probabilities[measured]

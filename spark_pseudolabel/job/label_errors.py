@@ -46,7 +46,7 @@ def check_given_labels(
     """
     label_errors = check_labels(P, codes)
     table = _table(inputs, label_errors)
-    said = facts.GivenLabels(
+    given = facts.GivenLabels(
         n=label_errors.n,
         suspicious=len(label_errors.suspects),
         p_value=label_errors.p_value,
@@ -54,10 +54,10 @@ def check_given_labels(
         first=_first(inputs.keys, table),
     )
     if not label_errors.suspects:
-        return said, None
+        return given, None
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
-    return said, store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
+    return given, store.write_file(attempt, NAME, sink.getvalue(), table.num_rows)
 
 
 def given_labels(first: ModelManifest) -> GivenLabels | None:

@@ -154,8 +154,8 @@ def _probe_file(files: Files, root: str) -> Iterator[str]:
 
 def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list[str]:
     own = [type(estimator).__module__] if estimator is not None else None
-    found = own or map(module_of, config.estimators)
-    return ["spark_pseudolabel.spark.direct.tasks", "sklearn.compose", *found]
+    modules = own or map(module_of, config.estimators)
+    return ["spark_pseudolabel.spark.direct.tasks", "sklearn.compose", *modules]
 
 
 def _to_the_end(run: Run) -> Result:

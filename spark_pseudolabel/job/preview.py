@@ -92,16 +92,16 @@ def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
 
 def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:
     files, root = files_for(spark, config.output.path)
-    found = read_run(files, root)
-    if found is None:
+    stored = read_run(files, root)
+    if stored is None:
         return "new"
-    require_same(found, identity(config), inputs.frozen, root)
+    require_same(stored, identity(config), inputs.frozen, root)
     return "resumable" if RoundStore.open(files, root).final is None else "done"
 
 
 def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
-    found = [note.to_dict() for note in inputs.notes]
-    found += [
+    warnings = [note.to_dict() for note in inputs.notes]
+    warnings += [
         {
             "code": "time_as_number",
             "message": f"{feature.name!r} is a {feature.type}: the model sees "
@@ -112,7 +112,7 @@ def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
     ]
     few = [label for code, label in enumerate(inputs.classes) if by_code[code] < _FEW_LABELS]
     if few:
-        found.append(
+        warnings.append(
             {
                 "code": "few_labels",
                 "message": f"Fewer than {_FEW_LABELS} training rows for "
@@ -120,4 +120,4 @@ def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
                 "the report says of it. Label more of them.",
             }
         )
-    return found
+    return warnings

@@ -225,11 +225,11 @@ def require_stored(
     if TAUGHT in files:
         expected[TAUGHT] = sum(counts.by_code("taught"))
     for kind, n_rows in expected.items():
-        found = sum(entry.rows for entry in files[kind])
-        if found != n_rows:
+        n_stored = sum(entry.rows for entry in files[kind])
+        if n_stored != n_rows:
             raise RunFailedError(
                 f"The {kind} files of round {number} must hold {n_rows:,} rows. They hold "
-                f"{found:,}. Nothing was committed; run again.",
+                f"{n_stored:,}. Nothing was committed; run again.",
                 code="rows_lost",
             )
 

@@ -83,10 +83,10 @@ class Setting:
     @cached_property
     def carried(self) -> Carried:
         """Which columns are stored with every scored row."""
-        given = self.config.unlabeled.prior is not None
+        has_prior = self.config.unlabeled.prior is not None
         return Carried(
             # The pool's scores are others than the model gives, so that both are kept.
-            raw=self.config.calibration != "none" or given or self.estimates_prior,
+            raw=self.config.calibration != "none" or has_prior or self.estimates_prior,
             probabilities=self.weighting.labels == "soft" or self.config.output.probabilities,
         )
 
@@ -160,20 +160,20 @@ class Setting:
         InputError
             If they are not those of the labels.
         """
-        given, classes = self.config.unlabeled.prior, self.inputs.classes
-        if given is None:
+        shares, classes = self.config.unlabeled.prior, self.inputs.classes
+        if shares is None:
             return None
         names = [label_key(label) for label in classes]
         if isinstance(classes[0], bool):
-            given = {name.lower(): share for name, share in given.items()}
-        if set(given) != set(names):
+            shares = {name.lower(): share for name, share in shares.items()}
+        if set(shares) != set(names):
             raise InputError(
                 f"unlabeled.prior must name every label once: {', '.join(names)}. It names "
-                f"{', '.join(given)}.",
+                f"{', '.join(shares)}.",
                 code="bad_prior",
                 where="unlabeled.prior",
             )
-        return np.array([given[name] for name in names])
+        return np.array([shares[name] for name in names])
 
     def mixed_as(
         self,
@@ -199,9 +199,9 @@ class Setting:
         chosen = np.ones(rows.num_rows, dtype=bool) if among is None else among.copy()
         if prior is None:
             return chosen
-        left = rows.filter(pa.array(chosen))
-        codes = left.column(CODE).to_numpy().astype(np.int32)
-        there = np.where(np.bincount(codes[codes >= 0], minlength=len(prior)) > 0, prior, 0.0)
-        if there.any():
-            chosen[chosen] = thinned(codes, self.row_hashes(left), there)
+        candidates = rows.filter(pa.array(chosen))
+        codes = candidates.column(CODE).to_numpy().astype(np.int32)
+        wanted = np.where(np.bincount(codes[codes >= 0], minlength=len(prior)) > 0, prior, 0.0)
+        if wanted.any():
+            chosen[chosen] = thinned(codes, self.row_hashes(candidates), wanted)
         return chosen

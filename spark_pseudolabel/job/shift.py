@@ -67,17 +67,22 @@ def measure_shift(setting: Setting, sample: pa.Table | None) -> Representativene
     labeled, pool = to_frame(inputs.labeled, features), to_frame(whole, features)
     of_pool = whole.column(HASH).to_numpy()
 
-    def compare(mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Representativeness:
-        of_both = np.concatenate([hashes[mine], of_pool[theirs]])
-        rows = (labeled[mine].reset_index(drop=True), pool[theirs].reset_index(drop=True))
+    def compare(
+        labeled_rows: NDArray[np.bool_], pool_rows: NDArray[np.bool_]
+    ) -> Representativeness:
+        of_both = np.concatenate([hashes[labeled_rows], of_pool[pool_rows]])
+        rows = (
+            labeled[labeled_rows].reset_index(drop=True),
+            pool[pool_rows].reset_index(drop=True),
+        )
         return representativeness(*rows, features, of_both, setting.config.random_state)
 
     shift = compare(chosen, np.ones(len(pool), dtype=bool))
     if shift.shifted and setting.support is not None:
         support, inside = setting.support
-        mine, theirs = chosen & inside, support.holds(pool)
-        if min(mine.sum(), theirs.sum()) > 1:
-            shift = replace(shift, inside=compare(mine, theirs).short)
+        labeled_rows, pool_rows = chosen & inside, support.holds(pool)
+        if min(labeled_rows.sum(), pool_rows.sum()) > 1:
+            shift = replace(shift, inside=compare(labeled_rows, pool_rows).short)
     return shift
 
 
@@ -168,13 +173,13 @@ def predicted_prior(models: Models) -> PriorShift | None:
     if not setting.config.cross_fitted:
         return None
     codes, fitted = kept_cross_fit(models)
-    kept = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
+    measured = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
     if setting.support is not None:
-        kept &= setting.support[1]
+        measured &= setting.support[1]
     n_classes = len(setting.inputs.classes)
     return prior_shift(
-        np.bincount(codes[kept], minlength=n_classes),
-        np.bincount(fitted.adjusted[kept].argmax(axis=1), minlength=n_classes),
+        np.bincount(codes[measured], minlength=n_classes),
+        np.bincount(fitted.adjusted[measured].argmax(axis=1), minlength=n_classes),
         predicted_in_pool(store.models[0], first.histogram),
         mixed=setting.config.unlabeled.prior is not None,
     )

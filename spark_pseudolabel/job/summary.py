@@ -98,21 +98,21 @@ def _prior(prior: PriorCorrection | None, classes: Sequence[Label]) -> PoolPrior
 
 def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | None:
     """Return the certificate with labels in place of their indices."""
-    kept = store.rounds[-1].certificate if store.rounds else None
-    if kept is None:
+    stored = store.rounds[-1].certificate if store.rounds else None
+    if stored is None:
         return None
     return Certificate(
-        claimed=kept.claimed,
-        precision=kept.precision,
-        certainty=kept.certainty,
-        per=kept.per,
-        source=kept.source,
-        n_calibration=kept.n_calibration,
-        n_only_ones=kept.n_only_ones,
-        n_pool=kept.n_pool,
-        coverage=kept.coverage,
-        claims=[_claim(claim, classes) for claim in kept.claims],
-        refused=kept.refused,
+        claimed=stored.claimed,
+        precision=stored.precision,
+        certainty=stored.certainty,
+        per=stored.per,
+        source=stored.source,
+        n_calibration=stored.n_calibration,
+        n_only_ones=stored.n_only_ones,
+        n_pool=stored.n_pool,
+        coverage=stored.coverage,
+        claims=[_claim(claim, classes) for claim in stored.claims],
+        refused=stored.refused,
         by_class=[
             ClassResult(
                 class_=classes[result.code],
@@ -122,13 +122,13 @@ def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | N
                 upper=result.upper,
                 published=result.published,
             )
-            for result in kept.by_class
+            for result in stored.by_class
         ],
-        prior_shift=PredictedPrior.from_fact(kept.prior_shift),
-        prior=None if kept.prior is None else list(kept.prior),
-        shift=MeasuredShift.from_optional(kept.shift),
-        inside_only=kept.inside_only,
-        withheld=kept.withheld,
+        prior_shift=PredictedPrior.from_fact(stored.prior_shift),
+        prior=None if stored.prior is None else list(stored.prior),
+        shift=MeasuredShift.from_optional(stored.shift),
+        inside_only=stored.inside_only,
+        withheld=stored.withheld,
     )
 
 
@@ -149,21 +149,21 @@ def _claim(claim: facts.Claim, classes: Sequence[Label]) -> CertifiedClaim:
 
 def _shift(models: Models) -> Shift | None:
     """Return what was measured before anything was scored, and what the first scores add."""
-    kept = models.store.models[0].training.shift
-    if kept is None:
+    stored = models.store.models[0].training.shift
+    if stored is None:
         return None
     return Shift(
-        auc=kept.auc,
-        auc_limit=kept.auc_limit,
-        outside=kept.outside,
-        shifted=kept.shifted,
+        auc=stored.auc,
+        auc_limit=stored.auc_limit,
+        outside=stored.outside,
+        shifted=stored.shifted,
         action=shift_action(models.setting.config),
-        n_labeled=kept.n_labeled,
-        n_pool=kept.n_pool,
-        psi=dict(kept.psi),
-        outside_by_chance=kept.outside_by_chance,
-        inside=MeasuredShift.from_optional(kept.inside),
-        unseen=dict(kept.unseen),
+        n_labeled=stored.n_labeled,
+        n_pool=stored.n_pool,
+        psi=dict(stored.psi),
+        outside_by_chance=stored.outside_by_chance,
+        inside=MeasuredShift.from_optional(stored.inside),
+        unseen=dict(stored.unseen),
         prior_shift=PredictedPrior.from_optional(predicted_prior(models)),
     )
 

@@ -208,7 +208,7 @@ def fit_errors(inputs: Inputs, name: str, rows: TrainingRows) -> Iterator[None]:
 
 def _refused(inputs: Inputs, name: str, rows: TrainingRows, error: Exception) -> InputError:
     """Blame the values that an estimator may not take, by column and id, or say what it said."""
-    said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    message = next(iter(str(error).splitlines()), "") or type(error).__name__
     labeled = inputs.labeled
     if odd := odd_numbers(to_frame(labeled, inputs.features)):
         key = [f"{key} {labeled.column(key)[odd[0].row].as_py()!r}" for key in inputs.keys]
@@ -216,11 +216,11 @@ def _refused(inputs: Inputs, name: str, rows: TrainingRows, error: Exception) ->
     elif odd := odd_numbers(rows.X):
         where = "a row of the pool that is to be learned from"
     else:
-        return InputError(f"{name} can't be fitted on these rows: {said}", code="fit_failed")
+        return InputError(f"{name} can't be fitted on these rows: {message}", code="fit_failed")
     others = f", and {len(odd) - 1:,} more such values" if len(odd) > 1 else ""
     return InputError(
         f"{name} can't be fitted: column {odd[0].column!r} has {odd[0].value} in {where}{others} "
-        f"({said}). Let them be null, or leave the column out by features.exclude.",
+        f"({message}). Let them be null, or leave the column out by features.exclude.",
         code="fit_failed",
         where=odd[0].column,
     )

@@ -109,10 +109,10 @@ class _Tables:
         label = _arrow_type(inputs.label_type)
         types = {name: arrow_type(kind) for name, kind in inputs.training_types.items()}
         schema = self._schema([*OF_SUSPECTS], {**types, GIVEN: label, SUGGESTED: label})
-        kept = self.store.models[0].suspects
+        entry = self.store.models[0].suspects
         table = schema.empty_table()
-        if kept is not None:
-            stored = read_bytes(self.store.read_file(kept))
+        if entry is not None:
+            stored = read_bytes(self.store.read_file(entry))
             table = stored.rename_columns(schema.names).cast(schema)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, write_page_checksum=True)
@@ -140,7 +140,7 @@ class _Tables:
         # Of labeled rows, too, whose ids and numbers may be longer than the pool's.
         types = {name: arrow_type(kind) for name, kind in inputs.training_types.items()}
         rows = self._published([LABEL, WEIGHT, SOURCE, ROUND, *self._features], types)
-        given = rows.given(inputs.labeled)
+        labeled = rows.given(inputs.labeled)
         written = self.pool.publish(
             "accepted",
             self._rounds,
@@ -148,9 +148,9 @@ class _Tables:
             rows.schema,
             target,
             features=self.setting.config.output.features,
-            more=given,
+            more=labeled,
         )
-        return _accepted(self._rounds) + given.num_rows, written
+        return _accepted(self._rounds) + labeled.num_rows, written
 
     def _write_invalid(self, target: str) -> _Written:
         """Write the rows that could not be scored, and why."""
@@ -163,15 +163,17 @@ class _Tables:
         """Write the rows that are not invalid and have no label: those the last round left."""
         used, inputs = self._rounds, self.setting.inputs
         # Where the guard has discarded every round, the first one has looked at all rows.
-        looked = used[-1:] or self.store.rounds[:1]
+        rounds = used[-1:] or self.store.rounds[:1]
         undecided = Undecided(
             self._schema([LABEL, CONFIDENCE, REASON], {}),
             inputs.classes,
             inputs.keys,
             used[-1].plan if used else None,
         )
-        n_rows = sum(one.counts.left for one in looked) + (0 if used else _accepted(looked))
-        return n_rows, self.pool.publish("scored", looked, undecided, undecided.schema, target)
+        n_rows = sum(manifest.counts.left for manifest in rounds) + (
+            0 if used else _accepted(rounds)
+        )
+        return n_rows, self.pool.publish("scored", rounds, undecided, undecided.schema, target)
 
     def _published(
         self, columns: list[str], types: Mapping[str, pa.DataType] | None = None

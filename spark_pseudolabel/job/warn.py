@@ -167,22 +167,22 @@ def not_certified(
     pool
         Pool rows there are; None: many.
     """
-    asked = f"precision {certificate.precision:g} with certainty {certificate.certainty:g}"
+    goal = f"precision {certificate.precision:g} with certainty {certificate.certainty:g}"
     refused, predicted = certificate.refused, certificate.prior_shift
     if refused == UNTESTED_LABELS:
         return Notice.about(
             UNTESTED_LABELS,
-            f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
+            f"{goal[0].upper()}{goal[1:]} can't be certified, and no label is "
             f"published: {untested(untested_names)}",
             labels=list(untested_names),
         )
     if refused == PRIOR_DISAGREES and predicted is not None:
-        consequence = f" {asked[0].upper()}{asked[1:]} can't be certified: no label is published."
+        consequence = f" {goal[0].upper()}{goal[1:]} can't be certified: no label is published."
         return _prior_disagrees(predicted.p_value, consequence)
     if refused in _OF_GROUPS:
         return Notice.about(
             refused,
-            f"{asked[0].upper()}{asked[1:]} can't be certified, and no label is "
+            f"{goal[0].upper()}{goal[1:]} can't be certified, and no label is "
             f"published: {_OF_GROUPS[refused]}",
         )
     if refused is not None:
@@ -194,7 +194,7 @@ def not_certified(
             )
         return Notice.about(
             refused,
-            f"The labeled rows are not drawn as the pool is: {asked} can't be "
+            f"The labeled rows are not drawn as the pool is: {goal} can't be "
             f"certified, and no label is published. {why}. Give unlabeled.prior, the share of "
             "every label in the pool, or label rows drawn at random from it.",
         )
@@ -207,7 +207,7 @@ def not_certified(
         outlook = f"{few[0].upper()}{few[1:]} " + (outlook if known else "Label more rows.")
     return Notice.about(
         "not_certified",
-        f"{asked[0].upper()}{asked[1:]} cannot be certified with {n_tested:,} {tested} "
+        f"{goal[0].upper()}{goal[1:]} cannot be certified with {n_tested:,} {tested} "
         f"rows tested, and no label is published. {outlook}",
         labels_needed=[
             {"labels": claim.labels, "more_labels": claim.more_labels, "outlook": claim.outlook}

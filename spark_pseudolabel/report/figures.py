@@ -224,13 +224,13 @@ def _draw_reliability(ax: Axes, table: ReliabilityTable) -> None:
     ax.stairs(np.array(table.n) / total, edges, fill=True, color=SOFT, linewidth=0)
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
     points = [
-        (said, right, *_wilson(round(right * n), n))
-        for n, said, right in zip(table.n, table.confidence, table.accuracy, strict=True)
-        if said is not None and right is not None
+        (stated, right, *_wilson(round(right * n), n))
+        for n, stated, right in zip(table.n, table.confidence, table.accuracy, strict=True)
+        if stated is not None and right is not None
     ]
-    said, right, low, high = (np.array(column) for column in zip(*points, strict=True))
-    ax.vlines(said, low, high, color=ACCENT, linewidth=1.4)
-    ax.plot(said, right, "o", color=ACCENT, ms=6)
+    stated, right, low, high = (np.array(column) for column in zip(*points, strict=True))
+    ax.vlines(stated, low, high, color=ACCENT, linewidth=1.4)
+    ax.plot(stated, right, "o", color=ACCENT, ms=6)
     ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence")
 
 

@@ -415,8 +415,8 @@ def _status_sentence(status: StatusDocument) -> str:
     }
     holder = status.lease
     held = f" by process {holder.pid} on {holder.host} since {holder.since}" if holder else ""
-    said = lines.get(status.state, f"{status.state}, {committed}")
-    return f"{status.output}: {said}{held if status.state == 'running' else ''}."
+    sentence = lines.get(status.state, f"{status.state}, {committed}")
+    return f"{status.output}: {sentence}{held if status.state == 'running' else ''}."
 
 
 def _why(status: StatusDocument) -> str:
@@ -467,8 +467,10 @@ def _attribution(why: Why) -> list[str]:
         changed = f"The round stored {metric(stored)}: these are not the values that it scored."
         lines += _wrap(changed, indent=2)
     if why.final is not None and why.final.model != why.model:
-        said = "nothing" if why.final.label is None else repr(clean(label_key(why.final.label)))
-        final = f"The final model, {why.final.model}, says {said} ({metric(why.final.confidence)})."
+        shown_label = (
+            "nothing" if why.final.label is None else repr(clean(label_key(why.final.label)))
+        )
+        final = f"The final model, {why.final.model}, says {shown_label} ({metric(why.final.confidence)})."
         lines += _wrap(final, indent=2)
     return lines
 

@@ -83,7 +83,11 @@ class Comparison:
 def verdict(report: Report) -> Verdict:
     """Sum a run up in a word and a few sentences."""
     level, word = _judge(report)
-    evidence = [said for said in (certificate(report), prior(report), duplicates(report)) if said]
+    evidence = [
+        sentence
+        for sentence in (certificate(report), prior(report), duplicates(report))
+        if sentence
+    ]
     evidence += [str(comparison) for comparison in comparisons(report)]
     evidence += [_truth(report)] if _truth(report) else []
     return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
@@ -168,14 +172,14 @@ def certificate(report: Report) -> str:
     certified = report.certificate
     if certified is None:
         return ""
-    asked = f"precision {certified.precision:g} with certainty {certified.certainty:g}"
+    promise = f"precision {certified.precision:g} with certainty {certified.certainty:g}"
     of = "in every class" if certified.per == "class" else "over all labels"
     kind = "validation" if certified.source == "held_out" else "labeled"
     where = f"tested on {rows(certified.n_calibration, kind)}"
     if not certified.claimed:
-        return f"Not certified: {asked} ({of}; {where}). No label is published."
+        return f"Not certified: {promise} ({of}; {where}). No label is published."
     pool = "the pool's rows near a labeled one" if certified.inside_only else "the pool"
-    return f"Certified: {asked} {of}; {percent(certified.coverage)} of {pool} covered, {where}."
+    return f"Certified: {promise} {of}; {percent(certified.coverage)} of {pool} covered, {where}."
 
 
 def prior(report: Report) -> str:
@@ -286,8 +290,8 @@ def reliability(report: Report) -> Lines | None:
 
 
 def _bin(table: ReliabilityTable, i: int) -> list[str]:
-    said, right = table.confidence[i], table.accuracy[i]
-    shares = ["-" if share is None else percent(share) for share in (said, right)]
+    stated, right = table.confidence[i], table.accuracy[i]
+    shares = ["-" if share is None else percent(share) for share in (stated, right)]
     return [count(table.n[i]), *shares]
 
 
