@@ -132,7 +132,7 @@ class SelfTraining:
         test: DataFrame | None = None,
         events: Events | None = None,
     ) -> SelfTrainingResult:
-        """Run to the end, or go on where an earlier call with the same `output` stopped.
+        """Run to the end, or continue where an earlier call with the same `output` stopped.
 
         Parameters
         ----------
@@ -337,7 +337,7 @@ def _model_section(
         return {} if params is None else {"params": dict(params)}
     if isinstance(estimator, str):
         return {"estimator": estimator, "params": dict(params or {})}
-    # Part of the run's identity: another estimator must not go on with this one's rounds.
+    # Part of the run's identity: another estimator must not continue this one's rounds.
     kind = type(estimator)
     described = {name: repr(value) for name, value in estimator.get_params(deep=True).items()}
     return {"estimator": f"{kind.__module__}.{kind.__qualname__}", "params": described}

@@ -1,4 +1,4 @@
-"""What the names of files tell: their format, and whether they belong to a table."""
+"""What the names of files show: their format, and whether they belong to a table."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _tiny_files(directory: Path, n_parts: int) -> Path:
 
 
 def _rows(n_parts: int) -> Iterator[pa.Table]:
-    """Yield the rows of each file, whose ids stand in no order over all of them."""
+    """Yield the rows of each file, whose ids are in no order over all of them."""
     chance = np.random.default_rng(1)
     ids = chance.permutation(_ROWS * n_parts)
     for start in range(0, len(ids), _ROWS):

@@ -38,7 +38,7 @@ class Task:
 
 
 Command = Callable[..., Answer]
-"""Its first parameter is how it answers, as every command may be told; the others are its own."""
+"""Its first parameter is how it answers, common to all commands; the others are its own."""
 
 
 def make_parser(commands: Sequence[Command]) -> typer.Typer:

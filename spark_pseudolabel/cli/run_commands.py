@@ -88,7 +88,7 @@ def run(
     overrides: Overrides = None,
     allow_import: AllowImport = None,
 ) -> Answer:
-    """Run, or go on where an earlier run was stopped, or say that it is done."""
+    """Run, or continue where an earlier run was stopped, or say that it is done."""
     source = _Source(conf, overrides or (), allow_import or ())
     config = source.load(check_estimators=False)
     outcome = _run(config, options, source.load)

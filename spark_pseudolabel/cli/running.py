@@ -60,7 +60,7 @@ def answered(task: Task) -> int:
 def _libraries_silent() -> Iterator[None]:
     """Keep warnings, logs and traces of libraries and their threads off the screen.
 
-    What a user should know is an event, stands in the report, or is the message at the end.
+    What a user should know is an event, is in the report, or is the message at the end.
     """
     logs, of_threads = logging.root.manager.disable, threading.excepthook
     # Py4J logs a trace for every call that another thread has under way while the JVM ends.

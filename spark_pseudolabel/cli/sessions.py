@@ -43,7 +43,7 @@ def import_aside(*modules: str) -> None:
 
 
 def _try_import(module: str) -> None:
-    # What is wrong with a module is told where it is used.
+    # What is wrong with a module is reported where it is used.
     with contextlib.suppress(Exception):
         importlib.import_module(module)
 
@@ -73,7 +73,7 @@ def spark_session(settings: SparkSettings) -> Iterator[SparkSession]:
 
 @contextlib.contextmanager
 def resumable(out: str) -> Iterator[None]:
-    """Say on Ctrl-C and SIGTERM what is safe, and how to go on."""
+    """Say on Ctrl-C and SIGTERM what is safe, and how to continue."""
     try:
         yield
     except KeyboardInterrupt as interrupt:

@@ -1,4 +1,4 @@
-"""Ends that come from outside: Ctrl-C and SIGTERM, both leaving a run that can go on."""
+"""Ends that come from outside: Ctrl-C and SIGTERM, both leaving a run that can be continued."""
 
 from __future__ import annotations
 

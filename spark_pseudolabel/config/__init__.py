@@ -1,4 +1,4 @@
-"""The configuration: one frozen model per section, read once, checked once, every problem told.
+"""The configuration: one frozen model per section, read once, checked once, every problem reported.
 
 Nothing here imports pyspark or scikit-learn, so that a wrong key costs no JVM, and no more does
 an estimator's name that is misspelled; its class and parameters are looked up where it is named.

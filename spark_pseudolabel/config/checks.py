@@ -77,15 +77,15 @@ def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
         yield (
             "training.rows",
             "'all', top and threshold need policy 'auto' with a model, a teacher, or policy "
-            "'certified' with model.student: a student that learns from what another model says of "
-            "every row.",
+            "'certified' with model.student: a student that learns from another model's predictions "
+            "for every row.",
         )
     if training and parts.get("selection") and one_round(parts) and not has_student:
         for key in sorted(training.model_fields_set - {"rows"}):
             yield (
                 f"training.{key}",
-                "must be left out where nobody learns from the labels. Name a student: model with "
-                "policy 'auto' or a teacher, model.student with policy 'certified'.",
+                "must be left out where no model learns from the labels. Name a student: model "
+                "with policy 'auto' or a teacher, model.student with policy 'certified'.",
             )
 
 
@@ -192,7 +192,7 @@ def _dropped_rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
     if unlabeled and unlabeled.drop_labeled and "id" in parts and parts["id"] is None:
         yield (
             "unlabeled.drop_labeled",
-            "needs id: where a row stands in a file says nothing of where it stands elsewhere.",
+            "needs id: a row's place in a file says nothing about its place elsewhere.",
         )
 
 
@@ -262,7 +262,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
     }
     for name, keys in implied.items():
         section = parts.get(name)
-        # The format may follow from the path, which is told as well.
+        # The format may follow from the path, which is reported as well.
         for key in sorted(section.model_fields_set - {"format"}) if section else ():
             value = getattr(section, key)
             if (name == "validation" or key in keys) and keys.get(key, object()) != value:
@@ -306,14 +306,14 @@ CHECKS: tuple[Check, ...] = (
 
 
 def no_code(parts: Parts, *, overridden: frozenset[KeyPath]) -> Iterator[tuple[str, str]]:
-    """Tell of settings in a file that could run code; whoever types a command may do that."""
+    """Report settings in a file that could run code; a command line may hold them."""
     spark = parts.get("spark")
     conf = spark.conf if isinstance(spark, SparkSettings) else {}
     in_file = {k: v for k, v in conf.items() if not _is_typed(("spark", "conf", k), overridden)}
     for key in refused_settings(in_file):
         yield (
             f"spark.conf.{key}",
-            "must not stand in a file, where only settings of size, speed and storage may: others "
+            "must not be in a file, where only settings of size, speed and storage may: others "
             f"can run code. Give it on the command line: --set spark.conf.{key}=..., or to "
             "spark-submit by --conf.",
         )

@@ -94,7 +94,7 @@ def recommended(
 def _may_take_weights(
     model: Model, allow_import: Sequence[str], estimator: BaseEstimator | None
 ) -> bool:
-    """Whether soft labels suit a student; so too one that is wrong, which is told elsewhere."""
+    """Whether soft labels suit a student; so too one that is wrong, which is reported elsewhere."""
     if estimator is None and model.estimator in _TAKE_WEIGHTS:
         return True
     if estimator is None and unknown_name(model.estimator, allow_import):

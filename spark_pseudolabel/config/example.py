@@ -3,7 +3,7 @@
 EXAMPLE = """\
 # spark_pseudolabel: a few labels and a large table in, a large labeled table and a model out.
 #   spark-pseudolabel plan FILE    looks at the tables, writes nothing
-#   spark-pseudolabel run FILE     runs, or goes on where it was stopped
+#   spark-pseudolabel run FILE     runs, or continues where it was stopped
 # The tables named here are those that "spark-pseudolabel demo" writes; put yours in their place.
 # Paths are relative to the directory the command is started in. Every key can be overridden:
 #   spark-pseudolabel run FILE --set selection.precision=0.9

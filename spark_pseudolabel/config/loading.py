@@ -77,7 +77,7 @@ class ConfigSource:
 
 
 def read_yaml(path: str | Path) -> tuple[ConfigSource, list[Problem]]:
-    """Read a file; keys that stand twice are problems, anything unreadable is an error.
+    """Read a file; keys that occur twice are problems, anything unreadable is an error.
 
     Raises
     ------
@@ -236,7 +236,7 @@ def _not_yaml(file: str, error: yaml.YAMLError) -> Problem:
 def _walk(
     node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str
 ) -> Iterator[Problem]:
-    """Note the line of every key, and tell of keys that stand twice in one mapping."""
+    """Note the line of every key, and report keys that occur twice in one mapping."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*path, str(index))] = item.start_mark.line + 1
@@ -247,7 +247,7 @@ def _walk(
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in line_of:
-            message = f"stands twice, first on line {line_of[key]}. Leave one of them out."
+            message = f"occurs twice, first on line {line_of[key]}. Leave one of them out."
             yield Problem(".".join((*path, key)), message, file, line)
         line_of.setdefault(key, line)
         lines[(*path, key)] = line
@@ -285,7 +285,7 @@ def _put(data: dict[str, Any], path: KeyPath, value: Any) -> None:
             data[key] = {}
         data = data[key]
         if not isinstance(data, dict):
-            return  # told as a problem of the section, which must be a mapping
+            return  # reported as a problem of the section, which must be a mapping
     data[path[-1]] = value
 
 

@@ -1,4 +1,4 @@
-"""From a file or a mapping to a configuration: every section checked, every problem told."""
+"""From a file or a mapping to a configuration: every section checked, every problem reported."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ _CHOICES: Mapping[str, tuple[str | None, Callable[[Mapping[str, Any]], Any], Map
     "selection": ("policy", policy_of, POLICIES),
     "teacher": (None, kind_of, KINDS),
 }
-"""Sections of several kinds: the key that names the kind, how it is told, and what there is."""
+"""Sections of several kinds: the key that names the kind, how it is recognized, and the kinds."""
 
 
 def _check_sections(source: ConfigSource) -> tuple[Parts, list[Problem]]:

@@ -71,7 +71,7 @@ def choice(options: Iterable[str], value: Any) -> str:
 
 
 def spell(value: Any) -> str:
-    """Spell a value as it would stand in YAML, shortened."""
+    """Spell a value as YAML writes it, shortened."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)

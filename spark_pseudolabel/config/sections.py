@@ -292,7 +292,7 @@ class Training(Section):
 class Shift(Section):
     """What follows where the pool is unlike the labeled rows.
 
-    ``warn`` tells. ``stop`` labels nothing where they do not stand for the pool. ``withhold``
+    ``warn`` reports it. ``stop`` labels nothing where they do not stand for the pool. ``withhold``
     publishes no row that is far from every labeled one. ``off`` does not look. Without this
     section runs that are cross-fitted or certify warn, and others do not look.
     """

@@ -1,6 +1,6 @@
 """What happens to a model's probabilities before they are used: calibration, then the pool's prior.
 
-Plain numbers that stand in a model's manifest. The same arithmetic in workers and on the driver;
+Plain numbers that are in a model's manifest. The same arithmetic in workers and on the driver;
 how they are found is in :mod:`spark_pseudolabel.core.trust.calibration` and
 :mod:`spark_pseudolabel.core.trust.priors`.
 """
@@ -118,7 +118,7 @@ def _log(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _temperature(P: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-    from scipy.special import softmax  # whoever reads manifests only need not wait for it
+    from scipy.special import softmax  # who only reads manifests need not wait for it
 
     scaled: NDArray[np.float64] = softmax(_log(P) / params[0][0], axis=1)
     return scaled

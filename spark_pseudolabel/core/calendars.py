@@ -1,4 +1,4 @@
-"""In which calendar a Parquet file counts its dates, by what its footer says of the writer."""
+"""In which calendar a Parquet file counts its dates, by what its footer says about the writer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 Calendar = Literal["today", "old", "untold"]
-"""As everybody counts today, as Spark 2 did (Julian before 1582), or not told."""
+"""Today's (proleptic Gregorian), Spark 2's (Julian before 1582), or not stated."""
 
 _VERSION = b"org.apache.spark.version"
 _REBASED = {b"org.apache.spark.legacyDateTime", b"org.apache.spark.legacyINT96"}
-# The first Spark that writes all dates and timestamps in today's calendar unless told otherwise.
+# The first Spark that writes all dates and timestamps in today's calendar by default.
 _TODAY_SINCE = (3, 1)
 
 

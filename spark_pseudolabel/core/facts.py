@@ -63,7 +63,7 @@ class LossComparison:
     usable
         Whether the new model may be the final one.
     dropped
-        Whether the round is discarded; as long as nobody says otherwise, where it has not improved.
+        Whether the round is discarded; by default, where it has not improved.
     model
         Number of the best model so far.
     refused
@@ -211,7 +211,7 @@ class PriorShift:
 
 @dataclass(frozen=True)
 class Claim:
-    """What can be said of the rows predicted as some classes.
+    """What can be said about the rows predicted as some classes.
 
     Parameters
     ----------

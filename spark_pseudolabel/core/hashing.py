@@ -45,7 +45,7 @@ def xxhash64(
         Strings, int32 (Spark's int) or int64 (bigint) columns of one length, at least one of
         them; a bare number stands for a bigint literal. A null leaves a row's hash as it is.
     start
-        ndarray of shape (n_rows,): hashes of the columns before these, which it goes on from.
+        ndarray of shape (n_rows,): hashes of the columns before these, which it continues from.
 
     Returns
     -------

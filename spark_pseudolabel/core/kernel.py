@@ -86,7 +86,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the model says of n rows.
+    """What the model says about n rows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The tables that a run leaves for everybody, made from its narrow rows."""
+"""The published tables of a run, made from its narrow rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What comes next: a pure function of what has been committed.
 
-Nothing else decides how a run goes on, so that a run which was killed and one which was not take
+Nothing else decides how a run continues, so that a run which was killed and one which was not take
 the same way.
 """
 

@@ -107,7 +107,7 @@ class TextFacts:
 
     @property
     def only_decorated(self) -> bool:
-        """Whether all values are numbers to a person, and some of them to nobody else."""
+        """Whether all values are numbers to a person, and some of them to no reader."""
         wanted = self.present - self.missing
         return self.decorated == wanted > self.numbers
 
@@ -177,7 +177,7 @@ def type_of(facts: TextFacts) -> TextType:
 
 @dataclass(frozen=True)
 class TextSurvey:
-    """What a pass over a table of text says of it.
+    """What a pass over a table of text says about it.
 
     Parameters
     ----------

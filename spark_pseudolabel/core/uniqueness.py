@@ -1,4 +1,4 @@
-"""Whether ids are all different, told from their hashes in groups that each fit into memory.
+"""Whether ids are all different, found from their hashes in groups that each fit into memory.
 
 Equal ids have equal hashes, so that hashes which all differ prove it of the ids. Two different ids
 share a 64-bit hash by chance, once in 2**64 pairs: 3 times among 10 billion ids, never among a

@@ -117,7 +117,7 @@ def _given(task: Task, first: float, n_classes: int) -> NDArray[np.float64]:
 
 
 def _refused(fitted: CrossFit, task: Task, known: NDArray[np.bool_]) -> str | None:
-    """Say what a run says of a prior that predictions on the pool contradict."""
+    """Say what a run says about a prior that predictions on the pool contradict."""
     sample = task.pool.head(SAMPLE)
     hashes = np.random.default_rng(task.seed).permutation(len(sample)).astype(np.int64)
     codes = (

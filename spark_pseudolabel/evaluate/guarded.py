@@ -59,7 +59,7 @@ def teacher_of(learner: Teacher, task: Task) -> CrossFit:
 
 
 def student_of(learner: Teacher, teacher: CrossFit, task: Task) -> list[Seen]:
-    """Measure a cross-fitted teacher, and a student that learned from all it says of the pool.
+    """Measure a cross-fitted teacher, and a student that learned from all it says about the pool.
 
     `learner` makes the student.
     """

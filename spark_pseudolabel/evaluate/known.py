@@ -1,7 +1,7 @@
 """A model whose scores are given, and which knows by heart what it has learned.
 
 With it a certificate is measured alone: fits take no time, scores are as good as they say, and a
-row of which a model has seen a copy, or a mate of its group, is told at once.
+row of which a model has seen a copy, or a mate of its group, is reported at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCORE, PLACE = "score", "place"
 
 
 class Memory(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Says what it has seen of a place, and else the score that stands in the row."""
+    """Says what it has seen of a place, and else the score that is in the row."""
 
     def fit(self, X: pd.DataFrame, y: NDArray[np.int32]) -> Memory:
         """Learn the labels by heart; of several at one place the last one."""

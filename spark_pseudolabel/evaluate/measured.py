@@ -1,4 +1,4 @@
-"""What single runs measure, as it stands in the files that ``scripts/evaluate --json`` writes."""
+"""What single runs measure, as it is in the files that ``scripts/evaluate --json`` writes."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Ours:
 
     @cached_property
     def students(self) -> Mapping[str, BaseEstimator]:
-        """The students, each fitted on labeled rows and on what the teacher says of the sample."""
+        """The students, each fitted on labeled rows and on the teacher's scores of the sample."""
         task = self.task
         rows = (task.labeled, self.sample, self.pseudo_weights, task.data.classes)
         return {

@@ -28,7 +28,7 @@ METHODS: tuple[Literal["none"] | Method, ...] = ("none", "temperature", "sigmoid
 
 
 def reliability_of(learner: Teacher, task: Task) -> CalibrationErrors:
-    """Hold what labeled rows say of the mean model's confidences against the pool."""
+    """Hold what labeled rows say about the mean model's confidences against the pool."""
     fitted = _cross_fitted(learner, task)
     codes, measured = task.labeled.codes, fitted.held_out
     scored = probabilities(fitted.mean_model(task.data.classes), task.pool)

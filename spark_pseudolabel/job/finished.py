@@ -1,4 +1,4 @@
-"""A finished run, opened for whoever wants to use its model."""
+"""A finished run, opened to use its model."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class _Step:
     events: Events
 
     def fit(self) -> FittedModel:
-        """Make the model; return what its manifest says of it."""
+        """Make the model; return what its manifest says about it."""
         if self.number == 1:
             return self._seed()
         if self.models.setting.config.one_round:
@@ -221,7 +221,7 @@ class _Step:
         limits: HashLimits = None,
         weighting: RowWeights | None = None,
     ) -> FittedModel:
-        """Store and measure a fitted model; return what its manifest says of it."""
+        """Store and measure a fitted model; return what its manifest says about it."""
         models, inputs = self.models, self.models.setting.inputs
         artifact = models.store.write_model(self.attempt, model, models.trusted)
         models.keep(self.number, model, adjustment)

@@ -42,7 +42,7 @@ def check_given_labels(
     Returns
     -------
     tuple
-        What the model's manifest says of them, and the table of those that are.
+        What the model's manifest says about them, and the table of those that are.
     """
     label_errors = check_labels(P, codes)
     table = _table(inputs, label_errors)
@@ -61,7 +61,7 @@ def check_given_labels(
 
 
 def given_labels(first: ModelManifest) -> GivenLabels | None:
-    """Return what the report says of the given labels; None without out-of-fold scores."""
+    """Return what the report says about the given labels; None without out-of-fold scores."""
     stored = first.training.hygiene
     if first.oof_scores is None or stored is None:
         return None
@@ -76,7 +76,7 @@ def given_labels(first: ModelManifest) -> GivenLabels | None:
 
 
 def duplicates(setting: Setting) -> Duplicates | None:
-    """Return what the report says of labeled rows that equal another one; None without any."""
+    """Return what the report says about labeled rows that equal another one; None without any."""
     copies = None if setting.like_sklearn else setting.units.copies
     if copies is None:
         return None

@@ -69,7 +69,7 @@ def run(
     estimator: BaseEstimator | None = None,
     trusted: Sequence[str] = (),
 ) -> Result:
-    """Run a configuration to its end, or go on where an earlier start of it stopped.
+    """Run a configuration to its end, or continue where an earlier start of it stopped.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def require_file_system(path: str, files: Files, root: str) -> None:
 @contextlib.contextmanager
 def _probe_file(files: Files, root: str) -> Iterator[str]:
     """Put a file into the output for as long as workers are asked whether they see it."""
-    # A name that is collected as garbage if nobody gets to delete it.
+    # A name that `gc` collects if this process does not get to delete it.
     path = join(root, f".witness.{uuid4().hex}.tmp")
     with writing(path):
         files.replace(path, b"Whoever sees this file can write to the output.\n")

@@ -64,7 +64,7 @@ class Models:
 
     @cached_property
     def student(self) -> Teacher:
-        """Who makes the models after it; the teacher, if nobody else is named."""
+        """Who makes the models after it; the teacher, if no other is named."""
         features = self.setting.inputs.features
         return student_of(self.setting.config, features, self.own) or self.teacher
 

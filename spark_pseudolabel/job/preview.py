@@ -117,7 +117,7 @@ def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
                 "code": "few_labels",
                 "message": f"Fewer than {_FEW_LABELS} training rows for "
                 f"{', '.join(map(repr, few))}: what is learned of them is weak, and so is what "
-                "the report says of it. Label more of them.",
+                "the report says about it. Label more of them.",
             }
         )
     return warnings

@@ -161,7 +161,7 @@ class _Step:
         if n != self.n_left:
             raise RunFailedError(
                 f"Round {self.number} must score {self.n_left:,} rows. It scored {n:,}: the pool "
-                "changed while it was read. Run again once nobody writes to it.",
+                "changed while it was read. Run again once it is no longer written to.",
                 code="rows_lost",
             )
 

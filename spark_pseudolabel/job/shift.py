@@ -48,7 +48,7 @@ def measure_shift(setting: Setting, sample: pa.Table | None) -> Representativene
     Returns
     -------
     Representativeness or None
-        None without a sample, or where nobody wants to know.
+        None without a sample, or where it is not asked for.
     """
     if not setting.config.measures_shift or sample is None:
         return None

@@ -158,7 +158,7 @@ class DriverTrainer:
                 raise StoredStateError(
                     f"The committed rounds must hold {sum(by_code):,} {kind} rows of the pool, and "
                     "fewer were found: files of the output or of the pool are not what they were. "
-                    "`verify --deep` tells more.",
+                    "`verify --deep` shows more.",
                     code="rows_lost",
                     where=self.store.root,
                 )

@@ -1,4 +1,4 @@
-"""What a finished run leaves for everybody: tables and the model, built from manifests."""
+"""What a finished run publishes: tables and the model, built from manifests."""
 
 from __future__ import annotations
 

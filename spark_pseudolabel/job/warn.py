@@ -40,7 +40,7 @@ HARMFUL_ECE = 0.02
 
 _OF_GROUPS = {
     NO_POOL_GROUPS: "labeled.group names a column that the pool lacks. How many independent groups "
-    "its rows are from decides what can be said of them: give the pool the column.",
+    "its rows are from decides what can be said about them: give the pool the column.",
     GROUPS_DIFFER: "the groups of labeled rows are of other sizes than those of the pool, far "
     "beyond chance, so they are no random sample of them. Label whole groups drawn at random; "
     "rows that were drawn one by one, whatever their group, need no labeled.group.",
@@ -61,7 +61,7 @@ def trust_warnings(models: Models, end: Finish, certificate: Certificate | None)
         warnings.append(suspicious_labels(labels))
     refused = certificate is not None and certificate.refused is not None
     declared = config.labeled.drawn == "per_class"
-    # That the pool is unlike the labeled rows is told with its consequence.
+    # That the pool is unlike the labeled rows is reported with its consequence.
     untold = certificate is not None and certificate.refused != SHIFT
     if certificate is not None and untold and not certificate.claimed:
         names = untested_labels(setting)
@@ -109,7 +109,7 @@ def harmful_calibration(method: str, reliability: Reliabilities | None) -> list[
         Notice.about(
             "harmful_calibration",
             f"calibration: {method} made confidences worse: on labeled rows it has not "
-            f"seen they are off by {after:.3f} on the average, and by {before:.3f} without it. "
+            f"seen they are off by {after:.3f} on average, and by {before:.3f} without it. "
             "Leave it out, or take isotonic where there are hundreds of rows of each label.",
             before=before,
             after=after,

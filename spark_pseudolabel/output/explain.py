@@ -162,7 +162,7 @@ def _given_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | No
         text += (
             " That label is probably wrong: models that have not seen the row say "
             f"{suspicious.suggested!r} ({suspicious.p_suggested:.4f}, and "
-            f"{suspicious.p_given:.4f} for {suspicious.given!r}). The row stands in suspects/."
+            f"{suspicious.p_given:.4f} for {suspicious.given!r}). The row is in suspects/."
         )
     return ExplainDocument(
         id=row_id, kind=role, given_label=label, suspicious=suspicious, text=text

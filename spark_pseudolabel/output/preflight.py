@@ -27,7 +27,7 @@ MOST_FILES = 64
 # Where they are set, a path without a scheme may be on another file system.
 _ELSEWHERE = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_HOME")
 Options = Mapping[str, str]
-"""What Spark is told of a table's format."""
+"""What Spark is told about a table's format."""
 _UNDERSTOOD = frozenset({"header", "sep", "delimiter", "encoding", "inferSchema", "quote"})
 
 
@@ -140,7 +140,7 @@ def _check_table(table: _Table) -> None:
         return
     root = Path(local_path(path))
     if not root.exists():
-        # A pattern is told as what it is by the run.
+        # The run itself reports a pattern as what it is.
         if not any(character in path for character in "*?[{"):
             raise _missing(f"{table.name}.path", path)
         return
@@ -162,7 +162,7 @@ def _missing(what: str, path: str) -> InputError:
 
 
 def _columns(root: Path, section: Table) -> list[str] | None:
-    """Return the columns of all files together; None where they can't be told for certain."""
+    """Return the columns of all files together; None where they aren't certain."""
     read = _READERS.get(section.format)
     listed = [info.path for info in LocalFiles().list(str(root)) if not is_hidden(info.path)]
     partitioned = any("=" in path for path in listed)

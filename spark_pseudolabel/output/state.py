@@ -22,7 +22,7 @@ from spark_pseudolabel.store.verify import report_problems
 def report_if_finished(config: Config) -> Report | None:
     """Return the report of a run that is finished, its inputs as they were; else None.
 
-    None also wherever that can't be told from listings of files alone: then the run itself finds
+    None also wherever that can't be decided from listings of files alone: then the run itself finds
     out, with Spark.
 
     Raises
@@ -88,7 +88,7 @@ def round_facts(store: RoundStore) -> list[RoundFacts]:
 
 
 def is_committed(store: RoundStore, end: object) -> bool:
-    """Whether a run has ended, and so."""
+    """Whether a run has ended, and why."""
     final = store.final
     return (
         isinstance(end, Finish)

@@ -640,7 +640,7 @@ class PlanModel(Document):
     committee: list[PlanStudent] = []
     """The teacher's members; where there are any, the estimator is their student."""
     committee_is_final: bool = False
-    """Whether nobody learns from the teacher: the estimator is not used then."""
+    """Whether no model learns from the teacher: the estimator is not used then."""
     preprocessing: list[str] = []
     """The steps before the estimator, in words."""
 
@@ -824,7 +824,7 @@ class StatusDocument(Document):
     counters: Counters
     """Rows by outcome."""
     lease: LeaseInfo | None = None
-    """Who holds the output; null when nobody does."""
+    """Who holds the output; null when no run does."""
     last_error: ErrorBody | None = None
     """What ended the last attempt, if it failed."""
 
@@ -925,7 +925,7 @@ class FeatureEffect(Document):
 
 
 class ModelSays(Document):
-    """What a model says of the row."""
+    """What a model says about the row."""
 
     model: str
     """The model."""
@@ -947,7 +947,7 @@ class Why(ModelSays):
     features: list[FeatureEffect]
     """All features, the largest effect first."""
     final: ModelSays | None = None
-    """What the final model says of the row; null while the run has no end."""
+    """What the final model says about the row; null while the run has no end."""
 
 
 class ExplainDocument(Document):
@@ -978,7 +978,7 @@ class ExplainDocument(Document):
     final_model: str | None = None
     """The model in ``model/``; null while the run has no end."""
     why: Why | None = None
-    """The features' effects; null where nobody asked, or no model has given a label."""
+    """The features' effects; null where not asked for, or no model has given a label."""
     text: str
     """The answer in words."""
 

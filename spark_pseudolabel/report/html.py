@@ -139,7 +139,7 @@ def _in_force(report: Report) -> Mapping[str, object]:
     config = dict(report.config)
     teacher = report.config.get("teacher")
     if isinstance(teacher, Mapping) and not teacher.get("student", True):
-        config["model"] = "none: nobody learns from the teacher, which is the final model"
+        config["model"] = "none: no model learns from the teacher, which is the final model"
     for name, section in config.items():
         if isinstance(section, Mapping) and "path" in section and section["path"] is None:
             unused = ("path", "format", "options")

@@ -226,7 +226,7 @@ def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
         gap = f"  ... {words.rounds_word(missing)} left out here; the JSON document has them all"
         lines.insert(1 + len(head), gap)
     if not all(r.used is not False for r in rounds):
-        lines.append("  * not used: none of its labels stand in the outputs")
+        lines.append("  * not used: none of its labels are in the outputs")
     return lines
 
 
@@ -470,7 +470,8 @@ def _attribution(why: Why) -> list[str]:
         shown_label = (
             "nothing" if why.final.label is None else repr(clean(label_key(why.final.label)))
         )
-        final = f"The final model, {why.final.model}, says {shown_label} ({metric(why.final.confidence)})."
+        confidence = metric(why.final.confidence)
+        final = f"The final model, {why.final.model}, says {shown_label} ({confidence})."
         lines += _wrap(final, indent=2)
     return lines
 

@@ -1,4 +1,4 @@
-"""What it means when the JVM fails: out of memory, or gone, of which its own errors say little."""
+"""What it means when the JVM fails, out of memory or killed: its own errors say little of that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pool says of groups: how large they are, and which one a row is of."""
+"""What the pool says about groups: how large they are, and which one a row is of."""
 
 from __future__ import annotations
 

@@ -193,8 +193,8 @@ def read_inputs(
     modules
         What workers will need: they import it while the tables are looked at.
     proved
-        What was frozen when a run of the same configuration began: what it says of the ids of the
-        same tables need not be found out again. None for a new run.
+        What was frozen when a run of the same configuration began: what it says about the ids of
+        the same tables need not be found out again. None for a new run.
 
     Raises
     ------
@@ -466,7 +466,7 @@ def _notes(
     empty: Sequence[str],
     classes: Sequence[Label],
 ) -> tuple[Note, ...]:
-    """Return what is told of columns and labels that are not as a user may think."""
+    """Return what is reported of columns and labels that are not as a user may think."""
     left_out = [*keys, config.labeled.label, *_group_columns(config)]
     notes = unshared(
         tables["labeled"].schema, tables["unlabeled"].schema, config.features, left_out
@@ -509,7 +509,7 @@ def _notes(
             Note(
                 "labels_alike",
                 f"Labels {some([repr(label) for label in twins[0]])} differ in case or blanks "
-                "only, and are different classes. Mend the labeled rows if they are one.",
+                "only, and are different classes. Correct the labeled rows if they are one.",
             ),
         )
     return notes
@@ -610,7 +610,7 @@ def _check_driver_keys(rows: pa.Table, keys: Sequence[str], name: str) -> None:
 def _bad_key(name: str, key: str, problem: str) -> InputError:
     return InputError(
         f"{name}: ids in {key!r} must be unique and not null. {problem[0].upper()}{problem[1:]}. "
-        "Set `id` to a column that identifies a row, or mend these rows.",
+        "Set `id` to a column that identifies a row, or correct these rows.",
         code="bad_id",
         where=key,
     )

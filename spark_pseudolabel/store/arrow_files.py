@@ -118,7 +118,7 @@ class ArrowFiles:
         return opened
 
     def open_output(self, path: str) -> Any:
-        """Open a file for writing, its directories made; whoever wrote there before is lost."""
+        """Open a file for writing, its directories made; what was there before is lost."""
         self.make_dirs(path.rpartition("/")[0])
         return self._fs.open_output_stream(arrow_path(path))
 

@@ -1,4 +1,4 @@
-"""What manifests say of models and rounds, as types, and how it stands in their JSON.
+"""What manifests say about models and rounds, as types, and how it is in their JSON.
 
 Each kind of fact has one class: here, or in :mod:`spark_pseudolabel.core` where arithmetic makes
 it. What a step has not found out is not written, so that a fact reads back, and is written again,
@@ -59,7 +59,7 @@ class Frozen(BaseModel):
 
 
 class Fact(Frozen):
-    """Base of a fact: what nobody has set is not written."""
+    """Base of a fact: a field that is not set is not written."""
 
     @model_serializer(mode="wrap")
     def _said(self, write: SerializerFunctionWrapHandler) -> Json:
@@ -178,7 +178,7 @@ class Training(Fact):
     against_best
         The model against the best one before it; None where nothing was compared.
     shift
-        The first model: labeled rows against the pool; None where nobody wants to know.
+        The first model: labeled rows against the pool; None where it is not asked for.
     hygiene
         The first model, cross-fitted: the given labels.
     sampled_by_code
@@ -379,7 +379,7 @@ class RunCounts(Fact):
 
 
 class ReportedRound(Frozen):
-    """What the report says of a round, as far as the store asks."""
+    """What the report says about a round, as far as the store asks."""
 
     round: Size
     used: bool = True
@@ -397,7 +397,7 @@ class StoredReport:
     document
         All of it.
     rounds
-        What it says of each round.
+        What it says about each round.
     """
 
     document: Mapping[str, Any]

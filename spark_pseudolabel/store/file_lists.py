@@ -60,7 +60,7 @@ def out_of_columns(
     Parameters
     ----------
     value
-        What stands in a manifest, which others may have written.
+        What is in a manifest, which others may have written.
     safe_path
         Raises ValueError for a folder that leads elsewhere.
     make

@@ -41,7 +41,7 @@ class Garbage:
     files, bytes
         How much it is.
     changed_at
-        When one of its files was last changed, in seconds since 1970; None if that is not told.
+        When one of its files was last changed, in seconds since 1970; None if that is not known.
     """
 
     path: str
@@ -74,7 +74,7 @@ class Collected:
 def collect(
     files: Files, root: str, *, delete: bool = False, older_than_s: float = OLDER_THAN_S
 ) -> Collected:
-    """Find, and delete if asked to, what no manifest names and nobody works on.
+    """Find, and delete if asked to, what no manifest names and no run is writing.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def collect(
     OutputBusyError
         If a live run holds the output.
     StoredStateError
-        If the manifests cannot be read: then nobody knows what is garbage.
+        If the manifests cannot be read, so that garbage cannot be told from data.
     """
     if not delete:
         require_free(files, root)

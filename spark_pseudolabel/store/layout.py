@@ -115,7 +115,7 @@ def scratch_dir(run_id: str, scratch_id: str) -> str:
 
 
 def model_name(number: int) -> str:
-    """Return the name of a model as it stands in ``labels``.
+    """Return the name of a model as it is in ``labels``.
 
     Examples
     --------

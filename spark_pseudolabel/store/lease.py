@@ -136,7 +136,7 @@ def _record(owner: str) -> LeaseRecord:
 def _take(files: Files, path: str, record: LeaseRecord) -> Lease:
     token = record.token
     before = None
-    # A full disk costs the lease only: whether the run can go on shows where it matters.
+    # A full disk costs the lease only: whether the run can continue shows where it matters.
     with contextlib.suppress(OSError):
         if files.put_if_absent(path, _beaten(record)):
             return Lease(token)
@@ -166,7 +166,7 @@ def _release(files: Files, root: str, path: str, token: str) -> None:
 
 
 def _read(files: Files, path: str) -> LeaseRecord | None:
-    """Return what the file says; None where it is no lease, which nobody can hold."""
+    """Return what the file says; None where it is no lease, which cannot be held."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         return LeaseRecord.model_validate_json(files.read(path))
     return None

@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
 
 SafePath = Annotated[str, AfterValidator(safe_path)]
 Id = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
-"""What names of directories are made of: nothing that leads out of the one they stand in."""
+"""What names of directories are made of: nothing that leads out of the one they are in."""
 
 
 class _Model(BaseModel):
@@ -218,7 +218,7 @@ class Manifest(_Model):
 
 
 class FittedModel(_Model):
-    """What is to be said of a new model.
+    """What is to be said about a new model.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ class ModelManifest(Manifest, FittedModel):
 
 
 class DecidedRound(_Model):
-    """What is to be said of a new round.
+    """What is to be said about a new round.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ class RoundManifest(Manifest, DecidedRound):
 
 
 class RunEnd(_Model):
-    """What is to be said of the end of a run.
+    """What is to be said about the end of a run.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def publish(files: Files, path: str, data: bytes, commit_id: str) -> None:
     PublishUnknownError
         If the slot cannot be read back, or ours stands there but was not made durable.
     RunFailedError
-        If the write failed and nothing stands in the slot.
+        If the write failed and nothing is in the slot.
     """
     cause: Exception | None = None
     try:
@@ -68,7 +68,7 @@ def require_slots(files: Files, root: str) -> None:
     InputError
         If the second one is not refused.
     """
-    # A name that is collected as garbage if nobody gets to delete it.
+    # A name that `gc` collects if this process does not get to delete it.
     path = join(root, f".slot.{uuid4().hex}.tmp")
     try:
         with writing(path):

@@ -179,7 +179,7 @@ def _sklearn_checks() -> tuple[tuple[Any, Callable[[Any], str | None]], ...]:
 
 def _checks() -> Iterator[tuple[Any, Callable[[Any], str | None]]]:
     yield from _sklearn_checks()
-    # Imported by whoever has loaded a model of it, and by nobody else.
+    # Imported only where a model of it has been loaded.
     if (xgboost := sys.modules.get("xgboost")) is not None:
         yield xgboost.Booster, _xgboost_problem
 

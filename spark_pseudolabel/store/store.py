@@ -301,7 +301,7 @@ class RoundStore:
         attempt
             The try that wrote it.
         model
-            What is to be said of it.
+            What is to be said about it.
 
         Raises
         ------

@@ -193,7 +193,7 @@ def _view_problems(
     store: RoundStore, name: str, by_view: dict[str, list[Problem]]
 ) -> Iterator[Problem]:
     marker = read_marker(store.files, store.root, name)
-    # What is not there as it was built has been told already.
+    # What is not there as it was built has been reported already.
     if marker is not None and not by_view[name]:
         for file in marker.files:
             if file.path.endswith(".parquet"):
@@ -277,7 +277,7 @@ def _hashes(store: RoundStore) -> Iterator[NDArray[np.int64]]:
 
 
 def _count_again(store: RoundStore, shared: NDArray[np.uint64]) -> int:
-    """Count the rows whose id stands in an earlier one, among those that share a hash."""
+    """Count the rows whose id is in an earlier one, among those that share a hash."""
     if not len(shared):
         return 0
     values = pa.array(np.sort(shared).view(np.int64))

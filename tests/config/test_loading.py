@@ -44,7 +44,7 @@ def test_a_file_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> Non
 def test_a_key_that_stands_twice_is_a_problem(tmp_path: Path) -> None:
     text = MINIMAL + "rounds:\n  max: 1\n  max: 2\n"
     assert told(text, tmp_path) == [
-        "c.yaml:6 rounds.max: stands twice, first on line 5. Leave one of them out."
+        "c.yaml:6 rounds.max: occurs twice, first on line 5. Leave one of them out."
     ]
 
 

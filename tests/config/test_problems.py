@@ -117,8 +117,8 @@ from tests.config.files import minimal
         (
             "training: {rows: all}",
             "training.rows: 'all', top and threshold need policy 'auto' with a model, a teacher, "
-            "or policy 'certified' with model.student: a student that learns from what another "
-            "model says of every row.",
+            "or policy 'certified' with model.student: a student that learns from another model's "
+            "predictions for every row.",
         ),
         (
             "selection: {policy: quotas}\nrounds: {relabel: false}",

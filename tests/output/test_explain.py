@@ -61,7 +61,7 @@ def test_a_label_that_is_probably_wrong_is_said_to_be(
     assert explained.suspicious is not None
     assert (explained.suspicious.given, explained.suspicious.suggested) == (False, True)
     assert (explained.suspicious.p_given, explained.suspicious.p_suggested) == (0.01, 0.99)
-    assert "stands in suspects/" in " ".join(render_explain(explained).split())
+    assert "is in suspects/" in " ".join(render_explain(explained).split())
     other = explain_row(str(tmp_path), second)
     assert (other.kind, other.suspicious) == ("labeled", None)
     assert "suspects" not in other.text

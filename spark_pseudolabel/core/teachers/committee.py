@@ -82,7 +82,7 @@ def registered_committee(
     Parameters
     ----------
     members
-        Estimators; the same one may stand in it twice, with other parameters.
+        Estimators; the same one may be in it twice, with other parameters.
     features
         What it is fitted on.
     random_state

@@ -32,7 +32,7 @@ Fit = Callable[[TrainingRows, Sequence[Label]], BaseEstimator]
 
 @dataclass(frozen=True)
 class CrossFit:
-    """The models of all folds, and what they say of the rows they have not seen.
+    """The models of all folds, and what they say about the rows they have not seen.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Teacher and student: one model learns from labeled rows and from what a teacher says of others.
+"""Teacher and student: a model learns from labeled rows and from a teacher's scores of others.
 
 Most reliable where one cheap model has to be deployed. The rows that a filter would drop carry
 information: a student learns from all rows, whatever is published.
@@ -40,7 +40,7 @@ def cross_fit_student(
     """Score every labeled row with a student that has never seen its label, not even second-hand.
 
     The student of a fold learns from the other folds and from what the teacher of the same fold
-    says of the pool rows. With a `prior`, the pool's class shares, its scores are corrected from
+    says about the pool rows. With a `prior`, the pool's class shares, its scores are corrected from
     those that it has learned from. `keys` as in :func:`joined_rows`.
 
     Returns

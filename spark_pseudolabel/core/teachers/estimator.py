@@ -81,7 +81,7 @@ class EstimatorTeacher(Teacher):
 
     @property
     def warm(self) -> bool:
-        """Whether every fit goes on from the model before it."""
+        """Whether every fit continues from the model before it."""
         return not self.named and bool(getattr(final_step(self.estimator), "warm_start", False))
 
     def fit(

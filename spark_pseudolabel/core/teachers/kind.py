@@ -25,7 +25,7 @@ class NamedEstimator(Section):
 class TeacherKind(Section, ABC):
     """A kind of teacher as ``teacher`` names it: its fields are the keys of that section.
 
-    ``student``: false where nobody learns from the teacher, which is the final model then.
+    ``student``: false where no model learns from the teacher, which is the final model then.
     """
 
     key: ClassVar[str]

@@ -32,7 +32,7 @@ _RANGES = 1.0
 
 @dataclass(frozen=True)
 class Reference:
-    """Rows whose labels nobody asks for.
+    """Rows whose labels are not used.
 
     Parameters
     ----------

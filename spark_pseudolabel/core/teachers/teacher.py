@@ -44,7 +44,7 @@ class Teacher(ABC):
 
     @property
     def warm(self) -> bool:
-        """Whether every fit goes on from the model before it."""
+        """Whether every fit continues from the model before it."""
         return False
 
     @property

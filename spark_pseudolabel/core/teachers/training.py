@@ -39,7 +39,7 @@ class TrainingRows:
     weights
         ndarray of shape (n_rows,), or None where every row weighs 1.
     n_pseudo
-        How many accepted rows are in it; with soft labels each stands in several lines.
+        How many accepted rows are in it; with soft labels each is in several lines.
     """
 
     X: pd.DataFrame

@@ -66,7 +66,7 @@ def joined_rows(
     X
         DataFrame of shape (n, n_model_columns): rows of the pool.
     labels
-        What the model says of them: ndarray of shape (n, n_classes), probabilities, or of shape
+        What the model says about them: ndarray of shape (n, n_classes), probabilities, or of shape
         (n,), class indices.
     weights
         ndarray of shape (n,).
@@ -142,7 +142,7 @@ def key_columns(rows: pa.Table, keys: Sequence[str]) -> Keys:
 
 
 def probabilities_of(rows: pa.Table) -> NDArray[np.float64]:
-    """Return the probabilities that stand in a table, of shape (n_rows, n_classes)."""
+    """Return the probabilities that are in a table, of shape (n_rows, n_classes)."""
     lists = rows.column(CLASS_SCORES).combine_chunks()
     P: NDArray[np.float64] = lists.flatten().to_numpy().reshape(rows.num_rows, -1)
     return P

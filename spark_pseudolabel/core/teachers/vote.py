@@ -28,7 +28,7 @@ _LEAST = 1e-4
 
 
 def vote_weights(P: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Weigh members by what each says of rows that it was not fitted on.
+    """Weigh members by what each says about rows that it was not fitted on.
 
     The weights of a mixture of the members, each at the temperature that fits it best, that make
     the labels most probable, with a Dirichlet prior around equal weights: few rows say little and
@@ -106,7 +106,7 @@ def soft_vote(
     weights
         Of the models, in their order; None for equal ones.
     """
-    # The fitted members stand in one place only: trees are stored as often as they are named.
+    # The fitted members are in one place only: trees are stored as often as they are named.
     unfitted = [(name, clone(model)) for name, model in models.items()]
     vote = VotingClassifier(
         unfitted, voting="soft", weights=None if weights is None else [float(w) for w in weights]

@@ -1,7 +1,7 @@
 """How much a pseudo-labeled row weighs beside a labeled one's 1.0.
 
 :class:`PseudoWeights` is what is asked for; :class:`RowWeights` is what came of it for the rows of
-one fit: a function of a row's round and confidence, so that any row's weight can be told later.
+one fit: a function of a row's round and confidence, so that any row's weight can be reported later.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class CalibrationRows:
     def at(
         self, codes: Sequence[int], bins: Sequence[int], pool_tail: NDArray[np.int64]
     ) -> list[Evidence]:
-        """Return what can be said of the rows predicted as some classes, for each cut.
+        """Return what can be said about the rows predicted as some classes, for each cut.
 
         Parameters
         ----------

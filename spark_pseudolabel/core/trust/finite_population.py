@@ -1,4 +1,4 @@
-"""What a sample tells of the rest of a finite population: the hypergeometric distribution.
+"""What a sample tells about the rest of a finite population: the hypergeometric distribution.
 
 Tested rows and published rows are one population, and chance has dealt it into the two. So the
 wrong ones among the tested follow a hypergeometric law, however few the published rows are.

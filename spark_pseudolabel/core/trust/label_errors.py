@@ -58,7 +58,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class LabelErrors:
-    """What the models of the other folds say of the given labels.
+    """What the models of the other folds say about the given labels.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from spark_pseudolabel.store.files import scheme_of
 READ_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
 """What pyarrow raises while it reads a file."""
 
-# Of the errors from elsewhere than this machine: what Parquet's reader and its codecs say of pages
-# in which bytes were flipped.
+# Of the errors from elsewhere than this machine: what Parquet's reader and its codecs say about
+# pages in which bytes were flipped.
 _DAMAGE = re.compile(
     "corrupt|couldn't deserialize thrift|codec failed|decompress|unexpected end of stream"
     "|page header|page integrity|malformed levels|levels do not match|invalid byte_array"

@@ -83,7 +83,7 @@ def require_unique(names: Sequence[str], where: str) -> None:
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise InputError(
-            f"column {twice[0]!r} stands twice in {where}. Rename one.",
+            f"column {twice[0]!r} occurs twice in {where}. Rename one.",
             code="column_twice",
             where=twice[0],
         )

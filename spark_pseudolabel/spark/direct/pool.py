@@ -281,7 +281,7 @@ class ScoredPieces:
         def accept(task: tuple[str, list[str]]) -> tasks.AcceptedPiece:
             return tasks.accept_piece(*task, plan, keys, n_classes, random_state, target)
 
-        # By parts, not by pieces: a run that goes on with other cores cuts parts otherwise.
+        # By parts, not by pieces: a run that is continued with other cores cuts parts otherwise.
         earlier: dict[int, list[str]] = defaultdict(list)
         for entry in before.accepted if before is not None else ():
             earlier[part_number(entry.path)].append(join(pool.root, entry.path))

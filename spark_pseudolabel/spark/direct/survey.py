@@ -61,7 +61,7 @@ _SPARK_TYPES: tuple[tuple[pa.DataType, T.DataType], ...] = (
 
 @dataclass(frozen=True)
 class Footer:
-    """What a Parquet file says of itself.
+    """What a Parquet file says about itself.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class ParquetTable:
 def parquet_table(
     spark: SparkSession, files: Files, root: str, listed: Sequence[FileInfo]
 ) -> ParquetTable:
-    """Read what all files of a table say of themselves.
+    """Read what all files of a table say about themselves.
 
     Raises
     ------
@@ -313,7 +313,7 @@ def _metadata(files: Files, root: str, info: FileInfo) -> pq.FileMetaData:
 
 
 def _as_read(metadata: pq.FileMetaData) -> pa.Schema:
-    """Return the schema of the batches: what Spark wrote as INT96 stands in a footer as ns."""
+    """Return the schema of the batches: what Spark wrote as INT96 is in a footer as ns."""
     int96 = {
         leaf.path
         for leaf in map(metadata.schema.column, range(len(metadata.schema)))

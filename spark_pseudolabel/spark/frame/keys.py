@@ -21,7 +21,7 @@ Batches = Iterable[pa.RecordBatch]
 # Of the id column, as Spark estimates it: some 4 million numbers, or 2 million texts.
 _GROUP_BYTES = 64 * 2**20
 _MAX_GROUPS = 2_000
-# What Spark says of tables of which it knows nothing is beyond any disk.
+# What Spark says about tables of which it knows nothing is beyond any disk.
 _UNKNOWN_BYTES = 10**16
 _GROUPS_OF_UNKNOWN = 64
 # Hashes that a task keeps before it shares them out.

@@ -452,7 +452,7 @@ def _require_unique(header: Sequence[str], where: str, name: str) -> None:
     twice = sorted({field for field in header if field and header.count(field) > 1})
     if twice:
         raise InputError(
-            f"{name}: column {twice[0]!r} stands twice in the header of {where}. Rename one.",
+            f"{name}: column {twice[0]!r} occurs twice in the header of {where}. Rename one.",
             code="column_twice",
             where=twice[0],
         )

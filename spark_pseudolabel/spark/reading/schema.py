@@ -319,7 +319,7 @@ def kind_of(data_type: T.DataType, name: str, table: str) -> FeatureKind:
 
 def arrow_type(data_type: T.DataType) -> pa.DataType:
     """Return the Arrow type of a Spark type; moments are in UTC, whatever the session's zone."""
-    # Spark 4.3 wants to be told a zone, older ones know no such argument.
+    # Spark 4.3 needs to be given a zone, older ones know no such argument.
     if isinstance(data_type, T.TimestampType):
         return pa.timestamp("us", tz="UTC")
     return to_arrow_type(data_type)

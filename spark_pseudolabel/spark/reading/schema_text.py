@@ -77,7 +77,7 @@ def parse_schema(text: str) -> T.StructType | None:
 def schema_of(rows: DataFrame) -> T.StructType:
     """Return the schema of rows that Spark has opened, without what Python would do with it.
 
-    Columns of types that Python would import stand in it as :class:`UnknownType`.
+    Columns of types that Python would import are in it as :class:`UnknownType`.
     """
     # The plan's own text; DataFrame.schema and .columns would parse it.
     text = str(rows._jdf.schema().json())

@@ -266,7 +266,7 @@ def _note_on_mixed(name: str, facts: TextFacts, values: str) -> tuple[Note, ...]
         Note(
             "mixed_column",
             f"{name!r} holds {facts.numbers:,} numbers among {facts.present:,} {values} and is "
-            f"read as text, a category, for others such as {example!r}. Mend these if the column "
-            "is a number.",
+            f"read as text, a category, for others such as {example!r}. Correct these if the "
+            "column is a number.",
         ),
     )

@@ -43,7 +43,7 @@ _POSITIONS = (T.StructField(FILE, T.StringType()), T.StructField(ROW_INDEX, T.Lo
 
 _COMMITTER = "mapreduce.fileoutputcommitter.algorithm.version"
 _FILE_FORMATS = ("parquet", "csv", "json", "orc", "avro")
-"""Formats whose tables are the files themselves, and not what a log says of them."""
+"""Formats whose tables are the files themselves, and not what a log says about them."""
 
 _TEXT_FORMATS = ("csv", "json")
 """A file of no bytes holds no rows in these; Spark leaves such files for empty partitions."""
@@ -125,7 +125,7 @@ class Table:
 
     @classmethod
     def of_rows(cls, name: str, rows: DataFrame) -> Table:
-        """Name rows that Spark has opened; columns of foreign types stand in the schema only.
+        """Name rows that Spark has opened; columns of foreign types are in the schema only.
 
         Raises
         ------

@@ -70,7 +70,7 @@ def _require_closed(table: Table) -> None:
         raise InputError(
             f"{table.name}: the quotes in {file} are odd in number. One is not closed, and the "
             "rows after it would be taken for a value, or it stands inside of a field and is not "
-            "doubled. Mend it, or say options: {quote: ''} where quotes are no more than others.",
+            "doubled. Correct it, or give options: {quote: ''} where quotes have no meaning.",
             code="unreadable_rows",
             where=file,
         )
@@ -159,7 +159,7 @@ def _require_fits(table: Table, key: str, wanted: T.DataType) -> None:
     has = kind if isinstance(kind, T.IntegralType) else T.LongType()
     if INTEGERS.index(has) <= INTEGERS.index(wanted):
         return
-    # What is no integer at all stands in a row that can't be read.
+    # What is no integer at all is in a row that can't be read.
     is_integer = column(key).try_cast(T.LongType()).isNotNull()
     lost = table.rows.filter(is_integer & column(key).try_cast(wanted).isNull())
     if first := lost.select(column(key)).head(1):
@@ -171,8 +171,8 @@ def _other_key(key: str, wanted: T.DataType, what: str) -> InputError:
     if isinstance(wanted, T.IntegralType):
         must = f"integers, {wanted.simpleString()} as the ids of the run"
     return InputError(
-        f"id column {key!r} must hold {must}. {what}. Mend these ids, or use a run whose ids are "
-        "of this type.",
+        f"id column {key!r} must hold {must}. {what}. Correct these ids, or use a run whose ids "
+        "are of this type.",
         code="type_differs",
         where=key,
     )
@@ -182,10 +182,10 @@ def unreadable_rows(table: Table, survey: TextSurvey) -> InputError:
     """Return the error that says where the first row is that can't be read."""
     where = table.first_unreadable() if table.first_unreadable is not None else None
     lost = "; no id can be read of some" if survey.lost else ""
-    remedy = "Mend the row: a field with a comma, a quote or a line break stands in quotes, and a "
+    remedy = "Correct the row: a field with a comma, a quote or a line break needs quotes, and a "
     remedy += "quote inside is doubled."
     if table.strings_may_be_empty:
-        remedy = "Mend the line, or take it out."
+        remedy = "Correct the line, or take it out."
     rows = "1 row" if survey.unreadable == 1 else f"{survey.unreadable:,} rows"
     return InputError(
         f"{table.name}: {rows} of {survey.rows:,} cannot be read{lost}. The first: "

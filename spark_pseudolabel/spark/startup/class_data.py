@@ -18,7 +18,7 @@ from pathlib import Path
 import pyspark
 
 OPTION = "spark.driver.defaultJavaOptions"
-# What does not fit is told on standard output otherwise, where a document goes.
+# What does not fit is reported on standard output otherwise, where a document goes.
 _SILENT = "-Xlog:cds*=off"
 # A JVM writes it for some 15 seconds; one that was killed meanwhile left nothing of use.
 _WRITTEN_WITHIN_S = 600.0

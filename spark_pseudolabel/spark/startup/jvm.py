@@ -51,7 +51,7 @@ class JvmStart:
     Notes
     -----
     What Spark prints before its log level can be set, and what its workers print later, goes into
-    a file without a name: a JVM that held our standard output would let whoever reads it wait for
+    a file without a name: a JVM that held our standard output would make its reader wait for
     the JVM's end, and a file with a name would stay behind.
     """
 
@@ -233,7 +233,7 @@ def _version(home: Path) -> int | None:
 def _settings_in_a_file(conf: Mapping[str, str]) -> Iterator[None]:
     """Give settings to the JVM in a file that is the user's alone, for as long as it starts.
 
-    As arguments, pyspark's own way, everybody on the machine would read the keys of stores in a
+    As arguments, pyspark's own way, every user of the machine could read the keys of stores in a
     list of processes.
     """
     before = os.environ.get(_SUBMIT_ARGUMENTS)
@@ -272,7 +272,7 @@ def _escaped(text: str) -> str:
 
 @contextlib.contextmanager
 def _java_options(master: str | None) -> Iterator[None]:
-    """Tune a JVM that shares its cores with the workers, where nobody else does."""
+    """Tune a JVM that shares its cores with the workers, where the user does not."""
     if not is_local(master) or _JAVA_OPTIONS in os.environ:
         yield
         return

@@ -198,7 +198,7 @@ def _submitted(settings: SparkSettings) -> SparkSession:
 def unset(
     wanted: Mapping[str, str], present: Mapping[str, str], chosen: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the wanted settings that nobody else has given, and those that the user has chosen."""
+    """Return the wanted settings that are not given yet, and those that the user has chosen."""
     return {key: value for key, value in wanted.items() if key in chosen or key not in present}
 
 
@@ -237,7 +237,7 @@ def _shipped(spark: SparkSession) -> SparkSession:
 
 
 def _ship_package(spark: SparkSession) -> None:
-    """Send this package's source to the executors, so that nobody has to install it there.
+    """Send this package's source to the executors, so that it need not be installed there.
 
     To local ones, too, of a session that was given: a driver that was started from a checkout finds
     the package by its own ``sys.path``, of which its workers know nothing.

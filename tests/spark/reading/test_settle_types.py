@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[list[Write], Mapping[str, Any], str, str]] = {
         [text_of("labeled.csv", "id,x,x,y\n1,2,3,a\n"), POOL],
         {},
         "column_twice",
-        "'x' stands twice",
+        "'x' occurs twice",
     ),
     "names that differ in case": (
         [csv_of("labeled.csv", labeled_frame().assign(X=1)), POOL],

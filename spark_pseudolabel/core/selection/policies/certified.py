@@ -18,7 +18,7 @@ class Certified(Policy):
     ``per``: the labels together, or those of every class. ``scores``: what is tested against are
     the labeled rows, each scored by models that have not seen it, or the validation rows.
     ``required``: a promise that the number of labeled rows rules out is refused before anything is
-    fitted; false: the run goes on and publishes nothing.
+    fitted; false: the run continues and publishes nothing.
     """
 
     policy: Literal["certified"]

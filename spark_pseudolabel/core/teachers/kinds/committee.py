@@ -20,7 +20,7 @@ class CommitteeKind(TeacherKind):
     """Who makes model 1 instead of ``model``, which is the student then.
 
     ``committee``: these estimators vote, cross-fitted, each with the weight that its out-of-fold
-    scores earn. ``student``: false where nobody learns from the committee, which is the final
+    scores earn. ``student``: false where no model learns from the committee, which is the final
     model then.
     """
 
