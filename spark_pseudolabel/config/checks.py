@@ -77,8 +77,8 @@ def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
         yield (
             "training.rows",
             "'all', top and threshold need policy 'auto' with a model, a teacher, or policy "
-            "'certified' with model.student: a student that learns from another model's predictions "
-            "for every row.",
+            "'certified' with model.student: a student that learns from another model's "
+            "predictions for every row.",
         )
     if training and parts.get("selection") and one_round(parts) and not has_student:
         for key in sorted(training.model_fields_set - {"rows"}):
