@@ -66,59 +66,63 @@ def round_(options: argparse.Namespace) -> Figures:
 def whole_runs(options: argparse.Namespace) -> Figures:
     """Run five rounds, everything included, against scikit-learn and the naive Spark recipe."""
     made = tables.make(options.data, options.rows, options.layout)
-    found = runs.compare(made, options.model, options.repeats, naive=options.naive)
+    medians = runs.compare(made, options.model, options.repeats, naive=options.naive)
     _print(
         "way",
         ("seconds", "MB", "accuracy"),
         {
-            name: (f"{one['seconds']:.1f}", f"{one['peak_mb']:.0f}", f"{one['accuracy']:.4f}")
-            for name, one in found.items()
+            name: (
+                f"{median['seconds']:.1f}",
+                f"{median['peak_mb']:.0f}",
+                f"{median['accuracy']:.4f}",
+            )
+            for name, median in medians.items()
         },
     )
-    return {"runs": found}
+    return {"runs": medians}
 
 
 def small(options: argparse.Namespace) -> Figures:
     """Time a run on a thousand rows, and say how much of it is ours."""
     made = tables.make(options.data, 1_000, options.layout)
-    found = [runs.ours(made, "lr") for _ in range(options.repeats)]
-    for one in found:
-        print(f"{one['seconds']:.1f} s, of which after JVM start and imports {one['own_s']:.1f} s")
-    return {"runs": found}
+    timed = [runs.ours(made, "lr") for _ in range(options.repeats)]
+    for run in timed:
+        print(f"{run['seconds']:.1f} s, of which after JVM start and imports {run['own_s']:.1f} s")
+    return {"runs": timed}
 
 
 def memory(options: argparse.Namespace) -> Figures:
     """Measure peak memory and seconds per million rows of whole runs of growing size."""
-    found = {}
+    by_rows = {}
     for rows in (1_000_000, 4_000_000, 16_000_000):
         if rows <= options.rows:
             made = tables.make(options.data, rows, options.layout)
-            found[f"{rows:,}"] = runs.ours(made, options.model, heap="2g")
+            by_rows[f"{rows:,}"] = runs.ours(made, options.model, heap="2g")
     _print(
         "rows",
         ("MB", "seconds"),
-        {rows: (f"{one['peak_mb']:.0f}", f"{one['seconds']:.1f}") for rows, one in found.items()},
+        {rows: (f"{run['peak_mb']:.0f}", f"{run['seconds']:.1f}") for rows, run in by_rows.items()},
     )
-    return {"runs": found}
+    return {"runs": by_rows}
 
 
 def auto(options: argparse.Namespace) -> Figures:
     """Time a run of policy auto, from its start to its end, and the steps of its round."""
     made = tables.make(options.data, options.rows, options.layout)
-    found = runs.ours(made, options.model, policy="auto")
+    run = runs.ours(made, options.model, policy="auto")
     _print(
         "rows",
         ("seconds", "MB", "labels"),
         {
             f"{options.rows:,}": (
-                f"{found['seconds']:.0f}",
-                f"{found['peak_mb']:.0f}",
-                f"{found['labels']:,}",
+                f"{run['seconds']:.0f}",
+                f"{run['peak_mb']:.0f}",
+                f"{run['labels']:,}",
             )
         },
     )
-    print("\n".join(f"{step}: {seconds:.1f} s" for step, seconds in found["rounds"][0].items()))
-    return {"run": found}
+    print("\n".join(f"{step}: {seconds:.1f} s" for step, seconds in run["rounds"][0].items()))
+    return {"run": run}
 
 
 def committee(options: argparse.Namespace) -> Figures:
@@ -137,23 +141,26 @@ def later(options: argparse.Namespace) -> Figures:
     """Compare the scan of a round with the share of rows that is left."""
     made = tables.make(options.data, options.rows, options.layout)
     with runs.session() as spark:
-        found = rounds.by_share(spark, made, options.model, options.repeats)
+        by_share = rounds.by_share(spark, made, options.model, options.repeats)
     _print(
         "rows left",
         ("seconds", "row groups read"),
-        {share: (f"{one['seconds']:.2f}", str(one["groups"])) for share, one in found.items()},
+        {
+            share: (f"{timed['seconds']:.2f}", str(timed["groups"]))
+            for share, timed in by_share.items()
+        },
     )
-    return {"by_share": found}
+    return {"by_share": by_share}
 
 
 def driver(options: argparse.Namespace) -> Figures:
     """Run a start and a round over tiny files that are a part each: the driver's side of them."""
-    found = parts.many_parts(options.data, options.parts)
+    measured = parts.many_parts(options.data, options.parts)
     print(f"{options.parts:,} parts")
-    steps = {name: (f"{value:,.2f}",) for name, value in found["seconds"].items()}
+    steps = {name: (f"{value:,.2f}",) for name, value in measured["seconds"].items()}
     _print("step", ("seconds",), steps)
-    _print("", ("MB",), {name: (f"{value:,.0f}",) for name, value in found["sizes"].items()})
-    return found
+    _print("", ("MB",), {name: (f"{value:,.0f}",) for name, value in measured["sizes"].items()})
+    return measured
 
 
 def starts(options: argparse.Namespace) -> Figures:

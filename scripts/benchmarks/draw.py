@@ -29,7 +29,7 @@ def _bars(document: dict[str, Any]) -> tuple[dict[str, float], str] | None:
     if document["benchmark"] == "score":
         return document["rates"], "million rows per second (more is better)"
     if document["benchmark"] == "runs":
-        seconds = {name: one["seconds"] for name, one in document["runs"].items()}
+        seconds = {name: run["seconds"] for name, run in document["runs"].items()}
         return seconds, "seconds for five rounds (less is better)"
     return None
 

@@ -37,14 +37,14 @@ def main() -> None:
         accepted = scored.filter(F.col("p.confidence") > THRESHOLD).select(
             "id", *columns, F.col("p.label").alias("label")
         )
-        found = accepted.toPandas()
-        if found.empty:
+        accepted_rows = accepted.toPandas()
+        if accepted_rows.empty:
             break
-        X = np.concatenate([X, found[columns].to_numpy()])
-        y = np.concatenate([y, found["label"].to_numpy()])
+        X = np.concatenate([X, accepted_rows[columns].to_numpy()])
+        y = np.concatenate([y, accepted_rows["label"].to_numpy()])
         model = models.make(model_name).fit(X, y)
-        taken = spark.createDataFrame(found[["id"]])
-        pool = pool.join(taken, on="id", how="left_anti")
+        accepted_ids = spark.createDataFrame(accepted_rows[["id"]])
+        pool = pool.join(accepted_ids, on="id", how="left_anti")
     X_test, y_test = tables.matrix("test")
     sys.stdout.write(f"{(model.predict(X_test) == y_test).mean()}\n")
     spark.stop()

@@ -23,7 +23,7 @@ from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.policies.top_k_per_class import TopKPerClass
 from spark_pseudolabel.core.selection.policy import RoundContext
 from spark_pseudolabel.spark.direct import survey
-from spark_pseudolabel.spark.direct.keys import look_at_keys
+from spark_pseudolabel.spark.direct.keys import survey_keys
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan
@@ -57,11 +57,11 @@ def many_parts(directory: Path, n_parts: int) -> dict[str, Figures]:
         clock.lap("list the files")
         footers, _ = survey.read_footers(spark, files, full, listed)
         clock.lap("read their footers, on two workers")
-        groups = [group for one in footers for group in survey.row_groups(one)]
+        groups = [group for footer in footers for group in survey.row_groups(footer)]
         parts = parts_of(groups, max_rows=_ROWS)
         clock.lap("pack the row groups into parts")
         source = PartSource(full, ("id",), ("x",))
-        keys = look_at_keys(spark, Scan(source, parts), pa.chunked_array([[-1]]), None)
+        keys = survey_keys(spark, Scan(source, parts), pa.chunked_array([[-1]]), None)
         assert keys.unique
         assert keys.rows == _ROWS * n_parts
         clock.lap("prove that the ids differ")

@@ -195,22 +195,22 @@ def by_share(
     scorer, table = _fitted(tables, model_name), scoring.plain(spark, tables)
     source = PartSource(table.root, ("id",), tuple(tables.columns))
     shared = spark.sparkContext.broadcast(scorer)
-    found: dict[str, dict[str, Any]] = {}
+    timed: dict[str, dict[str, Any]] = {}
     for share in SHARES:
 
         def scan(part: Part, share: float = share) -> tuple[int, float, float]:
             keep = np.random.default_rng(part.number).random(part.rows) < share
             return _read_and_predict(part, keep, source, shared.value)
 
-        found[f"{share:.0%}"] = _timed(spark, scan, table.parts, repeats)
+        timed[f"{share:.0%}"] = _timed(spark, scan, table.parts, repeats)
 
     def half_of_the_groups(part: Part) -> tuple[int, float, float]:
         keep = np.zeros(part.rows, dtype=bool)
         keep[: part.groups[0].rows] = True
         return _read_and_predict(part, keep, source, shared.value)
 
-    found["first row group of each part"] = _timed(spark, half_of_the_groups, table.parts, repeats)
-    return found
+    timed["first row group of each part"] = _timed(spark, half_of_the_groups, table.parts, repeats)
+    return timed
 
 
 def _read_and_predict(

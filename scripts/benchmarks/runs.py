@@ -39,11 +39,11 @@ def compare(tables: Tables, model: str, repeats: int, *, naive: bool) -> dict[st
     ways = {"ours": ours, "scikit-learn": scikit_learn}
     if naive:
         ways["naive Spark recipe"] = naive_recipe
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    by_way: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
-            found[name].append(way(tables, model))
-    return {name: _median(list_) for name, list_ in found.items()}
+            by_way[name].append(way(tables, model))
+    return {name: _median(list_) for name, list_ in by_way.items()}
 
 
 def ours(tables: Tables, model: str, heap: str = "2g", policy: str = "threshold") -> dict[str, Any]:
@@ -51,11 +51,13 @@ def ours(tables: Tables, model: str, heap: str = "2g", policy: str = "threshold"
     out = tables.root / "out"
     shutil.rmtree(out, ignore_errors=True)
     conf = tables.root / f"{model}.yaml"
-    asked = _config(tables, model, out, heap)
+    settings = _config(tables, model, out, heap)
     if policy == "auto":
-        asked = {key: asked[key] for key in asked.keys() - {"model", "rounds", "validation"}}
-        asked["selection"] = {"policy": "auto"}
-    conf.write_text(yaml.safe_dump(asked), encoding="utf-8")
+        settings = {
+            key: settings[key] for key in settings.keys() - {"model", "rounds", "validation"}
+        }
+        settings["selection"] = {"policy": "auto"}
+    conf.write_text(yaml.safe_dump(settings), encoding="utf-8")
     result = tables.root / "result.json"
     command = [sys.executable, "-m", "spark_pseudolabel", "run", str(conf), "--result", str(result)]
     seconds, peak, _ = timing.run([*command, "--quiet"])
@@ -65,7 +67,7 @@ def ours(tables: Tables, model: str, heap: str = "2g", policy: str = "threshold"
         "peak_mb": peak,
         "accuracy": report["final"]["test"]["accuracy"],
         "own_s": report["elapsed_s"],
-        "rounds": [one["seconds"] for one in report["rounds"]],
+        "rounds": [round_["seconds"] for round_ in report["rounds"]],
         "labels": report["rows"]["accepted"],
     }
 
@@ -105,9 +107,9 @@ def _script(name: str, tables: Tables, model: str) -> dict[str, Any]:
     return {"seconds": seconds, "peak_mb": peak, "accuracy": accuracy}
 
 
-def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
+def _median(measured: list[dict[str, Any]]) -> dict[str, Any]:
     median = {
-        key: statistics.median(one[key] for one in found)
+        key: statistics.median(run[key] for run in measured)
         for key in ("seconds", "peak_mb", "accuracy")
     }
-    return {**median, "all": found}
+    return {**median, "all": measured}

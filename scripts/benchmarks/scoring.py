@@ -102,7 +102,7 @@ def ways(
     frame = spark.read.parquet(str(tables.pool))
     frame = frame if tasks is None else frame.repartition(tasks)
     bare = spark.sparkContext.broadcast(model)
-    found: dict[str, Callable[[], object]] = {
+    by_name: dict[str, Callable[[], object]] = {
         "two plain processes": TwoProcesses(parts, source, scorer),
         "direct scan": lambda: sum(
             run_tasks(spark, lambda part: score_parts([part], source, shared.value), parts)
@@ -110,16 +110,16 @@ def ways(
         "DataFrame (mapInArrow)": lambda: _drain(score_rows(frame, shared)),
     }
     if ours:
-        return found
-    found |= {
+        return by_name
+    by_name |= {
         "scalar pandas UDF": lambda: _drain(_scalar(frame, tables, bare)),
         "predict_batch_udf": lambda: _drain(_batch(frame, tables, bare)),
         "mapInPandas": lambda: _drain(_pandas(frame, tables, bare)),
     }
     mlflow = _mlflow(spark, frame, tables, model)
     if mlflow is not None:
-        found["mlflow spark_udf"] = mlflow
-    return found
+        by_name["mlflow spark_udf"] = mlflow
+    return by_name
 
 
 def _drain(rows: Any) -> None:

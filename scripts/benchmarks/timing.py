@@ -37,7 +37,7 @@ def alternate(ways: Ways, repeats: int, before: Ways | None = None) -> Seconds:
 
 def medians(seconds: Seconds) -> dict[str, float]:
     """Return the median of every way."""
-    return {name: statistics.median(found) for name, found in seconds.items()}
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 class Steps:
@@ -92,14 +92,14 @@ def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
 
 def tree(pid: int) -> list[int]:
     """Return a process and all below it, each after the one that started it."""
-    found = [pid]
-    for parent in found:
+    pids = [pid]
+    for parent in pids:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
             try:
-                found += [int(child) for child in children.read_text().split()]
+                pids += [int(child) for child in children.read_text().split()]
             except OSError:
                 continue
-    return found
+    return pids
 
 
 def _pss(pid: int) -> float:

@@ -107,8 +107,8 @@ def _by_name(parameters: Iterable[inspect.Parameter]) -> inspect.Signature:
 _ANSWER_OPTIONS = inspect.signature(AnswerOptions, eval_str=True).parameters
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         print_text(f"{PROGRAM} {VERSION}")
         raise typer.Exit
 

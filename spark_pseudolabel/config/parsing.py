@@ -22,7 +22,7 @@ from spark_pseudolabel.config.defaults import chosen_selection, recommended, res
 from spark_pseudolabel.config.documents import config_schema
 from spark_pseudolabel.config.estimators import unfit_estimators, unfit_members
 from spark_pseudolabel.config.loading import ConfigSource, policy_of, read_overrides, read_yaml
-from spark_pseudolabel.config.problems import JsonSchema, choice, of_section, unknown_key
+from spark_pseudolabel.config.problems import JsonSchema, choice, section_problems, unknown_key
 from spark_pseudolabel.config.sections import Config
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.teachers.kinds import KINDS, kind_of
@@ -139,9 +139,9 @@ def _check_sections(source: ConfigSource) -> tuple[Parts, list[Problem]]:
     ]
     for name, field in Config.model_fields.items():
         if name in source.data:
-            part, of_section = _check_section(source, name, schema)
-            problems += of_section
-            parts |= {} if of_section else {name: part}
+            part, problems_of_section = _check_section(source, name, schema)
+            problems += problems_of_section
+            parts |= {} if problems_of_section else {name: part}
         elif field.is_required():
             problems.append(source.problem(name, "required section is missing."))
         else:
@@ -165,4 +165,4 @@ def _check_section(
     try:
         return adapter.validate_python(value), []
     except ValidationError as error:
-        return None, of_section(source, name, error, node, schema)
+        return None, section_problems(source, name, error, node, schema)

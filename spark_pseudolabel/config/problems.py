@@ -14,7 +14,7 @@ from spark_pseudolabel.errors import Problem
 JsonSchema = dict[str, Any]
 
 
-def of_section(
+def section_problems(
     source: ConfigSource, name: str, error: ValidationError, node: JsonSchema, schema: JsonSchema
 ) -> list[Problem]:
     """Return one problem per wrong key of a section.

@@ -138,7 +138,7 @@ class _Step:
         failpoint("model.fitted")
         model = fitted.mean_model(inputs.classes)
         if setting.config.student is not None:
-            models.of_folds = fitted
+            models.cross_fit = fitted
         adjustment = adjustment_of(models, 1, rows, fitted)
         fitted_model = self._made(model, rows, adjustment)
         given_labels, suspects = check_given_labels(
@@ -238,7 +238,7 @@ class _Step:
                 hash_limits=None if limits is None else tuple(limits),
                 weights=weighting or RowWeights(),
                 sha256=rows.sha256(),
-                reference=None if models.reference is None else models.reference.of_pool,
+                reference=None if models.reference is None else models.reference.pool_rows,
                 against_best=against_best,
             ),
             validation=validation if validation.n else None,

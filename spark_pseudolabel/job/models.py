@@ -49,7 +49,7 @@ class Models:
     pool: Pool
     own: BaseEstimator | None = None
     trusted: tuple[str, ...] = ()
-    of_folds: CrossFit | None = None
+    cross_fit: CrossFit | None = None
     """The models of the folds while a student still has to be taught by them."""
     _fitted: dict[int, BaseEstimator] = field(default_factory=dict)
     _adjustments: dict[int, Adjustment | None] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class Models:
     def require_same(self, reference: Reference) -> None:
         """Refuse a pool whose rows are not those that the first model has learned from."""
         first = self.store.models[0].training.reference if self.store.models else None
-        if first is not None and first != reference.of_pool:
+        if first is not None and first != reference.pool_rows:
             raise InputError(
                 "unlabeled must give the same rows for as long as a run lasts. A sample of "
                 f"{reference.n_pool:,} rows, drawn by their ids, differs from the one that "

@@ -160,7 +160,7 @@ def measure_student(
             P = rounded(correct(P, shares(rows.codes, len(classes)), prior))
     else:
         # The same models again, where another process has fitted them.
-        of_folds = models.of_folds or cross_fit_labeled(models)
+        of_folds = models.cross_fit or cross_fit_labeled(models)
         P = cross_fit_student(
             student.fit,
             replace(of_folds, adjustments=teacher.adjustments),

@@ -37,7 +37,7 @@ from spark_pseudolabel.core.text_types import MISSING
 from spark_pseudolabel.core.validation_split import group_validation_mask, validation_mask
 from spark_pseudolabel.errors import ConfigError, InputError, Problem, text_of
 from spark_pseudolabel.redaction import redacted
-from spark_pseudolabel.spark.direct.keys import look_at_keys, require_reach
+from spark_pseudolabel.spark.direct.keys import require_reach, survey_keys
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
 from spark_pseudolabel.spark.frame import keys as frame_keys
@@ -759,7 +759,7 @@ def _survey(
         if before is not None and before.same_files:
             require_reach(spark, scan, probe)
             return _Survey(scan, ids=before.ids)
-        pool_keys = look_at_keys(spark, scan, known.column(0), probe)
+        pool_keys = survey_keys(spark, scan, known.column(0), probe)
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
             raise
@@ -813,7 +813,7 @@ def _check_keys(
         counted = _Ids(*frame_keys.count_keys(pool.rows, keys[0]))
         if before.ids == counted:
             return counted  # the same ids as were looked at when the run began
-    keys_found = frame_keys.look_at_keys(pool.rows, keys[0], known.column(0).combine_chunks())
+    keys_found = frame_keys.survey_keys(pool.rows, keys[0], known.column(0).combine_chunks())
     if keys_found.nulls or keys_found.known or not keys_found.unique:
         _refuse_keys(_key_facts(pool.rows, _frame(spark, known, pool.schema), keys[0]), keys[0])
     return _Ids(keys_found.rows, keys_found.xor64)

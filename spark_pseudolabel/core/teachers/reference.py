@@ -67,7 +67,7 @@ class Reference:
         return cls(_without_tails(finite(rows), len(labeled)), n_pool, _sha256(drawn))
 
     @property
-    def of_pool(self) -> ReferenceRows:
+    def pool_rows(self) -> ReferenceRows:
         """The pool's rows, as manifests keep them."""
         return ReferenceRows(self.n_pool, self.sha256)
 

@@ -96,7 +96,7 @@ class _Group:
 _Task = tuple[int, Sequence[Part]]
 
 
-def look_at_keys(
+def survey_keys(
     spark: SparkSession, scan: Scan, known: pa.ChunkedArray, probe: str | None
 ) -> PoolKeys:
     """Let the workers look at all keys of a pool, and at the output.
@@ -140,7 +140,7 @@ def require_reach(spark: SparkSession, scan: Scan, probe: str | None) -> None:
     Raises
     ------
     OSError, InputError
-        As :func:`look_at_keys` does.
+        As :func:`survey_keys` does.
     """
     source, parts = scan.source, scan.parts[: spark.sparkContext.defaultParallelism]
 
@@ -247,16 +247,16 @@ def _survey(
 
     work = _tasks(parts)
     if rows > _ROWS_ON_DRIVER:
-        return exchange(spark, give, work, _taken, n_groups)
+        return exchange(spark, give, work, _grouped, n_groups)
     answers = run_tasks(spark, _listing(give), work)
-    return [_taken([value for _, value in chain.from_iterable(answers)])]
+    return [_grouped([value for _, value in chain.from_iterable(answers)])]
 
 
 def _listing(give: Callable[[_Task], Iterable[Any]]) -> Callable[[_Task], list[Any]]:
     return lambda task: list(give(task))
 
 
-def _taken(values: Sequence[KeyFacts | _TaskHashes]) -> _Group:
+def _grouped(values: Sequence[KeyFacts | _TaskHashes]) -> _Group:
     facts = [value for value in values if isinstance(value, KeyFacts)]
     runs = [value for value in values if isinstance(value, _TaskHashes)]
     shared = repeated([run.hashes for run in runs])[: MAX_SHARED + 1]

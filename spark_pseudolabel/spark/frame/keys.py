@@ -34,7 +34,7 @@ _GIVEN_TYPE = "rows long, nulls long, known long, xor64 long, group int, run bin
 _TAKEN_TYPE = "rows long, nulls long, known long, xor64 long, shared array<long>"
 
 
-def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
+def survey_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
     """Look at all keys; an action, in which their hashes are exchanged and nothing else.
 
     Parameters
@@ -48,8 +48,8 @@ def look_at_keys(rows: DataFrame, key: str, known: pa.Array) -> PoolKeys:
     """
     ids = rows.select(column(key))
     n_groups = _group_count(ids)
-    sent = map_in_arrow(ids, _giving(known, n_groups), _GIVEN_TYPE)
-    facts = sent.repartition(n_groups, "group").mapInArrow(_take, _TAKEN_TYPE).collect()
+    sent = map_in_arrow(ids, _sending(known, n_groups), _GIVEN_TYPE)
+    facts = sent.repartition(n_groups, "group").mapInArrow(_summarize_group, _TAKEN_TYPE).collect()
     shared = [value for row in facts for value in row["shared"]]
     return PoolKeys(
         rows=sum(row["rows"] for row in facts),
@@ -76,7 +76,7 @@ def _group_count(ids: DataFrame) -> int:
     return max(1, min(_MAX_GROUPS, -(-size // _GROUP_BYTES)))
 
 
-def _giving(known: pa.Array, n_groups: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+def _sending(known: pa.Array, n_groups: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     def give(batches: Batches) -> Iterator[pa.RecordBatch]:
         waiting: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         for batch in batches:
@@ -102,7 +102,7 @@ def _shared_out(
     return _batch(_GIVEN, [[0, 0, 0, 0, group, run.tobytes()] for group, run in runs])
 
 
-def _take(batches: Batches) -> Iterator[pa.RecordBatch]:
+def _summarize_group(batches: Batches) -> Iterator[pa.RecordBatch]:
     rows = pa.Table.from_batches(batches, schema=_GIVEN)
     facts = [pc.sum(rows.column(name)).as_py() or 0 for name in ("rows", "nulls", "known")]
     runs = [np.frombuffer(run, dtype=np.uint64) for run in rows.column("run").to_pylist() if run]

@@ -71,7 +71,7 @@ def settle_types(tables: Tables, config: Config, keys: Sequence[str]) -> Settled
     notes: tuple[Note, ...] = ()
     surveyed: Tables = {}
     for name, table in tables.items():
-        surveyed[name], further = _look(table, config, keys, features)
+        surveyed[name], further = _survey(table, config, keys, features)
         notes += further
     known = _Known(surveyed, config)
     types = {key: known.key(key) for key in keys}
@@ -110,7 +110,7 @@ def _features(tables: Tables, config: Config, keys: Sequence[str]) -> list[str]:
     )
 
 
-def _look(
+def _survey(
     table: Table, config: Config, keys: Sequence[str], features: Sequence[str]
 ) -> tuple[Table, tuple[Note, ...]]:
     """Look at a table's values where that is needed; sort out the rows that can't be read."""

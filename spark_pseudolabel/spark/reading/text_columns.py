@@ -49,7 +49,7 @@ def look_at_text(table: Table, names: Sequence[str], keys: Sequence[str]) -> Tex
         texts = columns(table.schema.names) if table.unclosed is not None else []
         breaks = F.concat_ws("", *texts).contains("\n")
         marked = rows.select(*picked, reasons.alias(UNREADABLE), breaks.alias(BREAKS))
-        parts = marked.mapInArrow(_look(of_keys), f"{_FACTS} string").collect()
+        parts = marked.mapInArrow(_survey_batches(of_keys), f"{_FACTS} string").collect()
     except PythonException:
         raise  # not the files' fault
     except (PySparkException, Py4JError) as error:
@@ -263,7 +263,9 @@ def _wrong(feature: Feature) -> Column:
     return F.when(text.isNotNull() & ~text.rlike(MISSING) & ~is_value, message)
 
 
-def _look(keys: Sequence[str]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _survey_batches(
+    keys: Sequence[str],
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         survey = survey_text(batches, keys)
         document = {**vars(survey), "facts": {n: f.to_dict() for n, f in survey.facts.items()}}

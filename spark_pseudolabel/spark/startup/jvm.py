@@ -62,7 +62,7 @@ class JvmStart:
         self._thread = threading.Thread(target=self._launch, daemon=True)
         self._thread.start()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return the end of what it has printed."""
         size = os.fstat(self._log.fileno()).st_size
         # Read without a seek: the JVM writes at the same place of the same open file.

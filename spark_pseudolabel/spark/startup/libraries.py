@@ -47,7 +47,7 @@ def require_same_libraries(spark: SparkSession, others: Sequence[str] = ()) -> N
         return
     n_tasks = min(spark.sparkContext.defaultParallelism, _MOST_TASKS)
     try:
-        of_hosts = run_tasks(spark, _look, [others] * n_tasks)
+        of_hosts = run_tasks(spark, _worker_versions, [others] * n_tasks)
     except Exception as error:
         if (why := _telling_line(error)) is None:
             raise
@@ -103,7 +103,7 @@ def _loaded(name: str) -> str:
         return f"not usable ({type(error).__name__}: {message})"
 
 
-def _look(others: Sequence[str]) -> tuple[str, dict[str, str]]:
+def _worker_versions(others: Sequence[str]) -> tuple[str, dict[str, str]]:
     return socket.gethostname(), versions(NEEDED) | loaded(others)
 
 

@@ -103,7 +103,7 @@ def get_session(settings: SparkSettings) -> SparkSession:
         if _has_our_daemon(context):
             warm_up(context, 1, ())
     except Exception as error:
-        raise _not_started(error, start.said()) from error
+        raise _not_started(error, start.output()) from error
     return _shipped(cast(SparkSession, SessionOnDemand(context)))
 
 

@@ -128,8 +128,8 @@ def test_long_rows_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_fingerprint_is_that_of_the_sample() -> None:
     labeled = pd.DataFrame({"n": [1.0, 2.0], "color": pd.Series(["red", None], dtype=object)})
     pool = pd.DataFrame({"n": [3.0, np.nan], "color": pd.Series([None, "blue"], dtype=object)})
-    first = Reference.of(labeled, pool).of_pool
-    assert first == Reference.of(labeled[:1], pool).of_pool
+    first = Reference.of(labeled, pool).pool_rows
+    assert first == Reference.of(labeled[:1], pool).pool_rows
     assert first.pool_rows == 2
-    assert first != Reference.of(labeled, pool.assign(n=[3.0, 4.0])).of_pool
-    assert first != Reference.of(labeled, pool[::-1]).of_pool
+    assert first != Reference.of(labeled, pool.assign(n=[3.0, 4.0])).pool_rows
+    assert first != Reference.of(labeled, pool[::-1]).pool_rows

@@ -68,8 +68,8 @@ def look(
         scan = scan_of(spark, tmp_path, ids)
         if request.param == "Spark":
             rows = spark.read.parquet(str(tmp_path)).repartition(3)
-            return frame_keys.look_at_keys(rows, "id", known)
-        return direct_keys.look_at_keys(spark, scan, pa.chunked_array([known]), None)
+            return frame_keys.survey_keys(rows, "id", known)
+        return direct_keys.survey_keys(spark, scan, pa.chunked_array([known]), None)
 
     return look
 
@@ -135,8 +135,8 @@ def test_a_start_on_the_same_files_proves_nothing_again(
         raise AssertionError("the ids were looked at again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(inputs, "look_at_keys", looked)
-        patch.setattr(frame_keys, "look_at_keys", looked)
+        patch.setattr(inputs, "survey_keys", looked)
+        patch.setattr(frame_keys, "survey_keys", looked)
         again = read_inputs(spark, config, proved=proved)
         assert again.frozen == first.frozen
         assert (again.scan is None) == (first.scan is None)
