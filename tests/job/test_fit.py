@@ -50,7 +50,7 @@ def test_a_round_whose_files_hold_other_rows_is_not_committed(accepted: int, tau
 
 
 def test_a_pool_that_gives_other_rows_than_model_1_learned_from_is_refused() -> None:
-    found = SimpleNamespace(n_pool=2, of_pool=ReferenceRows(2, "b"))
+    found = SimpleNamespace(n_pool=2, pool_rows=ReferenceRows(2, "b"))
     for kept, alike in ((ReferenceRows(2, "a"), False), (found.pool_rows, True)):
         first = SimpleNamespace(training=SimpleNamespace(reference=kept))
         run: Any = SimpleNamespace(store=SimpleNamespace(models=[first]))
