@@ -10,12 +10,20 @@ import pytest
 from tests.cluster.driver import Driver
 from tests.runs.sklearn_cases import CLUSTER_CASES, Case, assert_same
 
-# One forest less than there are: each case costs seconds, and these cover both criteria on four
-# data sets by seven estimators.
-CASES = [case for case in CLUSTER_CASES if case.name != "forest-wine-threshold-strings-1-round"]
+# Each costs seconds. These have both criteria, ties at the threshold, and labels that are text.
+SHORT = (
+    "knn-iris-default",
+    "nb-wine-threshold-strings-no-limit",
+    "regression-iris-10-best-no-limit",
+    "discriminant-breast-cancer-40-best-1-round",
+)
+CASES = [
+    pytest.param(case, id=case.name, marks=() if case.name in SHORT else pytest.mark.long)
+    for case in CLUSTER_CASES
+]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES)
 def test_result_is_that_of_scikit_learn(
     case: Case, driver_of: Callable[[str], Driver], tmp_path: Path
 ) -> None:

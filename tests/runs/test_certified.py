@@ -228,7 +228,13 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# Plans of the others come from counts: tests/spark/frame/test_selection.py holds them alike.
+SHORT = ("certified", "committee")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in CASES]
+)
 def test_both_backends_give_the_same_labels(
     spark: SparkSession, data: Path, tmp_path: Path, name: str
 ) -> None:

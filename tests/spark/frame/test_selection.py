@@ -27,6 +27,17 @@ RULES = [
     {"policy": "k_best", "k": 37},
     {"policy": "top_k_per_class", "k": 11},
     {"policy": "percentile", "step": 0.3},
+    {"policy": "flexmatch", "threshold": 0.95},
+    {"policy": "freematch"},
+    {"policy": "crest", "alpha": 0.5, "labeled": [80, 20, 5]},
+    {
+        "policy": "quotas",
+        "step": 0.3,
+        "by": "labeled",
+        "labeled": [80, 20, 5],
+        "min_per_class": None,
+        "max_per_class": None,
+    },
 ]
 
 
