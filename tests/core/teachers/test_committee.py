@@ -9,6 +9,7 @@ import pytest
 
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import make_scorer
+from spark_pseudolabel.core.teachers import preprocessing
 from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.vote import members_of, soft_vote, weights_of
@@ -104,7 +105,9 @@ def test_committee_scores_through_the_kernel() -> None:
     assert scorer.takes_nan
 
 
-def test_default_members_fit_every_kind_of_column() -> None:
+def test_default_members_fit_every_kind_of_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The full width takes a second per condensed text.
+    monkeypatch.setattr(preprocessing, "_HASHED_WORDS", 2**9)
     model = registered_committee(DEFAULT_COMMITTEE, (*FEATURES, NOTE), 0).fit(rows(), ("no", "yes"))
     assert len(members_of(model)) == len(DEFAULT_COMMITTEE)
 

@@ -48,13 +48,13 @@ def test_batches_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [f"x{i}" for i in range(20)]
     features = [Feature(name, "category", "string") for name in columns]
     labeled, pool = (
-        pd.DataFrame(chance.choice(["x", "y", "z"], (n, 20)), columns=columns) for n in (400, 1500)
+        pd.DataFrame(chance.choice(["x", "y", "z"], (n, 20)), columns=columns) for n in (400, 500)
     )
     support, _ = find_support(labeled, features, np.arange(400), 0)
     whole = support.holds(pool)
     distances = pairwise_distances(support.columns.transform(pool), support.rows).min(axis=1)
     assert np.isclose(distances, support.radius).sum() > 10
-    monkeypatch.setattr(module, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(module, "_ROWS_AT_ONCE", 17)
     assert (support.holds(pool) == whole).all()
 
 
