@@ -15,7 +15,6 @@ from pyspark.sql import SparkSession
 
 from benchmarks import models, scoring, timing
 from benchmarks.tables import CLASSES, Tables
-from spark_pseudolabel.config import Teacher
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.parts import Part
@@ -28,6 +27,7 @@ from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.vote import members_of
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.threads import hold_threads
+from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import PartSource, read_part
 from spark_pseudolabel.spark.pool import Accepted, Scored
@@ -82,7 +82,7 @@ def committee_and_members(spark: SparkSession, tables: Tables, repeats: int) -> 
     """Time bare scans with a committee of three, and with each of its members alone."""
     X, y = tables.matrix("labeled")
     rows = TrainingRows(pd.DataFrame(X, columns=tables.columns), y.astype(np.int32), None, 0)
-    three = [(m.estimator, m.params) for m in Teacher().committee[:3]]
+    three = DEFAULT_COMMITTEE[:3]
     kinds = [Feature(name, "numeric", "double") for name in tables.columns]
     made = registered_committee(three, kinds, random_state=0)
     voting = made.fit(rows, range(CLASSES))
