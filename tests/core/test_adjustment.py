@@ -2,23 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import softmax
 
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration, Method, PriorCorrection
 from spark_pseudolabel.core.trust.calibration import fit_calibration
+from tests.core.scores import overconfident
 
 METHODS: tuple[Method, ...] = ("sigmoid", "isotonic", "temperature")
-
-
-def overconfident(
-    n: int = 3000, n_classes: int = 3, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw probabilities that are those of the truth at a quarter of its temperature."""
-    chance = np.random.default_rng(seed)
-    logits = chance.normal(size=(n, n_classes))
-    true = softmax(logits, axis=1)
-    codes = (chance.random((n, 1)) > true.cumsum(axis=1)).sum(axis=1).astype(np.int32)
-    return np.round(softmax(4 * logits, axis=1), 6), codes
 
 
 @pytest.mark.parametrize("method", METHODS)

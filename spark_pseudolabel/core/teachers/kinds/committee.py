@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
-from spark_pseudolabel.fields import Flag
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ class CommitteeKind(TeacherKind):
     committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] = tuple(
         NamedEstimator(estimator=name, params=dict(params)) for name, params in DEFAULT_COMMITTEE
     )
-    student: Flag = True
 
     @property
     def members(self) -> Sequence[NamedEstimator]:
