@@ -77,7 +77,7 @@ def open_backend(
         If Spark would have to commit files in a way that a lost task can spoil.
     """
     keys = T.StructType([inputs.pool.schema[key] for key in inputs.keys])
-    stored = StoredRows(spark, store.root, keys, carried.probabilities, carried.raw)
+    stored = StoredRows(spark, store.root, keys, carried)
     n_classes = len(inputs.classes)
     scan = _scan(inputs, store)
     if scan is None:

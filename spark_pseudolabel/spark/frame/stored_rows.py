@@ -35,17 +35,14 @@ class StoredRows:
         Full path of the output.
     keys
         Key columns with their types.
-    probabilities
-        Whether the probabilities of all classes are stored.
-    raw
-        Whether the model's own confidence is stored beside the adjusted one.
+    carried
+        Which columns are stored with a scored row.
     """
 
     spark: SparkSession
     root: str
     keys: T.StructType
-    probabilities: bool
-    raw: bool
+    carried: Carried
 
     def accepted(self, rounds: Sequence[RoundManifest]) -> DataFrame:
         """Return the accepted rows of rounds."""
@@ -68,7 +65,7 @@ class StoredRows:
 
     def _read(self, entries: Sequence[FileEntry], column: T.StructField) -> DataFrame:
         # With a schema Spark opens no file to plan.
-        scored = from_arrow_schema(pa.schema(scored_fields(Carried(self.raw, self.probabilities))))
+        scored = from_arrow_schema(pa.schema(scored_fields(self.carried)))
         # Accepted rows have no reason against them.
         stored = [field for field in scored.fields if field.name != INVALID]
         schema = T.StructType([*self.keys.fields, *stored, column])

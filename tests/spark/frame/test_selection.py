@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, INVALID, SCORE
+from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.spark.frame.selection import (
     SparkCandidates,
@@ -77,7 +78,7 @@ def scored(spark: SparkSession, rows: Rows) -> DataFrame:
 @pytest.fixture(scope="module")
 def candidates(spark: SparkSession, rows: Rows, scored: DataFrame) -> SparkCandidates:
     keys = StructType([StructField("id", LongType())])
-    nothing = StoredRows(spark, "", keys, probabilities=False, raw=False)
+    nothing = StoredRows(spark, "", keys, Carried())
     return SparkCandidates(scored, ("id",), rows.n_classes, 0, nothing)
 
 
