@@ -74,9 +74,22 @@ class Models:
 
     def ready(self, maker: Teacher) -> Teacher:
         """Return a teacher with all learned that needs no labels; of it, models are fitted."""
-        if self.reference is None:
+        if id(maker) not in self._ready:
+            self._ready[id(maker)] = self._informed(maker)
+        return self._ready[id(maker)]
+
+    def _informed(self, maker: Teacher) -> Teacher:
+        if self.reference is not None:
+            maker = maker.prepared(self.reference.X, self._columns)
+        wanted = maker.pool_pass
+        if wanted is None:
             return maker
-        return maker.prepared(self.reference.X, self._columns)
+        rows = self.setting.inputs.pool_rows
+        return maker.informed(self.pool.gather(wanted.look, wanted.together) if rows else None)
+
+    @cached_property
+    def _ready(self) -> dict[int, Teacher]:
+        return {}
 
     @cached_property
     def _columns(self) -> dict[str, BaseEstimator]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -26,6 +26,9 @@ StoredKind = Literal["accepted", "taught"]
 
 Transform = Callable[[pa.Table], pa.Table]
 """Turns accepted or scored rows into rows of a published table, in a worker."""
+
+Seen = TypeVar("Seen")
+"""What a worker has found out about rows."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,28 @@ class Pool(Protocol):
         """Collect the `n` rows with the lowest hash of their key, with features and hash.
 
         All rows of a smaller pool; of one with rows, that is. In the order of the hash.
+        """
+        ...
+
+    def gather(
+        self,
+        look: Callable[[Iterable[pa.RecordBatch]], Seen],
+        together: Callable[[Sequence[Seen]], Seen],
+    ) -> Seen | None:
+        """Look at all rows in the workers, once, and put together what was seen.
+
+        Parameters
+        ----------
+        look
+            Gets keys and features of some rows.
+        together
+            Puts together what it returned, on workers and on the driver. The order of rows, how
+            many of them a call gets and the order of calls depend on the cluster: results may not.
+
+        Returns
+        -------
+        object
+            None of a pool without rows.
         """
         ...
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+
+
+@dataclass(frozen=True)
+class PoolPass:
+    """What a teacher wants to know of all rows of the pool.
+
+    Parameters
+    ----------
+    look
+        Runs on workers: gets batches of keys and features, and returns what it finds out.
+    together
+        Puts several of its results together. Neither may depend on how rows are dealt to calls,
+        nor on the order of calls: sums are of whole numbers.
+    """
+
+    look: Callable[[Iterable[pa.RecordBatch]], Any]
+    together: Callable[[Sequence[Any]], Any]
 
 
 class Teacher(ABC):
@@ -67,6 +86,15 @@ class Teacher(ABC):
             Preprocessing, and parts of it, that other teachers have fitted on the same rows, which
             is shared with those that need the same; what is fitted here is added.
         """
+        return self
+
+    @property
+    def pool_pass(self) -> PoolPass | None:
+        """What it wants to know of all pool rows once it is :meth:`prepared`; None: nothing."""
+        return None
+
+    def informed(self, seen: Any) -> Self:
+        """Take in what the :attr:`pool_pass` came to; None where the pool has no row."""
         return self
 
     @abstractmethod

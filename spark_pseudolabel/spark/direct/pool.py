@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -28,6 +28,7 @@ from spark_pseudolabel.spark.pool import (
     Accepted,
     Overlap,
     RowsByFile,
+    Seen,
     StoredKind,
     Transform,
     content_of,
@@ -104,6 +105,15 @@ class DirectPool:
         drawn = bring(self.spark, draw, self.parts, self.scratch)
         return lowest(pa.concat_tables(drawn), n, self.source.keys)
 
+    def gather(
+        self,
+        look: Callable[[Iterable[pa.RecordBatch]], Seen],
+        together: Callable[[Sequence[Seen]], Seen],
+    ) -> Seen | None:
+        """Look at all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        look_at = partial(tasks.look_at_piece, source=self.source, look=look)
+        return merge_tasks(self.spark, look_at, self._pieces, together)
+
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: HashLimits, kind: StoredKind = "accepted"
     ) -> pa.Table | None:
@@ -175,7 +185,7 @@ class DirectPool:
     def _undecided(self, rounds: Sequence[RoundManifest]) -> Sequence[Piece | tasks.Earlier]:
         """Return the pieces with rows that are left; later rounds keep to those of the first."""
         if not rounds:
-            return pieces_of(self.parts, _TASKS_PER_CORE * self._cores)
+            return self._pieces
         last = rounds[-1]
         accepted = {piece_name(entry.path): entry.rows for entry in last.accepted}
         return [
@@ -185,8 +195,9 @@ class DirectPool:
         ]
 
     @property
-    def _cores(self) -> int:
-        return self.spark.sparkContext.defaultParallelism
+    def _pieces(self) -> list[Piece]:
+        cores = self.spark.sparkContext.defaultParallelism
+        return pieces_of(self.parts, _TASKS_PER_CORE * cores)
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,8 @@ from spark_pseudolabel.spark.direct.source import Mask, PartSource, read_part
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.teachers.training import Label
+
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,7 @@ def score_piece(
         part, name, source = task.part, piece_name(task.path), source.unconditional
         keep = rows_left(task, before, source.keys)
     else:
-        part, name = task.part, name_of(task)
-        keep = np.zeros(part.rows, dtype=bool)
-        keep[task.start : task.stop] = True
+        part, name, keep = task.part, name_of(task), _rows_of(task)
     with hold_threads(task_cores()):
         scored = [
             _with_place(score_batch(rows.batch, scorer), number, rows.positions)
@@ -174,6 +174,12 @@ def score_piece(
         int((rows.column(CODE).is_valid().to_numpy() & (codes < 0)).sum()),
         int(has_abstained(rows).sum()),
     )
+
+
+def _rows_of(piece: Piece) -> Mask:
+    keep = np.zeros(piece.part.rows, dtype=bool)
+    keep[piece.start : piece.stop] = True
+    return keep
 
 
 def rows_left(earlier: Earlier, plan: Plan, keys: Sequence[str]) -> Mask:
@@ -325,6 +331,14 @@ def sample_part(
     for rows in read_part(source.unconditional, part, keep=keep):
         hashed = rows.batch.append_column(HASH, pa.array(hashes(rows.batch)))
         yield pa.Table.from_batches([hashed])
+
+
+def look_at_piece(
+    piece: Piece, source: PartSource, look: Callable[[Iterable[pa.RecordBatch]], Seen]
+) -> Seen:
+    """Return what `look` finds out about keys and features of a piece's rows."""
+    with hold_threads(task_cores()):
+        return look(rows.batch for rows in read_part(source, piece.part, keep=_rows_of(piece)))
 
 
 def fetch_part(

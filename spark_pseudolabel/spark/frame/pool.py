@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -30,6 +30,7 @@ from spark_pseudolabel.spark.frame.selection import (
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
 from spark_pseudolabel.spark.pool import (
     RowsByFile,
+    Seen,
     StoredKind,
     Transform,
     changed_pool,
@@ -112,6 +113,16 @@ class FramePool:
             hashed = hashed.filter(F.col(HASH) <= F.lit(limit))
         with self._batches():
             return lowest(to_arrow(hashed), n, self.keys)
+
+    @reading("unlabeled")
+    def gather(
+        self,
+        look: Callable[[Iterable[pa.RecordBatch]], Seen],
+        together: Callable[[Sequence[Seen]], Seen],
+    ) -> Seen | None:
+        """Look at all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        with self._batches():
+            return gathered(self.rows, look, together)
 
     @reading("unlabeled")
     def fetch(

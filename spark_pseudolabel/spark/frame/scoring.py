@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
 
 import pyarrow as pa
 from pyspark import Broadcast, SparkContext
@@ -12,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.serializers import CPickleSerializer
 
 from spark_pseudolabel.columns import (
     PACKED,
@@ -20,12 +24,17 @@ from spark_pseudolabel.columns import (
 from spark_pseudolabel.core.features import Feature, Pack
 from spark_pseudolabel.core.kernel import Scorer, score_batches
 from spark_pseudolabel.core.scored_rows import scored_fields
+from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
 from spark_pseudolabel.spark.reading.names import column, map_in_arrow
 from spark_pseudolabel.spark.startup import jvm
 from spark_pseudolabel.spark.startup.freezing import freeze_imported
 
+Seen = TypeVar("Seen")
+
 BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+
+_ANSWERS_ON_DRIVER = 8
 
 # What Spark and Arrow turn into the same double.
 _PLAIN = (T.DoubleType, T.FloatType, T.ByteType, T.ShortType, T.IntegerType, T.LongType)
@@ -131,6 +140,41 @@ def _scoring_function(scorer: Broadcast[Scorer], pack: Pack | None):  # type: ig
         freeze_imported()
 
     return score
+
+
+def gathered(
+    rows: DataFrame,
+    look: Callable[[Iterable[pa.RecordBatch]], Seen],
+    together: Callable[[Sequence[Seen]], Seen],
+) -> Seen | None:
+    """Look at all rows in workers; see :meth:`spark_pseudolabel.spark.pool.Pool.gather`."""
+    pickle = CPickleSerializer()
+
+    def give(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        # Tasks without a row have seen nothing.
+        filled = (batch for batch in batches if batch.num_rows)
+        first = next(filled, None)
+        if first is not None:
+            with hold_threads(_task_cores()):
+                yield _bytes(pickle.dumps(look(chain([first], filled))))
+        freeze_imported()
+
+    def take(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        seen = [pickle.loads(value) for batch in batches for value in batch[0].to_pylist()]
+        if seen:
+            yield _bytes(pickle.dumps(together(seen)))
+
+    answers = map_in_arrow(rows, give, "seen binary")
+    # As many for each merger as there are mergers for the driver.
+    n_mergers = math.isqrt(rows.rdd.getNumPartitions())
+    if n_mergers > _ANSWERS_ON_DRIVER:
+        answers = map_in_arrow(answers.repartition(n_mergers), take, "seen binary")
+    seen = [pickle.loads(bytes(row.seen)) for row in answers.collect()]
+    return together(seen) if seen else None
+
+
+def _bytes(value: bytes) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([value], pa.binary())], ["seen"])
 
 
 def _task_cores() -> int:
