@@ -32,6 +32,9 @@ SPARK_SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     # Adaptive execution would merge two tiny partitions into one and hide the same bugs.
     "spark.sql.adaptive.coalescePartitions.enabled": "false",
+    # Compiling a query takes longer than it runs on a hundred rows; clusters compile theirs.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     # A web server per session costs a second, and a port that may be taken.
     "spark.ui.enabled": "false",
     # No progress bar in the captured standard error of a failing test.

@@ -10,8 +10,8 @@ from tests.cluster.driver import Driver
 from tests.cluster.tables import configuration, write_configuration
 
 MB = 1 << 20
-# A row group has some 8 kB: partitions of this size split every file.
-TINY = 8192
+# Every file has several row groups of some 8 kB: partitions of this size split it.
+TINY = 16384
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ def test_nothing_to_label_is_no_error(spark: SparkSession, tmp_path: Path) -> No
     assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
 
 
-@pytest.mark.parametrize("estimator", [KNeighborsClassifier(3), GaussianNB()])
+@pytest.mark.parametrize(
+    "estimator", [KNeighborsClassifier(3), pytest.param(GaussianNB(), marks=pytest.mark.long)]
+)
 def test_estimator_of_ones_own_is_the_student(
     spark: SparkSession, tmp_path: Path, estimator: BaseEstimator
 ) -> None:

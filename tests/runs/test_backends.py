@@ -134,7 +134,9 @@ def _in_utc(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long) if "student" in n else n for n in CASES]
+)
 def test_labels_are_the_same(
     spark: SparkSession, digits: pd.DataFrame, tmp_path: Path, name: str
 ) -> None:
@@ -260,8 +262,16 @@ def test_every_estimator_scores_alike_on_both_backends(
         np.testing.assert_array_equal(P, np.round(P, 6))  # no digits of single precision
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [SCANS, pytest.param(*SCANS[::-1], marks=pytest.mark.long)]
+)
 def test_a_run_goes_on_with_the_other_backend(
-    spark: SparkSession, digits: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession,
+    digits: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    second: str,
 ) -> None:
     paths = write(digits, tmp_path)
     case = {**LOGISTIC, "id": "id", "training": {"max_rows": 400}}
@@ -276,12 +286,11 @@ def test_a_run_goes_on_with_the_other_backend(
                 )
             run(spark, parse_config(settings))
 
-    for first, second in (SCANS, SCANS[::-1]):
-        out = tmp_path / f"{first}-first"
-        start(out, first, 1)
-        start(out, second, 2)
-        labels = pd.read_parquet(out / "labels").sort_values("id", ignore_index=True)
-        pd.testing.assert_frame_equal(labels[sorted(labels.columns)], undisturbed["labels"])
+    out = tmp_path / "out"
+    start(out, first, 1)
+    start(out, second, 2)
+    labels = pd.read_parquet(out / "labels").sort_values("id", ignore_index=True)
+    pd.testing.assert_frame_equal(labels[sorted(labels.columns)], undisturbed["labels"])
 
 
 def test_row_groups_with_nothing_left_are_not_read(

@@ -229,7 +229,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 # Plans of the others come from counts: tests/spark/frame/test_selection.py holds them alike.
-SHORT = ("certified", "committee")
+SHORT = ("certified",)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND, INVALID
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.sampling import HashLimits, sample_limit
 from spark_pseudolabel.errors import text_of
-from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, score_rows
+from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, gathered, score_rows
 from spark_pseudolabel.spark.frame.selection import (
     ROWS_PER_FILE,
     SparkCandidates,

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
+from pyspark import RDD
 from pyspark.sql import DataFrame
 
 from spark_pseudolabel.spark.reading.names import map_in_arrow
@@ -30,13 +32,13 @@ def collect_arrow(rows: DataFrame) -> pa.Table:
     rows
         Of types that Arrow takes.
     """
-    packed = map_in_arrow(rows, _pack, "rows binary").repartition(_PARTITIONS).rdd
+    packed = _Unmapped.of(map_in_arrow(rows, _pack, "rows binary").repartition(_PARTITIONS))
     context = packed.context
     chunks: list[bytes] = []
     start, at_once = 0, 1
     while start < _PARTITIONS:
         partitions = range(start, min(_PARTITIONS, start + at_once))
-        chunks += context.runJob(packed, _chunks_of, partitions)
+        chunks += [bytes(row[0]) for row in context.runJob(packed, iter, partitions)]
         start = partitions.stop
         mean = sum(map(len, chunks)) / start
         at_once = max(1, min(_PARTITIONS, int(_SLICE_BYTES / max(mean, 1))))
@@ -56,6 +58,17 @@ def _pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_pydict({"rows": [sink.getvalue().to_pybytes()]})
 
 
-def _chunks_of(rows: Iterable[tuple[bytearray]]) -> Iterator[bytes]:
-    for row in rows:
-        yield bytes(row[0])
+class _Unmapped(RDD[Any]):
+    """Partitions that the driver fetches as they are.
+
+    ``SparkContext.runJob`` maps them by a Python function; with 64 partitions of a small table,
+    nearly all of them empty, handing each to a worker and back is most of what collecting takes.
+    """
+
+    @classmethod
+    def of(cls, rows: DataFrame) -> _Unmapped:
+        rdd = rows.rdd
+        return cls(rdd._jrdd, rdd.ctx, rdd._jrdd_deserializer)
+
+    def mapPartitions(self, f: Any, preservesPartitioning: bool = False) -> Any:  # noqa: N802, N803
+        return self
