@@ -68,6 +68,7 @@ PROVED_BY = {
     "tests/core/teachers/test_committee.py": (
         "core.teachers.kind core.teachers.kinds.committee core.teachers.teacher"
     ),
+    "tests/core/teachers/test_anchors.py": "core.teachers.kinds.anchors",
     "tests/core/teachers/test_training.py": "core.teachers.training_frame",
     "tests/core/trust/test_certificate.py": "core.trust.evidence",
     "tests/core/test_features.py": "core.feature",

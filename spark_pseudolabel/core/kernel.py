@@ -172,12 +172,26 @@ def score(
     InputError
         If a vector that was not refused has another length than its feature.
     """
-    X = to_frame(rows, scorer.features) if scorer.named else to_matrix(rows, scorer.features)
-    reasons = {**_refused_values(X, scorer), **(refused or {})}
+    X, reasons = _model_input(rows, scorer, refused or {})
     # What a model can't take was put aside; it need not look for it again, twice for each batch.
     with config_context(assume_finite=True):
         P = _probabilities(X, scorer, reasons)
     return _scores(P, reasons, scorer)
+
+
+def takeable(batch: pa.RecordBatch, scorer: Scorer) -> pd.DataFrame | NDArray[np.float64]:
+    """Return model input of the rows that a scorer's model can take, in order."""
+    rows, odd = without_odd_vectors(batch, scorer.features)
+    X, reasons = _model_input(rows, scorer, {**odd, **_unreadable(batch)})
+    return _take(X, np.setdiff1d(np.arange(len(X)), list(reasons))) if reasons else X
+
+
+def _model_input(
+    rows: pa.RecordBatch | pa.Table, scorer: Scorer, refused: Mapping[int, str]
+) -> tuple[pd.DataFrame | NDArray[np.float64], dict[int, str]]:
+    """Return model input of all rows, and why some can't be scored."""
+    X = to_frame(rows, scorer.features) if scorer.named else to_matrix(rows, scorer.features)
+    return X, {**_refused_values(X, scorer), **refused}
 
 
 def predict_proba(model: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -59,6 +59,9 @@ PINNED_TYPES = frozenset(
         "sklearn.tree._tree.Tree",
         "sklearn.utils._bunch.Bunch",
         "sklearn.utils.validation.check_array",
+        # Our own: such a model needs this package to be loaded.
+        "spark_pseudolabel.core.teachers.anchor_model.AnchorClassifier",
+        "spark_pseudolabel.core.teachers.anchor_model.AnchorWeights",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -70,6 +70,11 @@ class Teacher(ABC):
     def preprocessing(self) -> Sequence[str]:
         """What happens to columns before an estimator sees them, one line each."""
         return ()
+
+    @property
+    def adapted(self) -> Mapping[str, int]:
+        """Settings that rows have changed once it is :meth:`prepared`, as they are used."""
+        return {}
 
     def prepared(
         self,
