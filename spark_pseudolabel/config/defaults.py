@@ -12,7 +12,7 @@ from spark_pseudolabel.core.selection.policies.auto import Auto
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.selection.policies.threshold import Threshold
 from spark_pseudolabel.core.selection.policy import Policy
-from spark_pseudolabel.core.teachers.kinds import DEFAULT, KINDS
+from spark_pseudolabel.core.teachers.kinds import DEFAULT
 from spark_pseudolabel.registry import unknown_name
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def recommended(
     parts = parts | {"selection": certified}
     has_student = "model" in parts and parts["model"].is_named
     if "teacher" in parts:
-        teacher = parts["teacher"] or KINDS[DEFAULT]()
+        teacher = parts["teacher"] or DEFAULT()
         if "student" not in teacher.model_fields_set:
             teacher = teacher.model_copy(update={"student": has_student})
         parts, has_student = parts | {"teacher": teacher}, teacher.student

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import ValidationError
 
 from spark_pseudolabel.config.checks import (
@@ -121,13 +121,6 @@ def _parse(
     return config
 
 
-_CHOICES: Mapping[str, tuple[str | None, Callable[[Mapping[str, Any]], Any], Mapping[str, Any]]] = {
-    "selection": ("policy", policy_of, POLICIES),
-    "teacher": (None, kind_of, KINDS),
-}
-"""Sections of several kinds: the key that names the kind, how it is recognized, and the kinds."""
-
-
 def _check_sections(source: ConfigSource) -> tuple[Parts, list[Problem]]:
     """Check each section alone, so that one wrong section does not hide another's problems."""
     schema = config_schema()
@@ -155,14 +148,37 @@ def _check_section(
     field, value = Config.model_fields[name], source.data[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
     node = schema["properties"][name]
-    if name in _CHOICES and isinstance(value, Mapping):
-        key, choose, classes = _CHOICES[name]
-        chosen = choose(value)
-        if chosen not in classes:
-            return None, [source.problem(f"{name}.{key}", choice(classes, chosen))]
-        adapter, node = TypeAdapter(classes[chosen]), classes[chosen].model_json_schema()
-        value = {**value, key: chosen} if key else value
+    if name in _KINDS and isinstance(value, Mapping):
+        kind = _KINDS[name](source, value)
+        if isinstance(kind, Problem):
+            return None, [kind]
+        adapter, node = TypeAdapter(kind), kind.model_json_schema()
+        value = {"policy": policy_of(value), **value} if name == "selection" else value
     try:
         return adapter.validate_python(value), []
     except ValidationError as error:
         return None, section_problems(source, name, error, node, schema)
+
+
+def _kind_of_selection(
+    source: ConfigSource, section: Mapping[str, Any]
+) -> type[BaseModel] | Problem:
+    policy = policy_of(section)
+    if policy in list(POLICIES):
+        return POLICIES[policy]
+    return source.problem("selection.policy", choice(POLICIES, policy))
+
+
+def _kind_of_teacher(source: ConfigSource, section: Mapping[str, Any]) -> type[BaseModel] | Problem:
+    if (kind := kind_of(section)) is not None:
+        return kind
+    key = next(kind.key for kind in KINDS if kind.key in section)
+    known = [value for kind in KINDS if kind.key == key for value in kind.values()]
+    return source.problem(f"teacher.{key}", choice(known, section[key]))
+
+
+_KINDS: Mapping[str, Callable[[ConfigSource, Mapping[str, Any]], type[BaseModel] | Problem]] = {
+    "selection": _kind_of_selection,
+    "teacher": _kind_of_teacher,
+}
+"""Sections of several kinds, each of which has keys of its own."""

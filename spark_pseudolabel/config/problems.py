@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import ErrorDetails, ValidationError
 
 from spark_pseudolabel.config.loading import KEYS_OF_AUTO, ConfigSource, KeyPath, policy_of
+from spark_pseudolabel.core.teachers.kinds import KINDS, kind_of
 from spark_pseudolabel.errors import Problem
 
 JsonSchema = dict[str, Any]
@@ -40,17 +41,33 @@ def unknown_key(
 ) -> Problem:
     """Say that a key is not known, with the nearest one, here or in another section."""
     known = sorted(_object(node, schema).get("properties", {}))
-    if path[0] == "selection" and "policy" not in source.data["selection"]:
-        known = sorted({*known, *KEYS_OF_AUTO})  # each of them would name the policy
-    if meant := nearest(path[-1], known):
+    if meant := nearest(path[-1], [*known, *_keys_that_choose(source, path)]):
         return source.problem(path, f"unknown key, did you mean {meant!r}?")
     namesakes = [dotted for dotted in _all_keys(schema) if dotted.split(".")[-1] == path[-1]]
-    if ".".join(path) in namesakes:  # only selection has keys that its other keys rule out
-        wanted = f"policy {policy_of(source.data['selection'])!r}"
+    if ".".join(path) in namesakes:  # of another kind of the same section
+        wanted = _kind_in_words(path[0], source.data[path[0]])
         return source.problem(path, f"is no key of {wanted}, which has {', '.join(known)}.")
     if namesakes:
         return source.problem(path, f"unknown key, did you mean {namesakes[0]!r}?")
     return source.problem(path, f"unknown key. Known here: {', '.join(known)}.")
+
+
+def _keys_that_choose(source: ConfigSource, path: KeyPath) -> list[str]:
+    """Return the keys that would make a section one of another kind, where nothing says which."""
+    section = source.data.get(path[0])
+    if len(path) != 2 or not isinstance(section, Mapping):
+        return []
+    if path[0] == "selection" and "policy" not in section:
+        return sorted(KEYS_OF_AUTO)
+    keys = sorted({kind.key for kind in KINDS})
+    return keys if path[0] == "teacher" and not any(key in section for key in keys) else []
+
+
+def _kind_in_words(name: str, section: Mapping[str, Any]) -> str:
+    if name == "selection":
+        return f"policy {policy_of(section)!r}"
+    kind = kind_of(section)
+    return f"{name} {kind.spelled()!r}" if kind is not None else name
 
 
 def nearest(word: str, options: Iterable[str]) -> str | None:
@@ -176,9 +193,9 @@ def _deref(node: JsonSchema, schema: JsonSchema) -> JsonSchema:
 def _all_keys(schema: JsonSchema) -> Iterator[str]:
     for section, node in schema["properties"].items():
         yield section
-        node = _object(node, schema)
-        for member in [node, *(_deref(m, schema) for m in node.get("oneOf", []))]:
-            yield from (f"{section}.{key}" for key in member.get("properties", {}))
+        node = _deref(node, schema)
+        for member in [node, *node.get("anyOf", []), *node.get("oneOf", [])]:
+            yield from (f"{section}.{key}" for key in _deref(member, schema).get("properties", {}))
 
 
 def _range(node: JsonSchema) -> str:

@@ -238,7 +238,7 @@ else:
     # One of the policies, each declared with its parameters in core/selection/policies.
     Selection = Annotated[Union[tuple(POLICIES.values())], Field(discriminator="policy")]  # noqa: UP007
     # One of the kinds in core/teachers/kinds.
-    Teacher = Union[tuple(KINDS.values())]  # noqa: UP007
+    Teacher = Union[tuple(KINDS)]  # noqa: UP007
 
 
 class Rounds(Section):

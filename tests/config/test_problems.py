@@ -83,7 +83,25 @@ from tests.config.files import minimal
             "features: {include: [a], exclude: [b]}",
             "features: must have include or exclude, not both. Leave one of them out.",
         ),
-        ("teacher: {graph: {}}", "teacher.graph: unknown key. Known here: committee, student."),
+        ("teacher: {graph: anchor}", "teacher.graph: must be "),
+        ("teacher: {grpah: anchors}", "teacher.grpah: unknown key, did you mean 'graph'?"),
+        (
+            "teacher: {graph: anchors, anchor: 9}",
+            "teacher.anchor: unknown key, did you mean 'anchors'?",
+        ),
+        (
+            "teacher: {graph: anchors, committee: []}",
+            "teacher.committee: is no key of teacher 'graph: anchors', which has anchors, "
+            "class_mass, graph, neighbors, student.",
+        ),
+        (
+            "teacher: {anchors: 9}",
+            "teacher.anchors: is no key of teacher 'committee', which has committee, student.",
+        ),
+        (
+            "teacher: {graph: anchors, anchors: 2}",
+            "teacher: anchors must be at least neighbors, 3. Got 2.",
+        ),
         (
             "selection: {policy: auto}\nrounds: {max: 3}",
             "rounds.max: must be 1 with policies 'auto' and 'certified': model 1 labels the pool, "

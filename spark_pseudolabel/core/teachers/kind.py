@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field
 
@@ -29,9 +29,20 @@ class TeacherKind(Section, ABC):
     """
 
     key: ClassVar[str]
-    """The field by which a section is recognized as this kind."""
+    """The field by which a section is recognized as this kind, be it by its value alone."""
 
     student: Flag = True
+
+    @classmethod
+    def values(cls) -> tuple[str, ...]:
+        """Return what the field :attr:`key` says in this kind; empty where it may say anything."""
+        annotation = cls.model_fields[cls.key].annotation
+        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+    @classmethod
+    def spelled(cls) -> str:
+        """Return what messages call this kind: ``committee``, ``graph: anchors``."""
+        return f"{cls.key}: {cls.values()[0]}" if cls.values() else cls.key
 
     @property
     def members(self) -> Sequence[NamedEstimator]:

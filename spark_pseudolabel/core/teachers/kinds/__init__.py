@@ -1,28 +1,30 @@
 """The kinds of teachers that section ``teacher`` may name, one in each file of this folder.
 
 A new one is a new file with one subclass of :class:`~..kind.TeacherKind`, and its lines in
-``docs/selection.md``.
+``docs/teachers.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spark_pseudolabel.core.discovery import classes_in
 from spark_pseudolabel.core.teachers.kind import TeacherKind
 from spark_pseudolabel.core.teachers.kinds.committee import CommitteeKind
 
-KINDS: Mapping[str, type[TeacherKind]] = {
-    cls.key: cls
-    for cls in classes_in(__name__, __path__, TeacherKind)  # type: ignore[type-abstract]
-}
-"""Every kind by the key of the section that says so."""
+KINDS: Sequence[type[TeacherKind]] = tuple(
+    classes_in(__name__, __path__, TeacherKind)  # type: ignore[type-abstract]
+)
+"""Every kind."""
 
-DEFAULT = CommitteeKind.key
-"""The kind of a section without such a key."""
+DEFAULT = CommitteeKind
+"""The kind of a section without a key that says so."""
 
 
-def kind_of(section: Mapping[str, Any]) -> str:
-    """Return the kind whose key a section has."""
-    return next((key for key in KINDS if key in section), DEFAULT)
+def kind_of(section: Mapping[str, Any]) -> type[TeacherKind] | None:
+    """Return the kind that a section names; None where its key has a value of no kind."""
+    named = [kind for kind in KINDS if kind.key in section] or [DEFAULT]
+    return next(
+        (kind for kind in named if not kind.values() or section[kind.key] in kind.values()), None
+    )
