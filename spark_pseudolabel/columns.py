@@ -38,6 +38,8 @@ CLASS_SCORES: Final = "spl_probabilities"
 INVALID: Final = "spl_reason"
 IN_ROUND: Final = "spl_round"
 FOLD: Final = "spl_fold"
+# A number that follows from a row's key: what a model that knows no features gets.
+NODE: Final = "spl_node"
 # Why a row of text could not be read as its header says; null where it could.
 UNREADABLE: Final = "spl_unreadable"
 # The numeric features of a row, on their way to the workers.

@@ -353,6 +353,13 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "policy": lambda fields: f"policy {fields['why']}",
     "resume": _resume,
     "inputs": _inputs,
+    "graph": lambda fields: (
+        f"graph of {fields['nodes']:,} rows{_seconds(fields)}: {fields['neighbors']} neighbors "
+        f"each, {fields['recall']:.1%} of the exact ones found"
+    ),
+    "spreading": lambda fields: (
+        f"labels spread by {fields['products']:,} products, change {fields['change']:.2g}"
+    ),
     "model": _model,
     "round": _round,
     "stop": _stop,

@@ -24,7 +24,7 @@ def prepare_data() -> ModuleType:
 
 
 def test_there_is_a_configuration_for_each_method_and_data_set() -> None:
-    names = {"adult", "letter", "kddcup99", "sklearn_mode", "teacher_student", "one_shot"}
+    names = {"adult", "letter", "kddcup99", "sklearn_mode", "teacher_student", "one_shot", "graph"}
     assert names <= {file.stem for file in CONFIGS}
 
 

@@ -80,7 +80,7 @@ def recommended(
     if "teacher" in parts:
         teacher = parts["teacher"] or DEFAULT()
         if "student" not in teacher.model_fields_set:
-            teacher = teacher.model_copy(update={"student": has_student})
+            teacher = teacher.model_copy(update={"student": has_student or teacher.transductive})
         parts, has_student = parts | {"teacher": teacher}, teacher.student
     if "training" in parts and has_student:
         settings = parts["training"].model_dump(include=parts["training"].model_fields_set)

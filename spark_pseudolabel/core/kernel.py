@@ -26,10 +26,12 @@ from spark_pseudolabel.core.features import (
     to_matrix,
     without_vectors,
 )
+from spark_pseudolabel.core.nodes import NodeIds
 from spark_pseudolabel.core.scored_rows import Carried, scored_fields
 from spark_pseudolabel.core.threads import hold_threads
 
 if TYPE_CHECKING:
+    from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
     from spark_pseudolabel.core.trust.support import Support
 
 OUTSIDE = "withheld: no labeled row is near it"
@@ -65,6 +67,8 @@ class Scorer:
         What happens to the rounded probabilities before they are used; needs `decimals`.
     support
         Where labeled rows are; a row outside of it gets a reason beside its score.
+    nodes
+        How rows get node ids, where the model takes these in place of features; None: it does not.
     """
 
     model: Any
@@ -77,6 +81,7 @@ class Scorer:
     takes_inf: bool = False
     adjustment: Adjustment | None = None
     support: Support | None = None
+    nodes: NodeIds | None = None
 
     @property
     def carried(self) -> Carried:
@@ -162,6 +167,24 @@ def score_any(batch: pa.RecordBatch, scorer: Scorer) -> Scores:
     return score(rows, scorer, {**reasons, **_unreadable(batch)})
 
 
+def node_vectors(
+    batch: pa.RecordBatch, features: Sequence[Feature], nodes: NodeIds, vectors: VectorMaker
+) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[int, str]]:
+    """Turn rows into nodes of a graph, but for those that would be invalid if they were scored.
+
+    Returns
+    -------
+    tuple
+        Ids of shape (n_valid,), vectors of shape (n_valid, n_dimensions), and by the position of
+        each other row why it is invalid.
+    """
+    rows, odd = without_odd_vectors(batch, features)
+    scorer = Scorer(None, tuple(features), takes_nan=vectors.takes_nan)
+    X, reasons = _model_input(rows, scorer, {**odd, **_unreadable(batch)})
+    valid = np.setdiff1d(np.arange(len(X)), list(reasons))
+    return nodes.of(batch)[valid], vectors.of(_take(X, valid)), reasons
+
+
 def score(
     rows: pa.RecordBatch | pa.Table, scorer: Scorer, refused: Mapping[int, str] | None = None
 ) -> Scores:
@@ -173,6 +196,8 @@ def score(
         If a vector that was not refused has another length than its feature.
     """
     X, reasons = _model_input(rows, scorer, refused or {})
+    if scorer.nodes is not None:
+        X = scorer.nodes.frame(rows)
     # What a model can't take was put aside; it need not look for it again, twice for each batch.
     with config_context(assume_finite=True):
         P = _probabilities(X, scorer, reasons)
@@ -279,9 +304,15 @@ def make_scorer(
     decimals: int | None = DECIMALS,
     probabilities: bool = False,
     adjustment: Adjustment | None = None,
+    nodes: NodeIds | None = None,
 ) -> Scorer:
     """Prepare a fitted model for scoring: find out which numbers it takes; see :class:`Scorer`."""
     example = example_frame(features)
+    takes_nan, takes_inf = (
+        (model.takes_nan, False)
+        if nodes is not None
+        else (_takes(model, example, named, value) for value in (np.nan, np.inf))
+    )
     return Scorer(
         model,
         tuple(features),
@@ -289,9 +320,10 @@ def make_scorer(
         named=named,
         decimals=decimals,
         probabilities=probabilities,
-        takes_nan=_takes(model, example, named, np.nan),
-        takes_inf=_takes(model, example, named, np.inf),
+        takes_nan=takes_nan,
+        takes_inf=takes_inf,
         adjustment=adjustment,
+        nodes=nodes,
     )
 
 

@@ -88,6 +88,8 @@ class LoopLimits:
         Name the reason as scikit-learn does: reaching the maximum hides "no change".
     stop_on_shift
         Label nothing where the labeled rows do not stand for the pool.
+    needs_graph
+        Model 1 knows rows by a graph that they all are in.
     """
 
     max_rounds: int | None
@@ -95,6 +97,12 @@ class LoopLimits:
     keep_best: bool = False
     like_sklearn: bool = False
     stop_on_shift: bool = False
+    needs_graph: bool = False
+
+
+@dataclass(frozen=True)
+class BuildGraph:
+    """Find the neighbors of all rows and commit the graph next."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +138,15 @@ class Finish:
     best_round: int
 
 
-Step = FitModel | ScoreRound | Finish
+Step = BuildGraph | FitModel | ScoreRound | Finish
 
 
 def next_step(
-    models: Sequence[ModelFacts], rounds: Sequence[RoundFacts], limits: LoopLimits
+    models: Sequence[ModelFacts],
+    rounds: Sequence[RoundFacts],
+    limits: LoopLimits,
+    *,
+    has_graph: bool = False,
 ) -> Step:
     """Say what a run has to do next.
 
@@ -143,6 +155,10 @@ def next_step(
     models, rounds
         What is committed, in order. Model r decides round r, so there are as many models as
         rounds, or one more.
+    limits
+        What the configuration says.
+    has_graph
+        Whether the graph is committed, where one is needed.
 
     Examples
     --------
@@ -157,6 +173,8 @@ def next_step(
     >>> next_step([ModelFacts(1), ModelFacts(2)], done, limits)
     Finish(reason='max_iter', n_iter=1, best_round=1)
     """
+    if limits.needs_graph and not models and not has_graph:
+        return BuildGraph()
     if len(models) == len(rounds):
         return FitModel(len(rounds) + 1)
     reason = stop_reason(models[-1], rounds, limits)

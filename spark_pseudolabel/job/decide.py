@@ -226,7 +226,7 @@ def calibration_rows(
             tested &= setting.support[1]
     else:
         rows, units, also_labeled = inputs.validation, setting.units.validation, setting.units.seen
-        scores = score(rows, models.scorer(1, probabilities=True))
+        scores = score(rows, models.scorer(1, probabilities=True, table="validation"))
         codes, P = rows.column(CODE).to_numpy().astype(np.int32), scores.probabilities
         tested = setting.mixed_as(models.prior, rows, scores.code >= 0)
         if setting.support is not None:

@@ -166,6 +166,16 @@ class _Step:
         models, setting = self.models, self.models.setting
         if setting.config.student is None:
             return self._teacher_again(None)
+        if models.teacher.transductive:
+            # Only a student can score other rows, be it better or worse than the graph.
+            fitted = self._train()
+            against = fitted.training.against_best
+            if against is None:
+                return fitted
+            kept = fitted.training.model_copy(
+                update={"against_best": replace(against, dropped=False)}
+            )
+            return _with(fitted, training=kept)
         if not setting.inputs.validation.num_rows and not kept_cross_fit(models)[1].held_out.any():
             return self._teacher_again(NotCompared(1, "unmeasured"))
         if model_facts(models.store)[0].shifted and models.prior is None:
@@ -281,5 +291,5 @@ def _validation_scores(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return predicted codes and probabilities of some validation rows."""
     rows = models.setting.inputs.validation
-    scores = score(rows, models.scorer(number, probabilities=True))
+    scores = score(rows, models.scorer(number, probabilities=True, table="validation"))
     return scores.code[measured], scores.probabilities[measured]

@@ -12,15 +12,17 @@ from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.config import Config, identity
-from spark_pseudolabel.core.rounds import Finish, FitModel, ScoreRound, next_step
+from spark_pseudolabel.core.rounds import BuildGraph, Finish, FitModel, ScoreRound, next_step
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.finish import finish, is_finished
 from spark_pseudolabel.job.fit import fit_model
+from spark_pseudolabel.job.graph import build_graph
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.spreading import SpreadingTold
 from spark_pseudolabel.job.teachers import require_usable
 from spark_pseudolabel.job.training import trainer_of
 from spark_pseudolabel.output.state import model_facts, round_facts
@@ -119,8 +121,10 @@ def run(
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
         backend = open_backend(spark, inputs, store, setting.carried, config.random_state)
-        models = Models(setting, store, backend.pool, estimator, tuple(trusted))
+        told = SpreadingTold(events)
+        models = Models(setting, store, backend.pool, estimator, tuple(trusted), told)
         require_usable(models.teacher, models.student, setting, estimator, trusted)
+        models.teacher.require_rows(setting.node_rows)
         trainer = trainer_of(setting, store, backend.pool)
         return _to_the_end(Run(spark, setting, store, models, backend, trainer, events))
 
@@ -160,15 +164,22 @@ def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list
 
 def _to_the_end(run: Run) -> Result:
     started = time.monotonic()
-    resumed = bool(run.store.models)
+    resumed = bool(run.store.models) or run.store.graph is not None
     _tell_where_it_stands(run.setting, run.backend, run.events)
     if resumed and run.store.final is None:
         committed = len(run.store.rounds)
         run.events.event("resume", round=committed + 1, committed=committed)
     while True:
-        match next_step(model_facts(run.store), round_facts(run.store), run.setting.limits):
+        match next_step(
+            model_facts(run.store),
+            round_facts(run.store),
+            run.setting.limits,
+            has_graph=run.store.graph is not None,
+        ):
             case FitModel(number):
                 fit_model(run, number)
+            case BuildGraph():
+                build_graph(run)
             case ScoreRound(number):
                 score_round(run, number)
             case Finish() as end:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -14,12 +15,18 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
+from spark_pseudolabel.core.nodes import NodeTable
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.teachers.graph_solvers import Tell
+from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
+from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.trust.shift import SAMPLE
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.spreading import read_graph
 from spark_pseudolabel.job.teachers import student_of, teacher_of
 from spark_pseudolabel.output.scoring import scorer_of
 from spark_pseudolabel.spark.pool import Pool
@@ -42,6 +49,8 @@ class Models:
         An estimator that is used as it is instead of the configured one, or None.
     trusted
         Further types that a stored model may hold.
+    tell
+        Is told how far labels have spread over a graph.
     """
 
     setting: Setting
@@ -49,6 +58,7 @@ class Models:
     pool: Pool
     own: BaseEstimator | None = None
     trusted: tuple[str, ...] = ()
+    tell: Tell = field(default=lambda products, change: None)
     cross_fit: CrossFit | None = None
     """The models of the folds while a student still has to be taught by them."""
     _fitted: dict[int, BaseEstimator] = field(default_factory=dict)
@@ -78,9 +88,20 @@ class Models:
             self._ready[id(maker)] = self._informed(maker)
         return self._ready[id(maker)]
 
-    def _informed(self, maker: Teacher) -> Teacher:
+    def prepared(self, maker: Teacher) -> Teacher:
+        """Return a teacher that has learned from the reference rows."""
         if self.reference is not None:
-            maker = maker.prepared(self.reference.X, self._columns)
+            return maker.prepared(self.reference.X, self._columns)
+        if maker.transductive:  # there is no pool
+            return maker.prepared(self.setting.labeled.X, self._columns)
+        return maker
+
+    def _informed(self, maker: Teacher) -> Teacher:
+        if isinstance(maker, NeighborTeacher):
+            graph = self.store.graph
+            assert graph is not None
+            return maker.joined(read_graph(self.store, graph), self.tell)
+        maker = self.prepared(maker)
         wanted = maker.pool_pass
         if wanted is None:
             return maker
@@ -156,17 +177,38 @@ class Models:
         self._adjustments[number] = adjustment
 
     def scorer(
-        self, number: int, keys: Sequence[str] = (), *, probabilities: bool = False
+        self,
+        number: int,
+        keys: Sequence[str] = (),
+        *,
+        probabilities: bool = False,
+        table: NodeTable = "pool",
     ) -> Scorer:
-        """Return a model ready to score."""
+        """Return a model ready to score rows of a table."""
+        model = self.model(number)
         return scorer_of(
             self.setting.config.mode,
-            self.model(number),
+            model,
             self.setting.inputs.features,
             keys,
             adjustment=self.adjustment(number),
             probabilities=probabilities,
+            nodes=self.setting.nodes(table) if isinstance(model, NodeScores) else None,
         )
+
+    # --- what the teacher gets
+
+    @cached_property
+    def labeled(self) -> TrainingRows:
+        """The labeled rows as the teacher takes them."""
+        rows = self.setting.labeled
+        return replace(rows, X=self.input(self.setting.inputs.labeled, "labeled"))
+
+    def input(self, rows: pa.Table, table: NodeTable = "pool") -> pd.DataFrame:
+        """Return rows of a table as the teacher and its models take them."""
+        if self.teacher.transductive:
+            return self.setting.nodes(table).frame(rows)
+        return to_frame(rows, self.setting.inputs.features)
 
     def require_same(self, reference: Reference) -> None:
         """Refuse a pool whose rows are not those that the first model has learned from."""

@@ -18,6 +18,7 @@ from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score_any
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, fold_of, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
+from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from spark_pseudolabel.core.teachers.training_frame import key_columns
 from spark_pseudolabel.core.trust.calibration import fit_per_fold
 from spark_pseudolabel.core.trust.guard import compare_scores
@@ -40,7 +41,7 @@ def cross_fit_labeled(models: Models) -> CrossFit:
     Model 1 is the mean of these models, or, where the run measures nothing on labeled rows, one
     that is fitted on all of them.
     """
-    setting, rows = models.setting, models.setting.labeled
+    setting, rows = models.setting, models.labeled
     hashes = setting.row_hashes(setting.inputs.labeled)
     folds = fold_of(rows.codes, hashes, units=setting.units.labeled)
     return models.ready(models.teacher).cross_fit(
@@ -56,14 +57,19 @@ def score_sample(
     Returns
     -------
     tuple
-        Model input and probabilities of the rows that can be scored.
+        Model input and probabilities of the rows that get a score.
     """
     features = setting.inputs.features
     batch = sample.combine_chunks().to_batches()[0]
-    scorer = scorer_of(setting.config.mode, fitted.models[0], features)
+    knows_nodes = isinstance(fitted.models[0], NodeScores)
+    nodes = setting.nodes("pool") if knows_nodes else None
+    scorer = scorer_of(setting.config.mode, fitted.models[0], features, nodes=nodes)
     valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
     X = to_frame(valid, features)
-    return X, fitted.score_apart(X, valid.column(HASH).to_numpy())
+    seen = X if nodes is None else nodes.frame(valid)
+    P = fitted.score_apart(seen, valid.column(HASH).to_numpy())
+    scored = P.any(axis=1)
+    return X[scored], P[scored]
 
 
 def keep_scores(store: RoundStore, attempt: Attempt, inputs: Inputs, fitted: CrossFit) -> FileEntry:
@@ -168,6 +174,7 @@ def measure_student(
             to_frame(pseudo, inputs.features),
             weights,
             classes,
+            seen=models.input(pseudo),
             soft=setting.weighting.labels == "soft",
             prior=prior,
             keys=(key_columns(inputs.labeled, inputs.keys), key_columns(pseudo, inputs.keys)),

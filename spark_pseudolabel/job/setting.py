@@ -15,6 +15,7 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.nodes import NodeIds, NodeTable
 from spark_pseudolabel.core.rounds import LoopLimits
 from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.policy import CountingPolicy
@@ -135,6 +136,17 @@ class Setting:
             self.config.random_state,
             self.units.labeled,
         )
+
+    def nodes(self, table: NodeTable) -> NodeIds:
+        """Return how rows of a table get their node ids."""
+        return NodeIds(self.inputs.keys, self.config.random_state, table)
+
+    @property
+    def node_rows(self) -> int:
+        """Rows of a graph, at most: those of the pool and all with true labels on the driver."""
+        inputs = self.inputs
+        n_given: int = inputs.labeled.num_rows + inputs.validation.num_rows
+        return inputs.pool_rows + n_given
 
     def row_hashes(self, rows: pa.Table) -> NDArray[np.int64]:
         """Return what all chance about rows comes from: a hash of key and seed, shape (n_rows,)."""

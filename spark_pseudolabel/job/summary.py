@@ -42,12 +42,13 @@ from spark_pseudolabel.report.document import (
     Rows,
     Seconds,
     Shift,
+    Teacher,
     TestMetrics,
     label_key,
 )
 from spark_pseudolabel.spark.backends import Backend
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, model_name
-from spark_pseudolabel.store.manifest import ModelManifest, RoundManifest
+from spark_pseudolabel.store.manifest import Artifact, ModelManifest, RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
 
@@ -80,10 +81,11 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         certificate=certificate,
         shift=_shift(models),
         given_labels=given_labels(store.models[0]),
+        teacher=_teacher(run.setting, store),
         duplicates=duplicates(run.setting),
         class_shares=shares,
         warnings=_warnings(models, end, measured),
-        paths=_paths(config.output.path),
+        paths=_paths(config.output.path, store.models[end.best_round].artifact),
         config=public(config),
         environment=_environment(run.spark),
         elapsed_s=round(elapsed_s, 3),
@@ -226,7 +228,7 @@ def _chosen_from(models: Models, end: Finish) -> int:
 
 def _test(models: Models, number: int, checked: LabelCheck | None) -> TestMetrics | None:
     inputs = models.setting.inputs
-    if inputs.test is None:
+    if inputs.test is None or models.store.models[number - 1].artifact.transductive:
         return None
     metrics = inputs.test.evaluate(models.scorer(number, probabilities=True), inputs.classes)
     return TestMetrics(
@@ -323,7 +325,19 @@ def _silent_classes(setting: Setting, store: RoundStore, end: Finish) -> list[No
     ]
 
 
-def _paths(out: str) -> Paths:
+def _teacher(setting: Setting, store: RoundStore) -> Teacher | None:
+    kind = setting.config.teacher
+    if kind is None:
+        return None
+    return Teacher(
+        kind=kind.key,
+        parameters=kind.model_dump(mode="json"),
+        abstained=store.rounds[0].counts.abstained if store.rounds else 0,
+        recall=None if store.graph is None else store.graph.recall,
+    )
+
+
+def _paths(out: str, final: Artifact) -> Paths:
     root = out.rstrip("/")
     return Paths(
         labels=f"{root}/labels",
@@ -331,7 +345,7 @@ def _paths(out: str) -> Paths:
         training=f"{root}/training",
         invalid=f"{root}/invalid",
         suspects=f"{root}/suspects",
-        model=f"{root}/model/model.skops",
+        model=None if final.transductive else f"{root}/model/model.skops",
         report_html=f"{root}/{REPORT_HTML}",
         report_json=f"{root}/{REPORT_JSON}",
     )

@@ -68,7 +68,7 @@ def build_views(run: Run, end: Finish) -> None:
                 store.put_view(name, built, rows, written)
     if not store.view_is_current("suspects"):
         tables.put_suspects()
-    if not store.view_is_current("model"):
+    if "model" in store.views and not store.view_is_current("model"):
         store.put_model_view()
 
 

@@ -20,6 +20,7 @@ from spark_pseudolabel.formats import is_hidden, is_tab_separated
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import LocalFiles, local_path, scheme_of
 from spark_pseudolabel.store.identity import read_run, require_place, require_same_configuration
+from spark_pseudolabel.store.manifest import ModelManifest
 from spark_pseudolabel.store.store import RoundStore
 
 MOST_FILES = 64
@@ -63,7 +64,10 @@ def check_labeling(out: str, source: str, target: str) -> None:
     if not paths_are_local({}):
         return
     if (run := _local(out)) is not None:
-        require_finished(RoundStore.open(*run), out)
+        store = RoundStore.open(*run)
+        require_finished(store, out)
+        assert store.final is not None
+        require_inductive(store.models[store.final.final_model - 1])
     if _is_there(source) is False:
         raise _missing("--input", source)
     if _is_there(target):
@@ -77,6 +81,18 @@ def require_finished(store: RoundStore, out: str) -> None:
             f"{out} must hold a finished run. Run its configuration again to finish it.",
             code="not_finished",
             where=out,
+        )
+
+
+def require_inductive(model: ModelManifest) -> None:
+    """Refuse to score other rows with a model that knows those of its run alone."""
+    if model.artifact.transductive:
+        raise InputError(
+            "The final model of this run scores the rows of its graph and no others. Name a "
+            "student, a model that learns from the graph's labels, or let teacher be graph: "
+            "anchors, which scores any row; then run into a new output.path.",
+            code="transductive",
+            where="teacher.student",
         )
 
 

@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import DECIMALS, Scorer, make_scorer
+from spark_pseudolabel.core.nodes import NodeIds
+from spark_pseudolabel.output.preflight import require_inductive
 from spark_pseudolabel.store.store import RoundStore
 
 
@@ -20,6 +22,7 @@ def scorer_of(
     *,
     adjustment: Adjustment | None = None,
     probabilities: bool = False,
+    nodes: NodeIds | None = None,
 ) -> Scorer:
     """Prepare a model for scoring, as runs of its mode do.
 
@@ -27,7 +30,7 @@ def scorer_of(
     ----------
     mode
         Of the configuration; ``"sklearn"``: bare matrices and raw probabilities.
-    model, features, keys, adjustment, probabilities
+    model, features, keys, adjustment, probabilities, nodes
         See :class:`Scorer`.
     """
     like_sklearn = mode == "sklearn"
@@ -39,6 +42,7 @@ def scorer_of(
         decimals=None if like_sklearn else DECIMALS,
         adjustment=adjustment,
         probabilities=probabilities,
+        nodes=nodes,
     )
 
 
@@ -56,8 +60,11 @@ def committed_scorer(
     ------
     StoredStateError
         If the model is not the one that was committed.
+    InputError
+        If the model knows the rows of its run alone.
     """
     manifest = store.models[number - 1]
+    require_inductive(manifest)
     return scorer_of(
         store.settings.mode,
         store.load_model(number, trusted),

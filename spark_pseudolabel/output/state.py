@@ -40,7 +40,12 @@ def report_if_finished(config: Config) -> Report | None:
         return None
     for manifest in store.history.manifests:
         store.check_files(manifest)
-    end = next_step(model_facts(store), round_facts(store), limits_of(config, _pool_rows(store)))
+    end = next_step(
+        model_facts(store),
+        round_facts(store),
+        limits_of(config, _pool_rows(store)),
+        has_graph=store.graph is not None,
+    )
     if not is_committed(store, end) or not store.views_are_current():
         return None
     if any(report_problems(store, store.final)):
@@ -56,6 +61,7 @@ def limits_of(config: Config, pool_rows: int) -> LoopLimits:
         keep_best=config.selection.grows,
         like_sklearn=config.mode == "sklearn",
         stop_on_shift=config.shift is not None and config.shift.action == "stop",
+        needs_graph=config.teacher is not None and config.teacher.transductive,
     )
 
 

@@ -545,6 +545,19 @@ class GivenLabels(Document):
     """All of them, Parquet, below the output; null where there are none."""
 
 
+class Teacher(Document):
+    """Who labeled the pool, where that is no single model."""
+
+    kind: str
+    """What section ``teacher`` names."""
+    parameters: dict[str, Any] = {}
+    """How it was set."""
+    abstained: Count = 0
+    """Pool rows that it gave no class."""
+    recall: Share | None = None
+    """Share of the exact neighbors of some rows that a graph has; null of another teacher."""
+
+
 class Report(Document):
     """Everything a finished run has to say: ``report.json``."""
 
@@ -576,6 +589,8 @@ class Report(Document):
     """Labeled rows against the pool; null: not measured, or the pool is empty."""
     given_labels: GivenLabels | None = None
     """Given labels that are probably wrong; null without out-of-fold scores."""
+    teacher: Teacher | None = None
+    """Who labeled the pool; null where it is a single model."""
     class_shares: list[ClassShares] = []
     """Classes among given, predicted and published labels; empty where nothing is published."""
     duplicates: Duplicates | None = None

@@ -85,12 +85,23 @@ def verdict(report: Report) -> Verdict:
     level, word = _judge(report)
     evidence = [
         sentence
-        for sentence in (certificate(report), prior(report), duplicates(report))
+        for sentence in (certificate(report), prior(report), duplicates(report), graph(report))
         if sentence
     ]
     evidence += [str(comparison) for comparison in comparisons(report)]
     evidence += [_truth(report)] if _truth(report) else []
     return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
+
+
+def graph(report: Report) -> str:
+    """Say how good the graph is that labels have spread over; empty where there is none."""
+    teacher = report.teacher
+    if teacher is None or teacher.recall is None:
+        return ""
+    return (
+        f"Labels have spread over a graph of all rows by {teacher.parameters['method']}; it has "
+        f"{percent(teacher.recall)} of the nearest neighbors of the rows that were checked."
+    )
 
 
 def comparisons(report: Report) -> list[Comparison]:

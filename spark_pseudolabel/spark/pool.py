@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -26,6 +26,9 @@ StoredKind = Literal["accepted", "taught"]
 
 Transform = Callable[[pa.Table], pa.Table]
 """Turns accepted or scored rows into rows of a published table, in a worker."""
+
+RowTransform = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+"""Turns rows of the pool into other rows, in a worker."""
 
 Seen = TypeVar("Seen")
 """What a worker has found out about rows."""
@@ -167,6 +170,27 @@ class Pool(Protocol):
         -------
         object
             None of a pool without rows.
+        """
+        ...
+
+    def write_rows(
+        self, transform: RowTransform, schema: pa.Schema, target: str
+    ) -> RowsByFile | None:
+        """Write what workers make of all rows into Parquet files below `target`.
+
+        Parameters
+        ----------
+        transform
+            Gets batches of keys and features, and yields batches of the schema.
+        schema
+            Of what is written.
+        target
+            Directory to be made.
+
+        Returns
+        -------
+        Mapping or None
+            What was written; None: all that lies there.
         """
         ...
 

@@ -174,7 +174,7 @@ def _unit(path: str, run_id: str) -> tuple[str, GarbageKind] | None:
     """Return the directory that a file stands or falls with; None outside of such."""
     run = re.escape(run_id)
     kinds: dict[GarbageKind, str] = {
-        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:model|round|final)-\d{{4,}}|scratch)"
+        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:graph|model|round|final)-\d{{4,}}|scratch)"
         rf"/{_UUID}",
         "view": rf"{layout.ATTEMPTS_DIR}/{run}/views/(?:old-)?{_UUID}",
         "start": rf"{layout.RUNS_DIR}/(?!{run}/){_UUID}",

@@ -10,6 +10,7 @@ from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.identity import StoredRun
 from spark_pseudolabel.store.manifest import (
     FinalManifest,
+    GraphManifest,
     Manifest,
     ModelManifest,
     Ref,
@@ -31,13 +32,17 @@ class History:
     finals
         By number; more than one if a raised maximum continued the run.
     refs
-        Name and sha256 of every manifest of the chain model 1, round 1, model 2, ...
+        Name and sha256 of every manifest of the chain model 1, round 1, model 2, ..., before which
+        there may be a graph.
+    graph
+        What model 1 knows the rows by; None where there is none.
     """
 
     models: tuple[ModelManifest, ...] = ()
     rounds: tuple[RoundManifest, ...] = ()
     finals: tuple[FinalManifest, ...] = ()
     refs: tuple[Ref, ...] = ()
+    graph: GraphManifest | None = None
 
     @property
     def tip(self) -> Ref | None:
@@ -47,17 +52,21 @@ class History:
     @property
     def manifests(self) -> tuple[Manifest, ...]:
         """All manifests, models first."""
-        return (*self.models, *self.rounds, *self.finals)
+        graphs = () if self.graph is None else (self.graph,)
+        return (*self.models, *graphs, *self.rounds, *self.finals)
 
     def next_step(self) -> tuple[layout.CommitKind, int]:
         """Return kind and number of the manifest that continues the chain."""
-        return _step(len(self.refs))
+        return _step(len(self.models) + len(self.rounds))
 
     def with_manifest(self, manifest: Manifest, digest: str) -> History:
         """Return this history and one more step."""
         if isinstance(manifest, FinalManifest):
             finals = sorted((*self.finals, manifest), key=lambda final: final.number)
             return replace(self, finals=tuple(finals))
+        if isinstance(manifest, GraphManifest):
+            ref = Ref(name=layout.commit_name("graph", manifest.number), sha256=digest)
+            return replace(self, refs=(*self.refs, ref), graph=manifest)
         kind, number = self.next_step()
         refs = (*self.refs, Ref(name=layout.commit_name(kind, number), sha256=digest))
         if isinstance(manifest, ModelManifest):
@@ -78,6 +87,10 @@ def read_history(files: Files, root: str, run: StoredRun) -> History:
     folder = join(root, layout.commits_dir(run.layout.run_id))
     names = {name for name in files.names(folder) if layout.parse_commit_name(name)}
     history = History()
+    first = layout.commit_name("graph", 1)
+    if first in names:
+        history = _extend(history, files, join(folder, first), GraphManifest, run, 1)
+        names.discard(first)
     for kind, number in _steps():
         name = layout.commit_name(kind, number)
         if name not in names:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 LAYOUT: Final = 1
 
-CommitKind = Literal["model", "round", "final"]
+CommitKind = Literal["graph", "model", "round", "final"]
 
 LAYOUT_FILE = "_layout.json"
 LEASE_DIR = "_lease"
@@ -31,7 +31,7 @@ VIEWS = ("labels", "undecided", "training", "invalid", "suspects", "model")
 # What may lie in an output directory before its run exists: left by a start that was cut off.
 OURS = frozenset({LAYOUT_FILE, LEASE_DIR, RUNS_DIR, ATTEMPTS_DIR, COMMITS_DIR, README_FILE})
 
-_COMMIT_NAME = re.compile(r"^(model|round|final)-(\d{4,})\.json$")
+_COMMIT_NAME = re.compile(r"^(graph|model|round|final)-(\d{4,})\.json$")
 
 README = """\
 This directory was written by spark_pseudolabel. Read these, with any tool:

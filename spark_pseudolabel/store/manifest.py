@@ -184,13 +184,17 @@ class Writer(_Model):
 
 
 class Artifact(_Model):
-    """A stored model: where, its identity, and the types that loading it needs."""
+    """A stored model: where, its identity, and the types that loading it needs.
+
+    A transductive one knows the rows of its run alone.
+    """
 
     path: SafePath
     bytes: Size
     sha256: Sha256
     trusted_types: tuple[str, ...] = ()
     estimator: str
+    transductive: bool = False
 
 
 class Manifest(_Model):
@@ -274,6 +278,45 @@ class ModelManifest(Manifest, FittedModel):
     def tables(self) -> tuple[FileEntry, ...]:
         """Return the small tables beside the model."""
         return tuple(table for table in (self.oof_scores, self.suspects) if table is not None)
+
+
+class BuiltGraph(_Model):
+    """What is to be said about the graph of all rows.
+
+    Parameters
+    ----------
+    edges
+        Its files.
+    ids
+        The node ids of all rows, with and without labels, ascending.
+    k
+        Neighbors of each row.
+    invalid
+        Rows of the pool that are no nodes.
+    cells
+        In which neighbors were looked for.
+    recall
+        Share of the exact neighbors of some rows that was found.
+    seconds
+        Wall time by stage.
+    """
+
+    edges: FileList
+    ids: FileEntry
+    k: Annotated[int, Field(ge=1)]
+    invalid: Size = 0
+    cells: Size
+    recall: float
+    seconds: dict[str, float] = {}
+
+
+class GraphManifest(Manifest, BuiltGraph):
+    """From here on it is settled which rows are neighbors."""
+
+    kind: Literal["graph"] = "graph"
+
+    def listed_files(self) -> tuple[tuple[str, int], ...]:
+        return tuple((entry.path, entry.bytes) for entry in (self.ids, *self.edges))
 
 
 class DecidedRound(_Model):

@@ -21,10 +21,12 @@ from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.manifest import (
     AnyManifest,
     Artifact,
+    BuiltGraph,
     DecidedRound,
     FileEntry,
     FinalManifest,
     FittedModel,
+    GraphManifest,
     Manifest,
     ModelManifest,
     RoundManifest,
@@ -183,6 +185,11 @@ class RoundStore:
         return self.run.inputs
 
     @property
+    def graph(self) -> GraphManifest | None:
+        """The committed graph of all rows, None if there is none."""
+        return self.history.graph
+
+    @property
     def models(self) -> tuple[ModelManifest, ...]:
         """Committed models in order; the first is the seed model."""
         return self.history.models
@@ -264,6 +271,7 @@ class RoundStore:
             sha256=stored.sha256,
             trusted_types=stored.trusted_types,
             estimator=stored.estimator,
+            transductive=getattr(model, "transductive", False),
         )
 
     def write_file(self, attempt: Attempt, name: str, data: bytes, rows: int) -> FileEntry:
@@ -313,6 +321,10 @@ class RoundStore:
             If a file it names is missing or has another length.
         """
         return self._commit(ModelManifest, attempt, model)
+
+    def commit_graph(self, attempt: Attempt, built: BuiltGraph) -> GraphManifest:
+        """Make a graph real; parameters and errors as `commit_model`."""
+        return self._commit(GraphManifest, attempt, built)
 
     def commit_round(self, attempt: Attempt, decided: DecidedRound) -> RoundManifest:
         """Make a round real; parameters and errors as `commit_model`."""
@@ -419,7 +431,14 @@ class RoundStore:
 
     def views_are_current(self) -> bool:
         """Tell whether all that people read is in place and belongs to the latest end."""
-        return all(self.view_is_current(name) for name in layout.VIEWS)
+        return all(self.view_is_current(name) for name in self.views)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The directories that people read; no ``model`` where it could not score other rows."""
+        if self.final is None or not self._artifact(self.final.final_model).transductive:
+            return layout.VIEWS
+        return tuple(name for name in layout.VIEWS if name != "model")
 
     def view_problems(self, name: str) -> list[Problem]:
         """Return whatever is wrong with a view."""
@@ -481,7 +500,9 @@ class RoundStore:
         }
 
     def _require_next(self, attempt: Attempt) -> None:
-        if attempt.kind == "final":
+        if attempt.kind == "graph":
+            fits = attempt.number == 1 and not self.history.refs
+        elif attempt.kind == "final":
             fits = attempt.number <= len(self.rounds) and bool(self.models)
         else:
             fits = (attempt.kind, attempt.number) == self.history.next_step()

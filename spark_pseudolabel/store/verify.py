@@ -24,6 +24,7 @@ from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
     FileEntry,
     FinalManifest,
+    GraphManifest,
     Manifest,
     ModelManifest,
     RoundManifest,
@@ -104,6 +105,10 @@ def _problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
         yield from missing
         broken = {problem.path for problem in missing}
         yield from _model_problems(store, manifest, broken)
+        if deep and isinstance(manifest, GraphManifest):
+            for entry in (manifest.ids, *manifest.edges):
+                if entry.path not in broken:
+                    yield from _entry_problems(store, entry)
         if deep and isinstance(manifest, RoundManifest):
             yield from _round_problems(store, manifest, broken)
     if store.models:
@@ -171,16 +176,16 @@ def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[Prob
 
 
 def _final_problems(store: RoundStore, final: FinalManifest, deep: bool) -> Iterator[Problem]:
-    by_view = {name: store.view_problems(name) for name in layout.VIEWS}
+    by_view = {name: store.view_problems(name) for name in store.views}
     for problems in by_view.values():
         yield from problems
     yield from report_problems(store, final)
     model = store.models[final.final_model - 1].artifact
-    if not by_view["model"]:
+    if not by_view.get("model", True):
         yield from _hash_problems(store, f"model/{layout.MODEL_NAME}", model.sha256)
     if deep:
         unread = [
-            problem for name in layout.VIEWS for problem in _view_problems(store, name, by_view)
+            problem for name in store.views for problem in _view_problems(store, name, by_view)
         ]
         yield from unread
         if not by_view["labels"] and not any(
@@ -302,5 +307,5 @@ def _ids(store: RoundStore) -> Iterator[pa.RecordBatch]:
 
 
 def _view_files(store: RoundStore) -> int:
-    markers = (read_marker(store.files, store.root, name) for name in layout.VIEWS)
+    markers = (read_marker(store.files, store.root, name) for name in store.views)
     return sum(len(marker.files) for marker in markers if marker)

@@ -57,6 +57,7 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "certificate",
         "shift",
         "given_labels",
+        "teacher",
         "class_shares",
         "duplicates",
         "warnings",

@@ -203,7 +203,9 @@ def test_all_pinned_types_are_needed_by_something_named_here() -> None:
         "sklearn.compose._column_transformer._RemainderColsList",  # an earlier scikit-learn
         "sklearn.compose._column_transformer.make_column_selector",
     }
-    assert needed == artifact.PINNED_TYPES - libraries - by_users
+    # Those of teachers are stored and loaded in the tests of each.
+    own = {name for name in artifact.PINNED_TYPES if name.startswith("spark_pseudolabel.")}
+    assert needed == artifact.PINNED_TYPES - libraries - by_users - own
 
 
 # What is refused

@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.kernel import DECIMALS, predict_proba
+from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 from spark_pseudolabel.core.teachers.vote import members_of, soft_vote, vote_weights, weights_of
 
@@ -333,7 +334,12 @@ def _vote(
 
 
 def _mean(models: Sequence[BaseEstimator], classes: Sequence[Label]) -> BaseEstimator:
-    """Return the mean of models, each a committee or a single one, as one flat vote."""
+    """Return the mean of models, each a committee or a single one, as one flat vote.
+
+    Of models that look nodes up one that has the means: the others may have millions of rows.
+    """
+    if all(isinstance(model, NodeScores) for model in models):
+        return NodeScores.mean(models, [1.0] * len(models))
     parts = [part for model in models for part in members_of(model)]
     return _vote(parts, classes, [weight for model in models for weight in weights_of(model)])
 

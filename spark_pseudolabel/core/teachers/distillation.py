@@ -36,12 +36,14 @@ def cross_fit_student(
     soft: bool = True,
     prior: NDArray[np.float64] | None = None,
     keys: tuple[Keys, Keys] | None = None,
+    seen: pd.DataFrame | None = None,
 ) -> NDArray[np.float64]:
     """Score every labeled row with a student that has never seen its label, not even second-hand.
 
     The student of a fold learns from the other folds and from what the teacher of the same fold
     says about the pool rows. With a `prior`, the pool's class shares, its scores are corrected from
-    those that it has learned from. `keys` as in :func:`joined_rows`.
+    those that it has learned from. `keys` as in :func:`joined_rows`; `seen` are the pool rows as
+    the teacher takes them, where it does not take `X`.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def cross_fit_student(
         held_out = teacher.folds == fold
         others = subset(labeled, ~held_out)
         own = None if keys is None else ([column[~held_out] for column in keys[0]], keys[1])
-        labels = teacher.score(fold, X)
+        labels = teacher.score(fold, X if seen is None else seen)
         rows = joined_rows(others, X, labels, weights, soft=soft, keys=own)
         scores = probabilities(student(rows, classes), labeled.X[held_out])
         if prior is not None:

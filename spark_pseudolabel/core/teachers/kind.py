@@ -31,6 +31,9 @@ class TeacherKind(Section, ABC):
     key: ClassVar[str]
     """The field by which a section is recognized as this kind, be it by its value alone."""
 
+    transductive: ClassVar[bool] = False
+    """Whether its models know the rows of the run alone, so that only a student scores others."""
+
     student: Flag = True
 
     @classmethod

@@ -67,6 +67,11 @@ class Teacher(ABC):
         return False
 
     @property
+    def transductive(self) -> bool:
+        """Whether its models know the rows of the run alone, by node ids in place of features."""
+        return False
+
+    @property
     def preprocessing(self) -> Sequence[str]:
         """What happens to columns before an estimator sees them, one line each."""
         return ()
@@ -75,6 +80,21 @@ class Teacher(ABC):
     def adapted(self) -> Mapping[str, int]:
         """Settings that rows have changed once it is :meth:`prepared`, as they are used."""
         return {}
+
+    def require_rows(self, n_rows: int) -> None:
+        """Refuse rows of which no model can be made, before anything is fitted.
+
+        Parameters
+        ----------
+        n_rows
+            Those with and without labels.
+
+        Raises
+        ------
+        InputError
+            Naming the key of the configuration.
+        """
+        return
 
     def prepared(
         self,

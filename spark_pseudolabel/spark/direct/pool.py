@@ -28,6 +28,7 @@ from spark_pseudolabel.spark.pool import (
     Accepted,
     Overlap,
     RowsByFile,
+    RowTransform,
     Seen,
     StoredKind,
     Transform,
@@ -113,6 +114,17 @@ class DirectPool:
         """Look at all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         look_at = partial(tasks.look_at_piece, source=self.source, look=look)
         return merge_tasks(self.spark, look_at, self._pieces, together)
+
+    def write_rows(self, transform: RowTransform, schema: pa.Schema, target: str) -> RowsByFile:
+        """Write what is made of all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        write = partial(
+            tasks.write_piece,
+            source=self.source,
+            transform=transform,
+            schema=schema,
+            folder=target,
+        )
+        return files_of(run_tasks(self.spark, write, self._pieces))
 
     def fetch(
         self, rounds: Sequence[RoundManifest], limits: HashLimits, kind: StoredKind = "accepted"

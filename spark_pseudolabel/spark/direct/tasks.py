@@ -29,11 +29,13 @@ from spark_pseudolabel.spark.direct.narrow import (
     piece_name,
     read_narrow,
     write_narrow,
+    write_tables,
 )
 from spark_pseudolabel.spark.direct.source import Mask, PartSource, read_part
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.teachers.training import Label
+    from spark_pseudolabel.spark.pool import RowTransform
 
 Seen = TypeVar("Seen")
 
@@ -339,6 +341,16 @@ def look_at_piece(
     """Return what `look` finds out about keys and features of a piece's rows."""
     with hold_threads(task_cores()):
         return look(rows.batch for rows in read_part(source, piece.part, keep=_rows_of(piece)))
+
+
+def write_piece(
+    piece: Piece, source: PartSource, transform: RowTransform, schema: pa.Schema, folder: str
+) -> Written:
+    """Write what is made of keys and features of a piece's rows into one file."""
+    with hold_threads(task_cores()):
+        rows = (rows.batch for rows in read_part(source, piece.part, keep=_rows_of(piece)))
+        made = (pa.Table.from_batches([batch], schema) for batch in transform(rows))
+        return write_tables(folder, name_of(piece), schema, made, compression="lz4")
 
 
 def fetch_part(

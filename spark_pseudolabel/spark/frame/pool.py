@@ -30,6 +30,7 @@ from spark_pseudolabel.spark.frame.selection import (
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
 from spark_pseudolabel.spark.pool import (
     RowsByFile,
+    RowTransform,
     Seen,
     StoredKind,
     Transform,
@@ -123,6 +124,13 @@ class FramePool:
         """Look at all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         with self._batches():
             return gathered(self.rows, look, together)
+
+    @reading("unlabeled")
+    def write_rows(self, transform: RowTransform, schema: pa.Schema, target: str) -> None:
+        """Write what is made of all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        with self._batches():
+            made = map_in_arrow(self.rows, transform, from_arrow_schema(schema))
+            made.write.mode("errorifexists").parquet(target)
 
     @reading("unlabeled")
     def fetch(

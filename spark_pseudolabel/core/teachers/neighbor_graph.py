@@ -1,0 +1,142 @@
+"""A graph of rows, each joined to its nearest neighbors, as sparse matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+
+@dataclass(frozen=True)
+class FoundNeighbors:
+    """The neighbors of some rows, as a worker has found them.
+
+    Parameters
+    ----------
+    nodes
+        ndarray of shape (n,): the places of the rows among all node ids in ascending order.
+    cells
+        ndarray of shape (n,): the cell of each, which are mostly near each other.
+    neighbors
+        ndarray of shape (n, k): the places of their neighbors, the nearest first.
+    squared
+        ndarray of shape (n, k): squared distances, in any unit.
+    """
+
+    nodes: NDArray[np.int32]
+    cells: NDArray[np.int32]
+    neighbors: NDArray[np.int32]
+    squared: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NeighborGraph:
+    """All rows and their neighbors. Rows of a cell follow each other, and so are mostly near.
+
+    Parameters
+    ----------
+    ids
+        ndarray of shape (n,): the node ids, ascending.
+    node_of
+        ndarray of shape (n,): the number of each of them in the other arrays.
+    starts
+        ndarray of shape (n_cells + 1,): where each cell begins.
+    neighbors
+        ndarray of shape (n, k): numbers of the neighbors, the nearest first.
+    squared
+        ndarray of shape (n, k): squared distances, in any unit.
+    """
+
+    ids: NDArray[np.int64]
+    node_of: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    neighbors: NDArray[np.int32]
+    squared: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int64], found: Sequence[FoundNeighbors]) -> NeighborGraph:
+        """Put the parts of a graph together, in any order.
+
+        Raises
+        ------
+        ValueError
+            If a row is missing, or is there twice.
+        """
+        n, n_rows = len(ids), sum(len(part.nodes) for part in found)
+        cells = np.full(n, -1, dtype=np.int32)
+        for part in found:
+            cells[part.nodes] = part.cells
+        if n_rows != n or (cells < 0).any():
+            raise ValueError(f"A graph of {n:,} nodes must have each of them once.")
+        order = np.argsort(cells, kind="stable").astype(np.int32)
+        node_of = np.empty(n, dtype=np.int32)
+        node_of[order] = np.arange(n, dtype=np.int32)
+        k = found[0].neighbors.shape[1]
+        neighbors, squared = np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=np.float32)
+        for part in found:
+            rows = node_of[part.nodes]
+            neighbors[rows], squared[rows] = node_of[part.neighbors], part.squared
+        starts = np.append(np.flatnonzero(np.diff(cells[order], prepend=-1)), n)
+        return cls(ids, node_of, starts, neighbors, squared)
+
+    @property
+    def n_nodes(self) -> int:
+        """How many rows there are."""
+        return len(self.ids)
+
+    def nodes(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the numbers of rows; -1 of one that the graph does not have."""
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[places] == ids, self.node_of[places], -1).astype(np.int32)
+
+    def by_id(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return values of shape (n, ...) of the nodes in the order of their ids."""
+        ordered: NDArray[np.float32] = values[self.node_of]
+        return ordered
+
+    def symmetric(self, gaussian: bool) -> csr_array:
+        """Return max(W, W^T), of shape (n, n) and with a diagonal of zeros.
+
+        Parameters
+        ----------
+        gaussian
+            w_ij = exp(-4 d_ij^2 / d_k^2), where d_k is the distance of i to its last neighbor
+            (Calder et al., Poisson learning, 2020), so that no unit has to be chosen; 1 for copies.
+            Else w_ij = 1.
+        """
+        n, k = self.neighbors.shape
+        weights = np.ones((n, k))
+        if gaussian:
+            # In single precision a distance may be larger than the last one by its last bit.
+            last = np.maximum(self.squared[:, -1:].astype(np.float64), np.finfo(np.float32).tiny)
+            weights = np.exp(-4.0 * self.squared / last)
+        W = self._csr(self.neighbors, weights)
+        return W.maximum(W.T.tocsr())
+
+    def directed(self) -> csr_array:
+        """Return which rows each row counts as its k neighbors, itself first; shape (n, n).
+
+        So does ``kneighbors_graph`` of scikit-learn's label propagation.
+        """
+        n, k = self.neighbors.shape
+        own = np.arange(n, dtype=np.int32)[:, np.newaxis]
+        return self._csr(np.concatenate([own, self.neighbors[:, : k - 1]], axis=1), np.ones((n, k)))
+
+    def _csr(self, columns: NDArray[np.int32], weights: NDArray[np.float64]) -> csr_array:
+        n, k = columns.shape
+        starts = np.arange(0, n * k + 1, k, dtype=np.int64 if n * k > 2**31 - 1 else np.int32)
+        return csr_array((weights.ravel(), columns.ravel(), starts), shape=(n, n))
+
+    @cached_property
+    def components(self) -> NDArray[np.int32]:
+        """The number of the connected component of each node, shape (n,)."""
+        n, k = self.neighbors.shape
+        edges = self._csr(self.neighbors, np.ones((n, k), dtype=np.int8))
+        _, of_node = connected_components(edges, directed=True, connection="weak")
+        components: NDArray[np.int32] = of_node.astype(np.int32)
+        return components

@@ -1,0 +1,231 @@
+"""Labels spread over the graph of nearest neighbors of all rows, with and without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from spark_pseudolabel.columns import NODE
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
+from spark_pseudolabel.core.teachers.graph_solvers import Labels, Solver, Tell, make_solver
+from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
+from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
+from spark_pseudolabel.core.teachers.node_scores import NodeScores
+from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+from spark_pseudolabel.errors import InputError
+
+Method = Literal["propagation", "spreading", "poisson"]
+EdgeWeights = Literal["gaussian", "connectivity"]
+
+
+MAX_EDGES = 120_000_000
+"""Neighbors of all rows together: some 6 GB while labels spread."""
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """How rows are joined, and how labels spread.
+
+    Parameters
+    ----------
+    k
+        Neighbors of each row.
+    method, alpha, max_iter, tol, weights
+        See :func:`~.graph_solvers.make_solver`.
+    standardize
+        See :meth:`~.graph_vectors.VectorMaker.fit`.
+    """
+
+    k: int = 10
+    method: Method = "propagation"
+    alpha: float = 0.99
+    max_iter: int = 1000
+    tol: float = 1e-3
+    weights: EdgeWeights = "gaussian"
+    standardize: bool = True
+
+
+@dataclass(frozen=True)
+class NeighborTeacher(Teacher):
+    """Spreads labels over a graph; its models know the rows of the graph alone.
+
+    Parameters
+    ----------
+    settings
+        How.
+    features
+        What distances are measured on.
+    random_state
+        Seed of the components of texts.
+    vectors
+        What makes vectors of rows, once it is :meth:`prepared`.
+    graph
+        All rows, once it is :meth:`joined`.
+    tell
+        Is told how far solving is.
+    """
+
+    settings: GraphSettings
+    features: tuple[Feature, ...]
+    random_state: int
+    vectors: VectorMaker | None = None
+    graph: NeighborGraph | None = None
+    tell: Tell = field(default=lambda products, change: None)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"The graph of {self.settings.k} nearest neighbors"
+
+    @property
+    def transductive(self) -> bool:
+        """Whether its models know rows by their node ids alone."""
+        return True
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it learns anything from rows without labels."""
+        return True
+
+    @property
+    def preprocessing(self) -> Sequence[str]:
+        """What happens to columns before distances are measured, one line each."""
+        return () if self.settings.standardize else ("numbers: as they are",)
+
+    def require_rows(self, n_rows: int) -> None:
+        """Refuse more neighbors than rows, more edges than fit, and no column to measure."""
+        k = self.settings.k
+        if k >= n_rows:
+            raise InputError(
+                f"teacher.k must be less than the number of rows, {n_rows:,} with those that have "
+                f"a label. Got {k}.",
+                code="too_few_rows",
+                where="teacher.k",
+            )
+        if k * n_rows > MAX_EDGES:
+            raise InputError(
+                f"A graph of {n_rows:,} rows with {k} neighbors each is too large for the driver: "
+                f"at most {MAX_EDGES:,} neighbors in all. Lower teacher.k, or let teacher be "
+                "graph: anchors, which takes any number of rows.",
+                code="graph_too_large",
+                where="teacher.k",
+            )
+        if not self.settings.standardize and not any(f.numeric for f in self.features):
+            raise InputError(
+                "teacher.standardize: false measures distances of numbers, and no feature is one. "
+                "Leave it out: categories and texts become numbers then.",
+                code="no_numbers",
+                where="teacher.standardize",
+            )
+
+    def prepared(self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None) -> Self:
+        """Learn how rows become vectors."""
+        known = {} if fitted is None else fitted
+        vectors = VectorMaker.fit(
+            X,
+            self.features,
+            self.random_state,
+            standardize=self.settings.standardize,
+            known=known,
+        )
+        return replace(self, vectors=vectors)
+
+    def joined(self, graph: NeighborGraph, tell: Tell | None = None) -> Self:
+        """Take in the graph, and who is told of progress."""
+        return replace(self, graph=graph, tell=tell or self.tell)
+
+    def fit(
+        self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
+    ) -> NodeScores:
+        """Spread labels.
+
+        Parameters
+        ----------
+        rows
+            The labeled rows, node ids in place of features.
+        classes
+            The labels, ascending.
+        previous
+            Not used.
+        """
+        return self._spread([rows], classes)[0]
+
+    def cross_fit(
+        self,
+        rows: TrainingRows,
+        folds: NDArray[np.int32],
+        classes: Sequence[Label],
+        *,
+        mean: bool = False,
+    ) -> CrossFit:
+        """Spread the labels of other folds; see :meth:`.teacher.Teacher.cross_fit`.
+
+        The same graph for all of them, and all of them in one go.
+        """
+        cross = cross_fit_mean if mean else cross_fit
+        known: dict[bytes, BaseEstimator] = {}
+        wanted: dict[bytes, TrainingRows] = {}
+
+        def note(some: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+            wanted[_digest(some)] = some
+            return _nothing(classes)
+
+        def look_up(some: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+            return known[_digest(some)]
+
+        cross(note, rows, folds, classes)
+        known |= zip(wanted, self._spread(list(wanted.values()), classes), strict=True)
+        return cross(look_up, rows, folds, classes)
+
+    def _spread(self, sets: Sequence[TrainingRows], classes: Sequence[Label]) -> list[NodeScores]:
+        assert self.graph is not None
+        solver = self._solver(len(classes))
+        labels = [self._labels(rows) for rows in sets]
+        return [
+            NodeScores.of(
+                self.graph.ids,
+                self.graph.by_id(P),
+                classes,
+                takes_nan=self.settings.standardize,
+            )
+            for P in solver.solve(labels)
+        ]
+
+    def _labels(self, rows: TrainingRows) -> Labels:
+        assert self.graph is not None
+        nodes = self.graph.nodes(rows.X[NODE].to_numpy())
+        if (nodes < 0).any():
+            raise ValueError("every labeled row must be in the graph")
+        return Labels(nodes, rows.codes)
+
+    def _solver(self, n_classes: int) -> Solver:
+        assert self.graph is not None
+        chosen = self.settings
+        return make_solver(
+            self.graph,
+            n_classes,
+            chosen.method,
+            gaussian=chosen.weights == "gaussian",
+            alpha=chosen.alpha,
+            max_iter=chosen.max_iter,
+            tol=chosen.tol,
+            tell=self.tell,
+        )
+
+
+def _digest(rows: TrainingRows) -> bytes:
+    ids: NDArray[np.int64] = rows.X[NODE].to_numpy()
+    return ids.tobytes()
+
+
+def _nothing(classes: Sequence[Label]) -> NodeScores:
+    ids, P = np.zeros(1, dtype=np.int64), np.zeros((1, len(classes)), dtype=np.float32)
+    return NodeScores.of(ids, P, classes, takes_nan=True)

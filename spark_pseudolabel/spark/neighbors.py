@@ -1,0 +1,431 @@
+"""The nearest neighbors of all rows, found by the executors.
+
+Rows travel in blocks: one row of Spark's holds the ids and vectors of thousands of nodes as bytes.
+A vector of its own columns would be turned over number by number on every way to Python and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import node_vectors
+from spark_pseudolabel.core.nodes import NodeIds
+from spark_pseudolabel.core.sampling import sample_limit
+from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
+from spark_pseudolabel.core.teachers.neighbor_graph import FoundNeighbors
+from spark_pseudolabel.core.teachers.neighbor_search import (
+    MAX_CELLS,
+    ROWS_PER_CELL,
+    Grid,
+    cells_of,
+    cells_to_search,
+    find_centers,
+    nearest,
+    nearest_cells,
+    nearest_found,
+    neighbors_in_cell,
+)
+from spark_pseudolabel.core.threads import hold_threads
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.frame.scoring import gathered
+from spark_pseudolabel.spark.startup.freezing import freeze_imported
+from spark_pseudolabel.store.files import unglobbed
+
+BLOCK = pa.schema([("ids", pa.binary()), ("vectors", pa.binary()), ("invalid", pa.int64())])
+"""Some nodes: ids (int64) and vectors (int32), and how many rows beside them are none."""
+
+EDGES = pa.schema(
+    [
+        ("part", pa.int32()),
+        ("nodes", pa.binary()),
+        ("cells", pa.binary()),
+        ("neighbors", pa.binary()),
+        ("squared", pa.binary()),
+    ]
+)
+"""Some rows; see :class:`FoundNeighbors`."""
+
+_SENT = pa.schema(
+    [
+        ("cell", pa.int32()),
+        ("own", pa.binary()),
+        ("own_vectors", pa.binary()),
+        ("others", pa.binary()),
+        ("other_cells", pa.binary()),
+        ("other_vectors", pa.binary()),
+    ]
+)
+"""The rows of a cell, and those of other cells that look for neighbors in it."""
+
+_QUERIES = 500
+_SAMPLE, _SAMPLE_OF_CELL = 20_000, 20
+_SENT_BYTES = 64 * 2**20
+_ROWS_PER_TASK = 50_000
+_TASKS_PER_CORE = 3
+
+
+def vector_blocks(
+    batches: Iterable[pa.RecordBatch],
+    features: Sequence[Feature],
+    nodes: NodeIds,
+    vectors: VectorMaker,
+) -> Iterator[pa.RecordBatch]:
+    """Turn rows into blocks of nodes; in a worker."""
+    for batch in batches:
+        ids, X, reasons = node_vectors(batch, features, nodes, vectors)
+        yield _batch(BLOCK, [ids.tobytes(), X.tobytes(), len(reasons)])
+
+
+@dataclass(frozen=True)
+class Search:
+    """How neighbors are looked for.
+
+    Parameters
+    ----------
+    ids
+        ndarray of shape (n,): all node ids, ascending.
+    centers
+        ndarray of shape (n_cells, n_dimensions).
+    n_searched
+        In how many cells, the nearest, the neighbors of a row are looked for.
+    k
+        Number of neighbors.
+    recall
+        Share of the exact neighbors of some rows that is found so.
+    invalid
+        Rows of the pool that are no nodes.
+    """
+
+    ids: NDArray[np.int64]
+    centers: Grid
+    n_searched: int
+    k: int
+    recall: float
+    invalid: int
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a look at the nodes has shown: all ids, and the vectors of those with the lowest."""
+
+    ids: NDArray[np.int64]
+    sampled: NDArray[np.int64]
+    sample: Grid
+    invalid: int
+
+
+@dataclass(frozen=True)
+class _Around:
+    """Rows of each cell, and the nearest of some queries: their cells, distances and ids."""
+
+    sizes: NDArray[np.int64]
+    cells: NDArray[np.int32]
+    squared: NDArray[np.float64]
+    ids: NDArray[np.int64]
+
+
+def plan_search(spark: SparkSession, paths: Sequence[str], n_rows: int, k: int) -> Search:
+    """Find out how neighbors are best looked for, by two looks at all nodes.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    paths
+        Files of :func:`vector_blocks`.
+    n_rows
+        How many nodes there are, at most.
+    k
+        Number of neighbors.
+
+    Raises
+    ------
+    InputError
+        If two rows have the same id.
+    """
+    blocks = _read(spark, paths)
+    n_cells = int(np.clip(n_rows // ROWS_PER_CELL, 1, MAX_CELLS))
+    wanted = max(_SAMPLE, _SAMPLE_OF_CELL * n_cells)
+    look = partial(_look, limit=sample_limit(wanted, n_rows))
+    seen = gathered(blocks, look, _seen_together)
+    assert seen is not None
+    order = np.argsort(seen.sampled)
+    sample = seen.sample[order][:wanted]
+    _require_apart(seen.ids)
+    with hold_threads(1):
+        centers = find_centers(sample, n_cells)
+        queries, ids = sample[:_QUERIES], seen.sampled[order][:_QUERIES]
+        near = nearest_cells(queries, centers, len(centers))
+    around = gathered(
+        blocks,
+        partial(_look_around, queries=queries, query_ids=ids, centers=centers, k=k),
+        partial(_around_together, k=k),
+    )
+    assert around is not None
+    n_searched, recall = cells_to_search(near, around.sizes, k, around.cells)
+    return Search(seen.ids, centers, n_searched, k, recall, seen.invalid)
+
+
+def write_edges(spark: SparkSession, paths: Sequence[str], search: Search, target: str) -> None:
+    """Find the neighbors of all nodes and write them, of the schema :data:`EDGES`.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    paths
+        Files of :func:`vector_blocks`.
+    search
+        How.
+    target
+        Directory to be made.
+    """
+    shared = spark.sparkContext.broadcast(search)
+    cores = spark.sparkContext.defaultParallelism
+    n_tasks = max(_TASKS_PER_CORE * cores, len(search.ids) // _ROWS_PER_TASK)
+
+    def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with hold_threads(1):
+            yield from _sent(batches, shared.value)
+        freeze_imported()
+
+    def find(received: pa.Table) -> pa.Table:
+        with hold_threads(1):
+            found = _found(received, shared.value, n_tasks)
+        freeze_imported()
+        return found
+
+    def merge(received: pa.Table) -> pa.Table:
+        return _merged(received, shared.value.k)
+
+    try:
+        sent = _read(spark, paths).mapInArrow(send, from_arrow_schema(_SENT))
+        by_cell = sent.repartition(min(n_tasks, len(search.centers)), "cell").groupBy("cell")
+        found = by_cell.applyInArrow(find, from_arrow_schema(EDGES))
+        by_part = found.repartition(n_tasks, "part").groupBy("part")
+        edges = by_part.applyInArrow(merge, from_arrow_schema(EDGES))
+        edges.write.mode("errorifexists").parquet(target)
+    finally:
+        shared.destroy()
+
+
+def found_neighbors(edges: pa.Table, k: int) -> list[FoundNeighbors]:
+    """Read what :func:`write_edges` wrote."""
+    return [_found_row(row, k) for row in edges.to_pylist()]
+
+
+def _found_row(row: Mapping[str, bytes], k: int) -> FoundNeighbors:
+    return FoundNeighbors(
+        np.frombuffer(row["nodes"], np.int32),
+        np.frombuffer(row["cells"], np.int32),
+        np.frombuffer(row["neighbors"], np.int32).reshape(-1, k),
+        np.frombuffer(row["squared"], np.float32).reshape(-1, k),
+    )
+
+
+def _read(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    schema = from_arrow_schema(BLOCK)
+    return spark.read.schema(schema).parquet(*map(unglobbed, paths))
+
+
+def _require_apart(ids: NDArray[np.int64]) -> None:
+    if (np.diff(ids) == 0).any():
+        raise InputError(
+            "Two rows have the same hash of id and random_state, by which a graph tells them "
+            "apart. Choose another random_state.",
+            code="same_hash",
+            where="random_state",
+        )
+
+
+# --- in workers
+
+
+def _nodes_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.int64], Grid, int]]:
+    """Yield ids, vectors and invalid rows of blocks."""
+    for batch in batches:
+        for ids, vectors, invalid in zip(*map(pa.Array.to_pylist, batch.columns), strict=True):
+            of_block = np.frombuffer(ids, np.int64)
+            if len(of_block):
+                X = np.frombuffer(vectors, np.int32).reshape(len(of_block), -1)
+                yield of_block, X, invalid
+            else:
+                yield of_block, np.zeros((0, 0), np.int32), invalid
+
+
+def _look(batches: Iterable[pa.RecordBatch], limit: int | None) -> _Seen:
+    ids, sampled, sample, invalid = [], [], [], 0
+    for of_block, X, refused in _nodes_of(batches):
+        low = slice(None) if limit is None else of_block <= limit
+        ids.append(of_block)
+        invalid += refused
+        if len(of_block):
+            sampled.append(of_block[low])
+            sample.append(X[low])
+    return _Seen(
+        np.sort(np.concatenate(ids)),
+        np.concatenate([np.zeros(0, np.int64), *sampled]),
+        np.concatenate(sample) if sample else np.zeros((0, 0), np.int32),
+        invalid,
+    )
+
+
+def _seen_together(seen: Sequence[_Seen]) -> _Seen:
+    samples = [part.sample for part in seen if len(part.sample)]
+    return _Seen(
+        np.sort(np.concatenate([part.ids for part in seen])),
+        np.concatenate([part.sampled for part in seen]),
+        np.concatenate(samples) if samples else np.zeros((0, 0), np.int32),
+        sum(part.invalid for part in seen),
+    )
+
+
+def _look_around(
+    batches: Iterable[pa.RecordBatch],
+    queries: Grid,
+    query_ids: NDArray[np.int64],
+    centers: Grid,
+    k: int,
+) -> _Around:
+    """Count the rows of each cell, and find the nearest rows of each query."""
+    parts = [_around_block(ids, X, queries, query_ids, centers, k) for ids, X in _whole(batches)]
+    if not parts:
+        parts = [_nothing_around(len(queries), len(centers))]
+    return _around_together(parts, k)
+
+
+def _nothing_around(n_queries: int, n_cells: int) -> _Around:
+    return _Around(
+        np.zeros(n_cells, np.int64),
+        np.zeros((n_queries, 0), np.int32),
+        np.zeros((n_queries, 0)),
+        np.zeros((n_queries, 0), np.int64),
+    )
+
+
+def _around_block(
+    ids: NDArray[np.int64],
+    X: Grid,
+    queries: Grid,
+    query_ids: NDArray[np.int64],
+    centers: Grid,
+    k: int,
+) -> _Around:
+    cells = cells_of(X, centers)
+    # One more than asked for: a query is its own nearest row.
+    found, squared = nearest(queries, X, min(k + 1, len(X)))
+    squared = np.where(ids[found] == query_ids[:, np.newaxis], np.inf, squared)
+    sizes = np.bincount(cells, minlength=len(centers))
+    return _Around(sizes, cells[found], squared, ids[found])
+
+
+def _around_together(parts: Sequence[_Around], k: int) -> _Around:
+    cells, squared, ids = (
+        np.concatenate([getattr(part, name) for part in parts], axis=1)
+        for name in ("cells", "squared", "ids")
+    )
+    order = np.lexsort((ids, squared))[:, :k]
+    return _Around(
+        np.sum([part.sizes for part in parts], axis=0),
+        *(np.take_along_axis(values, order, axis=1) for values in (cells, squared, ids)),
+    )
+
+
+def _whole(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.int64], Grid]]:
+    """Yield ids and vectors of blocks, some of them together so that none is small."""
+    ids: list[NDArray[np.int64]] = []
+    vectors: list[Grid] = []
+    for of_block, X, _ in _nodes_of(batches):
+        if len(of_block):
+            ids.append(of_block)
+            vectors.append(X)
+        if sum(map(len, ids)) >= _ROWS_PER_TASK:
+            yield np.concatenate(ids), np.concatenate(vectors)
+            ids, vectors = [], []
+    if ids:
+        yield np.concatenate(ids), np.concatenate(vectors)
+
+
+def _sent(batches: Iterable[pa.RecordBatch], search: Search) -> Iterator[pa.RecordBatch]:
+    """Send each row to its own cell, and to the others in which its neighbors are looked for."""
+    for ids, X in _whole(batches):
+        row_bytes = (8 + X.itemsize * X.shape[1]) * search.n_searched
+        step = max(1, _SENT_BYTES // row_bytes)
+        for start in range(0, len(ids), step):
+            rows = slice(start, start + step)
+            yield from _sent_rows(ids[rows], X[rows], search)
+
+
+def _sent_rows(ids: NDArray[np.int64], X: Grid, search: Search) -> Iterator[pa.RecordBatch]:
+    near = nearest_cells(X, search.centers, search.n_searched)
+    nodes = np.searchsorted(search.ids, ids).astype(np.int32)
+    own, others = near[:, 0], near[:, 1:].ravel()
+    by_own, by_other = np.argsort(own, kind="stable"), np.argsort(others, kind="stable")
+    guests = by_other // max(1, search.n_searched - 1)
+    cells = np.arange(len(search.centers) + 1)
+    starts = np.searchsorted(own[by_own], cells)
+    guest_starts = np.searchsorted(others[by_other], cells)
+    for cell in np.union1d(own, others).tolist():
+        rows = by_own[starts[cell] : starts[cell + 1]]
+        guest = guests[guest_starts[cell] : guest_starts[cell + 1]]
+        parts = (nodes[rows], X[rows], nodes[guest], own[guest], X[guest])
+        yield _batch(_SENT, [cell, *(part.tobytes() for part in parts)])
+
+
+def _found(received: pa.Table, search: Search, n_parts: int) -> pa.Table:
+    """Find the neighbors that rows have in a cell, and deal the rows to parts."""
+    cell = received.column("cell")[0].as_py()
+    own, others, cells = (_numbers(received, name) for name in ("own", "others", "other_cells"))
+    X, X_others = (
+        _numbers(received, name).reshape(-1, search.centers.shape[1])
+        for name in ("own_vectors", "other_vectors")
+    )
+    by_node = np.argsort(own)
+    own, X = own[by_node], X[by_node]
+    found, squared = neighbors_in_cell(X, X_others, search.k)
+    neighbors = np.where(found < 0, -1, own[np.maximum(found, 0)] if len(own) else -1)
+    nodes = np.concatenate([own, others])
+    homes = np.concatenate([np.full(len(own), cell, np.int32), cells])
+    part_of = nodes.astype(np.int64) * n_parts // len(search.ids)
+    order = np.argsort(part_of, kind="stable")
+    starts = np.searchsorted(part_of[order], np.arange(n_parts + 1))
+    columns = (nodes, homes, neighbors.astype(np.int32), squared.astype(np.float32))
+    batches = [
+        _batch(EDGES, [part, *(values[order[start:stop]].tobytes() for values in columns)])
+        for part, (start, stop) in enumerate(pairwise(starts))
+        if stop > start
+    ]
+    return pa.Table.from_batches(batches, EDGES)
+
+
+def _merged(received: pa.Table, k: int) -> pa.Table:
+    """Put together what was found of the nodes of a part in several cells."""
+    rows = [_found_row(row, k) for row in received.to_pylist()]
+    nodes, cells, neighbors, squared = (
+        np.concatenate([getattr(row, name) for row in rows])
+        for name in ("nodes", "cells", "neighbors", "squared")
+    )
+    _, first = np.unique(nodes, return_index=True)
+    distinct, neighbors, squared = nearest_found(nodes, neighbors, squared, k)
+    columns = (distinct, cells[first], neighbors, squared)
+    part = received.column("part")[0].as_py()
+    return pa.Table.from_batches([_batch(EDGES, [part, *(values.tobytes() for values in columns)])])
+
+
+def _numbers(received: pa.Table, name: str) -> NDArray[np.int32]:
+    return np.frombuffer(b"".join(received.column(name).to_pylist()), np.int32)
+
+
+def _batch(schema: pa.Schema, values: Sequence[object]) -> pa.RecordBatch:
+    columns = [pa.array([value], field.type) for value, field in zip(values, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

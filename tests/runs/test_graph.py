@@ -1,0 +1,128 @@
+"""Labels spread over a graph: both backends, every cluster shape, a student or none."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from sklearn.datasets import make_moons
+
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.core import parts as splits
+from spark_pseudolabel.core.parts import parts_of
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job import run
+from spark_pseudolabel.job.labeling import label
+from spark_pseudolabel.output.verify import check_output
+from spark_pseudolabel.spark.direct import survey
+
+N = 1500
+N_LABELED = 12
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "parts_of", partial(parts_of, max_rows=600))
+    monkeypatch.setattr(splits, "MIN_PIECE_ROWS", 250)
+
+
+def moons() -> pd.DataFrame:
+    X, y = make_moons(N, noise=0.08, random_state=0)
+    far = np.random.default_rng(0).normal(size=(30, 2)) * 0.1 + 9.0
+    rows = pd.DataFrame(np.concatenate([X, far]), columns=["x", "y"])
+    rows["moon"] = [*np.where(y, "lower", "upper"), *["far"] * 30]
+    rows["id"] = [f"r{i:04d}" for i in np.random.default_rng(1).permutation(len(rows))]
+    rows.loc[N - 5 : N - 4, "x"] = np.inf
+    return rows
+
+
+def sections(folder: Path, **changes: Any) -> dict[str, Any]:
+    rows = moons()
+    rows[:N_LABELED].to_parquet(folder / "labeled.parquet", index=False)
+    pool = rows[N_LABELED:].drop(columns="moon")
+    (folder / "pool").mkdir()
+    pool[:700].to_parquet(folder / "pool" / "0.parquet", index=False)
+    pool[700:].to_parquet(folder / "pool" / "1.parquet", index=False)
+    return {
+        "labeled": {"path": str(folder / "labeled.parquet"), "label": "moon"},
+        "unlabeled": {"path": str(folder / "pool")},
+        "id": "id",
+        "teacher": {"graph": "neighbors", "method": "poisson"},
+        "selection": {"policy": "threshold", "threshold": 0.5},
+        "output": {"path": str(folder / "out")},
+        **changes,
+    }
+
+
+def published(out: str, name: str = "labels") -> pd.DataFrame:
+    return pd.read_parquet(f"{out}/{name}").sort_values("id", ignore_index=True)
+
+
+def test_a_graph_labels_moons_the_same_through_both_backends(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = sections(tmp_path, model={"estimator": "ExtraTreesClassifier"})
+    config = parse_config(given)
+    # Killed between the graph and the first model, it goes on with that graph.
+    with monkeypatch.context() as killed:
+        killed.setattr("spark_pseudolabel.job.loop.fit_model", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(spark, config)
+    result = run(spark, config)
+    assert result.resumed
+    report, out = result.report, config.output.path
+    truth = moons().set_index("id")["moon"]
+    labels = published(out)
+    assert (labels["label"] == truth[labels["id"]].to_numpy()).all()
+    rows = report.rows
+    assert rows.accepted + rows.rejected + rows.invalid + rows.abstained == rows.pool
+    assert (rows.invalid, rows.abstained) == (2, 30)
+    assert report.teacher is not None
+    assert (report.teacher.abstained, report.teacher.recall) == (30, 1.0)
+    assert report.final.model == "model-0002"
+    assert not check_output(out, deep=True).problems
+    through_spark = parse_config(
+        {
+            **given,
+            "unlabeled": {**given["unlabeled"], "scan": "spark"},
+            "output": {"path": str(tmp_path / "other")},
+        }
+    )
+    run(spark, through_spark)
+    for name in ("labels", "invalid"):
+        pd.testing.assert_frame_equal(
+            published(out, name), published(through_spark.output.path, name)
+        )
+    label(spark, out, input=given["unlabeled"]["path"], output=str(tmp_path / "new"))
+    assert len(published(str(tmp_path), "new")) == rows.pool
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_a_student_there_is_no_model_for_other_rows(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    teacher = {"graph": "neighbors", "method": "propagation", "student": False}
+    given = sections(tmp_path, teacher=teacher, validation={"fraction": 0.25})
+    given.pop("selection")
+    config = parse_config(given)
+    report = run(spark, config).report
+    assert report.final.validation is not None
+    assert report.final.validation.accuracy == 1.0
+    assert not (tmp_path / "out" / "model").exists()
+    assert not check_output(config.output.path).problems
+    assert report.paths.model is None
+    with pytest.raises(InputError, match="graph: anchors"):
+        label(
+            spark,
+            config.output.path,
+            input=given["unlabeled"]["path"],
+            output=str(tmp_path / "new"),
+        )
