@@ -69,6 +69,13 @@ PROVED_BY = {
         "core.teachers.kind core.teachers.kinds.committee core.teachers.teacher"
     ),
     "tests/core/teachers/test_anchors.py": "core.teachers.kinds.anchors",
+    "tests/core/teachers/test_graph_solvers.py": (
+        "core.teachers.conjugate_gradients core.teachers.neighbor_graph"
+    ),
+    "tests/core/teachers/test_neighbors.py": (
+        "core.nodes core.teachers.graph_vectors core.teachers.kinds.neighbors "
+        "core.teachers.node_scores"
+    ),
     "tests/core/teachers/test_training.py": "core.teachers.training_frame",
     "tests/core/trust/test_certificate.py": "core.trust.evidence",
     "tests/core/test_features.py": "core.feature",
@@ -84,6 +91,7 @@ PROVED_BY = {
     "tests/cli/test_output_commands.py": "output.gc output.report output.verify",
     "tests/cli/test_failures.py": "cli.options",
     "tests/cli/test_sessions.py": "cli.signals",
+    "tests/runs/test_graph.py": "job.graph job.spreading spark.neighbors",
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
         "evaluate.measured evaluate.shift evaluate.tables evaluate.tri_training"
