@@ -51,8 +51,9 @@ class Backend:
     ) -> dict[str, int]:
         """Count accepted labels whose true label is known (``n``), and those that are right."""
         truth = test.truth(classes)
-        if truth is not None and isinstance(self.pool, DirectPool):
-            return self.pool.check(rounds, truth)
+        checked = None if truth is None else self.pool.check(rounds, truth)
+        if checked is not None:
+            return checked
         keys = [field.name for field in self.stored.keys]
         return labels_against_truth(self.stored.accepted(rounds), test, keys, classes)
 

@@ -245,6 +245,23 @@ class Pool(Protocol):
         """
         ...
 
+    def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int] | None:
+        """Count accepted labels whose true label is known (``n``), and those that are right.
+
+        Parameters
+        ----------
+        rounds
+            Whose accepted rows.
+        truth
+            Keys and ``spl_code``.
+
+        Returns
+        -------
+        Mapping or None
+            None where a join in Spark is what it takes.
+        """
+        ...
+
 
 def lowest(hashed: pa.Table, n: int, keys: Sequence[str]) -> pa.Table:
     """Return the `n` rows with the lowest hash, in its order; ties by key."""

@@ -184,7 +184,7 @@ class DirectPool:
             return files_of(run_tasks(self.spark, publish, work))
 
     def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
-        """Count accepted labels whose true label is known, and those that are right; a job."""
+        """Count right labels; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         paths = [join(self.root, entry.path) for manifest in rounds for entry in manifest.accepted]
         matches = run_tasks(
             self.spark, partial(tasks.matches, keys=self.source.keys, truth=truth), paths

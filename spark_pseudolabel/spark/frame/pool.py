@@ -186,6 +186,9 @@ class FramePool:
             raise
         return None
 
+    def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> None:
+        """Leave it to a join; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+
     def _may_broadcast(self, n_keys: float) -> bool:
         kinds = (field.dataType.simpleString() for field in self.stored.keys)
         key_bytes = sum(_KEY_BYTES.get(kind, _TEXT_BYTES) for kind in kinds)
