@@ -95,6 +95,10 @@ DEFAULT_COMMITTEE: tuple[Member, ...] = (
 )
 """Who votes where a committee is asked for and not named: ``teacher: {}``."""
 
+# Leaves are bounded for the size of what is stored: each of them is fitted on thousands of rows.
+DEFAULT_PEER: Member = ("ExtraTreesClassifier", {"n_estimators": 50, "max_leaf_nodes": 512})
+"""Who is taught where models teach each other and none is named."""
+
 
 def unknown_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
     """Say that a name is neither in the registry nor an allowed import path; None if it is.

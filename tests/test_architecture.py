@@ -77,6 +77,10 @@ PROVED_BY = {
         "core.teachers.node_scores"
     ),
     "tests/core/teachers/test_training.py": "core.teachers.training_frame",
+    "tests/core/teachers/test_peers.py": (
+        "core.teachers.co_training core.teachers.tri_training core.teachers.kinds.tri_training "
+        "core.teachers.kinds.views"
+    ),
     "tests/core/trust/test_certificate.py": "core.trust.evidence",
     "tests/core/test_features.py": "core.feature",
     "tests/core/test_kernel.py": "core.scored_rows",
@@ -94,7 +98,7 @@ PROVED_BY = {
     "tests/runs/test_graph.py": "job.graph job.spreading spark.neighbors",
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
-        "evaluate.measured evaluate.shift evaluate.tables evaluate.tri_training"
+        "evaluate.measured evaluate.shift evaluate.tables"
     ),
 }
 TESTS = ROOT.parent / "tests"

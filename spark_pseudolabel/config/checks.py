@@ -145,7 +145,7 @@ def prior_is_of_the_rows(
         return
     named = {"model": model, "model.student": model and model.student}
     if teacher is not None:
-        named |= {f"teacher.{teacher.key}.{i}": m for i, m in enumerate(teacher.members)}
+        named |= {".".join(("teacher", *path)): m for path, m in teacher.members.items()}
     params = {key: section.params for key, section in named.items() if section}
     if estimator is not None and model:
         params["model"] = estimator.get_params(deep=True)  # the section holds their text
@@ -214,15 +214,32 @@ def _label_is_no_feature(parts: Parts) -> Iterator[tuple[str, str]]:
         role_of |= dict.fromkeys((FILE, ROW_INDEX), "what identifies a row without an id")
     elif parts.get("id"):
         role_of[parts["id"]] = "the id"
-    for key in ("include", "text"):
-        for name in (getattr(features, key) or ()) if features else ():
+    named = {f"features.{key}": getattr(features, key, None) or () for key in ("include", "text")}
+    if (teacher := parts.get("teacher")) is not None:
+        named[f"teacher.{teacher.key}"] = teacher.columns
+    for key, names in named.items():
+        for name in names:
             if name in role_of:
-                yield f"features.{key}", f"must not name {name!r}, which is {role_of[name]}."
+                yield key, f"must not name {name!r}, which is {role_of[name]}."
     if labeled and "id" in parts and parts["id"] == labeled.label:
         yield (
             "id",
             f"must be another column than labeled.label. Both are {labeled.label!r}.",
         )
+
+
+def _named_columns_are_features(parts: Parts) -> Iterator[tuple[str, str]]:
+    features, teacher = parts.get("features"), parts.get("teacher")
+    if not features or teacher is None:
+        return
+    for name in teacher.columns:
+        left_out = features.include is not None and name not in features.include
+        if left_out or name in features.exclude:
+            key = "exclude" if name in features.exclude else "include"
+            yield (
+                f"teacher.{teacher.key}",
+                f"must name columns that models see. features.{key} leaves out {name!r}.",
+            )
 
 
 def _output_is_no_input(parts: Parts) -> Iterator[tuple[str, str]]:
@@ -300,6 +317,7 @@ CHECKS: tuple[Check, ...] = (
     _dropped_rows_have_ids,
     _relabeling_ends,
     _label_is_no_feature,
+    _named_columns_are_features,
     _output_is_no_input,
     _sklearn_mode,
 )

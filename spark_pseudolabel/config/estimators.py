@@ -78,14 +78,14 @@ def unfit_members(
 ) -> Iterator[Problem]:
     if teacher is None or not teacher.model_fields_set & {teacher.key}:
         return
-    for number, member in enumerate(teacher.members):
+    for path, member in teacher.members.items():
         message = unknown_name(member.estimator, allow_import)
         if message is None and look_up:
             from spark_pseudolabel.core.teachers.estimators import check_estimator
 
             message = check_estimator(member.estimator, member.params, allow_import)
         if message is not None:
-            yield source.problem(("teacher", teacher.key, str(number)), message)
+            yield source.problem(("teacher", *path), message)
 
 
 def _weights(training: Training, learner: NamedEstimator) -> Iterator[tuple[str, str]]:

@@ -384,7 +384,7 @@ class Config(Section):
     @property
     def estimators(self) -> list[str]:
         """The names of all estimators that are fitted."""
-        members = self.teacher.members if self.teacher is not None else ()
+        members = self.teacher.members.values() if self.teacher is not None else ()
         student = [self.student.estimator] if self.student is not None else []
         own = [self.model.estimator] if self.teacher is None else []
         return [*own, *(member.estimator for member in members), *student]

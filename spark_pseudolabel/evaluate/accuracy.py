@@ -14,6 +14,7 @@ from spark_pseudolabel.evaluate.methods import (
     agreement,
     distilled,
     one_shot,
+    peers,
     self_training,
     supervised,
     three_learners,
@@ -29,6 +30,7 @@ GROUPS: Mapping[str, Callable[[Ours], Scored]] = {
     "one_shot": lambda steps: {"one_shot": one_shot(steps)},
     "agreement": lambda steps: {"agreement": agreement(steps)},
     "tri_training": lambda steps: {"tri_training": three_learners(steps)},
+    "peers": peers,
 }
 """Methods by what they share, each scoring the test rows."""
 

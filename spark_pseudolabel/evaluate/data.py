@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
+    load_iris,
     load_wine,
     make_classification,
     make_friedman1,
@@ -349,6 +350,7 @@ BUILT_IN: Mapping[str, Callable[[], Loaded]] = {
     "digits": _of(load_digits),
     "breast_cancer": _of(load_breast_cancer),
     "wine": _of(load_wine),
+    "iris": _of(load_iris),
     "clean": _generated(n_classes=4, class_sep=1.5, flip_y=0.0),
     "noise": _generated(flip_y=0.2),
     "imbalance": _generated(weights=[0.9], class_sep=0.8),

@@ -23,17 +23,20 @@ from spark_pseudolabel.core.teachers.cross_fitting import (
     probabilities,
 )
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student, fit_student
-from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher
+from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.estimators import final_step
+from spark_pseudolabel.core.teachers.kind import PeerEstimator, TeacherKind
+from spark_pseudolabel.core.teachers.kinds.tri_training import TriTrainingKind
+from spark_pseudolabel.core.teachers.kinds.views import ViewsKind
 from spark_pseudolabel.core.teachers.training_frame import joined_rows
+from spark_pseudolabel.core.teachers.tri_training import TriTraining
 from spark_pseudolabel.core.teachers.vote import members_of, weights_of
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.trust.certificate import CalibrationRows
 from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.evaluate.certificates import counts_of
 from spark_pseudolabel.evaluate.task import Task
-from spark_pseudolabel.evaluate.tri_training import tri_training
-from spark_pseudolabel.registry import DEFAULT_COMMITTEE
+from spark_pseudolabel.registry import DEFAULT_COMMITTEE, DEFAULT_PEER
 
 Matrix = NDArray[np.float64]
 STUDENTS = ("LogisticRegression", "ExtraTreesClassifier", "HistGradientBoostingClassifier")
@@ -202,10 +205,27 @@ def agreement(steps: Ours) -> Matrix:
 
 def three_learners(steps: Ours) -> Matrix:
     """Score the test rows with the committee's first three kinds of model, tri-trained."""
+    task, first = steps.task, dict(list(steps.committee.members.items())[:3])
+    teacher = TriTraining(first, task.seed, task.pool)
+    return probabilities(teacher.fit(task.labeled, task.data.classes), task.test)
+
+
+def peers(steps: Ours) -> dict[str, Matrix]:
+    """Score the test rows with teachers of one estimator that is taught on the pool, and with it.
+
+    Each as a run makes it: the mean of the models of five folds. One view has every second column.
+    """
     task = steps.task
-    models = tri_training(
-        list(steps.learners.values())[:3], task.labeled, task.pool, task.data.classes, task.seed
-    )
-    each = [probabilities(model, task.test) for model in models]
-    mean: Matrix = np.mean(each, axis=0)
-    return mean
+    data, folds = task.data, fold_of(task.labeled.codes, task.hashes)
+    names = [feature.name for feature in data.features]
+    kinds: dict[str, TeacherKind] = {"tri trees": TriTrainingKind(tri_training=PeerEstimator())}
+    if len(names) > 1:
+        kinds["co trees"] = ViewsKind(views=(tuple(names[::2]), tuple(names[1::2])))
+    teachers = {name: kind.build(data.features, task.seed) for name, kind in kinds.items()}
+    teachers["trees"] = registered_estimator(*DEFAULT_PEER, data.features, task.seed)
+    scored = {}
+    for name, teacher in teachers.items():
+        ready = teacher.prepared(task.reference).shown(task.pool)
+        fitted = ready.cross_fit(task.labeled, folds, data.classes)
+        scored[name] = probabilities(fitted.mean_model(data.classes), task.test)
+    return scored

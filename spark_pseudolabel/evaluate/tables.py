@@ -39,6 +39,7 @@ PAIRS = (
     ("one_shot", "cv_pick"),
     ("agreement", "committee"),
     ("tri_training", "committee"),
+    *((taught, alone) for taught in ("tri trees", "co trees") for alone in ("trees", "auto")),
     *((f"student {name}", name) for name in STUDENTS),
     *((f"{kind} {name}", "auto") for kind in ("student", "guarded") for name in STUDENTS),
 )

@@ -23,7 +23,7 @@ from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.spreading import SpreadingTold
-from spark_pseudolabel.job.teachers import require_usable
+from spark_pseudolabel.job.teachers import require_usable, teacher_of
 from spark_pseudolabel.job.training import trainer_of
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
@@ -117,6 +117,7 @@ def run(
             )
         setting = Setting(config, inputs)
         require_possible(setting)
+        teacher_of(config, inputs.features, estimator)  # refuses what inputs lack, before a store
         store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
         store.spark = _spark_facts(spark)
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)

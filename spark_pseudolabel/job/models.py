@@ -91,7 +91,8 @@ class Models:
     def prepared(self, maker: Teacher) -> Teacher:
         """Return a teacher that has learned from the reference rows."""
         if self.reference is not None:
-            return maker.prepared(self.reference.X, self._columns)
+            prepared = maker.prepared(self.reference.X, self._columns)
+            return prepared.shown(self.reference.pool)
         if maker.transductive:  # there is no pool
             return maker.prepared(self.setting.labeled.X, self._columns)
         return maker

@@ -13,7 +13,7 @@ from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.job.setting import Setting
-from spark_pseudolabel.job.teachers import named_by
+from spark_pseudolabel.job.teachers import named_by, teacher_of
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
 from spark_pseudolabel.report.document import PlanDocument, document
@@ -52,6 +52,7 @@ def plan(
         proved = frozen_before(files, root, identity(config))
         inputs = read_inputs(spark, config, frames, proved=proved)
     require_possible(Setting(config, inputs))
+    teacher_of(config, inputs.features)  # refuses what inputs lack
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(
         PlanDocument,
@@ -81,9 +82,10 @@ def plan(
 
 def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
     preprocessing = named_by(config, config.model.seed, inputs.features).preprocessing
-    members = config.teacher.members if config.teacher is not None else ()
+    members = config.teacher.members.values() if config.teacher is not None else ()
     return {
         **config.model.model_dump(mode="json"),
+        "teacher": None if config.teacher is None else config.teacher.key,
         "committee": [member.model_dump(mode="json") for member in members],
         "committee_is_final": config.teacher is not None and config.student is None,
         "preprocessing": list(preprocessing),

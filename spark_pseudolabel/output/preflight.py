@@ -137,7 +137,8 @@ class _Table:
 def _tables(config: Config) -> Iterator[_Table]:
     key = [config.id] if config.id is not None else []
     label, groups = config.labeled.label, _groups(config)
-    included = list(config.features.include or ())
+    named = config.teacher.columns if config.teacher is not None else ()
+    included = list(dict.fromkeys([*(config.features.include or ()), *named]))
     yield _Table("labeled", config.labeled, [*key, label, *groups, *included])
     yield _Table("unlabeled", config.unlabeled, [*key, *included])
     yield _Table("validation", config.validation, [*key, label])

@@ -652,6 +652,8 @@ class PlanModel(Document):
     """Its parameters."""
     student: PlanStudent | None = None
     """Null: the same estimator in every round."""
+    teacher: str | None = None
+    """The key of section ``teacher`` that says its kind; null: no teacher."""
     committee: list[PlanStudent] = []
     """The teacher's members; where there are any, the estimator is their student."""
     committee_is_final: bool = False

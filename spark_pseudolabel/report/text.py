@@ -367,7 +367,7 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
     alone = plan.model.committee_is_final
     members = [_estimator(member.estimator, member.params) for member in plan.model.committee]
     body = [
-        ["teacher", "; ".join(members)],
+        ["teacher", words.teacher(plan.model.teacher, members)],
         [taught, "" if alone else _estimator(plan.model.estimator, plan.model.params)],
         ["student", _estimator(student.estimator, student.params) if student else ""],
         ["before it", "" if alone else ", ".join(plan.model.preprocessing) or "nothing"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
@@ -535,3 +536,15 @@ def clean(value: object) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode()
         for char in str(value)
     )
+
+
+def teacher(kind: str | None, members: Sequence[str]) -> str:
+    """Name who makes the seed model in place of ``model``, by its kind and its members."""
+    how = _TEACHERS.get(kind or "", "")
+    return f"{how}{'; '.join(members)}"
+
+
+_TEACHERS: Mapping[str, str] = {
+    "tri_training": "tri-training of ",
+    "views": "co-training of two views by ",
+}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import pandas as pd
 from sklearn.base import BaseEstimator
@@ -66,12 +67,11 @@ class Committee(Teacher):
             fitted = {name: member.fit(rows, classes) for name, member in self.members.items()}
         return soft_vote(fitted, classes)
 
-    def prepared(
-        self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None
-    ) -> Committee:
+    def prepared(self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None) -> Self:
         """Fit the preprocessing of all members once."""
         known = {} if fitted is None else fitted
-        return Committee({name: m.prepared(X, known) for name, m in self.members.items()})
+        members = {name: m.prepared(X, known) for name, m in self.members.items()}
+        return replace(self, members=members)
 
 
 def registered_committee(

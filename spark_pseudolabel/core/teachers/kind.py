@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from spark_pseudolabel.fields import Flag, Section, Text
+from spark_pseudolabel.fields import Flag, Section, Text, wrong_section
+from spark_pseudolabel.registry import DEFAULT_PEER
 
 if TYPE_CHECKING:  # scikit-learn takes seconds to import, and the configuration needs none of it
     from spark_pseudolabel.core.features import Feature
@@ -20,6 +21,28 @@ class NamedEstimator(Section):
 
     estimator: Text
     params: dict[str, Any] = Field(default={})
+
+
+class PeerEstimator(Section):
+    """The estimator of models that teach each other; trees that vary, unless it is named."""
+
+    estimator: Text | None = None
+    params: dict[str, Any] = Field(default={})
+
+    @property
+    def named(self) -> NamedEstimator:
+        """The estimator that it is."""
+        name, params = (self.estimator, self.params) if self.estimator else DEFAULT_PEER
+        return NamedEstimator(estimator=name, params=dict(params))
+
+    @model_validator(mode="after")
+    def _params_of_one(self) -> PeerEstimator:
+        if self.params and self.estimator is None:
+            raise wrong_section("params needs estimator: say whose parameters they are.")
+        return self
+
+
+KeyPath = tuple[str, ...]
 
 
 class TeacherKind(Section, ABC):
@@ -48,8 +71,13 @@ class TeacherKind(Section, ABC):
         return f"{cls.key}: {cls.values()[0]}" if cls.values() else cls.key
 
     @property
-    def members(self) -> Sequence[NamedEstimator]:
-        """The estimators that a configuration names in it."""
+    def members(self) -> Mapping[KeyPath, NamedEstimator]:
+        """The estimators in it, by the keys of the section that name them."""
+        return {}
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The feature columns that the section names."""
         return ()
 
     @abstractmethod

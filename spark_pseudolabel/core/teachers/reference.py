@@ -67,6 +67,11 @@ class Reference:
         return cls(_without_tails(finite(rows), len(labeled)), n_pool, _sha256(drawn))
 
     @property
+    def pool(self) -> pd.DataFrame:
+        """The pool's rows, in the order of their hash."""
+        return self.X.iloc[len(self.X) - self.n_pool :]
+
+    @property
     def pool_rows(self) -> ReferenceRows:
         """The pool's rows, as manifests keep them."""
         return ReferenceRows(self.n_pool, self.sha256)

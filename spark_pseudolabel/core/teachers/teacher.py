@@ -113,6 +113,16 @@ class Teacher(ABC):
         """
         return self
 
+    def shown(self, pool: pd.DataFrame) -> Self:
+        """Take in a sample of the pool once it is :meth:`prepared`; most learn nothing of it.
+
+        Parameters
+        ----------
+        pool
+            The part of the rows of :meth:`prepared` that have no label, in an order of chance.
+        """
+        return self
+
     @property
     def pool_pass(self) -> PoolPass | None:
         """What it wants to know of all pool rows once it is :meth:`prepared`; None: nothing."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
+from spark_pseudolabel.core.teachers.kind import KeyPath, NamedEstimator, TeacherKind
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class CommitteeKind(TeacherKind):
     )
 
     @property
-    def members(self) -> Sequence[NamedEstimator]:
+    def members(self) -> Mapping[KeyPath, NamedEstimator]:
         """Those that vote."""
-        return self.committee
+        return {(self.key, str(i)): member for i, member in enumerate(self.committee)}
 
     def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
         """Make the committee, each member with the preprocessing that it needs."""

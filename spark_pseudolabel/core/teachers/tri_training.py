@@ -12,11 +12,44 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.teachers.cross_fitting import probabilities
+from spark_pseudolabel.core.teachers.peers import Peers
 from spark_pseudolabel.core.teachers.teacher import Teacher
-from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import joined_rows
 
-MAX_ROUNDS = 3
+MOST_ROUNDS = 3
+"""Lessons that each may get. An error has to become smaller each time, so that few do more."""
+
+
+@dataclass(frozen=True)
+class TriTraining(Peers):
+    """Three estimators, each started on a bootstrap sample of the labeled rows."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "Tri-training"
+
+    def teach(
+        self, rows: TrainingRows, pool: pd.DataFrame, classes: Sequence[Label]
+    ) -> list[BaseEstimator]:
+        """Fit three models, each also on the pool rows that the other two agree on."""
+        chance = np.random.default_rng(self.seed)
+        pupils = [
+            _Pupil(learner, learner.fit(_bootstrap(rows, chance), classes))
+            for learner in self.members.values()
+        ]
+        for _ in range(MOST_ROUNDS if len(pool) else 0):
+            own = [_predicted(pupil.model, rows.X) for pupil in pupils]
+            others = [_predicted(pupil.model, pool) for pupil in pupils]
+            after = [
+                _taught(pupil, _without(own, k), _without(others, k), rows, pool, classes, chance)
+                for k, pupil in enumerate(pupils)
+            ]
+            if all(new is old for new, old in zip(after, pupils, strict=True)):
+                break
+            pupils = after
+        return [pupil.model for pupil in pupils]
 
 
 @dataclass(frozen=True)
@@ -29,52 +62,15 @@ class _Pupil:
     taught: int = 0
 
 
-def tri_training(
-    learners: Sequence[Teacher],
-    labeled: TrainingRows,
-    X: pd.DataFrame,
-    classes: Sequence[int],
-    seed: int,
-) -> list[BaseEstimator]:
-    """Fit three models, each also on the pool rows that the other two agree on.
-
-    Parameters
-    ----------
-    learners
-        Three; each starts on a bootstrap sample of its own.
-    labeled, X
-        Rows with labels, and the pool.
-    classes
-        The labels.
-    seed
-        Of the samples.
-
-    Returns
-    -------
-    list of three fitted models
-        Their mean decides.
-    """
-    chance = np.random.default_rng(seed)
-    pupils = [
-        _Pupil(learner, learner.fit(_bootstrap(labeled, chance), classes)) for learner in learners
-    ]
-    for _ in range(MAX_ROUNDS):
-        own = [probabilities(pupil.model, labeled.X).argmax(axis=1) for pupil in pupils]
-        pool = [probabilities(pupil.model, X).argmax(axis=1) for pupil in pupils]
-        after = [
-            _taught(pupil, _others(own, k), _others(pool, k), labeled, X, classes, chance)
-            for k, pupil in enumerate(pupils)
-        ]
-        if all(new is old for new, old in zip(after, pupils, strict=True)):
-            break
-        pupils = after
-    return [pupil.model for pupil in pupils]
-
-
 _Pair = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
-def _others(predicted: Sequence[NDArray[np.intp]], k: int) -> _Pair:
+def _predicted(model: BaseEstimator, X: pd.DataFrame) -> NDArray[np.intp]:
+    codes: NDArray[np.intp] = probabilities(model, X).argmax(axis=1)
+    return codes
+
+
+def _without(predicted: Sequence[NDArray[np.intp]], k: int) -> _Pair:
     first, second = (codes for i, codes in enumerate(predicted) if i != k)
     return first, second
 
@@ -82,22 +78,21 @@ def _others(predicted: Sequence[NDArray[np.intp]], k: int) -> _Pair:
 def _taught(
     pupil: _Pupil,
     own: _Pair,
-    pool: _Pair,
+    others: _Pair,
     labeled: TrainingRows,
-    X: pd.DataFrame,
-    classes: Sequence[int],
+    pool: pd.DataFrame,
+    classes: Sequence[Label],
     chance: np.random.Generator,
 ) -> _Pupil:
     """Fit a pupil again where the paper's conditions say that the noise is worth it."""
     agreed = own[0] == own[1]
     error = float((own[0] != labeled.codes)[agreed].mean()) if agreed.any() else 1.0
-    rows = np.flatnonzero(pool[0] == pool[1])
+    rows = np.flatnonzero(others[0] == others[1])
     n = _how_many(pupil, error, len(rows))
     if n == 0:
         return pupil
     rows = np.sort(chance.permutation(rows)[:n])
-    P = np.eye(len(classes))[pool[0][rows]]
-    lesson = joined_rows(labeled, X.iloc[rows], P, np.ones(n), soft=False)
+    lesson = joined_rows(labeled, pool.iloc[rows], others[0][rows], np.ones(n), soft=False)
     return replace(pupil, model=pupil.learner.fit(lesson, classes), error=error, taught=n)
 
 
@@ -118,4 +113,6 @@ def _bootstrap(rows: TrainingRows, chance: np.random.Generator) -> TrainingRows:
     """Draw rows with replacement, class by class: every model is to know every class."""
     of_class = [np.flatnonzero(rows.codes == code) for code in np.unique(rows.codes)]
     drawn = np.concatenate([chance.choice(of, len(of)) for of in of_class])
-    return replace(rows, X=rows.X.iloc[drawn].reset_index(drop=True), codes=rows.codes[drawn])
+    weights = None if rows.weights is None else rows.weights[drawn]
+    X = rows.X.iloc[drawn].reset_index(drop=True)
+    return replace(rows, X=X, codes=rows.codes[drawn], weights=weights)
