@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import asked as more
 from benchmarks import models as model_of
 from benchmarks import parts, rounds, runs, scoring, tables, timing
 from benchmarks import starts as ids
@@ -137,6 +138,20 @@ def committee(options: argparse.Namespace) -> Figures:
     return {"medians": medians, "all": seconds, "ratio": ratio}
 
 
+def asked(options: argparse.Namespace) -> Figures:
+    """Compare scans that ask more of rows than a confidence with plain ones, in one process."""
+    made = tables.make(options.data, options.rows, options.layout)
+    seconds = timing.alternate(more.ways(made, options.model), options.repeats)
+    medians = timing.medians(seconds)
+    _print("scan", ("seconds",), {name: (f"{value:.2f}",) for name, value in medians.items()})
+    members = sum(value for name, value in medians.items() if name.startswith("member"))
+    stable = medians["stable under 5 copies"] / medians["model"]
+    agreed = medians["all members agree"] / members
+    print(f"stability with 5 copies takes {stable:.2f} x one scan")
+    print(f"a committee of 5 that has to agree takes {agreed:.2f} x the sum of its members")
+    return {"medians": medians, "all": seconds, "stable": stable, "agreed": agreed}
+
+
 def later(options: argparse.Namespace) -> Figures:
     """Compare the scan of a round with the share of rows that is left."""
     made = tables.make(options.data, options.rows, options.layout)
@@ -191,6 +206,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "memory": memory,
     "auto": auto,
     "committee": committee,
+    "asked": asked,
     "later": later,
     "driver": driver,
     "starts": starts,

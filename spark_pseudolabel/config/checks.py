@@ -89,6 +89,21 @@ def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
+def _members_may_agree(parts: Parts) -> Iterator[tuple[str, str]]:
+    selection = parts.get("selection")
+    if not selection or selection.require is None or "teacher" not in parts:
+        return
+    if parts.get("mode") == "sklearn":
+        return  # refused for that
+    teacher = parts["teacher"]
+    if teacher is None or teacher.voters < 2:
+        yield (
+            "selection.require",
+            f"{selection.require!r} asks members of a model whether they agree, and one model "
+            "labels here. Give a teacher of several, as teacher: {} is, or leave it out.",
+        )
+
+
 def _certificate_has_rows(parts: Parts) -> Iterator[tuple[str, str]]:
     selection, validation = parts.get("selection"), parts.get("validation")
     if not validation:
@@ -295,6 +310,9 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
     if shift and shift.action in ("stop", "withhold"):
         yield "shift.action", "must be 'warn' or 'off' with mode: sklearn, which labels anyway."
     selection = parts.get("selection")
+    for key in ("stable_under", "require"):
+        if selection and getattr(selection, key) is not None:
+            yield f"selection.{key}", "conflicts with mode: sklearn. Leave it out."
     if selection and not selection.like_sklearn:
         yield (
             "selection.policy",
@@ -310,6 +328,7 @@ CHECKS: tuple[Check, ...] = (
     _growing_shares_relabel,
     _one_round_is_one,
     _students_are_there,
+    _members_may_agree,
     _certificate_has_rows,
     _group_has_one_meaning,
     _calibration_has_scores,

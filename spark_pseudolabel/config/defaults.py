@@ -74,6 +74,8 @@ def recommended(
         precision=selection.precision,
         certainty=selection.certainty,
         required=False,
+        stable_under=selection.stable_under,
+        require=selection.require,
     )
     parts = parts | {"selection": certified}
     has_student = "model" in parts and parts["model"].is_named

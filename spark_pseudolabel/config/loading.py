@@ -21,6 +21,9 @@ FREE_KEYS = frozenset({"options", "params", "conf"})
 KEYS_OF_AUTO = frozenset({"precision", "certainty"})
 """Keys of ``selection`` that name its policy where it names none itself."""
 
+_KEYS_OF_ALL = frozenset({"stable_under", "require"})
+"""Keys that every policy has, so that alone they leave it as it is without a section: auto."""
+
 _EXCLUSIVE = (
     frozenset({"path", "table", "query", "from", "fraction"}),
     frozenset({"include", "exclude"}),
@@ -256,7 +259,8 @@ def _walk(
 
 def policy_of(selection: Mapping[str, Any]) -> Any:
     """Return the policy that a section names, or, where it names none, the one it has keys of."""
-    by_keys = "auto" if KEYS_OF_AUTO & selection.keys() else "threshold"
+    only_of_all = bool(selection) and selection.keys() <= _KEYS_OF_ALL
+    by_keys = "auto" if only_of_all or KEYS_OF_AUTO & selection.keys() else "threshold"
     return selection.get("policy", by_keys)
 
 

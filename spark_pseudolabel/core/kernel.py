@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn import config_context
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE, UNREADABLE
-from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.features import (
     Feature,
     example_frame,
@@ -27,15 +27,20 @@ from spark_pseudolabel.core.features import (
     without_vectors,
 )
 from spark_pseudolabel.core.nodes import NodeIds
-from spark_pseudolabel.core.scored_rows import Carried, scored_fields
+from spark_pseudolabel.core.scored_rows import (
+    DISAGREEMENT,
+    OUTSIDE,
+    UNSTABLE,
+    Carried,
+    scored_fields,
+)
 from spark_pseudolabel.core.threads import hold_threads
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
+    from spark_pseudolabel.core.trust.agreement import Agreement
+    from spark_pseudolabel.core.trust.stability import Stability
     from spark_pseudolabel.core.trust.support import Support
-
-OUTSIDE = "withheld: no labeled row is near it"
-"""The reason of a row with a score that may not be accepted."""
 
 DECIMALS = 6
 """Confidences are rounded to this many decimals, so that the last bits of a matrix product,
@@ -69,6 +74,10 @@ class Scorer:
         Where labeled rows are; a row outside of it gets a reason beside its score.
     nodes
         How rows get node ids, where the model takes these in place of features; None: it does not.
+    agreement
+        How many members of the vote have to name its class; a row of which fewer do gets one, too.
+    stability
+        How rows are corrupted; a row that does not keep its label gets one, too.
     """
 
     model: Any
@@ -82,6 +91,8 @@ class Scorer:
     adjustment: Adjustment | None = None
     support: Support | None = None
     nodes: NodeIds | None = None
+    agreement: Agreement | None = None
+    stability: Stability | None = None
 
     @property
     def carried(self) -> Carried:
@@ -107,6 +118,8 @@ class Scores:
     raw
         ndarray of shape (n,): the probability that the model itself gives to the class, before
         the scorer's adjustment; NaN without a class. None without an adjustment.
+    agreed
+        ndarray of shape (n,): whether enough members of the vote name the class; None: not asked.
     """
 
     code: NDArray[np.int32]
@@ -114,6 +127,7 @@ class Scores:
     probabilities: NDArray[np.float64]
     reasons: dict[int, str]
     raw: NDArray[np.float64] | None = None
+    agreed: NDArray[np.bool_] | None = None
 
 
 def score_batches(
@@ -140,11 +154,11 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     RecordBatch
         One row per input row, in order: the keys, and the columns of
         :func:`~spark_pseudolabel.core.scored_rows.scored_fields`. An invalid row has a reason and
-        no class, a row outside of the support both, one on which the model abstains neither.
+        no class, a row that is withheld both, one on which the model abstains neither.
     """
     scores = score_any(batch, scorer)
     no_class = scores.code < 0
-    reasons = scores.reasons | _outside(batch, scorer, ~no_class)
+    reasons = scores.reasons | withheld(batch, scorer, scores)
     columns = {
         CODE: pa.array(scores.code, mask=no_class),
         SCORE: pa.array(scores.confidence, mask=no_class),
@@ -198,10 +212,81 @@ def score(
     X, reasons = _model_input(rows, scorer, refused or {})
     if scorer.nodes is not None:
         X = scorer.nodes.frame(rows)
-    # What a model can't take was put aside; it need not look for it again, twice for each batch.
-    with config_context(assume_finite=True):
-        P = _probabilities(X, scorer, reasons)
-    return _scores(P, reasons, scorer)
+    P = _probabilities(X, scorer, reasons)
+    n_classes = len(scorer.model.classes_)
+    scores = _scores(P[:, :n_classes], reasons, scorer)
+    if scorer.agreement is None:
+        return scores
+    # What a prior says of classes holds for every member; calibrated is the vote alone.
+    prior = None if scorer.adjustment is None else scorer.adjustment.prior
+    said = [_rounded(part) for part in np.split(P[:, n_classes:], scorer.agreement.members, axis=1)]
+    said = said if prior is None else [_rounded(_corrected(part, prior)) for part in said]
+    return replace(scores, agreed=scorer.agreement.holds(said, scores.code))
+
+
+def withheld(rows: pa.RecordBatch | pa.Table, scorer: Scorer, scores: Scores) -> dict[int, str]:
+    """Say which rows with a class may not be accepted, and why: the first reason that there is.
+
+    Parameters
+    ----------
+    rows
+        Keys and features.
+    scorer
+        The model and what is asked of rows.
+    scores
+        What it says about them.
+    """
+    if (scorer.support, scorer.agreement, scorer.stability) == (None, None, None):
+        return {}
+    reasons: dict[int, str] = {}
+    left = np.flatnonzero(scores.code >= 0)
+    whole, _ = without_odd_vectors(rows, scorer.features)
+    X = to_frame(whole, scorer.features)
+    if scorer.support is not None:
+        inside = scorer.support.holds(X)[left]
+        reasons |= dict.fromkeys(left[~inside].tolist(), OUTSIDE)
+        left = left[inside]
+    if scores.agreed is not None:
+        agreed = scores.agreed[left]
+        reasons |= dict.fromkeys(left[~agreed].tolist(), DISAGREEMENT)
+        left = left[agreed]
+    if scorer.stability is not None:
+        unstable = _unstable(_take(X, left), rows, left, scorer, scores.code[left])
+        reasons |= dict.fromkeys(left[unstable].tolist(), UNSTABLE)
+    return reasons
+
+
+def _unstable(
+    X: pd.DataFrame,
+    rows: pa.RecordBatch | pa.Table,
+    places: NDArray[np.intp],
+    scorer: Scorer,
+    code: NDArray[np.int32],
+) -> NDArray[np.bool_]:
+    """Say which rows have a corrupted copy that gets another class than they have."""
+    assert scorer.stability is not None
+    alone = replace(scorer, agreement=None, probabilities=False)
+    hashes = scorer.stability.hashes(rows)[places]
+    unstable = np.zeros(len(code), dtype=bool)
+    for copy in range(scorer.stability.copies):
+        # One copy is enough, so that later ones are made of fewer and fewer rows.
+        left = np.flatnonzero(~unstable)
+        if not len(left):
+            break
+        corrupted = scorer.stability.corrupted(_take(X, left), hashes[left], copy)
+        reasons: dict[int, str] = {}
+        P = _probabilities(corrupted, alone, reasons)
+        unstable[left] = _scores(P, reasons, alone).code != code[left]
+    return unstable
+
+
+def _corrected(P: NDArray[np.float64], prior: PriorCorrection) -> NDArray[np.float64]:
+    """Correct what members say to the pool's class shares; one that abstains still does."""
+    return np.where(P.any(axis=1, keepdims=True), prior.apply(P), 0.0)
+
+
+def _rounded(P: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(P, DECIMALS)
 
 
 def takeable(batch: pa.RecordBatch, scorer: Scorer) -> pd.DataFrame | NDArray[np.float64]:
@@ -258,6 +343,12 @@ def _columns(member: Any) -> Any:
 
 def _shared(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
     """Do what ``VotingClassifier.predict_proba`` does, with each preprocessing once."""
+    P: NDArray[np.float64] = np.average(np.asarray(_each(vote, X)), axis=0, weights=vote.weights)
+    return P
+
+
+def _each(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return what each part of a vote says, with each preprocessing once."""
     with_columns: dict[int, list[int]] = {}
     each: list[Any] = [None] * len(vote.estimators_)
     for number, member in enumerate(vote.estimators_):
@@ -269,8 +360,20 @@ def _shared(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.floa
         ready = _columns(vote.estimators_[numbers[0]]).transform(X)
         for number in numbers:
             each[number] = vote.estimators_[number][1:].predict_proba(ready)
-    P: NDArray[np.float64] = np.average(np.asarray(each), axis=0, weights=vote.weights)
-    return P
+    return each
+
+
+def _predicted(scorer: Scorer, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the model's probabilities, and beside them, where they are asked, those of members."""
+    # What a model can't take was put aside; it need not look for it again, twice for each batch.
+    with config_context(assume_finite=True):
+        if scorer.agreement is None:
+            return predict_proba(scorer.model, X)
+        vote = scorer.model
+        with config_context(transform_output="default"):
+            each = [np.asarray(P, dtype=np.float64) for P in _each(vote, X)]
+        P = np.average(np.asarray(each), axis=0, weights=vote.weights)
+        return np.concatenate([P, *scorer.agreement.said(each, vote.weights)], axis=1)
 
 
 def _probabilities(
@@ -279,8 +382,9 @@ def _probabilities(
     """Predict the rows without a reason against it; the others' probabilities are NaN."""
     if not reasons:
         with contextlib.suppress(Exception):  # the row that breaks the model is looked for below
-            return predict_proba(scorer.model, X)
-    P = np.full((len(X), len(scorer.model.classes_)), np.nan)
+            return _predicted(scorer, X)
+    n_parts = 1 if scorer.agreement is None else 1 + scorer.agreement.members
+    P = np.full((len(X), len(scorer.model.classes_) * n_parts), np.nan)
     valid = np.setdiff1d(np.arange(len(X)), list(reasons))
     _predict(_take(X, valid), valid, scorer, P, reasons)
     return P
@@ -353,15 +457,6 @@ def without_odd_vectors(
     return batch, reasons
 
 
-def _outside(batch: pa.RecordBatch, scorer: Scorer, valid: NDArray[np.bool_]) -> dict[int, str]:
-    """Find the valid rows that lie outside of the support, if there is one."""
-    if scorer.support is None:
-        return {}
-    rows, _ = without_odd_vectors(batch, scorer.features)
-    inside = scorer.support.holds(to_frame(rows, scorer.features))
-    return dict.fromkeys(np.flatnonzero(valid & ~inside).tolist(), OUTSIDE)
-
-
 def _refused_values(X: pd.DataFrame | NDArray[np.float64], scorer: Scorer) -> dict[int, str]:
     names = [column for f in scorer.features if f.numeric for column in f.columns]
     if (scorer.takes_nan and scorer.takes_inf) or not names:
@@ -399,7 +494,7 @@ def _predict(
     if len(rows) == 0:
         return
     try:
-        P[rows] = predict_proba(scorer.model, X)
+        P[rows] = _predicted(scorer, X)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - any row may break any model, not its neighbors
@@ -414,6 +509,8 @@ def _predict(
 def _take(
     X: pd.DataFrame | NDArray[np.float64], rows: NDArray[np.intp]
 ) -> pd.DataFrame | NDArray[np.float64]:
+    if len(rows) == len(X):
+        return X
     return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import (
@@ -31,7 +32,12 @@ from spark_pseudolabel.columns import (
     WEIGHT,
 )
 from spark_pseudolabel.core.sampling import HashLimits, within
-from spark_pseudolabel.core.scored_rows import has_abstained, is_invalid
+from spark_pseudolabel.core.scored_rows import (
+    DISAGREEMENT,
+    UNSTABLE,
+    has_abstained,
+    is_invalid,
+)
 from spark_pseudolabel.core.selection.apply import accepted_mask
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.teachers.weights import RowWeights
@@ -131,6 +137,7 @@ class Unscored:
 
 
 BELOW_CUT, WITHHELD, NOT_USED = "below_cut", "withheld", "not_used"
+_WITHHELD_AS = {UNSTABLE: "unstable", DISAGREEMENT: "disagreement"}
 ABSTAINED = "abstained"
 """Why a row that was scored has no label; not used: the guard has discarded every round."""
 
@@ -162,9 +169,11 @@ class Undecided:
         if self.plan is not None:
             undecided = undecided.filter(pa.array(~accepted_mask(self.plan, undecided, self.keys)))
         # A reason beside a score: the row was withheld, whatever the plan says.
-        is_withheld = undecided.column(INVALID).is_valid().to_numpy()
+        told = undecided.column(INVALID)
         why = NOT_USED if self.plan is None else BELOW_CUT
-        reason = np.where(is_withheld, WITHHELD, why)
+        reason = np.where(told.is_valid().to_numpy(), WITHHELD, why)
+        for text, name in _WITHHELD_AS.items():
+            reason = np.where(pc.equal(told, text).fill_null(False).to_numpy(), name, reason)
         reason = np.where(has_abstained(undecided), ABSTAINED, reason)
         labels = pa.array(self.classes, self.schema.field(LABEL).type)
         columns = {

@@ -5,7 +5,7 @@ A new one is a line here, and is filled where scores are made (:mod:`.kernel`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,51 @@ class Carried:
 
     raw: bool = False
     probabilities: bool = False
+
+
+OUTSIDE = "withheld: no labeled row is near it"
+UNSTABLE = "unstable: corrupted copies of it get another label"
+DISAGREEMENT = "disagreement: members of the model name other labels"
+"""Reasons of a row with a score that may not be accepted."""
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """Rows with a score that may not be accepted, by reason.
+
+    Parameters
+    ----------
+    outside
+        No labeled row is near.
+    unstable
+        Corrupted copies get another label.
+    disagreement
+        Members of the model name other labels.
+    """
+
+    outside: int = 0
+    unstable: int = 0
+    disagreement: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.outside + self.unstable + self.disagreement
+
+    def __add__(self, other: Withheld) -> Withheld:
+        return Withheld(
+            self.outside + other.outside,
+            self.unstable + other.unstable,
+            self.disagreement + other.disagreement,
+        )
+
+    @classmethod
+    def of(cls, reasons: Iterable[tuple[str, int]]) -> Withheld:
+        """Count by reason, each with its rows."""
+        n = {UNSTABLE: 0, DISAGREEMENT: 0, OUTSIDE: 0}
+        for reason, rows in reasons:
+            n[reason if reason in n else OUTSIDE] += rows
+        return cls(n[OUTSIDE], n[UNSTABLE], n[DISAGREEMENT])
 
 
 @dataclass(frozen=True)
@@ -68,3 +113,10 @@ def has_abstained(rows: pa.Table) -> NDArray[np.bool_]:
     no_class, no_reason = rows.column(CODE).is_null(), rows.column(INVALID).is_null()
     abstained: NDArray[np.bool_] = pc.and_(no_class, no_reason).to_numpy()
     return abstained
+
+
+def withheld_among(rows: pa.Table) -> Withheld:
+    """Count the scored rows that have both a class and a reason, by reason."""
+    reasons = rows.column(INVALID).filter(rows.column(CODE).is_valid()).drop_null()
+    pairs = pc.value_counts(reasons).to_pylist()
+    return Withheld.of((pair["values"], pair["counts"]) for pair in pairs)

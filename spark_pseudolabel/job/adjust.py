@@ -65,5 +65,5 @@ def _first_prior(models: Models, fitted: CrossFit | None) -> Prior | None:
 def _estimated(models: Models, fitted: CrossFit | None) -> NDArray[np.float64]:
     """Estimate the pool's class shares on a sample of it, from calibrated out-of-fold scores."""
     fitted = fitted or cross_fit_labeled(models)
-    _, P = score_sample(models.setting, fitted, models.sample(PRIOR_SAMPLE))
+    _, _, P = score_sample(models.setting, fitted, models.sample(PRIOR_SAMPLE))
     return pool_prior(fitted.P, models.setting.labeled.codes, P)

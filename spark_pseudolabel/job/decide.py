@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.facts import PriorShift, Representativeness
-from spark_pseudolabel.core.features import to_frame
-from spark_pseudolabel.core.kernel import score
+from spark_pseudolabel.core.kernel import score, withheld
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.plan import Plan
@@ -31,7 +30,7 @@ from spark_pseudolabel.core.trust.shift import prior_shift
 from spark_pseudolabel.core.validation_split import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.models import Models
-from spark_pseudolabel.job.out_of_fold import kept_cross_fit
+from spark_pseudolabel.job.out_of_fold import kept_cross_fit, may_count
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.shift import predicted_in_pool, voids_certificate
 from spark_pseudolabel.report.document import label_key
@@ -143,7 +142,9 @@ def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCert
         prior=None if prior is None else prior.prior,
         shift=None if shift is None else shift.short,
         inside_only=setting.config.withholds,
-        withheld=scored.withheld,
+        stable_only=setting.config.selection.stable_under is not None,
+        agreed_only=setting.config.selection.require is not None,
+        withheld=scored.withheld.total,
     )
 
 
@@ -221,16 +222,14 @@ def calibration_rows(
         codes, fitted = kept_cross_fit(models)
         P = fitted.adjusted
         # To the pool's prior first: it is that of the whole pool, not of the rows inside.
-        tested = setting.mixed_as(models.prior, rows, fitted.held_out)
-        if setting.support is not None:
-            tested &= setting.support[1]
+        tested = setting.mixed_as(models.prior, rows, fitted.held_out) & may_count(models)
     else:
         rows, units, also_labeled = inputs.validation, setting.units.validation, setting.units.seen
-        scores = score(rows, models.scorer(1, probabilities=True, table="validation"))
+        scorer = models.asking(models.scorer(1, probabilities=True, table="validation"))
+        scores = score(rows, scorer)
         codes, P = rows.column(CODE).to_numpy().astype(np.int32), scores.probabilities
         tested = setting.mixed_as(models.prior, rows, scores.code >= 0)
-        if setting.support is not None:
-            tested &= setting.support[0].holds(to_frame(rows, inputs.features))
+        tested[list(withheld(rows, scorer, scores))] = False
         also_labeled = also_labeled[tested]
     hashes = setting.row_hashes(rows)[tested]
     dependence = dependence_of(units[tested], hashes, setting.group_sizes, also_labeled)

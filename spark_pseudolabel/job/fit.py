@@ -29,6 +29,7 @@ from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.out_of_fold import (
     adjusted,
     cross_fit_labeled,
+    keep_marginals,
     keep_scores,
     kept_cross_fit,
     measure_student,
@@ -113,6 +114,7 @@ class _Step:
             features=before.features,
             training=before.training,
             validation=before.validation,
+            voters=before.voters,
             adjustment=before.adjustment,
             reliability=before.reliability,
         )
@@ -147,7 +149,7 @@ class _Step:
         facts: dict[str, object] = {"hygiene": given_labels}
         out_of_fold = adjusted(adjustment, fitted, rows.codes)
         if sample is not None:
-            facts["sampled_by_code"] = predict_sample(setting, out_of_fold, sample)
+            facts["sampled_by_code"] = predict_sample(models, out_of_fold, sample)
         oof, reliabilities = _measure_out_of_fold(models, out_of_fold, rows.codes)
         return _with(
             fitted_model,
@@ -155,7 +157,7 @@ class _Step:
             oof=oof,
             reliability=reliabilities,
             suspects=suspects,
-            oof_scores=keep_scores(models.store, self.attempt, inputs, fitted),
+            oof_scores=keep_scores(models, self.attempt, out_of_fold),
         )
 
     def _learn_from_teacher(self) -> FittedModel:
@@ -252,6 +254,8 @@ class _Step:
                 against_best=against_best,
             ),
             validation=validation if validation.n else None,
+            marginals=keep_marginals(models, self.attempt) if self.number == 1 else None,
+            voters=models.maker(self.number).voters,
             adjustment=adjustment,
         )
 

@@ -20,6 +20,7 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.selection.exact import plan_of_parameters
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies import read_policy
@@ -27,6 +28,7 @@ from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.job.finished import FinishedOutput, open_finished
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.output.preflight import output_exists
+from spark_pseudolabel.output.scoring import asking_as_run
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.report.document import LabelDocument, document
 from spark_pseudolabel.spark.evaluation import label_of
@@ -86,8 +88,10 @@ def label(
         ``OUT/labels``, ``label`` (null only where the row
         could not be scored), ``confidence``, ``raw_confidence`` (only where the confidence is
         another one than the model gives), ``accepted`` (by the rule's cut; null for rules with
-        quotas, where a certificate is about another model's scores, and where the run withheld
-        rows far from the labeled ones, which it has not kept) and ``model``.
+        quotas, where a certificate is about another model's scores, where members had to agree
+        and the final model has none, and where the run withheld rows far from the labeled ones,
+        which it has not kept) and ``model``. Rows that are not stable, where the run asked for
+        that, are not accepted.
     """
     events = events or SilentEvents()
     announce(spark, events)
@@ -96,7 +100,7 @@ def label(
     refuse_unsafe_commits(spark)
     id_column = finished.store.settings.id
     keys = (id_column,) if id_column else (FILE, ROW_INDEX)
-    scorer = finished.scorer(keys, trusted)
+    scorer, plan = _deciding(finished, keys, trusted)
     rows = _open(spark, input, format, keys, finished.model.key_types, scorer.features)
     with (
         events.stage(finished.final.number, "label"),
@@ -104,7 +108,7 @@ def label(
         batches_within(spark, cells_of(scorer.features)),
         broadcast(spark.sparkContext, scorer) as shared,
     ):
-        labeled = _labeled(score_rows(rows, shared), finished, keys)
+        labeled = _labeled(score_rows(rows, shared), finished, plan, keys)
         labeled.write.mode("errorifexists").parquet(output)
     events.event("views", path=output)
     return _document(spark, input, output, model_name(finished.model.number))
@@ -134,9 +138,21 @@ def _open(
     return rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
 
 
-def _labeled(scored: DataFrame, finished: FinishedOutput, keys: Sequence[str]) -> DataFrame:
+def _deciding(
+    finished: FinishedOutput, keys: Sequence[str], trusted: Sequence[str]
+) -> tuple[Scorer, Plan | None]:
+    """Return what scores new rows, and what decides them; no plan where nothing does."""
+    scorer, plan = finished.scorer(keys, trusted), _last_plan(finished)
+    if plan is None:
+        return scorer, None
+    asking = asking_as_run(finished.store, finished.model.number, scorer)
+    return (scorer, None) if asking is None else (asking, plan)
+
+
+def _labeled(
+    scored: DataFrame, finished: FinishedOutput, plan: Plan | None, keys: Sequence[str]
+) -> DataFrame:
     model = finished.model
-    plan = _last_plan(finished)
     raw = [F.col(RAW_SCORE).alias(RAW_CONFIDENCE)] if RAW_SCORE in scored.columns else []
     return scored.select(
         *columns(keys),

@@ -23,12 +23,14 @@ from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.trust.agreement import Agreement
 from spark_pseudolabel.core.trust.shift import SAMPLE
+from spark_pseudolabel.core.trust.stability import MARGINAL_ROWS, Stability
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.spreading import read_graph
 from spark_pseudolabel.job.teachers import student_of, teacher_of
-from spark_pseudolabel.output.scoring import scorer_of
+from spark_pseudolabel.output.scoring import agreement_of, scorer_of, stability_of
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.store.store import RoundStore
 
@@ -127,7 +129,9 @@ class Models:
             If the pool gives other rows than it gave when the first model was fitted.
         """
         inputs, makers = self.setting.inputs, (self.teacher, self.student)
-        if not inputs.pool_rows or not any(maker.needs_reference for maker in makers):
+        corrupts = self.setting.config.selection.stable_under is not None
+        wanted = corrupts or any(maker.needs_reference for maker in makers)
+        if not inputs.pool_rows or not wanted:
             return None
         labeled = to_frame(inputs.labeled, inputs.features)
         # As many as the comparison with the labeled rows wants anyway, so that one scan will do.
@@ -136,6 +140,44 @@ class Models:
         reference = Reference.of(labeled, to_frame(whole, inputs.features))
         self.require_same(reference)
         return reference
+
+    # --- what is asked of rows besides a confidence
+
+    def asking(self, scorer: Scorer) -> Scorer:
+        """Let a scorer of the pool's first model, or of a fold's, withhold rows as the run asks."""
+        support = self.setting.support
+        return replace(
+            scorer,
+            support=None if support is None else support[0],
+            agreement=self.agreement,
+            stability=self.stability,
+        )
+
+    @property
+    def asks(self) -> bool:
+        """Whether models decide, row by row, which labels may count."""
+        return self.agreement is not None or self.stability is not None
+
+    @cached_property
+    def agreement(self) -> Agreement | None:
+        """How many members have to name a row's label; None: they are not asked."""
+        return agreement_of(self.setting.config.selection.require, self.teacher.voters)
+
+    @cached_property
+    def marginals(self) -> pd.DataFrame | None:
+        """The pool rows whose values rows are corrupted with; None where none is."""
+        if self.setting.config.selection.stable_under is None or self.reference is None:
+            return None
+        return self.reference.pool.head(MARGINAL_ROWS)
+
+    @cached_property
+    def stability(self) -> Stability | None:
+        """How rows are corrupted to see whether they keep their label; None: they are not."""
+        if self.marginals is None:
+            return None
+        config, inputs = self.setting.config, self.setting.inputs
+        asked, seed = config.selection.stable_under, config.random_state
+        return stability_of(asked, self.marginals, inputs.features, inputs.keys, seed)
 
     def sample(self, n: int) -> pa.Table:
         """Return the `n` pool rows with the lowest hash, or all; a scan only where more are asked.

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH, INVALID
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.features import to_frame
-from spark_pseudolabel.core.kernel import score_any
+from spark_pseudolabel.core.kernel import score, score_any, withheld
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, fold_of, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.node_scores import NodeScores
@@ -27,12 +27,11 @@ from spark_pseudolabel.core.trust.priors import correct, shares
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.output.scoring import scorer_of
-from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.store.given_rows import read_bytes
 from spark_pseudolabel.store.manifest import FileEntry, damaged
 from spark_pseudolabel.store.store import Attempt, RoundStore
 
-OOF_NAME = "oof.parquet"
+OOF_NAME, MARGINALS_NAME = "oof.parquet", "marginals.parquet"
 
 
 def cross_fit_labeled(models: Models) -> CrossFit:
@@ -51,13 +50,13 @@ def cross_fit_labeled(models: Models) -> CrossFit:
 
 def score_sample(
     setting: Setting, fitted: CrossFit, sample: pa.Table
-) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+) -> tuple[pa.RecordBatch, pd.DataFrame, NDArray[np.float64]]:
     """Score a sample of the pool as labeled rows are scored.
 
     Returns
     -------
     tuple
-        Model input and probabilities of the rows that get a score.
+        The rows that get a score, their model input and probabilities.
     """
     features = setting.inputs.features
     batch = sample.combine_chunks().to_batches()[0]
@@ -69,17 +68,88 @@ def score_sample(
     seen = X if nodes is None else nodes.frame(valid)
     P = fitted.score_apart(seen, valid.column(HASH).to_numpy())
     scored = P.any(axis=1)
-    return X[scored], P[scored]
+    return valid.filter(pa.array(scored)), X[scored], P[scored]
 
 
-def keep_scores(store: RoundStore, attempt: Attempt, inputs: Inputs, fitted: CrossFit) -> FileEntry:
-    """Store the out-of-fold scores beside the model that they belong to."""
+def reasons_apart(
+    models: Models, fitted: CrossFit, rows: pa.Table, folds: NDArray[np.int32]
+) -> pa.Array:
+    """Say why rows may not count, each asked as a row of its fold: by models that don't know it.
+
+    Parameters
+    ----------
+    models
+        Of the run.
+    fitted
+        The models of the folds, and what happens to their scores.
+    rows
+        Keys and features.
+    folds
+        ndarray of shape (n_rows,), :data:`NEVER_HELD_OUT` for rows that are not asked.
+
+    Returns
+    -------
+    Array
+        Of texts; null for a row that may count.
+    """
+    config, inputs = models.setting.config, models.setting.inputs
+    reasons = np.full(rows.num_rows, None, dtype=object)
+    for fold, model in enumerate(fitted.unseen or fitted.models):
+        places = np.flatnonzero(folds == fold)
+        if not len(places):
+            continue
+        adjustment = fitted.adjustments[fold] if fitted.adjustments else None
+        scorer = models.asking(
+            scorer_of(config.mode, model, inputs.features, adjustment=adjustment)
+        )
+        part = rows.take(pa.array(places))
+        for place, reason in withheld(part, scorer, score(part, scorer)).items():
+            reasons[places[place]] = reason
+    return pa.array(reasons.tolist(), pa.string())
+
+
+def keep_scores(models: Models, attempt: Attempt, fitted: CrossFit) -> FileEntry:
+    """Store the out-of-fold scores beside the model that they belong to.
+
+    Parameters
+    ----------
+    models
+        Of the run.
+    attempt
+        Where the model's files go.
+    fitted
+        The models of the folds, and what happens to their scores.
+    """
+    store, inputs = models.store, models.setting.inputs
     scores = inputs.labeled.select([*inputs.keys, CODE])
     scores = scores.append_column(FOLD, pa.array(fitted.folds))
     scores = scores.append_column(CLASS_SCORES, pa.array(list(fitted.P)))
+    if models.asks:
+        reasons = reasons_apart(models, fitted, inputs.labeled, fitted.folds)
+        scores = scores.append_column(INVALID, reasons)
     sink = io.BytesIO()
     pq.write_table(scores, sink, write_page_checksum=True)
     return store.write_file(attempt, OOF_NAME, sink.getvalue(), scores.num_rows)
+
+
+def keep_marginals(models: Models, attempt: Attempt) -> FileEntry | None:
+    """Store the pool rows that rows are corrupted with, for `label`; None where none is."""
+    if models.marginals is None:
+        return None
+    sink = io.BytesIO()
+    pq.write_table(
+        pa.Table.from_pandas(models.marginals, preserve_index=False), sink, write_page_checksum=True
+    )
+    return models.store.write_file(attempt, MARGINALS_NAME, sink.getvalue(), len(models.marginals))
+
+
+def may_count(models: Models) -> NDArray[np.bool_]:
+    """Return which labeled rows would not be withheld if they were the pool's, (n_labeled,)."""
+    inside, asked = models.setting.support, _kept_table(models.store)
+    counts = np.ones(asked.num_rows, dtype=bool) if inside is None else inside[1].copy()
+    if INVALID in asked.column_names:
+        counts &= asked.column(INVALID).is_null().to_numpy()
+    return counts
 
 
 def kept_cross_fit(models: Models) -> tuple[NDArray[np.int32], CrossFit]:
@@ -116,15 +186,19 @@ def _kept_scores(
     store: RoundStore,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Return codes, folds and out-of-fold probabilities as model 1's manifest names them."""
-    entry = store.models[0].oof_scores
-    assert entry is not None
-    try:
-        scores = read_bytes(store.read_file(entry))
-    except pa.ArrowException as error:
-        raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
+    scores = _kept_table(store)
     P = np.stack(scores.column(CLASS_SCORES).to_numpy())
     codes, folds = (scores.column(name).to_numpy() for name in (CODE, FOLD))
     return codes.astype(np.int32), folds, P
+
+
+def _kept_table(store: RoundStore) -> pa.Table:
+    entry = store.models[0].oof_scores
+    assert entry is not None
+    try:
+        return read_bytes(store.read_file(entry))
+    except pa.ArrowException as error:
+        raise damaged(entry.path, f"is not a whole Parquet file: {error}") from error
 
 
 def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spark_pseudolabel.config import TaughtRows
 from spark_pseudolabel.core.selection.exact import make_plan
@@ -116,8 +116,7 @@ class _Step:
         scorer = models.scorer(
             self.number, setting.inputs.keys, probabilities=setting.carried.probabilities
         )
-        if setting.support is not None:
-            scorer = replace(scorer, support=setting.support[0])
+        scorer = models.asking(scorer)
         failpoint("score.started")
         rounds = () if setting.relabel else models.store.rounds
         scored = self.pool.score(scorer, self.number, rounds, target)
@@ -140,7 +139,8 @@ class _Step:
 
     def counts(self, scored: Scored, accepted: Accepted) -> RoundCounts:
         """Return where the rows went."""
-        valid, n_accepted = scored.counts().total + scored.withheld, sum(accepted.by_code)
+        withheld = scored.withheld
+        valid, n_accepted = scored.counts().total + withheld.total, sum(accepted.by_code)
         changed = n_accepted > 0
         if self.compared_with is not None:
             changed = self.compared_with.content != accepted.content
@@ -150,14 +150,16 @@ class _Step:
             rejected=valid - n_accepted,
             invalid=scored.invalid,
             abstained=scored.abstained,
-            withheld=scored.withheld,
+            withheld=withheld.outside,
+            unstable=withheld.unstable,
+            disagreement=withheld.disagreement,
             accepted_by_code=tuple(accepted.by_code),
             changed=changed,
             flips=self._flips(n_accepted, accepted.overlap),
         )
 
     def _require_all(self, scored: Scored) -> None:
-        n = scored.counts().total + scored.withheld + scored.invalid + scored.abstained
+        n = scored.counts().total + scored.withheld.total + scored.invalid + scored.abstained
         if n != self.n_left:
             raise RunFailedError(
                 f"Round {self.number} must score {self.n_left:,} rows. It scored {n:,}: the pool "

@@ -19,7 +19,12 @@ from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.trust.shift import SAMPLE, prior_shift, representativeness
 from spark_pseudolabel.core.trust.units import first_of
 from spark_pseudolabel.job.models import Models
-from spark_pseudolabel.job.out_of_fold import kept_cross_fit, score_sample
+from spark_pseudolabel.job.out_of_fold import (
+    kept_cross_fit,
+    may_count,
+    reasons_apart,
+    score_sample,
+)
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.report.document import Notice
 from spark_pseudolabel.spark.groups import first_of_groups
@@ -125,22 +130,27 @@ def _of_certificate(config: Config, shift: Representativeness) -> str:
     return " The rows that remain are like the labeled ones: the certificate is about them."
 
 
-def predict_sample(setting: Setting, fitted: CrossFit, sample: pa.Table) -> tuple[int, ...]:
+def predict_sample(models: Models, fitted: CrossFit, sample: pa.Table) -> tuple[int, ...]:
     """Count sampled pool rows by predicted class, each predicted as a labeled row is.
 
     Without rows that can't be scored, and those that would be withheld.
 
     Parameters
     ----------
-    setting
+    models
         Of the run.
     fitted
         The fold models and what happens to their scores.
     sample
         From :func:`pool_sample`.
     """
-    X, P = score_sample(setting, fitted, sample)
-    if setting.support is not None and len(X):
+    setting = models.setting
+    rows, X, P = score_sample(setting, fitted, sample)
+    if models.asks and len(X):
+        folds = rows.column(HASH).to_numpy() % len(fitted.models)
+        reasons = reasons_apart(models, fitted, pa.Table.from_batches([rows]), folds)
+        P = P[reasons.is_null().to_numpy(zero_copy_only=False)]
+    elif setting.support is not None and len(X):
         P = P[setting.support[0].holds(X)]
     return tuple(np.bincount(P.argmax(axis=1), minlength=P.shape[1]).tolist())
 
@@ -174,8 +184,7 @@ def predicted_prior(models: Models) -> PriorShift | None:
         return None
     codes, fitted = kept_cross_fit(models)
     measured = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
-    if setting.support is not None:
-        measured &= setting.support[1]
+    measured &= may_count(models)
     n_classes = len(setting.inputs.classes)
     return prior_shift(
         np.bincount(codes[measured], minlength=n_classes),

@@ -130,6 +130,8 @@ def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | N
         prior=None if stored.prior is None else list(stored.prior),
         shift=MeasuredShift.from_optional(stored.shift),
         inside_only=stored.inside_only,
+        stable_only=stored.stable_only,
+        agreed_only=stored.agreed_only,
         withheld=stored.withheld,
     )
 
@@ -183,6 +185,8 @@ def _round(store: RoundStore, manifest: RoundManifest, end: Finish) -> Round:
         invalid=counts.invalid,
         abstained=counts.abstained,
         withheld=counts.withheld,
+        unstable=counts.unstable,
+        disagreement=counts.disagreement,
         trained_on=following.training.rows_pseudo,
         accepted_by_class=_by_class(classes, counts.accepted_by_code),
         flips=Flips.from_optional(counts.flips),
@@ -268,6 +272,8 @@ def _rows(setting: Setting, store: RoundStore, end: Finish) -> Rows:
         abstained=abstained,
         # What was withheld once is a candidate again, and withheld again.
         withheld=used[-1].counts.withheld if used else 0,
+        unstable=used[-1].counts.unstable if used else 0,
+        disagreement=used[-1].counts.disagreement if used else 0,
     )
 
 

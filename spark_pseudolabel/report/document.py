@@ -263,6 +263,10 @@ class Round(Document):
     """Rows besides the candidates that the model gave no class; scored again in the next round."""
     withheld: Count = 0
     """Rejected rows that were far from any labeled one (``shift.action: withhold``)."""
+    unstable: Count = 0
+    """Rejected rows of which corrupted copies get another label (``selection.stable_under``)."""
+    disagreement: Count = 0
+    """Rejected rows for which members of the model name other labels (``selection.require``)."""
     trained_on: Count
     """Pool rows that the next model was trained on."""
     accepted_by_class: CountByClass
@@ -302,6 +306,10 @@ class Rows(Document):
     """Pool rows that the last model gave no class."""
     withheld: Count = 0
     """Rejected rows that were far from any labeled one."""
+    unstable: Count = 0
+    """Rejected rows of which corrupted copies get another label."""
+    disagreement: Count = 0
+    """Rejected rows for which members of the model name other labels."""
 
 
 class Paths(Document):
@@ -454,7 +462,7 @@ class Certificate(Document):
     """Rows among them that count as wrong: each the only one of its label, so that no model that
     has not seen it could know it."""
     n_pool: Count
-    """Valid pool rows that it is about: all, or with ``inside_only`` those not withheld."""
+    """Valid pool rows that it is about: all, but for those that are ``withheld``."""
     coverage: Share
     """Share of these pool rows that is published."""
     claims: list[CertifiedClaim]
@@ -472,6 +480,10 @@ class Certificate(Document):
     """How far the labeled rows stand for the pool; null: not measured."""
     inside_only: bool = False
     """Whether it is about rows near a labeled one only, calibration rows included."""
+    stable_only: bool = False
+    """Whether it is about rows only that keep their label when they are corrupted."""
+    agreed_only: bool = False
+    """Whether it is about rows only that members of the model agree on."""
     withheld: Count = 0
     """Valid pool rows that it leaves out."""
 

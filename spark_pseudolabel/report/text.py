@@ -398,9 +398,15 @@ def _estimator(name: str, params: Mapping[str, Any]) -> str:
 
 
 def _selection(selection: Mapping[str, Any]) -> str:
-    settings = [f"{key}: {value}" for key, value in selection.items() if key != "policy"]
+    settings = [f"{key}: {_yaml(value)}" for key, value in selection.items() if key != "policy"]
     policy = str(selection.get("policy", "?"))
     return f"{policy} ({', '.join(settings)})" if settings else policy
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_yaml(inner)}' for key, inner in value.items())}}}"
+    return str(value)
 
 
 # --- status, verify, explain --------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Literal
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.core.trust.collapse import hardly_better
 from spark_pseudolabel.report.document import (
+    Certificate,
     Metrics,
     ModelResult,
     ReliabilityTable,
@@ -190,8 +191,19 @@ def certificate(report: Report) -> str:
     where = f"tested on {rows(certified.n_calibration, kind)}"
     if not certified.claimed:
         return f"Not certified: {promise} ({of}; {where}). No label is published."
-    pool = "the pool's rows near a labeled one" if certified.inside_only else "the pool"
-    return f"Certified: {promise} {of}; {percent(certified.coverage)} of {pool} covered, {where}."
+    covered = f"{percent(certified.coverage)} of {_about(certified)} covered"
+    return f"Certified: {promise} {of}; {covered}, {where}."
+
+
+def _about(certified: Certificate) -> str:
+    """Say which rows a certificate is about."""
+    told = (
+        (certified.inside_only, "near a labeled one"),
+        (certified.stable_only, "that keep their label when corrupted"),
+        (certified.agreed_only, "on which the members agree"),
+    )
+    which = [words for is_so, words in told if is_so]
+    return f"the pool's rows {' and '.join(which)}" if which else "the pool"
 
 
 def prior(report: Report) -> str:
@@ -367,13 +379,24 @@ def shift(report: Report) -> Lines | None:
     return Lines(["measure", "found", "how to read it"], body)
 
 
+def _held_back(report: Report) -> str:
+    """Say how many rows were rejected whatever their confidence, and why."""
+    rows = report.rows
+    told = (
+        (rows.withheld, "withheld, far from any labeled row"),
+        (rows.unstable, "unstable: corrupted copies of them get another label"),
+        (rows.disagreement, "on which members of the model disagree"),
+    )
+    return ", ".join(f"{count(n)} {why}" for n, why in told if n)
+
+
 def _coverage(report: Report) -> str:
     pool, accepted = report.rows.pool, report.rows.accepted
     if pool == 0:
         return "The pool holds no rows: only the seed model was trained."
     rest = f"{count(report.rows.rejected)} were not accepted"
-    if report.rows.withheld:
-        rest += f" ({count(report.rows.withheld)} withheld, far from any labeled row)"
+    if held_back := _held_back(report):
+        rest += f" ({held_back})"
     if report.rows.invalid:
         rest += f", {count(report.rows.invalid)} could not be scored"
     if report.rows.abstained:

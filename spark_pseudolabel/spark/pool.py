@@ -11,6 +11,7 @@ import pyarrow as pa
 from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.sampling import HashLimits
+from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection.counts import Candidates
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.errors import InputError
@@ -90,7 +91,7 @@ class Scored(Candidates, Protocol):
         ...
 
     @property
-    def withheld(self) -> int:
+    def withheld(self) -> Withheld:
         """Rows with a score that may not be accepted, and are in no count."""
         ...
 

@@ -225,8 +225,9 @@ class RoundCounts(Fact):
         Rows.
     abstained
         Rows that the model gave no class.
-    withheld
-        Rejected rows that may not be accepted.
+    withheld, unstable, disagreement
+        Rejected rows that may not be accepted: far from any labeled one, with another label when
+        they are corrupted, with members that name other labels.
     accepted_by_code, taught_by_code
         Accepted rows by class, and those that a student may learn from; the latter None where it
         learns from the former.
@@ -242,6 +243,8 @@ class RoundCounts(Fact):
     invalid: Size
     abstained: Size = 0
     withheld: Size = 0
+    unstable: Size = 0
+    disagreement: Size = 0
     accepted_by_code: tuple[Size, ...]
     changed: bool
     flips: Flips | None = None
@@ -308,8 +311,9 @@ class RoundCertificate(Fact):
         The given class shares of the pool; None without.
     shift
         How far the labeled rows stand for the pool; None: not measured.
-    inside_only
-        Whether it is about rows near a labeled one only.
+    inside_only, stable_only, agreed_only
+        Whether it is about rows near a labeled one only, about those that keep their label when
+        they are corrupted, about those that members of the model agree on.
     withheld
         Valid pool rows that it leaves out.
     """
@@ -332,6 +336,8 @@ class RoundCertificate(Fact):
     prior: tuple[float, ...] | None = None
     shift: MeasuredShift | None = None
     inside_only: bool = False
+    stable_only: bool = False
+    agreed_only: bool = False
     withheld: Size = 0
 
 
@@ -364,8 +370,8 @@ class RunCounts(Fact):
         Unlabeled rows.
     abstained
         Rows on which the model abstained.
-    withheld
-        Rejected rows that may not be accepted.
+    withheld, unstable, disagreement
+        Rejected rows that may not be accepted; see :class:`RoundCounts`.
     """
 
     labeled: Size
@@ -376,6 +382,8 @@ class RunCounts(Fact):
     invalid: Size
     abstained: Size = 0
     withheld: Size = 0
+    unstable: Size = 0
+    disagreement: Size = 0
 
 
 class ReportedRound(Frozen):

@@ -243,6 +243,10 @@ class FittedModel(_Model):
         None without.
     oof_scores, suspects
         Small tables beside it: the latter scores, and labeled rows whose label is probably wrong.
+    marginals
+        The first model: a small table of pool rows, whose values are what rows are corrupted with.
+    voters
+        Models of different kinds that have a say in it.
     adjustment
         What happens to its probabilities before they are used; None: nothing.
     reliability
@@ -261,6 +265,8 @@ class FittedModel(_Model):
     oof: Metrics | None = None
     oof_scores: FileEntry | None = None
     suspects: FileEntry | None = None
+    marginals: FileEntry | None = None
+    voters: int = 1
     adjustment: Adjustment | None = None
     reliability: Reliabilities | None = None
     seconds: dict[str, float] = {}
@@ -277,7 +283,8 @@ class ModelManifest(Manifest, FittedModel):
 
     def tables(self) -> tuple[FileEntry, ...]:
         """Return the small tables beside the model."""
-        return tuple(table for table in (self.oof_scores, self.suspects) if table is not None)
+        tables = (self.oof_scores, self.suspects, self.marginals)
+        return tuple(table for table in tables if table is not None)
 
 
 class BuiltGraph(_Model):

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.config import identity, parse_config
 from spark_pseudolabel.config.checks import feigned
 from spark_pseudolabel.errors import ConfigError
 from tests.config.files import minimal
@@ -181,3 +181,47 @@ def test_how_a_student_learns_is_refused_where_there_is_none(
         parse_config(minimal(**sections, training=training))
     (key,) = training
     assert [problem.key for problem in caught.value.problems] == [f"training.{key}"]
+
+
+VIEWS: dict[str, Any] = {"views": [["a"], ["b", "c"]]}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"teacher": {"views": [["a"], ["a", "c"]]}}, "'a' stands twice"),
+        ({"teacher": {"views": [["a"], []]}}, "must be two lists of columns"),
+        ({"teacher": {"views": [["a"], ["b"], ["c"]]}}, "must be two lists of columns"),
+        ({"teacher": VIEWS, "id": "b"}, "teacher.views: must not name 'b', which is the id"),
+        ({"teacher": VIEWS, "features": {"exclude": ["c"]}}, "features.exclude leaves out 'c'"),
+        ({"teacher": VIEWS, "features": {"include": ["a", "b"]}}, "include leaves out 'c'"),
+        ({"teacher": {**VIEWS, "params": {"x": 1}}}, "params needs estimator"),
+        ({"teacher": {"tri_training": {"estimator": "Gaussian"}}}, "Did you mean 'GaussianNB'?"),
+        ({"selection": {"policy": "threshold", "require": "all"}}, "one model labels here"),
+        (
+            {"selection": {"require": "all"}, "teacher": {"committee": [{"estimator": "SVC"}]}},
+            "selection.require: 'all' asks members of a model",
+        ),
+        ({"selection": {"stable_under": {"swap": 0.0, "noise": 0.0}}}, "must be above 0"),
+        (
+            {"mode": "sklearn", "selection": {"policy": "threshold", "stable_under": {}}},
+            "selection.stable_under: conflicts with mode: sklearn",
+        ),
+    ],
+)
+def test_teachers_and_rows_that_cannot_be_asked_are_refused(
+    sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_config(minimal(**sections))
+
+
+def test_what_is_asked_of_rows_changes_no_policy() -> None:
+    asked = {"stable_under": {"copies": 3}, "require": "majority"}
+    config = parse_config(minimal(selection=asked))
+    assert (config.selection.policy, config.selection.require) == ("certified", "majority")
+    assert config.selection.stable_under is not None
+    assert (config.selection.stable_under.copies, config.selection.stable_under.swap) == (3, 0.15)
+    plain = parse_config(minimal(selection={"policy": "auto"}))
+    assert config.selection.to_rule([1]) == plain.selection.to_rule([1])
+    assert not asked.keys() & identity(plain)["selection"].keys()

@@ -93,7 +93,8 @@ def test_set_of_a_precision_needs_no_policy(tmp_path: Path) -> None:
     )
     both = ("selection.precision=0.8", "selection.threshold=0.8")
     assert told(MINIMAL, tmp_path, both) == [
-        "selection.threshold: is no key of policy 'auto', which has certainty, policy, precision."
+        "selection.threshold: is no key of policy 'auto', which has certainty, policy, "
+        "precision, require, stable_under."
     ]
 
 

@@ -72,7 +72,8 @@ from tests.config.files import minimal
         ),
         (
             "selection: {policy: threshold, k: 3}",
-            "selection.k: is no key of policy 'threshold', which has policy, threshold.",
+            "selection.k: is no key of policy 'threshold', which has policy, require, "
+            "stable_under, threshold.",
         ),
         ("features: {exclude: age}", "features.exclude: must be a list of text. Got 'age'."),
         (

@@ -16,13 +16,13 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SC
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration, PriorCorrection
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import (
-    OUTSIDE,
     Scorer,
     make_scorer,
     score,
     score_batch,
     score_batches,
 )
+from spark_pseudolabel.core.scored_rows import OUTSIDE
 
 A, B = Feature("a", "numeric", "double"), Feature("b", "numeric", "double")
 VECTOR = Feature("v", "vector", "array<double>", 2)

@@ -75,6 +75,8 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "invalid",
         "abstained",
         "withheld",
+        "unstable",
+        "disagreement",
         "trained_on",
         "accepted_by_class",
         "threshold_by_class",

@@ -48,6 +48,11 @@ class Committee(Teacher):
         return [member.estimator for member in self.members.values()]
 
     @property
+    def voters(self) -> int:
+        """Every member."""
+        return len(self.members)
+
+    @property
     def needs_reference(self) -> bool:
         """Whether a member does."""
         return any(member.needs_reference for member in self.members.values())

@@ -76,6 +76,11 @@ class TeacherKind(Section, ABC):
         return {}
 
     @property
+    def voters(self) -> int:
+        """How many models of different kinds have a say in each of its models."""
+        return 1
+
+    @property
     def columns(self) -> Sequence[str]:
         """The feature columns that the section names."""
         return ()

@@ -52,6 +52,11 @@ class Teacher(ABC):
         return ()
 
     @property
+    def voters(self) -> int:
+        """How many models of different kinds have a say in each of its models: their places."""
+        return 1
+
+    @property
     def needs_reference(self) -> bool:
         """Whether it learns anything from rows without labels; see :meth:`prepared`."""
         return False

@@ -15,6 +15,7 @@ from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.parts import Part, Piece, pieces_of
 from spark_pseudolabel.core.sampling import HashLimits, sample_limit, within
+from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection.counts import BINS, Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.ties import Sample, Span, nth_keys
@@ -251,7 +252,7 @@ class ScoredPieces:
         return self.scored.abstained
 
     @property
-    def withheld(self) -> int:
+    def withheld(self) -> Withheld:
         """Rows with a score that may not be accepted."""
         return self.scored.withheld
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -16,7 +16,12 @@ from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
 from spark_pseudolabel.core.parts import Part, Piece
 from spark_pseudolabel.core.sampling import HashLimits, within
-from spark_pseudolabel.core.scored_rows import has_abstained, is_invalid
+from spark_pseudolabel.core.scored_rows import (
+    Withheld,
+    has_abstained,
+    is_invalid,
+    withheld_among,
+)
 from spark_pseudolabel.core.selection.apply import accepted_mask, candidate_codes, not_after
 from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Values, bin_of
 from spark_pseudolabel.core.selection.plan import Plan
@@ -81,7 +86,7 @@ class ScoredPiece:
     n: NDArray[np.int64]
     invalid: int
     why_invalid: str | None = None
-    withheld: int = 0
+    withheld: Withheld = field(default_factory=Withheld)
     abstained: int = 0
 
 
@@ -120,7 +125,7 @@ def scored_together(pieces: Sequence[ScoredPiece]) -> ScoredPiece:
         n,
         sum(piece.invalid for piece in pieces),
         next((piece.why_invalid for piece in pieces if piece.why_invalid is not None), None),
-        sum(piece.withheld for piece in pieces),
+        sum((piece.withheld for piece in pieces), Withheld()),
         sum(piece.abstained for piece in pieces),
     )
 
@@ -173,7 +178,7 @@ def score_piece(
         n[cells],
         int(invalid.sum()),
         next(iter(rows.column(INVALID).filter(pa.array(invalid)).slice(0, 1).to_pylist()), None),
-        int((rows.column(CODE).is_valid().to_numpy() & (codes < 0)).sum()),
+        withheld_among(rows),
         int(has_abstained(rows).sum()),
     )
 

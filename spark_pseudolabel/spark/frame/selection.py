@@ -25,6 +25,7 @@ from spark_pseudolabel.columns import (
 )
 from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.sampling import HashLimits
+from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.errors import RunFailedError
@@ -66,13 +67,17 @@ class SparkCandidates:
 
     @cached_property
     def _grouped(self) -> list[Row]:
-        held_back = F.col(INVALID).isNotNull().alias(HELD_BACK)
+        # Of rows without a class every one may have a reason of its own.
+        told = F.when(F.col(CODE).isNotNull(), F.col(INVALID)).otherwise(
+            F.when(F.col(INVALID).isNotNull(), "")
+        )
+        held_back = told.alias(HELD_BACK)
         grouped = self.scored.groupBy(CODE, confidence_bin().alias(BIN), held_back)
         count, xor64 = F.count(F.lit(1)).alias("n"), F.bit_xor(FINGERPRINT).alias("xor64")
         return grouped.agg(count, xor64).collect()
 
     @property
-    def _cells(self) -> list[tuple[int | None, int | None, bool, int]]:
+    def _cells(self) -> list[tuple[int | None, int | None, str | None, int]]:
         return [(row[CODE], row[BIN], row[HELD_BACK], row["n"]) for row in self._grouped]
 
     @property
@@ -91,17 +96,23 @@ class SparkCandidates:
     @property
     def invalid(self) -> int:
         """Rows without a score."""
-        return sum(n for code, _, held_back, n in self._cells if code is None and held_back)
+        return sum(
+            n for code, _, held_back, n in self._cells if code is None and held_back is not None
+        )
 
     @property
     def abstained(self) -> int:
         """Rows that the model gives no class."""
-        return sum(n for code, _, held_back, n in self._cells if code is None and not held_back)
+        return sum(n for code, _, held_back, n in self._cells if code is None and held_back is None)
 
     @property
-    def withheld(self) -> int:
+    def withheld(self) -> Withheld:
         """Rows with a score that may not be accepted."""
-        return sum(n for code, _, held_back, n in self._cells if code is not None and held_back)
+        return Withheld.of(
+            (reason, n)
+            for code, _, reason, n in self._cells
+            if code is not None and reason is not None
+        )
 
     def why_invalid(self) -> str:
         """Return the reason of one of them, the same on every cluster; an action."""
@@ -114,7 +125,7 @@ class SparkCandidates:
         valid = [
             (code, bin_, n)
             for code, bin_, held_back, n in self._cells
-            if code is not None and not held_back
+            if code is not None and held_back is None
         ]
         return Counts.from_rows(self.n_classes, valid)  # type: ignore[arg-type]
 

@@ -65,8 +65,8 @@ def test_models_are_stored_and_made_again_the_same(kind: TeacherKind) -> None:
     kept = dump_model(one)
     stored = load_model(kept.data, kept.sha256, kept.trusted_types)
     P = probabilities(one, rows.test)
-    assert (P == probabilities(other, rows.test)).all()
-    assert (P == probabilities(stored, rows.test)).all()
+    assert (probabilities(other, rows.test) == P).all()
+    assert (probabilities(stored, rows.test) == P).all()
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -84,7 +84,7 @@ def test_hidden_label_says_nothing_about_its_own_row(kind: TeacherKind) -> None:
             np.stack([probabilities(m, rows.labeled.X[hidden]) for m in members_of(models[fold])])
             for models in (own, other)
         )
-        assert (P == with_others).all() == same
+        assert (with_others == P).all() == same
 
 
 def test_hidden_rows_are_taught_without_their_labels() -> None:
@@ -122,7 +122,7 @@ def test_weights_reach_every_model(kind: TeacherKind) -> None:
 def test_learners_that_never_agree_teach_nothing() -> None:
     rows = task()
     made = teacher(KINDS["tri_training"], rows)
-    elsewhere = rows.pool.assign(**{name: np.nan for name in rows.pool})
+    elsewhere = rows.pool.assign(**dict.fromkeys(rows.pool, np.nan))
     alone = replace(made, pool=None).fit(rows.labeled, WINE.classes)
     same = replace(made, pool=elsewhere.head(1)).fit(rows.labeled, WINE.classes)
     assert (probabilities(alone, rows.test) == probabilities(same, rows.test)).all()
@@ -136,8 +136,8 @@ def test_each_model_sees_its_view_alone(estimator: str) -> None:
     for member, own in zip(members_of(model), (COLUMNS[:3], COLUMNS[3:5]), strict=True):
         P = probabilities(member, rows.test)
         other = rows.test.assign(**{name: 0.0 for name in COLUMNS if name not in own})
-        assert (P == probabilities(member, other)).all()
-        assert (P != probabilities(member, rows.test.assign(**{own[0]: 0.0}))).any()
+        assert (probabilities(member, other) == P).all()
+        assert (probabilities(member, rows.test.assign(**{own[0]: 0.0})) != P).any()
 
 
 def test_columns_of_every_kind_are_views() -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from spark_pseudolabel.columns import CODE, IN_ROUND, INVALID, POSITION, SCORE
+from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection import ties
 from spark_pseudolabel.core.selection.counts import Key, Tie
 from spark_pseudolabel.core.selection.plan import Cut, Plan
@@ -107,12 +108,12 @@ def test_scored_pieces_are_put_together_in_their_order() -> None:
     def piece(cells: list[int], n: list[int], why: str | None) -> tasks.ScoredPiece:
         file = Written(f"{why}.parquet", sum(n))
         counted = np.array(cells, dtype=np.int32), np.array(n, dtype=np.int64)
-        return tasks.ScoredPiece((file,), *counted, 1, why, 2)
+        return tasks.ScoredPiece((file,), *counted, 1, why, Withheld(1, 1))
 
     pieces = [piece([3, 9], [2**40, 1], None), piece([1, 9], [7, 5], "b"), piece([], [], "c")]
     together = tasks.scored_together(pieces)
     assert (together.cells.tolist(), together.n.tolist()) == ([1, 3, 9], [7, 2**40, 6])
-    assert (together.invalid, together.why_invalid, together.withheld) == (3, "b", 6)
+    assert (together.invalid, together.why_invalid, together.withheld) == (3, "b", Withheld(3, 3))
     assert [file.name for file in together.files] == ["None.parquet", "b.parquet", "c.parquet"]
     left = tasks.scored_together(pieces[:2])
     again = tasks.scored_together([left, pieces[2]])

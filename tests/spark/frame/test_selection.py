@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructField, StructType
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, INVALID, SCORE
-from spark_pseudolabel.core.scored_rows import Carried
+from spark_pseudolabel.core.scored_rows import DISAGREEMENT, UNSTABLE, Carried, Withheld
 from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.spark.frame.selection import (
     SparkCandidates,
@@ -63,7 +63,9 @@ def scored(spark: SparkSession, rows: Rows) -> DataFrame:
     invalid = pd.DataFrame(
         {"id": [900, 901], CODE: [None, None], SCORE: [None, None], INVALID: ["no score"] * 2}
     )
-    withheld = frame[:3].assign(id=[902, 903, 904], **{SCORE: 1.0, INVALID: "far away"})
+    withheld = frame[:3].assign(
+        id=[902, 903, 904], **{SCORE: 1.0, INVALID: ["far away", UNSTABLE, DISAGREEMENT]}
+    )
     together = [frame, invalid.astype({CODE: "Int32", SCORE: "float64"}), withheld]
     schema = f"id bigint, {CODE} int, {SCORE} double, {INVALID} string"
     cells = pd.concat(together).replace({float("nan"): None}).to_numpy().tolist()
@@ -116,7 +118,7 @@ def test_plans_with_a_cut_for_each_of_many_classes_are_applied(spark: SparkSessi
 def test_invalid_and_withheld_rows_are_counted_apart(
     rows: Rows, candidates: SparkCandidates
 ) -> None:
-    assert (candidates.invalid, candidates.withheld) == (2, 3)
+    assert (candidates.invalid, candidates.withheld) == (2, Withheld(1, 1, 1))
     assert candidates.why_invalid() == "no score"
     assert candidates.counts().total == len(rows.codes)
 

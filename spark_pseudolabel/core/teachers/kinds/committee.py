@@ -34,6 +34,11 @@ class CommitteeKind(TeacherKind):
         """Those that vote."""
         return {(self.key, str(i)): member for i, member in enumerate(self.committee)}
 
+    @property
+    def voters(self) -> int:
+        """Those that vote."""
+        return len(self.committee)
+
     def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
         """Make the committee, each member with the preprocessing that it needs."""
         from spark_pseudolabel.core.teachers.committee import registered_committee

@@ -30,6 +30,11 @@ class TriTrainingKind(TeacherKind):
         """The one that all three are."""
         return {(self.key,): self.tri_training.named}
 
+    @property
+    def voters(self) -> int:
+        """Three."""
+        return _LEARNERS
+
     def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
         """Make the teacher; its learners differ in their bootstrap samples and seeds."""
         from spark_pseudolabel.core.teachers.estimator import registered_estimator

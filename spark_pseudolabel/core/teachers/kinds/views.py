@@ -35,6 +35,11 @@ class ViewsKind(PeerEstimator, TeacherKind):
         return {(): self.named}
 
     @property
+    def voters(self) -> int:
+        """One for each view."""
+        return len(self.views)
+
+    @property
     def columns(self) -> Sequence[str]:
         """Those of both views."""
         return [name for view in self.views for name in view]
