@@ -5,8 +5,10 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
+from pyspark.sql import SparkSession
 
 from spark_pseudolabel.config import load_config
+from spark_pseudolabel.job import run
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "conf").glob("*.yaml"))
@@ -69,3 +71,22 @@ def test_prepare_data_makes_the_same_tables_twice(prepare_data: ModuleType, tmp_
     labeled = pd.read_csv(tmp_path / "one" / "labeled.csv")
     assert len(labeled) == 500
     assert labeled["native_country"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["tri_training", "co_training"])
+def test_configurations_on_data_of_scikit_learn_run(
+    spark: SparkSession,
+    prepare_data: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    target = tmp_path / "data" / "breast_cancer"
+    target.mkdir(parents=True)
+    prepare_data.breast_cancer(None, target)
+    monkeypatch.chdir(tmp_path)
+    report = run(spark, load_config(ROOT / "conf" / f"{name}.yaml")).report.as_json()
+    rows = report["rows"]
+    assert rows["accepted"] > 200
+    assert rows["unstable" if name == "tri_training" else "disagreement"] > 0
+    assert report["final"]["test"]["labels"]["precision"] > 0.95

@@ -89,6 +89,18 @@ def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
+def _rows_can_be_corrupted(parts: Parts) -> Iterator[tuple[str, str]]:
+    selection, teacher = parts.get("selection"), parts.get("teacher")
+    if not selection or selection.stable_under is None or teacher is None:
+        return
+    if teacher.transductive:
+        yield (
+            "selection.stable_under",
+            f"needs a teacher that scores rows by their values, and teacher {teacher.spelled()} "
+            "knows the rows that are there, not their copies. Leave it out.",
+        )
+
+
 def _members_may_agree(parts: Parts) -> Iterator[tuple[str, str]]:
     selection = parts.get("selection")
     if not selection or selection.require is None or "teacher" not in parts:
@@ -328,6 +340,7 @@ CHECKS: tuple[Check, ...] = (
     _growing_shares_relabel,
     _one_round_is_one,
     _students_are_there,
+    _rows_can_be_corrupted,
     _members_may_agree,
     _certificate_has_rows,
     _group_has_one_meaning,

@@ -202,6 +202,10 @@ VIEWS: dict[str, Any] = {"views": [["a"], ["b", "c"]]}
             {"selection": {"require": "all"}, "teacher": {"committee": [{"estimator": "SVC"}]}},
             "selection.require: 'all' asks members of a model",
         ),
+        (
+            {"selection": {"stable_under": {}}, "teacher": {"graph": "neighbors"}},
+            "knows the rows that are there, not their copies",
+        ),
         ({"selection": {"stable_under": {"swap": 0.0, "noise": 0.0}}}, "must be above 0"),
         (
             {"mode": "sklearn", "selection": {"policy": "threshold", "stable_under": {}}},

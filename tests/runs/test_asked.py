@@ -111,24 +111,3 @@ def test_unstable_rows_and_those_in_dispute_are_not_published(
     label(spark, str(out), input=str(data / "pool"), output=str(tmp_path / "new"))
     new = table(tmp_path, "new")
     assert set(new.loc[new["accepted"], "id"]) == set(table(out, "labels")["id"])
-
-
-def test_views_label_and_new_rows_have_to_show_the_same(
-    spark: SparkSession, data: Path, tmp_path: Path
-) -> None:
-    views = [[f"x{i}" for i in range(5)], [f"x{i}" for i in range(5, 10)]]
-    teacher = {"views": views, "estimator": "LogisticRegression", "params": {"max_iter": 1000}}
-    sections = {
-        "teacher": {**teacher, "student": False},
-        "selection": {"policy": "threshold", "threshold": 0.8, "require": "majority"},
-    }
-    out = tmp_path / "out"
-    report = report_of(spark, config(data, out, "auto", **sections))
-    assert report["rows"]["accepted"] > 200
-    truth = load_breast_cancer()
-    labels = table(out, "labels")
-    right = truth.target_names[truth.target][labels["id"]] == labels["label"]
-    assert right.mean() > 0.9
-    label(spark, str(out), input=str(data / "pool"), output=str(tmp_path / "new"))
-    new = table(tmp_path, "new")
-    assert set(new.loc[new["accepted"], "id"]) == set(labels["id"])
