@@ -16,18 +16,22 @@ if TYPE_CHECKING:  # scikit-learn takes seconds to import, and the configuration
     from spark_pseudolabel.core.teachers.teacher import Teacher
 
 
+Params = dict[str, Any]
+"""What an estimator takes, whatever that is."""
+
+
 class NamedEstimator(Section):
     """An estimator by its name in the registry or an allowed import path, and its parameters."""
 
     estimator: Text
-    params: dict[str, Any] = Field(default={})
+    params: Params = Field(default={})
 
 
 class PeerEstimator(Section):
     """The estimator of models that teach each other; trees that vary, unless it is named."""
 
     estimator: Text | None = None
-    params: dict[str, Any] = Field(default={})
+    params: Params = Field(default={})
 
     @property
     def named(self) -> NamedEstimator:
