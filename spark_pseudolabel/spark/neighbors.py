@@ -34,6 +34,7 @@ from spark_pseudolabel.core.teachers.neighbor_search import (
     nearest_cells,
     nearest_found,
     neighbors_in_cell,
+    spatial_order,
 )
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.errors import InputError
@@ -49,6 +50,7 @@ EDGES = pa.schema(
         ("part", pa.int32()),
         ("nodes", pa.binary()),
         ("cells", pa.binary()),
+        ("places", pa.binary()),
         ("neighbors", pa.binary()),
         ("squared", pa.binary()),
     ]
@@ -228,6 +230,7 @@ def _found_row(row: Mapping[str, bytes], k: int) -> FoundNeighbors:
     return FoundNeighbors(
         np.frombuffer(row["nodes"], np.int32),
         np.frombuffer(row["cells"], np.int32),
+        np.frombuffer(row["places"], np.int32),
         np.frombuffer(row["neighbors"], np.int32).reshape(-1, k),
         np.frombuffer(row["squared"], np.float32).reshape(-1, k),
     )
@@ -396,10 +399,12 @@ def _found(received: pa.Table, search: Search, n_parts: int) -> pa.Table:
     neighbors = np.where(found < 0, -1, own[np.maximum(found, 0)] if len(own) else -1)
     nodes = np.concatenate([own, others])
     homes = np.concatenate([np.full(len(own), cell, np.int32), cells])
+    places = np.full(len(nodes), -1, dtype=np.int32)  # of others, their own cell tells
+    places[spatial_order(X)] = np.arange(len(own))
     part_of = nodes.astype(np.int64) * n_parts // len(search.ids)
     order = np.argsort(part_of, kind="stable")
     starts = np.searchsorted(part_of[order], np.arange(n_parts + 1))
-    columns = (nodes, homes, neighbors.astype(np.int32), squared.astype(np.float32))
+    columns = (nodes, homes, places, neighbors.astype(np.int32), squared.astype(np.float32))
     batches = [
         _batch(EDGES, [part, *(values[order[start:stop]].tobytes() for values in columns)])
         for part, (start, stop) in enumerate(pairwise(starts))
@@ -411,13 +416,14 @@ def _found(received: pa.Table, search: Search, n_parts: int) -> pa.Table:
 def _merged(received: pa.Table, k: int) -> pa.Table:
     """Put together what was found of the nodes of a part in several cells."""
     rows = [_found_row(row, k) for row in received.to_pylist()]
-    nodes, cells, neighbors, squared = (
+    nodes, cells, places, neighbors, squared = (
         np.concatenate([getattr(row, name) for row in rows])
-        for name in ("nodes", "cells", "neighbors", "squared")
+        for name in ("nodes", "cells", "places", "neighbors", "squared")
     )
-    _, first = np.unique(nodes, return_index=True)
+    at_home = places >= 0
+    order = np.argsort(nodes[at_home])
     distinct, neighbors, squared = nearest_found(nodes, neighbors, squared, k)
-    columns = (distinct, cells[first], neighbors, squared)
+    columns = (distinct, cells[at_home][order], places[at_home][order], neighbors, squared)
     part = received.column("part")[0].as_py()
     return pa.Table.from_batches([_batch(EDGES, [part, *(values.tobytes() for values in columns)])])
 

@@ -1,8 +1,9 @@
 """Conjugate gradients for graphs, helped by a coarse problem of the means over cells of rows.
 
 What a label says travels one hop with each product. The means over a thousand cells of rows solve
-a problem of their own, directly, which carries it across the whole graph at once: the additive
-two-level method of Schwarz, with the coarse space of Nicolaides (1987).
+a problem of their own, directly, which carries it across the whole graph at once; those over runs
+of rows within a cell carry it some way: the additive method of Schwarz on three levels, with the
+coarse spaces of Nicolaides (1987).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
+
+from spark_pseudolabel.core.teachers.neighbor_search import RUN
 
 Floats = NDArray[np.float64]
 Operator = Callable[[Floats], Floats]
@@ -43,25 +46,41 @@ class CoarseCells:
     def preconditioner(self, free: NDArray[np.bool_]) -> Operator:
         """Return an approximate inverse of D - W over the free nodes, shape (n,) of bool."""
         n = len(self.degree)
-        starts = self.starts[:: -(-(len(self.starts) - 1) // MAX_CELLS)]
-        if starts[-1] != n:
-            starts = np.append(starts, n)
-        cell_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        P = csr_array((free.astype(np.float64), (np.arange(n), cell_of)))
-        matrix = -(P.T @ (self.W @ P)).toarray()
-        on_diagonal = np.bincount(cell_of, self.degree * free, len(starts) - 1)
-        matrix[np.diag_indices_from(matrix)] += on_diagonal * (1 + _SHIFT) + (on_diagonal == 0)
+        cells = self.starts[:: -(-(len(self.starts) - 1) // MAX_CELLS)]
+        cells = np.append(cells, n) if cells[-1] != n else cells
+        matrix = self._between(cells, free).toarray()
+        on_diagonal = matrix.diagonal()
+        matrix[np.diag_indices_from(matrix)] = np.where(
+            on_diagonal > 0, on_diagonal * (1 + _SHIFT), 1.0
+        )
         factor = cho_factor(matrix, lower=True)
-        scale = (free / self.degree)[:, np.newaxis]
+        in_cell = np.arange(n) - np.repeat(self.starts[:-1], np.diff(self.starts))
+        runs = np.append(np.flatnonzero(in_cell % RUN == 0), n)
+        of_run = self._between(runs, free).diagonal()[:, np.newaxis]
+        of_run = np.divide(1.0, of_run, out=np.zeros_like(of_run), where=of_run > 0)
+        of_node = (free / self.degree)[:, np.newaxis]
+        is_free = free[:, np.newaxis]
 
         def apply(R: Floats) -> Floats:
-            coarse = cho_solve(factor, np.add.reduceat(R, starts[:-1], axis=0))
-            spread: Floats = np.repeat(coarse, np.diff(starts), axis=0)
-            spread *= free[:, np.newaxis]
-            spread += scale * R
+            coarse = cho_solve(factor, np.add.reduceat(R, cells[:-1], axis=0))
+            spread: Floats = np.repeat(coarse, np.diff(cells), axis=0)
+            finer = np.add.reduceat(R, runs[:-1], axis=0) * of_run
+            spread += np.repeat(finer, np.diff(runs), axis=0)
+            spread *= is_free
+            spread += of_node * R
             return spread
 
         return apply
+
+    def _between(self, starts: NDArray[np.int64], free: NDArray[np.bool_]) -> csr_array:
+        """Return the sums of D - W over free nodes within and between ranges of nodes."""
+        n_ranges = len(starts) - 1
+        range_of = np.repeat(np.arange(n_ranges), np.diff(starts))
+        P = csr_array(
+            (free.astype(np.float64), (np.arange(len(free)), range_of)), (len(free), n_ranges)
+        )
+        degree = np.bincount(range_of, self.degree * free, n_ranges)
+        return diags_array(degree).tocsr() - P.T @ (self.W @ P)
 
 
 def conjugate_gradients(

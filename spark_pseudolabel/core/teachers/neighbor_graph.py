@@ -20,8 +20,9 @@ class FoundNeighbors:
     ----------
     nodes
         ndarray of shape (n,): the places of the rows among all node ids in ascending order.
-    cells
-        ndarray of shape (n,): the cell of each, which are mostly near each other.
+    cells, places
+        ndarrays of shape (n,): the cell of each, and its place there: rows of a cell are near each
+        other, and those of a run in it even more.
     neighbors
         ndarray of shape (n, k): the places of their neighbors, the nearest first.
     squared
@@ -30,13 +31,14 @@ class FoundNeighbors:
 
     nodes: NDArray[np.int32]
     cells: NDArray[np.int32]
+    places: NDArray[np.int32]
     neighbors: NDArray[np.int32]
     squared: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class NeighborGraph:
-    """All rows and their neighbors. Rows of a cell follow each other, and so are mostly near.
+    """All rows and their neighbors, numbered so that rows near each other mostly follow each other.
 
     Parameters
     ----------
@@ -68,12 +70,12 @@ class NeighborGraph:
             If a row is missing, or is there twice.
         """
         n, n_rows = len(ids), sum(len(part.nodes) for part in found)
-        cells = np.full(n, -1, dtype=np.int32)
+        cells, places = np.full((2, n), -1, dtype=np.int32)
         for part in found:
-            cells[part.nodes] = part.cells
+            cells[part.nodes], places[part.nodes] = part.cells, part.places
         if n_rows != n or (cells < 0).any():
             raise ValueError(f"A graph of {n:,} nodes must have each of them once.")
-        order = np.argsort(cells, kind="stable").astype(np.int32)
+        order = np.lexsort((places, cells)).astype(np.int32)
         node_of = np.empty(n, dtype=np.int32)
         node_of[order] = np.arange(n, dtype=np.int32)
         k = found[0].neighbors.shape[1]
@@ -105,16 +107,22 @@ class NeighborGraph:
         Parameters
         ----------
         gaussian
-            w_ij = exp(-4 d_ij^2 / d_k^2), where d_k is the distance of i to its last neighbor
-            (Calder et al., Poisson learning, 2020), so that no unit has to be chosen; 1 for copies.
-            Else w_ij = 1.
+            w_ij = exp(-4 d_ij^2 / (s_i s_j)), where s_i is the distance of i to its last neighbor
+            (Zelnik-Manor and Perona, Self-tuning spectral clustering, 2004), so that no unit has
+            to be chosen; 1 for copies. Else w_ij = 1.
+
+        Notes
+        -----
+        Calder et al. (Poisson learning, 2020) scale by s_i alone. Then one row between two clusters
+        is joined to both as strongly as rows inside are to each other, and a million rows of two
+        moons have one.
         """
         n, k = self.neighbors.shape
         weights = np.ones((n, k))
         if gaussian:
-            # In single precision a distance may be larger than the last one by its last bit.
-            last = np.maximum(self.squared[:, -1:].astype(np.float64), np.finfo(np.float32).tiny)
-            weights = np.exp(-4.0 * self.squared / last)
+            last = np.sqrt(self.squared[:, -1].astype(np.float64))
+            scales = np.maximum(last[:, np.newaxis] * last[self.neighbors], np.finfo(float).tiny)
+            weights = np.exp(-4.0 * self.squared / scales)
         W = self._csr(self.neighbors, weights)
         return W.maximum(W.T.tocsr())
 

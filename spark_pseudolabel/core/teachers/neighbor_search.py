@@ -37,6 +37,9 @@ ROWS_PER_CELL, MAX_CELLS = 1000, 4096
 Grid = NDArray[np.int32]
 """Vectors of shape (n, n_dimensions), each number at most LIMIT."""
 
+RUN = 32
+"""Rows of a run, within a cell."""
+
 _TREE_DIMENSIONS = 6
 _CELLS_OF_BLOCK = 2**22
 _GROUP = 16
@@ -260,6 +263,26 @@ def _cut(own: Grid) -> list[NDArray[np.intp]]:
         return [np.arange(len(own))]
     widest = int(np.argmax(np.ptp(own.astype(np.int64), axis=0)))
     return np.array_split(np.argsort(own[:, widest], kind="stable"), n_parts)
+
+
+def spatial_order(X: Grid) -> NDArray[np.intp]:
+    """Return an order in which every :data:`RUN` rows, from the first, are near each other.
+
+    Halves the rows along their widest dimension, and these again.
+    """
+    ordered: list[NDArray[np.intp]] = []
+    waiting = [np.arange(len(X))]
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) <= RUN:
+            ordered.append(rows)
+            continue
+        values = X[rows]
+        widest = int(np.argmax(np.ptp(values.astype(np.int64), axis=0)))
+        rows = rows[np.argsort(values[:, widest], kind="stable")]
+        half = RUN * -(-len(rows) // (2 * RUN))
+        waiting += [rows[half:], rows[:half]]
+    return np.concatenate([np.zeros(0, dtype=np.intp), *ordered])
 
 
 def nearest_found(

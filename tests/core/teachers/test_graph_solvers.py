@@ -23,6 +23,7 @@ def graph_of(X, n_parts=3):
             FoundNeighbors(
                 part,
                 np.full(len(part), i),
+                np.arange(len(part)),
                 found[part].astype(np.int32),
                 squared[part].astype(np.float32),
             )

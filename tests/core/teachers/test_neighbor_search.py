@@ -4,6 +4,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from spark_pseudolabel.core.teachers.neighbor_search import (
     LIMIT,
+    RUN,
     cells_of,
     cells_to_search,
     find_centers,
@@ -11,6 +12,7 @@ from spark_pseudolabel.core.teachers.neighbor_search import (
     nearest_cells,
     nearest_found,
     neighbors_in_cell,
+    spatial_order,
     squared_distances,
 )
 
@@ -89,3 +91,14 @@ def test_what_cells_have_found_is_put_together():
     assert np.array_equal(distinct, np.arange(len(X)))
     assert np.array_equal(neighbors, exact)
     assert np.array_equal(squared, distances.astype(np.float32))
+
+
+@pytest.mark.parametrize("n_rows", [0, 5, RUN, 1000])
+def test_runs_of_rows_are_near_each_other(n_rows):
+    X = grid(n_rows, 2)
+    order = spatial_order(X)
+    assert sorted(order) == list(range(n_rows))
+    if n_rows > RUN:
+        runs = [X[order[start : start + RUN]] for start in range(0, n_rows, RUN)]
+        spread = np.mean([run.std(axis=0).mean() for run in runs])
+        assert spread < X.std(axis=0).mean() / 2
