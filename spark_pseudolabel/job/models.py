@@ -94,6 +94,7 @@ class Models:
         """Return a teacher that has learned from the reference rows."""
         if self.reference is not None:
             prepared = maker.prepared(self.reference.X, self._columns)
+            prepared = prepared.placed(self.reference.spread)
             return prepared.shown(self.reference.pool)
         if maker.transductive:  # there is no pool
             return maker.prepared(self.setting.labeled.X, self._columns)

@@ -111,7 +111,9 @@ def dense(X: NDArray[np.float64] | csr_matrix) -> NDArray[np.float64]:
 
 
 def bandwidth_of(squared: NDArray[np.float64]) -> float:
-    """Return the mean distance of rows to the last of their nearest anchors.
+    """Return the median distance of rows to the last of their nearest anchors.
+
+    The paper takes the mean, which a few rows far from all others would spoil.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def bandwidth_of(squared: NDArray[np.float64]) -> float:
         From :func:`nearest_anchors`.
     """
     # Rows that are anchors themselves have no distance; any bandwidth gives them the same weights.
-    return float(np.sqrt(squared[:, -1]).mean()) or 1.0
+    return float(np.sqrt(np.median(squared[:, -1]))) or 1.0
 
 
 def weights(

@@ -81,9 +81,7 @@ class AnchorsTeacher(Teacher):
         """What happens to columns, one line each."""
         return self.default.preprocessing
 
-    def prepared(
-        self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None
-    ) -> AnchorsTeacher:
+    def placed(self, X: pd.DataFrame) -> AnchorsTeacher:
         """Fit preprocessing, and put anchors among rows.
 
         Raises
@@ -92,7 +90,7 @@ class AnchorsTeacher(Teacher):
             If no column has two values.
         """
         with hold_threads(1), config_context(transform_output="default"):
-            columns = self.default.prepared(X, fitted).columns
+            columns = self.default.prepared(X).columns
             assert columns is not None
             rows = columns.transform(X)
             steps: list[tuple[str, BaseEstimator]] = [("prepared", columns)]
@@ -133,7 +131,7 @@ class AnchorsTeacher(Teacher):
     ) -> Pipeline:
         """Spread the labels of a training frame."""
         if self.columns is None:
-            return self.prepared(rows.X).fit(rows, classes)
+            return self.placed(rows.X).fit(rows, classes)
         _, last = split(self.default.estimator)
         y = np.asarray(classes)[rows.codes]
         with hold_threads(1), config_context(transform_output="default"):

@@ -39,6 +39,8 @@ class Reference:
     X
         DataFrame of shape (n_rows, n_model_columns): labeled rows, then the pool's, without numbers
         that would spoil a mean or a spread.
+    spread
+        The same rows as far as they spread: moved are only numbers that nearly no row has.
     n_pool
         How many are the pool's.
     sha256
@@ -46,6 +48,7 @@ class Reference:
     """
 
     X: pd.DataFrame
+    spread: pd.DataFrame
     n_pool: int
     sha256: str
 
@@ -64,7 +67,8 @@ class Reference:
         n_pool = int((np.cumsum(row_bytes(sample)) <= MAX_BYTES)[:MAX_ROWS].sum())
         drawn = sample.iloc[:n_pool]
         rows = pd.concat([labeled, drawn], ignore_index=True) if n_pool else labeled
-        return cls(_without_tails(finite(rows), len(labeled)), n_pool, _sha256(drawn))
+        spread = _without_tails(finite(rows))
+        return cls(_near(finite(labeled), spread), spread, n_pool, _sha256(drawn))
 
     @property
     def pool(self) -> pd.DataFrame:
@@ -104,17 +108,27 @@ def _sha256(rows: pd.DataFrame) -> str:
     return hashlib.sha256(hashes).hexdigest()
 
 
-def _without_tails(rows: pd.DataFrame, n_labeled: int) -> pd.DataFrame:
-    """Move numbers to the bounds of what is usual: among all rows, and near the labeled ones."""
+def _without_tails(rows: pd.DataFrame) -> pd.DataFrame:
+    """Move numbers to the bounds of what is usual among all rows."""
     numbers = rows.select_dtypes("float64")
     if numbers.empty:
         return rows
-    values = numbers.to_numpy()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
-        low, high = np.nanquantile(values, [_TAIL, 1 - _TAIL], axis=0)
-        least, most = (of(values[:n_labeled], axis=0) for of in (np.nanmin, np.nanmax))
+        low, high = np.nanquantile(numbers.to_numpy(), [_TAIL, 1 - _TAIL], axis=0)
+    return rows.assign(**numbers.clip(low, high, axis=1))
+
+
+def _near(labeled: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Move numbers to the bounds of what is near the labeled rows."""
+    numbers = rows.select_dtypes("float64")
+    if numbers.empty:
+        return rows
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        given = labeled[numbers.columns].to_numpy()
+        least, most = (of(given, axis=0) for of in (np.nanmin, np.nanmax))
     reach = _RANGES * (most - least)
     # A column of which no labeled row has a value is bounded by the others alone.
-    low, high = np.fmax(low, least - reach), np.fmin(high, most + reach)
+    low, high = np.fmax(least - reach, -np.inf), np.fmin(most + reach, np.inf)
     return rows.assign(**numbers.clip(low, high, axis=1))

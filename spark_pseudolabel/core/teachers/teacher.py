@@ -83,7 +83,7 @@ class Teacher(ABC):
 
     @property
     def adapted(self) -> Mapping[str, int]:
-        """Settings that rows have changed once it is :meth:`prepared`, as they are used."""
+        """Settings that rows have changed once it is :meth:`placed`, as they are used."""
         return {}
 
     def require_rows(self, n_rows: int) -> None:
@@ -118,6 +118,17 @@ class Teacher(ABC):
         """
         return self
 
+    def placed(self, X: pd.DataFrame) -> Self:
+        """Learn where rows are, once and for all models, after it is :meth:`prepared`.
+
+        Parameters
+        ----------
+        X
+            The same rows as far as they spread: numbers far from all labeled rows are not moved
+            near them, which would be another scale, and another shape.
+        """
+        return self
+
     def shown(self, pool: pd.DataFrame) -> Self:
         """Take in a sample of the pool once it is :meth:`prepared`; most learn nothing of it.
 
@@ -130,7 +141,7 @@ class Teacher(ABC):
 
     @property
     def pool_pass(self) -> PoolPass | None:
-        """What it wants to know of all pool rows once it is :meth:`prepared`; None: nothing."""
+        """What it wants to know of all pool rows once it is :meth:`placed`; None: nothing."""
         return None
 
     def informed(self, seen: Any) -> Self:

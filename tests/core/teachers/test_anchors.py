@@ -16,6 +16,7 @@ from spark_pseudolabel.core.kernel import make_scorer, score_batch
 from spark_pseudolabel.core.teachers import preprocessing
 from spark_pseudolabel.core.teachers.anchors import AnchorsTeacher, anchors_teacher
 from spark_pseudolabel.core.teachers.cross_fitting import fold_of
+from spark_pseudolabel.core.teachers.reference import Reference
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.artifact import check_storable, dump_model, load_model
@@ -33,7 +34,8 @@ def numbers(X: NDArray[np.float64]) -> tuple[list[Feature], pa.RecordBatch]:
 
 def ready(teacher: AnchorsTeacher, pool: pa.RecordBatch) -> AnchorsTeacher:
     """Return a teacher that has seen the pool, in two calls as from two workers."""
-    teacher = teacher.prepared(to_frame(pool, teacher.features))
+    X = to_frame(pool, teacher.features)
+    teacher = teacher.placed(X)
     wanted = teacher.pool_pass
     assert wanted is not None
     half = pool.num_rows // 2
@@ -95,10 +97,26 @@ def test_as_good_as_propagation_among_all_rows(per_class: int) -> None:
     assert np.mean(ours) > np.mean(theirs) - 0.015
 
 
+def test_anchors_are_among_all_rows_not_only_near_the_labeled_ones() -> None:
+    X, y = make_moons(5_000, noise=0.06, random_state=0)
+    features, pool = numbers(X)
+    middle = np.flatnonzero(np.abs(X[:, 0] - 0.5) < 0.02)  # of a line of a few percent
+    rows = np.concatenate([middle[y[middle] == code][:2] for code in (0, 1)])
+    labeled = training(pool, features, y, rows)
+    reference = Reference.of(labeled.X, to_frame(pool, features))
+    assert reference.X["x0"].max() < 0.6
+    teacher = anchors_teacher(features, 300, 3, 0).placed(reference.spread)
+    wanted = teacher.pool_pass
+    assert wanted is not None
+    model = teacher.informed(wanted.look([pool])).fit(labeled, (0, 1))
+    assert model.score(to_frame(pool, features), y) >= 0.999
+
+
 def test_rows_that_the_model_refuses_are_not_in_the_graph() -> None:
     X = np.random.default_rng(0).normal(size=(300, 2))
     features, clean = numbers(X)
-    teacher = anchors_teacher(features, 30, 3, 0).prepared(to_frame(clean, features))
+    frame = to_frame(clean, features)
+    teacher = anchors_teacher(features, 30, 3, 0).placed(frame)
     X[[7, 8, 9], 0] = np.inf, 1e300, np.nan
     _, pool = numbers(X)
     wanted = teacher.pool_pass
@@ -134,7 +152,7 @@ def test_anchors_are_no_more_than_the_rows_allow() -> None:
 def test_columns_that_tell_no_rows_apart_are_refused_before_any_fit() -> None:
     features, pool = numbers(np.ones((60, 2)))
     with pytest.raises(InputError, match="Each of 'x0', 'x1' has one value"):
-        anchors_teacher(features, 10, 3, 0).prepared(to_frame(pool, features))
+        ready(anchors_teacher(features, 10, 3, 0), pool)
 
 
 def test_the_configuration_names_it() -> None:
