@@ -280,6 +280,47 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
+class TeacherMember:
+    """One of the models that a teacher is made of.
+
+    Parameters
+    ----------
+    name
+        What a configuration calls it.
+    weight
+        Its share of the vote, the mean over the folds.
+    coverage
+        Share of the labeled rows to which it gives a class, out of fold; None without such scores.
+    accuracy
+        Share of right ones among these classes; None where there are none.
+    """
+
+    name: str
+    weight: float
+    coverage: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """Who made the first model.
+
+    Parameters
+    ----------
+    kind
+        As section ``teacher`` names it.
+    parameters
+        Its settings as they were used: rows may allow less than was asked for.
+    members
+        At least one.
+    """
+
+    kind: str
+    parameters: Mapping[str, bool | int | float | str]
+    members: tuple[TeacherMember, ...]
+
+
+@dataclass(frozen=True)
 class ReferenceRows:
     """The pool rows that preprocessing was learned from.
 

@@ -36,6 +36,7 @@ from spark_pseudolabel.job.out_of_fold import (
     oof_metrics,
 )
 from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_sample, shift_warning
+from spark_pseudolabel.job.teachers import taught_by
 from spark_pseudolabel.job.training import Trainer, fit_errors
 from spark_pseudolabel.output.state import model_facts
 from spark_pseudolabel.progress import Events
@@ -146,7 +147,10 @@ class _Step:
         given_labels, suspects = check_given_labels(
             models.store, self.attempt, inputs, rows.codes, fitted.P
         )
-        facts: dict[str, object] = {"hygiene": given_labels}
+        facts: dict[str, object] = {
+            "hygiene": given_labels,
+            "teacher": taught_by(setting.config, models.ready(models.teacher), fitted),
+        }
         out_of_fold = adjusted(adjustment, fitted, rows.codes)
         if sample is not None:
             facts["sampled_by_code"] = predict_sample(models, out_of_fold, sample)

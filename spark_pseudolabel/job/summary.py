@@ -43,6 +43,7 @@ from spark_pseudolabel.report.document import (
     Seconds,
     Shift,
     Teacher,
+    TeacherMember,
     TestMetrics,
     label_key,
 )
@@ -77,11 +78,11 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         seed=seed,
         final=final,
         rows=_rows(run.setting, store, end),
+        teacher=_teacher(store),
         prior=_prior(models.prior_correction, classes),
         certificate=certificate,
         shift=_shift(models),
         given_labels=given_labels(store.models[0]),
-        teacher=_teacher(run.setting, store),
         duplicates=duplicates(run.setting),
         class_shares=shares,
         warnings=_warnings(models, end, measured),
@@ -89,6 +90,19 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         config=public(config),
         environment=_environment(run.spark),
         elapsed_s=round(elapsed_s, 3),
+    )
+
+
+def _teacher(store: RoundStore) -> Teacher | None:
+    stored = store.models[0].training.teacher
+    if stored is None:
+        return None
+    return Teacher(
+        kind=stored.kind,
+        parameters=dict(stored.parameters),
+        members=[TeacherMember.from_fact(member) for member in stored.members],
+        abstained=store.rounds[0].counts.abstained if store.rounds else 0,
+        recall=None if store.graph is None else store.graph.recall,
     )
 
 
@@ -290,6 +304,7 @@ def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
                 "figures on them flatter it.",
             )
         )
+    warnings += _adapted(models)
     warnings += trust_warnings(models, end, measured.certificate)
     rows = _rows(setting, models.store, end)
     if rows.invalid:
@@ -312,6 +327,23 @@ def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
     return warnings + outcome_warnings(measured)
 
 
+def _adapted(models: Models) -> list[Notice]:
+    """Say which of a teacher's settings the rows have changed."""
+    asked, used = models.setting.config.teacher, models.store.models[0].training.teacher
+    if asked is None or used is None:
+        return []
+    wanted = asked.parameters
+    changed = {key: value for key, value in used.parameters.items() if value != wanted[key]}
+    return [
+        Notice.about(
+            "teacher_adapted",
+            f"teacher.{key} is {value:,} instead of {wanted[key]:,}: the rows of labeled and the "
+            "sample of unlabeled allow no more.",
+        )
+        for key, value in changed.items()
+    ]
+
+
 def _silent_classes(setting: Setting, store: RoundStore, end: Finish) -> list[Notice]:
     rounds = setting.published(store.rounds, end.best_round)
     totals = [sum(n) for n in zip(*(m.counts.accepted_by_code for m in rounds), strict=True)]
@@ -329,18 +361,6 @@ def _silent_classes(setting: Setting, store: RoundStore, end: Finish) -> list[No
             classes=silent,
         )
     ]
-
-
-def _teacher(setting: Setting, store: RoundStore) -> Teacher | None:
-    kind = setting.config.teacher
-    if kind is None:
-        return None
-    return Teacher(
-        kind=kind.key,
-        parameters=kind.model_dump(mode="json"),
-        abstained=store.rounds[0].counts.abstained if store.rounds else 0,
-        recall=None if store.graph is None else store.graph.recall,
-    )
 
 
 def _paths(out: str, final: Artifact) -> Paths:

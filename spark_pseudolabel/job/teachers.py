@@ -13,7 +13,9 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.config.checks import feigned
+from spark_pseudolabel.core.facts import TeacherFacts, TeacherMember
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.kind import NamedEstimator
 from spark_pseudolabel.core.teachers.teacher import Teacher
@@ -72,6 +74,34 @@ def named_by(
         config.random_state,
         like_sklearn=like_sklearn,
     )
+
+
+def taught_by(config: Config, teacher: Teacher, fitted: CrossFit) -> TeacherFacts | None:
+    """Return who has made a first model; None where no section ``teacher`` says so.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    teacher
+        As it was when it made the models.
+    fitted
+        The models of the folds.
+    """
+    kind = config.teacher
+    if kind is None:
+        return None
+    scores = fitted.members or [None] * max(len(teacher.member_names), 1)
+    names = teacher.member_names or [kind.name]
+    if len(names) < len(scores):  # of one estimator, taught by each other
+        names = [f"{kind.name} {number}" for number in range(1, len(scores) + 1)]
+    members = tuple(
+        TeacherMember(name, 1 / len(names), None, None)
+        if score is None
+        else TeacherMember(name, round(score.weight, 6), score.coverage, score.accuracy)
+        for name, score in zip(names, scores, strict=True)
+    )
+    return TeacherFacts(kind.name, {**kind.parameters, **teacher.adapted}, members)
 
 
 def require_usable(

@@ -557,15 +557,30 @@ class GivenLabels(Document):
     """All of them, Parquet, below the output; null where there are none."""
 
 
+class TeacherMember(Document):
+    """One of the models that the teacher is made of."""
+
+    name: str
+    """What the configuration calls it."""
+    weight: Share
+    """Its share of the vote."""
+    coverage: Share | None
+    """Share of the labeled rows to which it gives a class, out of fold; null without folds."""
+    accuracy: Share | None
+    """Share of right ones among these classes; null where there are none."""
+
+
 class Teacher(Document):
-    """Who labeled the pool, where that is no single model."""
+    """Who made the first model, which labels the pool."""
 
     kind: str
-    """What section ``teacher`` names."""
-    parameters: dict[str, Any] = {}
-    """How it was set."""
-    abstained: Count = 0
-    """Pool rows that it gave no class."""
+    """As section ``teacher`` names it."""
+    parameters: dict[str, StrictBool | StrictInt | float | str]
+    """Its settings as they were used; the configuration has those that were asked for."""
+    members: list[TeacherMember]
+    """The models that vote, or the only one."""
+    abstained: Count
+    """Pool rows to which it gives no class."""
     recall: Share | None = None
     """Share of the exact neighbors of some rows that a graph has; null of another teacher."""
 
@@ -593,6 +608,8 @@ class Report(Document):
     """The model in ``model/``."""
     rows: Rows
     """Where the rows went."""
+    teacher: Teacher | None = None
+    """Who made the first model; null where ``model`` did."""
     prior: PoolPrior | None = None
     """Class shares of the pool that scores are corrected to; null: they are not corrected."""
     certificate: Certificate | None = None
@@ -601,8 +618,6 @@ class Report(Document):
     """Labeled rows against the pool; null: not measured, or the pool is empty."""
     given_labels: GivenLabels | None = None
     """Given labels that are probably wrong; null without out-of-fold scores."""
-    teacher: Teacher | None = None
-    """Who labeled the pool; null where it is a single model."""
     class_shares: list[ClassShares] = []
     """Classes among given, predicted and published labels; empty where nothing is published."""
     duplicates: Duplicates | None = None

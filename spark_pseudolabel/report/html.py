@@ -45,6 +45,8 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         flips=words.flips(data),
         given_labels=words.given_labels(data),
         shift=words.shift(data),
+        teacher=words.taught_by(data),
+        members=words.members(data),
         comparisons=words.comparisons(data),
         measured=words.measured(data),
         classes=_classes(data),

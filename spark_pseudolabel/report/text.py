@@ -61,6 +61,7 @@ def render_text(report: Document) -> str:
         _certificate(data),
         _by_class(data),
         _shift(data),
+        _teacher(data),
         _section("Rounds", _rounds(data.rounds)),
         _section("Labels against the round before", _flips(data)),
         _section("Seed and final model", _models(data)),
@@ -200,6 +201,16 @@ def _shift(report: Report) -> list[str]:
     if report.shift is not None and report.shift.shifted:
         title = "Labeled rows do not stand for the pool"
     return _section(title, _table(shift.head, shift.body, "lrl"))
+
+
+def _teacher(report: Report) -> list[str]:
+    members = words.members(report)
+    if members is None:
+        return []
+    body = members.body[:MOST_CLASSES]
+    more = _more(len(members.body) - MOST_CLASSES, "members")
+    sentence = _wrap(words.taught_by(report), indent=2, hang=2)
+    return _section("Teacher", [*sentence, *_table(members.head, body, "lrrr"), *more])
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:

@@ -357,6 +357,27 @@ def _how_far(shift: Shift) -> str:
     return "about 1% is usual, 10% too much"
 
 
+def taught_by(report: Report) -> str:
+    """Say who labeled the pool, and what it said nothing about; empty where ``model`` did."""
+    taught = report.teacher
+    if taught is None:
+        return ""
+    settings = ", ".join(f"{key} {label_key(value)}" for key, value in taught.parameters.items())
+    made = f"{clean(taught.kind)} ({clean(settings)})" if settings else clean(taught.kind)
+    return f"The pool was labeled by {made}. It abstained from {rows(taught.abstained, 'pool')}."
+
+
+def members(report: Report) -> Lines | None:
+    """Tabulate the models of the teacher, on labeled rows out of fold."""
+    if report.teacher is None:
+        return None
+    body = [
+        [clean(m.name), metric(m.weight), _percent(m.coverage), metric(m.accuracy)]
+        for m in report.teacher.members
+    ]
+    return Lines(["member", "weight", "coverage", "accuracy"], body)
+
+
 def shift(report: Report) -> Lines | None:
     """Tabulate how the labeled rows and the pool differ, the columns that differ most first."""
     measured = report.shift
@@ -494,6 +515,10 @@ def short_count(n: int) -> str:
 def metric(value: float | None) -> str:
     """Format a metric with four decimals, ``-`` when there is none."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else percent(share)
 
 
 def percent(share: float, decimals: int = 1) -> str:

@@ -40,6 +40,7 @@ from spark_pseudolabel.core.facts import (
     ReferenceRows,
     Reliability,
     Representativeness,
+    TeacherFacts,
 )
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.teachers.weights import RowWeights
@@ -183,6 +184,8 @@ class Training(Fact):
         The first model, cross-fitted: the given labels.
     sampled_by_code
         The first model, cross-fitted: pool rows of a sample by predicted class.
+    teacher
+        The first model: who made it; None where no section ``teacher`` says so.
     """
 
     rows: Size
@@ -195,6 +198,7 @@ class Training(Fact):
     shift: Shift | None = None
     hygiene: GivenLabels | None = None
     sampled_by_code: tuple[Size, ...] | None = None
+    teacher: TeacherFacts | None = None
 
     @property
     def dropped(self) -> bool:

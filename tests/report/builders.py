@@ -192,6 +192,22 @@ def empty_pool(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_teacher(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a run whose pool an anchor graph labeled, beside another model."""
+    members = [
+        {"name": "anchors", "weight": 0.75, "coverage": 0.9, "accuracy": 0.955},
+        {"name": "rules", "weight": 0.25, "coverage": 0.0, "accuracy": None},
+    ]
+    teacher = {
+        "kind": "anchors",
+        "parameters": {"anchors": 599, "class_mass": False},
+        "members": members,
+        "abstained": 1_234,
+        "recall": None,
+    }
+    return report | {"teacher": teacher}
+
+
 def with_shift(report: dict[str, Any]) -> dict[str, Any]:
     """Return the report of a run whose pool differs, and that withheld rows."""
     shift = {

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from spark_pseudolabel.report.html import render_html
-from tests.report.builders import adjusted, empty_pool, make_report, with_shift, without_measures
+from tests.report.builders import (
+    adjusted,
+    empty_pool,
+    make_report,
+    with_shift,
+    with_teacher,
+    without_measures,
+)
 
 HOSTILE = ["<script>alert(1)</script>", '" onload="x', "$x^2$", "\u202ea\nb", "\u4e2d\u6587"]
 
@@ -24,7 +31,7 @@ REPORTS = {
     "empty pool": empty_pool(make_report()),
     "nothing measured": without_measures(make_report()),
     "adjusted": adjusted(make_report()),
-    "cross-fitted": adjusted(make_report(), calibrated=False),
+    "cross-fitted": adjusted(with_teacher(make_report()), calibrated=False),
 }
 FIGURES = {
     "no rounds": 0,

@@ -24,6 +24,7 @@ from tests.report.builders import (
     make_status,
     make_why,
     with_shift,
+    with_teacher,
     without_measures,
 )
 
@@ -55,6 +56,7 @@ PAGES = {
     "explain": render_explain(make_explained()),
     "why": render_explain(make_explained() | {"why": make_why()}),
     "shift": render_text(with_shift(make_report())),
+    "teacher": render_text(with_teacher(make_report())),
     "label": render_label(LABELED),
 }
 
@@ -279,6 +281,13 @@ def test_a_shift_is_told_by_what_differs_most() -> None:
     assert page.index("PSI of age") < page.index("PSI of hours")
     assert "new categories of job" in page
     assert "new categories of country" not in page  # it has none
+
+
+def test_the_teacher_is_told_with_its_members() -> None:
+    page = " ".join(PAGES["teacher"].split())
+    assert "The pool was labeled by anchors (anchors 599, class_mass false)." in page
+    assert "It abstained from 1,234 pool rows." in page
+    assert "anchors 0.7500 90.0% 0.9550 rules 0.2500 0.0% -" in page
 
 
 def test_label_says_how_many_and_where() -> None:

@@ -53,6 +53,11 @@ class Committee(Teacher):
         return len(self.members)
 
     @property
+    def member_names(self) -> Sequence[str]:
+        """Those of its estimators."""
+        return [member.name for member in self.members.values()]
+
+    @property
     def needs_reference(self) -> bool:
         """Whether a member does."""
         return any(member.needs_reference for member in self.members.values())

@@ -32,6 +32,25 @@ Fit = Callable[[TrainingRows, Sequence[Label]], BaseEstimator]
 
 
 @dataclass(frozen=True)
+class MemberScore:
+    """How one member of the fold models does on rows that it has not seen.
+
+    Parameters
+    ----------
+    weight
+        Its share of the vote, the mean over the folds.
+    coverage
+        Share of the rows that it gives a class.
+    accuracy
+        Share of right classes among these; None where there are none.
+    """
+
+    weight: float
+    coverage: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
 class CrossFit:
     """The models of all folds, and what they say about the rows they have not seen.
 
@@ -48,6 +67,8 @@ class CrossFit:
     unseen
         Per fold, the model that has scored its rows where that is not `models`: a mean of models
         none of which has seen the fold.
+    members
+        How each member of the models does; empty where no row is held out.
     """
 
     models: tuple[BaseEstimator, ...]
@@ -55,6 +76,7 @@ class CrossFit:
     P: NDArray[np.float64]
     adjustments: tuple[Adjustment, ...] = ()
     unseen: tuple[BaseEstimator, ...] = ()
+    members: tuple[MemberScore, ...] = ()
 
     @property
     def adjusted(self) -> NDArray[np.float64]:
@@ -209,11 +231,14 @@ def cross_fit(
     P = np.full((len(folds), len(classes)), np.nan)
     if (folds == NEVER_HELD_OUT).all():
         return CrossFit(tuple(fitted), folds, P)
-    models = _weighted(fitted, rows, folds, classes)
+    each = _by_member(fitted, rows, folds, len(classes))
+    models = _weighted(fitted, each, rows.codes, folds, classes)
     for fold, model in enumerate(models):
         held_out = folds == fold
-        P[held_out] = probabilities(model, rows.X[held_out])
-    return CrossFit(tuple(models), folds, P)
+        alone = len(each) == 1
+        P[held_out] = each[0, held_out] if alone else probabilities(model, rows.X[held_out])
+    members = _member_scores(models, each, rows.codes, folds)
+    return CrossFit(tuple(models), folds, P, members=members)
 
 
 def cross_fit_mean(
@@ -301,9 +326,22 @@ def adjusted_by_fold(
     return adjusted
 
 
+def _by_member(
+    models: Sequence[BaseEstimator], rows: TrainingRows, folds: NDArray[np.int32], n_classes: int
+) -> NDArray[np.float64]:
+    """Score each fold by every member of its model; shape (n_members, n_rows, n_classes)."""
+    P = np.full((len(members_of(models[0])), len(folds), n_classes), np.nan)
+    for fold, model in enumerate(models):
+        held_out = folds == fold
+        for number, member in enumerate(members_of(model)):
+            P[number, held_out] = probabilities(member, rows.X[held_out])
+    return P
+
+
 def _weighted(
     models: Sequence[BaseEstimator],
-    rows: TrainingRows,
+    P: NDArray[np.float64],
+    codes: NDArray[np.int32],
     folds: NDArray[np.int32],
     classes: Sequence[Label],
 ) -> list[BaseEstimator]:
@@ -311,20 +349,31 @@ def _weighted(
 
     A row has then no say in the weights that it is scored with.
     """
-    n_members = len(members_of(models[0]))
-    if n_members == 1:
+    if len(P) == 1:
         return list(models)
-    P = np.full((n_members, len(folds), len(classes)), np.nan)
-    for fold, model in enumerate(models):
-        held_out = folds == fold
-        for number, member in enumerate(members_of(model)):
-            P[number, held_out] = probabilities(member, rows.X[held_out])
     weighted = []
     for fold, model in enumerate(models):
         others = (folds != fold) & (folds != NEVER_HELD_OUT)
-        weights = vote_weights(P[:, others], rows.codes[others])
+        weights = vote_weights(P[:, others], codes[others])
         weighted.append(_vote(members_of(model), classes, weights.tolist()))
     return weighted
+
+
+def _member_scores(
+    models: Sequence[BaseEstimator],
+    P: NDArray[np.float64],
+    codes: NDArray[np.int32],
+    folds: NDArray[np.int32],
+) -> tuple[MemberScore, ...]:
+    weights = np.mean([weights_of(model) for model in models], axis=0)
+    known = folds != NEVER_HELD_OUT
+    scores = []
+    for weight, of_member in zip(weights, P[:, known], strict=True):
+        says = of_member.any(axis=1)
+        right = of_member[says].argmax(axis=1) == codes[known][says]
+        accuracy = float(right.mean()) if says.any() else None
+        scores.append(MemberScore(float(weight), float(says.mean()), accuracy))
+    return tuple(scores)
 
 
 def _vote(

@@ -75,6 +75,21 @@ class TeacherKind(Section, ABC):
         return f"{cls.key}: {cls.values()[0]}" if cls.values() else cls.key
 
     @property
+    def name(self) -> str:
+        """What reports call this kind."""
+        return next(iter(self.values()), self.key)
+
+    @property
+    def parameters(self) -> dict[str, bool | int | float | str]:
+        """Settings that reports repeat: all plain ones."""
+        settings = self.model_dump(exclude={"student", self.key})
+        return {
+            key: value
+            for key, value in settings.items()
+            if isinstance(value, bool | int | float | str)
+        }
+
+    @property
     def members(self) -> Mapping[KeyPath, NamedEstimator]:
         """The estimators in it, by the keys of the section that name them."""
         return {}

@@ -82,6 +82,11 @@ class Teacher(ABC):
         return ()
 
     @property
+    def member_names(self) -> Sequence[str]:
+        """What the models are called that it is made of; empty where it is one."""
+        return ()
+
+    @property
     def adapted(self) -> Mapping[str, int]:
         """Settings that rows have changed once it is :meth:`placed`, as they are used."""
         return {}

@@ -316,3 +316,15 @@ def test_units_of_one_row_change_nothing() -> None:
     codes = (np.arange(60) % 3).astype(np.int32)
     alone = np.arange(60)[::-1].copy()
     assert (fold_of(codes, hashes(60), units=alone) == fold_of(codes, hashes(60))).all()
+
+
+def test_members_are_measured_on_rows_that_they_have_not_seen() -> None:
+    rows = labeled()
+    folds = fold_of(rows.codes, hashes(90), 3)
+    committee = registered_committee([("GaussianNB", {}), ("LogisticRegression", {})], FEATURES, 0)
+    fitted = cross_fit(committee.fit, rows, folds, (0, 1, 2))
+    assert sum(member.weight for member in fitted.members) == pytest.approx(1)
+    alone = cross_fit(naive_bayes().fit, rows, folds, (0, 1, 2))
+    right = (alone.P.argmax(axis=1) == rows.codes).mean()
+    assert fitted.members[0].accuracy == alone.members[0].accuracy == pytest.approx(right)
+    assert (alone.members[0].weight, alone.members[0].coverage) == (1, 1)
