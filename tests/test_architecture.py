@@ -44,7 +44,7 @@ PROVED_BY = {
     "tests/runs": (
         "job.adjust job.finish job.finished job.label_errors job.labeling job.loop job.models "
         "job.out_of_fold job.preview job.score job.setting job.shift job.summary job.teachers "
-        "job.units job.views job.warn spark.backends spark.evaluation spark.groups spark.pool "
+        "job.units job.views job.warn spark.backends spark.evaluation spark.groups "
         "spark.direct.merging spark.direct.pool spark.frame.stored_rows core.discovery"
     ),
     "tests/spark/test_inputs.py": (
