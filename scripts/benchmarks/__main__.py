@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import asked as more
+from benchmarks import graphs, parts, rounds, runs, scoring, tables, timing
 from benchmarks import models as model_of
-from benchmarks import parts, rounds, runs, scoring, tables, timing
 from benchmarks import starts as ids
 from benchmarks.draw import draw_all
 
@@ -191,6 +191,28 @@ def starts(options: argparse.Namespace) -> Figures:
     return {"seconds": seconds}
 
 
+def graph(options: argparse.Namespace) -> Figures:
+    """Run a graph as teacher on rows with few labels; compare with a linear model on these."""
+    shape = graphs.SHAPES[options.shape]
+    root = graphs.make(options.data, options.rows, shape)
+    teacher = {"graph": "anchors", "anchors": options.anchors}
+    done = graphs.run(root, shape, teacher)
+    _print(
+        "rows",
+        ("seconds", "MB", "right", "linear model"),
+        {
+            f"{options.rows:,}": (
+                f"{done['seconds']:.0f}",
+                f"{done['peak_mb']:.0f}",
+                f"{done['right']:.5f}",
+                f"{done['linear']:.4f}",
+            )
+        },
+    )
+    print("\n".join(f"{step}: {seconds:.1f} s" for step, seconds in done["round"].items()))
+    return {"run": done}
+
+
 def draw(options: argparse.Namespace) -> Figures:
     """Draw what was kept as JSON in docs/benchmarks."""
     drawn = draw_all(Path(__file__).parents[2] / "docs" / "benchmarks")
@@ -210,6 +232,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "later": later,
     "driver": driver,
     "starts": starts,
+    "graph": graph,
     "draw": draw,
 }
 
@@ -221,6 +244,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layout", choices=("wide", "array"), default="wide")
     parser.add_argument("--model", choices=("lr", "hgb"), default="lr")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--shape", choices=graphs.SHAPES, default="moons", help="graph: of rows")
+    parser.add_argument("--anchors", type=int, default=500, help="graph")
     parser.add_argument("--parts", type=int, default=40_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
     parser.add_argument("--ours", action="store_true", help="score: only the limit and our ways")
