@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import asked as more
-from benchmarks import graphs, parts, rounds, runs, scoring, tables, timing
+from benchmarks import graphs, labels, parts, rounds, runs, scoring, tables, timing
 from benchmarks import models as model_of
 from benchmarks import starts as ids
 from benchmarks.draw import draw_all
@@ -213,6 +213,24 @@ def graph(options: argparse.Namespace) -> Figures:
     return {"run": done}
 
 
+def few_labels(options: argparse.Namespace) -> Figures:
+    """Compare an anchor graph with scikit-learn's propagation on small sets with few labels."""
+    measured = [
+        {"set": name, "per_class": per_class, **right}
+        for name, per_class, right in labels.cells(options.draws)
+    ]
+    methods = tuple(key for key in measured[0] if key not in ("set", "per_class"))
+    _print(
+        "set, labels a class",
+        methods,
+        {
+            f"{cell['set']}, {cell['per_class']}": tuple(f"{100 * cell[m]:.1f}" for m in methods)
+            for cell in measured
+        },
+    )
+    return {"cells": measured}
+
+
 def draw(options: argparse.Namespace) -> Figures:
     """Draw what was kept as JSON in docs/benchmarks."""
     drawn = draw_all(Path(__file__).parents[2] / "docs" / "benchmarks")
@@ -233,6 +251,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "driver": driver,
     "starts": starts,
     "graph": graph,
+    "labels": few_labels,
     "draw": draw,
 }
 
@@ -245,6 +264,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=("lr", "hgb"), default="lr")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--shape", choices=graphs.SHAPES, default="moons", help="graph: of rows")
+    parser.add_argument("--draws", type=int, default=20, help="labels")
     parser.add_argument("--anchors", type=int, default=500, help="graph")
     parser.add_argument("--parts", type=int, default=40_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")

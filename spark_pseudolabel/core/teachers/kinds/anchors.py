@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from spark_pseudolabel.core.teachers.kind import TeacherKind
 from spark_pseudolabel.fields import Count, Flag, wrong_section
@@ -26,7 +26,8 @@ class AnchorsKind(TeacherKind):
     key: ClassVar = "graph"
 
     graph: Literal["anchors"]
-    anchors: Count = 1000
+    # Beyond, the system of equations takes longer than the pool.
+    anchors: Annotated[Count, Field(le=5000)] = 1000
     neighbors: Count = 3
     class_mass: Flag = False
 
