@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.columns import CONFIDENCE, LABEL
+from spark_pseudolabel.columns import CONFIDENCE, LABEL, VOTES
 from spark_pseudolabel.config import Config, parse_config
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
 from spark_pseudolabel.progress import Events
+from spark_pseudolabel.spark.reading.rules import Functions, RuleSet
 from spark_pseudolabel.spark.reading.schema_text import schema_of, without_foreign_types
+from spark_pseudolabel.spark.reading.tables import Table
 from spark_pseudolabel.spark.startup.session import borrowed
 from spark_pseudolabel.spark.transform import with_predictions
 from spark_pseudolabel.store.files import join, unglobbed
@@ -26,6 +31,7 @@ from spark_pseudolabel.store.files import join, unglobbed
 Section = Mapping[str, Any]
 
 _FROM_DATAFRAME = {"from": "dataframe"}
+_WITHOUT_PLACES = re.compile(r" at 0x[0-9a-f]+")
 _TABLES = ("histogram", "reliability")
 
 
@@ -53,6 +59,11 @@ class SelfTraining:
     teacher
         ``{"committee": [{"estimator": ..., "params": ...}, ...]}``: they label the pool together,
         once, and `estimator` is their student.
+    rules
+        Rules that label the pool instead: ``{"name": ..., "label": ..., "when": ...}`` each, of
+        which ``when`` is a condition in Spark's SQL, or a function. Its parameters are named as
+        columns, which it gets as pandas Series, to return whether each row gets a vote. With
+        rules alone :meth:`fit` takes None in place of labeled rows.
     params
         Parameters of an estimator given by name.
     calibration
@@ -89,6 +100,7 @@ class SelfTraining:
         mode: str | None = None,
         student: Section | None = None,
         teacher: Section | None = None,
+        rules: Sequence[Section] | None = None,
         params: Mapping[str, Any] | None = None,
         calibration: str = "none",
         prior: Mapping[Any, float] | None = None,
@@ -110,6 +122,11 @@ class SelfTraining:
         self.random_state = random_state
         self._model = {**_model_section(estimator, params), "student": student}
         self._labeled = {**_FROM_DATAFRAME, "label": label, "drawn": drawn, "group": group}
+        self._functions = {
+            str(rule["name"]): rule["when"] for rule in rules or () if callable(rule.get("when"))
+        }
+        if rules is not None:
+            teacher = {**(teacher or {}), "rules": [_described(rule) for rule in rules]}
         self._unlabeled = {**_FROM_DATAFRAME, "prior": prior}
         self._save = dict(save or {})
         self._sections = {
@@ -124,7 +141,7 @@ class SelfTraining:
 
     def fit(
         self,
-        labeled: DataFrame,
+        labeled: DataFrame | None,
         unlabeled: DataFrame,
         *,
         output: str,
@@ -137,7 +154,7 @@ class SelfTraining:
         Parameters
         ----------
         labeled
-            Rows with labels, feature columns and the id.
+            Rows with labels, feature columns and the id; None where rules need none.
         unlabeled
             The pool: feature columns and the id.
         output
@@ -156,11 +173,12 @@ class SelfTraining:
         InputError
             If the tables do not hold what the arguments say.
         """
-        frames = {"labeled": labeled, "unlabeled": unlabeled}
-        optional = {"validation": validation, "test": test}
+        frames = {"unlabeled": unlabeled}
+        optional = {"labeled": labeled, "validation": validation, "test": test}
         frames |= {name: rows for name, rows in optional.items() if rows is not None}
-        config = self.config(output, [name for name in optional if name in frames])
-        spark = labeled.sparkSession
+        given = [name for name in ("validation", "test") if name in frames]
+        config = self.config(output, given, labeled=labeled is not None)
+        spark = unlabeled.sparkSession
         with contextlib.ExitStack() as lent:
             for session in _sessions(frames.values()):
                 lent.enter_context(borrowed(session))
@@ -169,12 +187,13 @@ class SelfTraining:
                 config,
                 events=events,
                 frames=frames,
+                functions=self._functions,
                 estimator=self._own_estimator,
                 trusted=self.trusted,
             )
-        return SelfTrainingResult.load(spark, output, self.trusted)
+        return SelfTrainingResult.load(spark, output, self.trusted, self._functions)
 
-    def config(self, output: str, frames: Sequence[str] = ()) -> Config:
+    def config(self, output: str, frames: Sequence[str] = (), *, labeled: bool = True) -> Config:
         """Return the configuration that :meth:`fit` runs.
 
         Parameters
@@ -183,15 +202,19 @@ class SelfTraining:
             Its output directory.
         frames
             Which of ``validation`` and ``test`` are given as DataFrames.
+        labeled
+            Whether there are labeled rows.
         """
         sections = {
             name: section for name, section in self._sections.items() if section is not None
         }
         sections |= dict.fromkeys(frames, _FROM_DATAFRAME)
+        if "test" in frames and not labeled:
+            sections["test"] = {**_FROM_DATAFRAME, "label": self.label}
         return parse_config(
             {
                 "mode": self.mode,
-                "labeled": self._labeled,
+                "labeled": self._labeled if labeled else None,
                 "unlabeled": self._unlabeled,
                 "id": self.id,
                 "model": self._model,
@@ -223,6 +246,8 @@ class SelfTrainingResult:
         The document of ``report.json``.
     scorer
         The final model with its input columns.
+    rules
+        The rules whose votes the final model sees; None where it sees columns.
     """
 
     spark: SparkSession
@@ -230,6 +255,7 @@ class SelfTrainingResult:
     model: BaseEstimator
     report: dict[str, Any]
     scorer: Scorer
+    rules: RuleSet | None
     _label_type: str
 
     @classmethod
@@ -238,8 +264,16 @@ class SelfTrainingResult:
         spark: SparkSession,
         output: str,
         trusted: Sequence[str] = (),
+        functions: Functions | None = None,
     ) -> SelfTrainingResult:
         """Open the output of a finished run.
+
+        Parameters
+        ----------
+        spark, output, trusted
+            As in :class:`SelfTraining`.
+        functions
+            Its rules that are functions, by their name, where no model has learned from them.
 
         Raises
         ------
@@ -256,6 +290,9 @@ class SelfTrainingResult:
             scorer.model,
             dict(finished.final.report.document),
             scorer,
+            RuleSet(spark, finished.store.settings.rules, functions or {})
+            if finished.by_rules
+            else None,
             finished.model.label_type,
         )
 
@@ -298,8 +335,10 @@ class SelfTrainingResult:
         InputError
             If a feature is missing, or a new column's name is taken.
         """
+        if self.rules is not None:
+            rows = self.rules.on(Table("rows", schema_of(rows), partial(_itself, rows))).rows
         self._check_columns(rows, label_col, confidence_col)
-        return with_predictions(
+        predicted = with_predictions(
             rows,
             self.scorer,
             self.report["classes"],
@@ -307,6 +346,7 @@ class SelfTrainingResult:
             label_col=label_col,
             confidence_col=confidence_col,
         )
+        return predicted if self.rules is None else predicted.drop(VOTES)
 
     def _check_columns(self, rows: DataFrame, label_col: str, confidence_col: str) -> None:
         missing = [f.name for f in self.scorer.features if f.name not in rows.columns]
@@ -323,6 +363,23 @@ class SelfTrainingResult:
                 code="column_taken",
                 where=duplicates[0],
             )
+
+
+def _itself(rows: DataFrame) -> DataFrame:
+    return rows
+
+
+def _described(rule: Section) -> Section:
+    """Return a rule as a configuration holds it: a function by its name and what it does."""
+    when = rule.get("when")
+    if not callable(when):
+        return rule
+    code = getattr(when, "__code__", None)
+    what = repr(when) if code is None else repr((code.co_code, code.co_consts, code.co_names))
+    # Part of the run's identity: another function must not continue this one's rounds.
+    digest = hashlib.sha256(_WITHOUT_PLACES.sub("", what).encode()).hexdigest()[:16]
+    name = getattr(when, "__qualname__", type(when).__qualname__)
+    return {**{key: rule[key] for key in rule if key != "when"}, "function": f"{name} {digest}"}
 
 
 def _sessions(frames: Iterable[DataFrame]) -> list[SparkSession]:

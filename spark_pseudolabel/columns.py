@@ -46,6 +46,9 @@ UNREADABLE: Final = "spl_unreadable"
 PACKED: Final = "spl_numbers"
 # A hash of a row's key and features as a scan saw them: the next one must see the same.
 FINGERPRINT: Final = "spl_fingerprint"
+# Whether each rule votes, and the numbers of those that have.
+VOTES: Final = "spl_votes"
+VOTED: Final = "spl_voted"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 

@@ -43,8 +43,8 @@ MOST_LOOSE_DICTS = 32
 PROVED_BY = {
     "tests/runs": (
         "job.adjust job.finish job.finished job.label_errors job.labeling job.loop job.models "
-        "job.out_of_fold job.preview job.score job.setting job.shift job.summary job.teachers "
-        "job.units job.views job.warn spark.backends spark.evaluation spark.groups "
+        "job.out_of_fold job.preview job.rules job.score job.setting job.shift job.summary "
+        "job.teachers job.units job.views job.warn spark.backends spark.evaluation spark.groups "
         "spark.direct.merging spark.direct.pool spark.frame.stored_rows core.discovery"
     ),
     "tests/spark/test_inputs.py": (
@@ -84,7 +84,7 @@ PROVED_BY = {
     "tests/core/trust/test_certificate.py": "core.trust.evidence",
     "tests/core/test_features.py": "core.feature",
     "tests/core/test_kernel.py": "core.scored_rows",
-    "tests/config": "fields registry",
+    "tests/config": "fields registry core.teachers.kinds.rules",
     "tests/store/test_facts.py": "core.facts store.inputs",
     "tests/store/test_store.py": (
         "store.file_lists store.file_systems store.given_rows store.history store.identity"
@@ -98,7 +98,7 @@ PROVED_BY = {
     "tests/runs/test_graph.py": "job.graph job.spreading spark.neighbors",
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
-        "evaluate.measured evaluate.shift evaluate.tables"
+        "evaluate.measured evaluate.rules evaluate.shift evaluate.tables"
     ),
 }
 TESTS = ROOT.parent / "tests"

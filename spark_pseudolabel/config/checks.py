@@ -18,6 +18,7 @@ from spark_pseudolabel.config.sections import (
 from spark_pseudolabel.config.trust import refused_settings
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.selection.policies.certified import Certified
+from spark_pseudolabel.core.teachers.kinds.rules import RulesKind
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -141,6 +142,95 @@ def _group_has_one_meaning(parts: Parts) -> Iterator[tuple[str, str]]:
         )
 
 
+def _no_labels_is_allowed(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Find what takes labeled rows where there are none."""
+    if "labeled" not in parts or parts["labeled"] is not None:
+        return
+    if "teacher" not in parts:
+        return  # a section with a problem of its own; what it means is not known
+    teacher = parts["teacher"]
+    if teacher is None or teacher.needs_labels:
+        yield (
+            "labeled",
+            "must name the labeled rows: null is for teacher: {rules: [...]}, which needs none.",
+        )
+        return
+    selection, training = parts.get("selection"), parts.get("training")
+    if isinstance(selection, Certified):
+        yield (
+            "selection.policy",
+            "must be one that takes no labeled rows, such as threshold: 'auto' and 'certified' "
+            "test labels on them, and labeled is null.",
+        )
+    validation, shift = parts.get("validation"), parts.get("shift")
+    if validation and (validation.is_table or validation.fraction) and validation.model_fields_set:
+        yield "validation", "must be left out where labeled is null. Give a test table instead."
+    if shift and shift.action != "off":
+        yield "shift", "must be left out where labeled is null: it compares labeled rows."
+    if training and training.max_pseudo_weight is not None:
+        yield (
+            "training.max_pseudo_weight",
+            "must be null where labeled is null: it is a multiple of the labeled rows' weight.",
+        )
+    unlabeled = parts.get("unlabeled")
+    if unlabeled and unlabeled.from_ == "labeled":
+        yield "unlabeled.from", "must name a table: labeled is null."
+
+
+def _labels_have_one_column(parts: Parts) -> Iterator[tuple[str, str]]:
+    labeled, test = parts.get("labeled"), parts.get("test")
+    if labeled and test and test.label not in (None, labeled.label):
+        yield (
+            "test.label",
+            f"must be the column that labeled.label names, {labeled.label!r}, or be left out. Got "
+            f"{test.label!r}.",
+        )
+
+
+def _rules_have_labels(parts: Parts) -> Iterator[tuple[str, str]]:
+    teacher = parts.get("teacher")
+    if not isinstance(teacher, RulesKind):
+        return
+    shift = parts.get("shift")
+    if shift and shift.action == "withhold":
+        yield (
+            "shift.action",
+            "must be 'warn', 'stop' or 'off' with teacher: {rules: ...}: how near a row is to a "
+            "labeled one is no matter of votes.",
+        )
+    if (selection := parts.get("selection")) and selection.stable_under is not None:
+        yield (
+            "selection.stable_under",
+            "must be left out with teacher: {rules: ...}: whether a rule votes on a row does not "
+            "change by degrees.",
+        )
+    if "labeled" not in parts or parts["labeled"] is not None:
+        return
+    for number, rule in enumerate(teacher.rules):
+        if not isinstance(rule.label, str):
+            yield (
+                f"teacher.rules.{number}.label",
+                f"must be text where labeled is null. Got {spelled(rule.label)}. Put it in quotes.",
+            )
+    if len(teacher.labels) < 2:
+        yield (
+            "teacher.rules",
+            "must name two labels at least where labeled is null: they are all classes there "
+            f"are. Got {', '.join(map(repr, teacher.labels))} only.",
+        )
+
+
+def spelled(label: str | int | bool) -> str:
+    """Spell a label as YAML does.
+
+    Examples
+    --------
+    >>> spelled(False), spelled(3)
+    ('false', '3')
+    """
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
 _FEIGNS = ("class_weight", "class_prior", "priors", "scale_pos_weight", "is_unbalance")
 
 
@@ -190,7 +280,11 @@ def _calibration_has_scores(parts: Parts) -> Iterator[tuple[str, str]]:
     # A section with a problem of its own is not among the parts; what it means is not known.
     if method in (None, "none") or selection is None or "teacher" not in parts:
         return
-    if parts.get("mode") != "sklearn" and not is_cross_fitted(selection, parts["teacher"]):
+    has_labels = "labeled" not in parts or parts["labeled"] is not None
+    teacher = parts["teacher"]
+    if parts.get("mode") != "sklearn" and not is_cross_fitted(
+        selection, teacher, has_labels=has_labels
+    ):
         yield (
             "calibration",
             f"{method!r} is fitted on out-of-fold scores, and there are none. Give policy 'auto', "
@@ -344,6 +438,9 @@ CHECKS: tuple[Check, ...] = (
     _members_may_agree,
     _certificate_has_rows,
     _group_has_one_meaning,
+    _labels_have_one_column,
+    _no_labels_is_allowed,
+    _rules_have_labels,
     _calibration_has_scores,
     _rows_have_ids,
     _dropped_rows_have_ids,
@@ -374,10 +471,18 @@ def _is_typed(path: KeyPath, overridden: frozenset[KeyPath]) -> bool:
 
 
 def no_dataframes(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Report in a file what only Python can give: frames and functions."""
     for name in ("labeled", "unlabeled", "validation", "test"):
         table = parts.get(name)
         if table and table.from_ == "dataframe":
             yield (
                 f"{name}.from",
                 "'dataframe' is for the Python API. Name a path, table or query.",
+            )
+    teacher = parts.get("teacher")
+    for number, rule in enumerate(teacher.rules if isinstance(teacher, RulesKind) else ()):
+        if rule.function is not None:
+            yield (
+                f"teacher.rules.{number}.function",
+                "is for the Python API. Give when, a condition in Spark's SQL.",
             )

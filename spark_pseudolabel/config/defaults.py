@@ -53,6 +53,9 @@ def chosen_selection(source: ConfigSource, parts: Parts) -> tuple[Parts, str | N
         return {}, f"auto: {_AUTO_IN_WORDS}" if is_auto else None
     if like_sklearn:
         return {"selection": Threshold()}, "threshold, as scikit-learn's: mode is sklearn"
+    if source.value(("labeled",)) is None and "labeled" in source.data:
+        why = "threshold, since no labeled row can tell how precise labels are"
+        return {"selection": Threshold()}, why
     about = next((".".join(path) for path in _SELF_TRAINING if source.value(path)), None)
     if about is not None:
         return {"selection": Threshold()}, (
@@ -82,7 +85,8 @@ def recommended(
     if "teacher" in parts:
         teacher = parts["teacher"] or DEFAULT()
         if "student" not in teacher.model_fields_set:
-            teacher = teacher.model_copy(update={"student": has_student or teacher.transductive})
+            student = has_student or teacher.transductive or teacher.student_by_default
+            teacher = teacher.model_copy(update={"student": student})
         parts, has_student = parts | {"teacher": teacher}, teacher.student
     if "training" in parts and has_student:
         settings = parts["training"].model_dump(include=parts["training"].model_fields_set)
@@ -119,9 +123,10 @@ def resolved(parts: Parts) -> Parts:
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
     if one_round(parts):
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"max": 1})}
+    has_labels = parts["labeled"] is not None
     cross_fitted = is_cross_fitted(parts["selection"], parts["teacher"])
     if (
-        cross_fitted
+        (cross_fitted or not has_labels)
         and not parts["validation"].model_fields_set
         and not _tests_held_out(parts["selection"])
     ):

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from spark_pseudolabel.columns import LABEL
 from spark_pseudolabel.config.trust import problem_of_query
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.selection.policies.auto import Auto
@@ -22,6 +23,7 @@ from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.selection.policy import Policy
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
 from spark_pseudolabel.core.teachers.kinds import KINDS
+from spark_pseudolabel.core.teachers.kinds.rules import RulesKind
 from spark_pseudolabel.fields import (
     Count,
     Flag,
@@ -150,9 +152,14 @@ class UnlabeledTable(Table):
 
 
 class TestTable(Table):
-    """Rows with true labels, scored once at the end, for the report only."""
+    """Rows with true labels, scored once at the end, for the report only.
+
+    ``label``: the column with them, where no labeled table names it.
+    """
 
     __test__ = False  # pytest would collect it by its name
+
+    label: Text | None = None
 
 
 class Validation(Table):
@@ -322,7 +329,7 @@ class Config(Section):
     """A whole configuration, resolved; made by `load_config` and `parse_config`."""
 
     mode: Literal["sklearn"] | None = None
-    labeled: LabeledTable
+    labeled: LabeledTable | None
     unlabeled: UnlabeledTable
     validation: Validation = Validation()
     test: TestTable | None = None
@@ -351,18 +358,38 @@ class Config(Section):
         return self.selection if isinstance(self.selection, Certified) else None
 
     @property
+    def label(self) -> str:
+        """The column of true labels in every table that has some."""
+        of_test = None if self.test is None else self.test.label
+        return of_test or LABEL if self.labeled is None else self.labeled.label
+
+    @property
+    def drawn(self) -> Literal["random", "per_class"]:
+        """How the labeled rows were chosen to be labeled."""
+        return "random" if self.labeled is None else self.labeled.drawn
+
+    @property
+    def rules(self) -> RulesKind | None:
+        """The rules that label the pool, if these do."""
+        return self.teacher if isinstance(self.teacher, RulesKind) else None
+
+    @property
     def group(self) -> str | None:
         """The column that says which labeled rows belong together."""
-        return self.labeled.group or self.validation.group
+        of_labeled = None if self.labeled is None else self.labeled.group
+        return of_labeled or self.validation.group
 
     @property
     def cross_fitted(self) -> bool:
         """Whether model 1 is a mean over folds, so that labeled rows have out-of-fold scores."""
-        return is_cross_fitted(self.selection, self.teacher)
+        has_labels = self.labeled is not None
+        return is_cross_fitted(self.selection, self.teacher, has_labels=has_labels)
 
     @property
     def measures_shift(self) -> bool:
         """Whether labeled rows are compared with a sample of the pool."""
+        if self.labeled is None:
+            return False
         if self.shift is None:
             return self.cross_fitted or self.certified is not None
         return self.shift.action != "off"
@@ -395,10 +422,12 @@ class Config(Section):
         return has_one_round(self.selection, self.teacher)
 
 
-def is_cross_fitted(selection: Policy, teacher: TeacherKind | None) -> bool:
+def is_cross_fitted(
+    selection: Policy, teacher: TeacherKind | None, *, has_labels: bool = True
+) -> bool:
     """Whether model 1 is a mean over folds; see :attr:`Config.cross_fitted`."""
     by_selection = isinstance(selection, Certified) and selection.scores == "out_of_fold"
-    return by_selection or teacher is not None
+    return has_labels and (by_selection or teacher is not None)
 
 
 def has_one_round(selection: Policy | None, teacher: TeacherKind | None) -> bool:

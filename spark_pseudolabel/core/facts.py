@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from spark_pseudolabel.core.feature import Feature
+
 Outlook = Literal["labels", "model", "pool", "unclear"]
 
 
@@ -95,13 +97,13 @@ class NotCompared:
         Number of its teacher.
     refused
         ``"unmeasured"``: no label has two rows to measure it on. ``"shift"``: the pool is unlike
-        the labeled rows.
+        the labeled rows. ``"class_missing"``: a label has no row to learn from.
     dropped
         Whether the round is discarded.
     """
 
     model: int
-    refused: Literal["unmeasured", "shift"]
+    refused: Literal["unmeasured", "shift", "class_missing"]
     dropped: bool = False
 
 
@@ -334,3 +336,101 @@ class ReferenceRows:
 
     pool_rows: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """A rule among all of a teacher.
+
+    Parameters
+    ----------
+    name, label
+        Of the rule, and what it votes for.
+    weight
+        How much its vote says, as a share of all rules' weights.
+    coverage
+        Share of the pool's rows that it votes on.
+    overlap, conflict
+        Share of these that another rule votes on, too, and that another one gives another label.
+    estimated
+        How probably its vote is right, by the label model; None without a vote.
+    measured
+        Share of its votes on labeled rows that are right; None without any.
+    n_measured
+        Labeled rows that it votes on.
+    """
+
+    name: str
+    label: str | int | bool
+    weight: float
+    coverage: float
+    overlap: float
+    conflict: float
+    estimated: float | None
+    measured: float | None
+    n_measured: int
+
+
+@dataclass(frozen=True)
+class DependentRules:
+    """Two rules that vote together more or less often than classes explain.
+
+    Parameters
+    ----------
+    rules
+        Their names.
+    rows
+        Rows that both vote on.
+    expected
+        How many these would be.
+    correlation
+        Of their votes within classes, in [-1, 1].
+    """
+
+    rules: tuple[str, str]
+    rows: int
+    expected: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class RulesFound:
+    """What is known of rules once their label model is fitted.
+
+    Parameters
+    ----------
+    method
+        ``"em"``: a label model; ``"majority"``: the majority vote.
+    why
+        Why it is the majority vote; None where it is not.
+    rows
+        Rows of the pool that this was found on: all that can be read, or a sample of them.
+    prior
+        Estimated or given share of each class, by its index.
+    rules
+        In their order.
+    dependent
+        Pairs, the most correlated first.
+    disagree
+        Share of the rows with a vote to which the label model gives a class that is not the
+        majority's.
+    outvoted
+        Share of them to which it gives a class that no rule has voted for.
+    better, worse
+        Labeled rows that the label model alone has right, unseen, and that the majority vote alone
+        has; None without labeled rows.
+    columns
+        What the rules look at, as it was read: new rows are read so, too.
+    """
+
+    method: Literal["em", "majority"]
+    why: Literal["few_rules", "worse_than_chance"] | None
+    rows: int
+    prior: tuple[float, ...]
+    rules: tuple[RuleFacts, ...]
+    dependent: tuple[DependentRules, ...]
+    disagree: float
+    outvoted: float
+    better: int | None
+    worse: int | None
+    columns: tuple[Feature, ...] = ()

@@ -16,7 +16,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn import config_context
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE, UNREADABLE
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    INVALID,
+    RAW_SCORE,
+    SCORE,
+    UNREADABLE,
+    VOTED,
+    VOTES,
+)
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.features import (
     Feature,
@@ -97,7 +106,11 @@ class Scorer:
     @property
     def carried(self) -> Carried:
         """Which columns its scored rows have."""
-        return Carried(raw=self.adjustment is not None, probabilities=self.probabilities)
+        return Carried(
+            raw=self.adjustment is not None,
+            probabilities=self.probabilities,
+            votes=any(feature.name == VOTES for feature in self.features),
+        )
 
 
 @dataclass(frozen=True)
@@ -168,6 +181,8 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
         columns[RAW_SCORE] = pa.array(scores.raw, mask=no_class)
     if scorer.probabilities:
         columns[CLASS_SCORES] = _lists(scores.probabilities, no_class)
+    if scorer.carried.votes:
+        columns[VOTED] = _voted(batch.column(VOTES))
     fields = scored_fields(scorer.carried)
     return pa.RecordBatch.from_arrays(
         [*[batch.column(key) for key in scorer.keys], *[columns[field.name] for field in fields]],
@@ -551,6 +566,14 @@ def _reason_column(reasons: dict[int, str], n_rows: int) -> pa.Array:
     if not reasons:
         return pa.nulls(n_rows, pa.string())
     return pa.array([reasons.get(row) for row in range(n_rows)], pa.string())
+
+
+def _voted(votes: pa.Array) -> pa.Array:
+    """Return the numbers of the rules that vote, from whether each of them does."""
+    rules = np.asarray(votes.flatten()).reshape(len(votes), -1)
+    numbers = np.nonzero(rules)[1].astype(np.int16)
+    offsets = np.append(0, np.count_nonzero(rules, axis=1).cumsum()).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers))
 
 
 def _lists(P: NDArray[np.float64], no_class: NDArray[np.bool_]) -> pa.Array:

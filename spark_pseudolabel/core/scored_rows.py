@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE, VOTED
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,13 @@ class Carried:
         Whether the model's own confidence stands beside an adjusted one.
     probabilities
         Whether those of all classes are kept.
+    votes
+        Whether it is kept which rules have voted.
     """
 
     raw: bool = False
     probabilities: bool = False
+    votes: bool = False
 
 
 OUTSIDE = "withheld: no labeled row is near it"
@@ -90,6 +93,7 @@ _COLUMNS = (
     _Column(INVALID, pa.string()),
     _Column(RAW_SCORE, pa.float64(), lambda carried: carried.raw),
     _Column(CLASS_SCORES, pa.list_(pa.float64()), lambda carried: carried.probabilities),
+    _Column(VOTED, pa.list_(pa.int16()), lambda carried: carried.votes),
 )
 
 

@@ -29,10 +29,13 @@ from spark_pseudolabel.evaluate.measured import (
     Guarded,
     MeasuredRun,
     Priors,
+    RuleLabels,
     Scores,
     Students,
 )
 from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
+from spark_pseudolabel.evaluate.rules import measure as measure_rules
+from spark_pseudolabel.evaluate.rules import without_labels
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
 from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw, with_copies, without_groups
@@ -43,10 +46,13 @@ MODELS: dict[str, tuple[Member, ...]] = {
     "et": (("ExtraTreesClassifier", {"n_estimators": 50}),),
     "tree": (("DecisionTreeClassifier", {}),),
     "knn": (("KNeighborsClassifier", {}),),
+    "svc": (("SVC", {"probability": True}),),
     "hgb": (("HistGradientBoostingClassifier", {}),),
     "auto": DEFAULT_COMMITTEE,
 }
 MEMORY = "memory"
+_SOME = 100
+"""Rows that are drawn and lose their labels, where there are to be none."""
 CELLS = {
     "accuracy": ["overlap:100", "imbalance:100", "noise:500", "clean:80", "breast_cancer:60"],
     "certificate": ["imbalance:500:lr", "overlap:500:lr", "clean:500:et"],
@@ -56,6 +62,7 @@ CELLS = {
     "student": ["overlap:500:tree", "noise:300:lr"],
     "reliability": ["overlap:500:tree", "noise:300:knn"],
     "prior": ["imbalance:500/class:tree", "imbalance:500/class:lr"],
+    "rules": ["sms:0:svc", "adult:0:lr"],
 }
 
 
@@ -95,12 +102,15 @@ def _runs(options: argparse.Namespace) -> Iterator[MeasuredRun]:
 
 
 def _draw(options: argparse.Namespace, data: DataSet, labels: str, seed: int) -> Task:
-    """Draw ``LABELS``, ``LABELS/class``, ``LABELS@POOL`` or ``LABELS/class@POOL``."""
+    """Draw ``LABELS`` (0: none), ``LABELS/class``, ``LABELS@POOL`` or ``LABELS/class@POOL``."""
     given, _, pool = labels.partition("@")
     n, _, kind = given.partition("/")
     n_pool = int(pool) if pool else options.pool
     per_class = kind == "class"
-    return draw(data, int(n), seed, per_class=per_class, n_pool=n_pool, n_test=options.test)
+    task = draw(
+        data, int(n) or _SOME, seed, per_class=per_class, n_pool=n_pool, n_test=options.test
+    )
+    return task if int(n) else without_labels(task)
 
 
 _VARIANTS: dict[str, Callable[[Task], Task]] = {
@@ -140,6 +150,10 @@ def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> Priors
     return prior_of(_learner(model, task), task)
 
 
+def _rules(options: argparse.Namespace, task: Task, model: str = "lr") -> RuleLabels:
+    return measure_rules(task, _learner(model, task), known_prior=options.prior == "true")
+
+
 def _learner(model: str, task: Task) -> Teacher:
     members = MODELS[model]
     if len(members) == 1:
@@ -175,6 +189,7 @@ _KINDS: dict[str, tuple[type[MeasuredRun], Callable[..., MeasuredRun]]] = {
     "student": (Students, _student),
     "reliability": (CalibrationErrors, _reliability),
     "prior": (Priors, _prior),
+    "rules": (RuleLabels, _rules),
 }
 """What a run of each kind says, and what makes it."""
 
@@ -211,7 +226,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--prior",
-        help="of what is certified: true, or a share of the first class; default: none",
+        help="of what is certified, or of rules: true, or (not of rules) a share of the first "
+        "class; default: none",
     )
     parser.add_argument(
         "--read", nargs="+", type=Path, help="files of runs to print instead of measuring"

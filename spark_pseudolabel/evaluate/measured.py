@@ -97,6 +97,36 @@ class Certificates(MeasuredRun):
     pool: PoolFacts
 
 
+class RuleLabels(MeasuredRun):
+    """Labels of rules on test rows, in percent right.
+
+    Parameters
+    ----------
+    method
+        Of the label model.
+    coverage
+        Share of the rows on which a rule votes.
+    majority, label_model, student
+        On these rows: most votes, the label model, and a model that has learned its labels.
+    all_rows
+        The same three on all rows; without a vote the most common class is guessed.
+    from_reference
+        By how much rules' estimated accuracies are at most other than those of an independent EM;
+        None where labeled rows count, which it does not know, or votes are only counted.
+    from_truth
+        By how much they are at most wrong.
+    """
+
+    method: str
+    coverage: float
+    majority: float
+    label_model: float
+    student: float
+    all_rows: tuple[float, float, float]
+    from_reference: float | None
+    from_truth: float
+
+
 class Alarm(Measured):
     """Whether labels look like a class-balanced sample."""
 

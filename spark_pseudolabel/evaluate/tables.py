@@ -17,6 +17,7 @@ from spark_pseudolabel.evaluate.measured import (
     MeasuredRun,
     Priors,
     Realized,
+    RuleLabels,
     Scores,
     Students,
 )
@@ -64,6 +65,34 @@ def accuracy(runs: Sequence[Scores]) -> str:
 def _accuracy(runs: Sequence[Scores], method: str) -> str:
     known = [run.accuracy[method] for run in runs if method in run.accuracy]
     return f"{_mean(known):.1f}" if known else ""
+
+
+def rules(runs: Sequence[RuleLabels]) -> str:
+    """Return how right votes, label model and student are by cell, and rules' accuracies."""
+    rows = [
+        [
+            cell,
+            len(of),
+            f"{_mean(run.coverage for run in of):.0%}",
+            "/".join(sorted({run.method for run in of})),
+            f"{_mean(run.majority for run in of):.2f}",
+            f"{_mean(run.label_model for run in of):.2f}",
+            f"{_mean(run.student for run in of):.2f}",
+            *(f"{_mean(run.all_rows[i] for run in of):.2f}" for i in range(3)),
+            _most(run.from_reference for run in of),
+            _most(run.from_truth for run in of),
+        ]
+        for cell, of in _by_cell(runs).items()
+    ]
+    head = ["cell", "runs", "covered", "method", "majority vote", "label model", "student"]
+    accuracies = ["accuracies from Dawid-Skene", "from the truth"]
+    everywhere = [f"{name}, all rows" for name in head[-3:]]
+    return _table([*head, *everywhere, *accuracies], rows)
+
+
+def _most(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{max(known):.3f}" if known else "-"
 
 
 def certificate(runs: Sequence[Certificates]) -> str:
@@ -207,6 +236,7 @@ TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "student": student,
     "reliability": reliability,
     "prior": prior,
+    "rules": rules,
 }
 
 

@@ -42,7 +42,9 @@ def adjustment_of(
     prior = _first_prior(models, fitted) if number == 1 else _known_prior(models)
     correction = None
     if prior is not None:
-        learned = shares(rows.codes, len(models.setting.inputs.classes), rows.weights)
+        learned = prior[0]
+        if not models.maker(number).learns_prior:
+            learned = shares(rows.codes, len(models.setting.inputs.classes), rows.weights)
         correction = PriorCorrection(tuple(learned.tolist()), tuple(prior[0].tolist()), prior[1])
     calibration = None
     if fitted is not None and config.calibration != "none":

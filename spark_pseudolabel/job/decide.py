@@ -59,7 +59,7 @@ def require_possible(setting: Setting) -> None:
     chosen = config.certified
     if chosen is None:
         return
-    if chosen.required and config.labeled.drawn == "per_class" and prior is None:
+    if chosen.required and config.drawn == "per_class" and prior is None:
         raise InputError(
             "policy 'certified' must know how labeled rows relate to the pool. "
             "labeled.drawn: per_class says that their classes are not distributed as the pool's: "
@@ -119,7 +119,7 @@ def promise_of(chosen: Certified) -> Promise:
 def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCertificate | None]:
     """Decide the scored rows of a round; also return the certificate, where one is asked for."""
     setting, inputs = models.setting, models.setting.inputs
-    chosen, labeled = setting.config.certified, setting.labeled_by_class
+    chosen, labeled = setting.config.certified, _labeled_by_class(models)
     if chosen is None:
         return make_plan(setting.policy, scored, RoundContext(number, labeled)), None
     certificate, prior_shift = _certify(models, chosen, scored.counts())
@@ -146,6 +146,14 @@ def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCert
         agreed_only=setting.config.selection.require is not None,
         withheld=scored.withheld.total,
     )
+
+
+def _labeled_by_class(models: Models) -> list[int]:
+    """Return labeled rows by class; of rules without any, what they find in the pool."""
+    found = models.store.models[0].training.rules
+    if found is None or models.setting.config.labeled is not None:
+        return models.setting.labeled_by_class
+    return [max(1, round(share * found.rows)) for share in found.prior]
 
 
 def _certify(models: Models, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:
@@ -205,7 +213,7 @@ def _unlike_pool(config: Config, shift: PriorShift) -> str | None:
     if config.unlabeled.prior is not None:
         # The rows are mixed as it says, and predictions show that the pool is not.
         return PRIOR_DISAGREES if shift.drawn_per_class else None
-    declared = config.labeled.drawn == "per_class"
+    declared = config.drawn == "per_class"
     return DRAWN_PER_CLASS if shift.drawn_per_class or declared else None
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
+from spark_pseudolabel.columns import VOTES
+from spark_pseudolabel.core.feature import Feature
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.output.scoring import committed_scorer
@@ -32,6 +34,17 @@ class FinishedOutput:
     store: RoundStore
     final: FinalManifest
     model: ModelManifest
+
+    @property
+    def by_rules(self) -> bool:
+        """Whether the final model sees the votes of rules, and no other column."""
+        return any(feature.name == VOTES for feature in self.model.features)
+
+    @property
+    def rule_columns(self) -> tuple[Feature, ...]:
+        """What the rules look at, as the run has read it."""
+        found = self.store.models[0].training.rules
+        return () if found is None else found.columns
 
     def scorer(self, keys: Sequence[str] = (), trusted: Sequence[str] = ()) -> Scorer:
         """Return the final model ready to score; `trusted` are further types it may hold.

@@ -12,7 +12,13 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.adjustment import Adjustment
-from spark_pseudolabel.core.facts import Compared, Comparison, LossComparison, NotCompared
+from spark_pseudolabel.core.facts import (
+    Compared,
+    Comparison,
+    LossComparison,
+    NotCompared,
+    RulesFound,
+)
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import HashLimits
@@ -128,8 +134,19 @@ class _Step:
         shift = measure_shift(models.setting, sample)
         if shift is not None and shift.shifted:
             self.events.event("warning", **shift_warning(config, shift).model_dump())
-        fitted = self._cross_fit(sample) if config.cross_fitted else self._train()
+        fitted = self._cross_fit(sample) if config.cross_fitted else self._train_seed()
         return _with(fitted, training=fitted.training.model_copy(update={"shift": shift}))
+
+    def _train_seed(self) -> FittedModel:
+        """Make model 1 of all labeled rows at once, or without any."""
+        return _with_rules(self._train(), self._found(None))
+
+    def _found(self, fitted: CrossFit | None) -> RulesFound | None:
+        """Return what the rules have come to, if these make model 1."""
+        models, inputs = self.models, self.models.setting.inputs
+        maker = models.ready(models.teacher)
+        found = maker.found(models.labeled, inputs.classes, fitted)
+        return None if found is None else replace(found, columns=inputs.rule_columns)
 
     def _cross_fit(self, sample: pa.Table | None) -> FittedModel:
         """Make model 1 as the mean of models that have each not seen one fold of labeled rows."""
@@ -155,7 +172,7 @@ class _Step:
         if sample is not None:
             facts["sampled_by_code"] = predict_sample(models, out_of_fold, sample)
         oof, reliabilities = _measure_out_of_fold(models, out_of_fold, rows.codes)
-        return _with(
+        fitted_model = _with(
             fitted_model,
             training=fitted_model.training.model_copy(update=facts),
             oof=oof,
@@ -163,6 +180,7 @@ class _Step:
             suspects=suspects,
             oof_scores=keep_scores(models, self.attempt, out_of_fold),
         )
+        return _with_rules(fitted_model, self._found(fitted))
 
     def _learn_from_teacher(self) -> FittedModel:
         """Fit the student, if there is one; where it may be worse, the teacher stays.
@@ -182,6 +200,9 @@ class _Step:
                 update={"against_best": replace(against, dropped=False)}
             )
             return _with(fitted, training=kept)
+        if setting.config.labeled is None:
+            every = all(models.store.rounds[-1].counts.by_code(setting.learned_rows))
+            return self._train() if every else self._teacher_again(NotCompared(1, "class_missing"))
         if not setting.inputs.validation.num_rows and not kept_cross_fit(models)[1].held_out.any():
             return self._teacher_again(NotCompared(1, "unmeasured"))
         if model_facts(models.store)[0].shifted and models.prior is None:
@@ -247,7 +268,7 @@ class _Step:
             classes=inputs.classes,
             label_type=inputs.label_type,
             key_types=inputs.key_types,
-            features=inputs.features,
+            features=models.setting.features_of(self.number),
             training=Training(
                 rows=inputs.labeled.num_rows + rows.n_pseudo,
                 rows_pseudo=rows.n_pseudo,
@@ -266,6 +287,12 @@ class _Step:
 
 def _with(fitted: FittedModel, **changes: object) -> FittedModel:
     return fitted.model_copy(update=changes)
+
+
+def _with_rules(fitted: FittedModel, found: RulesFound | None) -> FittedModel:
+    if found is None:
+        return fitted
+    return _with(fitted, training=fitted.training.model_copy(update={"rules": found}))
 
 
 def _measure_out_of_fold(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -38,6 +38,7 @@ from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.reading.collecting import require_spark_reads
 from spark_pseudolabel.spark.reading.names import columns
 from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.rules import RuleSet
 from spark_pseudolabel.spark.reading.schema import require_kinds, select_features
 from spark_pseudolabel.spark.reading.tables import (
     open_table,
@@ -101,7 +102,7 @@ def label(
     id_column = finished.store.settings.id
     keys = (id_column,) if id_column else (FILE, ROW_INDEX)
     scorer, plan = _deciding(finished, keys, trusted)
-    rows = _open(spark, input, format, keys, finished.model.key_types, scorer.features)
+    rows = _open(spark, input, format, keys, finished, scorer.features)
     with (
         events.stage(finished.final.number, "label"),
         reading("input"),
@@ -125,15 +126,18 @@ def _open(
     path: str,
     format: str | None,
     keys: Sequence[str],
-    key_types: Mapping[str, str],
+    finished: FinishedOutput,
     features: Sequence[Feature],
 ) -> DataFrame:
     settings = UnlabeledTable.model_validate({"path": path, "format": format})
     table = open_table(spark, settings, "input", positions=keys == (FILE, ROW_INDEX))
-    require_columns(table.schema, [*keys, *(feature.name for feature in features)], "input")
-    table = as_features(with_key_types(table, keys, key_types), features)
-    require_kinds(table.schema, features, "input")
-    require_spark_reads(table, [feature.name for feature in features])
+    read = finished.rule_columns if finished.by_rules else features
+    require_columns(table.schema, [*keys, *(feature.name for feature in read)], "input")
+    table = as_features(with_key_types(table, keys, finished.model.key_types), read)
+    require_kinds(table.schema, read, "input")
+    require_spark_reads(table, [feature.name for feature in read])
+    if finished.by_rules:
+        table = RuleSet(spark, finished.store.settings.rules, {}).on(table)
     rows = table.rows
     return rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
 

@@ -33,6 +33,7 @@ from spark_pseudolabel.spark.backends import Backend, open_backend
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
+from spark_pseudolabel.spark.reading.rules import Functions
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.given_rows import keep_given
@@ -68,6 +69,7 @@ def run(
     *,
     events: Events | None = None,
     frames: Frames | None = None,
+    functions: Functions | None = None,
     estimator: BaseEstimator | None = None,
     trusted: Sequence[str] = (),
 ) -> Result:
@@ -83,6 +85,8 @@ def run(
         Who listens.
     frames
         DataFrames of the sections that say ``from: dataframe``.
+    functions
+        Rules that are functions in Python, by their name.
     estimator
         Used as it is, instead of the one that the configuration names.
     trusted
@@ -114,6 +118,7 @@ def run(
                 probe=probe,
                 modules=_modules_of_workers(config, estimator),
                 proved=frozen_before(files, root, identity(config)),
+                functions=functions,
             )
         setting = Setting(config, inputs)
         require_possible(setting)

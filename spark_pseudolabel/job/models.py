@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
-from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
 from spark_pseudolabel.core.nodes import NodeTable
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
@@ -72,7 +72,7 @@ class Models:
     @cached_property
     def teacher(self) -> Teacher:
         """Who makes the seed model."""
-        return teacher_of(self.setting.config, self.setting.inputs.features, self.own)
+        return teacher_of(self.setting.config, self.setting.inputs.seed_features, self.own)
 
     @cached_property
     def student(self) -> Teacher:
@@ -105,12 +105,14 @@ class Models:
             graph = self.store.graph
             assert graph is not None
             return maker.joined(read_graph(self.store, graph), self.tell)
-        maker = self.prepared(maker)
+        maker = self.prepared(maker).expecting(self.setting.given_prior)
         wanted = maker.pool_pass
         if wanted is None:
             return maker
-        rows = self.setting.inputs.pool_rows
-        return maker.informed(self.pool.gather(wanted.look, wanted.together) if rows else None)
+        if not self.setting.inputs.pool_rows:
+            return maker.informed(None)
+        seen = self.pool.gather(wanted.look, wanted.together, wanted.features)
+        return maker.informed(seen)
 
     @cached_property
     def _ready(self) -> dict[int, Teacher]:
@@ -233,12 +235,17 @@ class Models:
         return scorer_of(
             self.setting.config.mode,
             model,
-            self.setting.inputs.features,
+            self._features_of(number),
             keys,
             adjustment=self.adjustment(number),
             probabilities=probabilities,
             nodes=self.setting.nodes(table) if isinstance(model, NodeScores) else None,
         )
+
+    def _features_of(self, number: int) -> Sequence[Feature]:
+        """Return what a model sees; of a student that was refused, what its teacher sees."""
+        stored = self.store.models[number - 1 : number]
+        return stored[0].features if stored else self.setting.features_of(number)
 
     # --- what the teacher gets
 
@@ -252,7 +259,7 @@ class Models:
         """Return rows of a table as the teacher and its models take them."""
         if self.teacher.transductive:
             return self.setting.nodes(table).frame(rows)
-        return to_frame(rows, self.setting.inputs.features)
+        return to_frame(rows, self.setting.features_of(1))
 
     def require_same(self, reference: Reference) -> None:
         """Refuse a pool whose rows are not those that the first model has learned from."""

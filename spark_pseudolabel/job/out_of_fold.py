@@ -58,7 +58,7 @@ def score_sample(
     tuple
         The rows that get a score, their model input and probabilities.
     """
-    features = setting.inputs.features
+    features = setting.features_of(1)
     batch = sample.combine_chunks().to_batches()[0]
     knows_nodes = isinstance(fitted.models[0], NodeScores)
     nodes = setting.nodes("pool") if knows_nodes else None

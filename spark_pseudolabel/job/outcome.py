@@ -44,6 +44,8 @@ def class_shares(models: Models, end: Finish) -> list[ClassShares]:
     if not rounds or not published.sum():
         return []
     labeled = np.array(setting.labeled_by_class)
+    if not labeled.sum() and models.prior is None:
+        return []
     given = labeled / labeled.sum() if models.prior is None else models.prior
     scored = store.rounds[0].histogram.by_class
     low = collapsed(given.tolist(), published.tolist())

@@ -112,6 +112,8 @@ def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
         for feature in inputs.features
         if feature.kind in _IN_WORDS
     ]
+    if not sum(by_code.values()):
+        return warnings
     few = [label for code, label in enumerate(inputs.classes) if by_code[code] < _FEW_LABELS]
     if few:
         warnings.append(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
-from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.nodes import NodeIds, NodeTable
 from spark_pseudolabel.core.rounds import LoopLimits
@@ -89,6 +89,7 @@ class Setting:
             # The pool's scores are others than the model gives, so that both are kept.
             raw=self.config.calibration != "none" or has_prior or self.estimates_prior,
             probabilities=self.weighting.labels == "soft" or self.config.output.probabilities,
+            votes=bool(self.inputs.votes),
         )
 
     def published(
@@ -99,6 +100,11 @@ class Setting:
         return used[-1:] if self.relabel else used
 
     # --- the labeled rows
+
+    def features_of(self, number: int) -> tuple[Feature, ...]:
+        """Return what a model sees: rules their votes, and every other one the columns."""
+        by_teacher = number == 1 or self.config.student is None
+        return self.inputs.seed_features if by_teacher else self.inputs.features
 
     @cached_property
     def labeled(self) -> TrainingRows:
@@ -160,7 +166,7 @@ class Setting:
         """Whether the pool's class shares are estimated: declared, not given, and enough rows."""
         if self.config.unlabeled.prior is not None or self.like_sklearn:
             return False
-        enough = may_estimate(self.config.labeled.drawn, self.labeled_by_class)
+        enough = may_estimate(self.config.drawn, self.labeled_by_class)
         return self.inputs.pool_rows > 0 and enough
 
     @cached_property

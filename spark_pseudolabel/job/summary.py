@@ -18,6 +18,7 @@ from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.label_errors import duplicates, given_labels
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.outcome import Measured, class_shares, outcome_warnings
+from spark_pseudolabel.job.rules import rules_found, rules_warnings, teacher_of_rules
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
@@ -78,7 +79,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         seed=seed,
         final=final,
         rows=_rows(run.setting, store, end),
-        teacher=_teacher(store),
+        teacher=_teacher(store, classes),
         prior=_prior(models.prior_correction, classes),
         certificate=certificate,
         shift=_shift(models),
@@ -93,15 +94,18 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
     )
 
 
-def _teacher(store: RoundStore) -> Teacher | None:
-    stored = store.models[0].training.teacher
+def _teacher(store: RoundStore, classes: Sequence[Label]) -> Teacher | None:
+    stored, rules = store.models[0].training.teacher, rules_found(store)
+    abstained = store.rounds[0].counts.abstained if store.rounds else 0
+    if rules is not None:
+        return teacher_of_rules(rules, classes, abstained)
     if stored is None:
         return None
     return Teacher(
         kind=stored.kind,
         parameters=dict(stored.parameters),
         members=[TeacherMember.from_fact(member) for member in stored.members],
-        abstained=store.rounds[0].counts.abstained if store.rounds else 0,
+        abstained=abstained,
         recall=None if store.graph is None else store.graph.recall,
     )
 
@@ -306,6 +310,7 @@ def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
         )
     warnings += _adapted(models)
     warnings += trust_warnings(models, end, measured.certificate)
+    warnings += rules_warnings(rules_found(models.store))
     rows = _rows(setting, models.store, end)
     if rows.invalid:
         warnings.append(

@@ -121,8 +121,9 @@ class DriverTrainer:
         rounds = setting.published(self.store.rounds, len(self.store.rounds))
         limits, table = self.pool_rows(rounds) if rounds else (None, None)
         weighting, weights = self._weights(table)
+        features = setting.features_of(len(self.store.rounds) + 1)
         rows = training_rows(
-            inputs.labeled, table, inputs.features, inputs.keys, setting.weighting, weights
+            inputs.labeled, table, features, inputs.keys, setting.weighting, weights
         )
         failpoint("train.collected")
         with fit_errors(inputs, maker.name, rows):

@@ -60,7 +60,7 @@ def trust_warnings(models: Models, end: Finish, certificate: Certificate | None)
     if labels is not None and not labels.explained:
         warnings.append(suspicious_labels(labels))
     refused = certificate is not None and certificate.refused is not None
-    declared = config.labeled.drawn == "per_class"
+    declared = config.drawn == "per_class"
     # That the pool is unlike the labeled rows is reported with its consequence.
     untold = certificate is not None and certificate.refused != SHIFT
     if certificate is not None and untold and not certificate.claimed:
@@ -256,6 +256,7 @@ def why_unused(against: Compared) -> str:
         why = {
             "unmeasured": "no label has two rows to measure it on",
             "shift": "the pool is unlike the labeled rows",
+            "class_missing": "a label has no row to learn from",
         }
         return f"No student was fitted: {why[against.refused]}."
     right = f"right alone on {against.better:,}, its teacher alone on {against.worse:,}"

@@ -206,7 +206,8 @@ class _Place:
 def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
     """Return where a row and its features may be: in the inputs, or in the output."""
     settings = store.settings
-    pool = settings.labeled if settings.unlabeled.from_ == "labeled" else settings.unlabeled
+    one_table = settings.unlabeled.from_ == "labeled"
+    pool = settings.labeled if one_table else settings.unlabeled
     tables = [pool] if in_pool else [settings.labeled, settings.validation]
     paths = [_path_of(table) for table in tables if table is not None]
     places = [_Place(path) for path in paths if path is not None]
@@ -228,6 +229,13 @@ def _background(store: RoundStore, labels: pa.Table, features: Sequence[Feature]
     """Return labeled rows, the same ones whenever the question is asked."""
     keys = [name for name in labels.column_names if name not in (CODE, ROLE)]
     labeled = labels.filter(pc.equal(labels.column(ROLE), LABELED)).select(keys)
+    if not labeled.num_rows:
+        raise InputError(
+            "--why compares a row with labeled ones, and this run has none. What rules have voted "
+            "is told without it.",
+            code="labeled_not_found",
+            where="--why",
+        )
     hashes = xxhash64([*labeled.columns, store.settings.random_state])
     wanted = labeled.take(np.argsort(hashes, kind="stable")[:BACKGROUND_ROWS])
     rows = _first_with(_places(store, in_pool=False), wanted, features)

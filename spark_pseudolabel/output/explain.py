@@ -18,6 +18,8 @@ from spark_pseudolabel.columns import (
     RAW_SCORE,
     ROW_INDEX,
     SCORE,
+    VOTED,
+    VOTES,
 )
 from spark_pseudolabel.core.selection.plan import Cut
 from spark_pseudolabel.errors import InputError
@@ -192,6 +194,7 @@ def _pool_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | Non
     decisive = _decisive(steps, store.settings.rounds.relabel)
     kind, text = _verdict(row_id, decisive)
     shown = decisive or steps[-1]
+    text += _voted(shown, store)
     return ExplainDocument(
         id=row_id,
         kind=kind,
@@ -211,8 +214,8 @@ def _step_of(store: RoundStore, manifest: RoundManifest, key: Key) -> ExplainSte
         with store.files.open_input(join(store.root, entry.path)) as stream:
             schema = pq.read_schema(stream)
             condition = _matches(schema, key)
-            raw = [RAW_SCORE] if RAW_SCORE in schema.names else []
-            columns = [*key, CODE, SCORE, INVALID, *raw]
+            also = [name for name in (RAW_SCORE, VOTED) if name in schema.names]
+            columns = [*key, CODE, SCORE, INVALID, *also]
             rows = pq.read_table(stream, filters=condition, columns=columns)
         if rows.num_rows:
             return _step(store, manifest, rows.to_pylist()[0], tuple(key), entry.path)
@@ -247,6 +250,7 @@ def _step(
         accepted=accepted,
         used=is_used(store, manifest.number),
         reason=reason,
+        votes=[store.settings.rules[number].name for number in row.get(VOTED) or ()],
         file=file,
     )
 
@@ -274,6 +278,15 @@ def _reason(confidence: float, cut: Cut | None, accepted: bool) -> str:
     return f"confidence is exactly the cut {cut.confidence:g}; " + (
         strict if cut.ties == "none" else tie
     )
+
+
+def _voted(step: ExplainStep, store: RoundStore) -> str:
+    """Say which rules have voted for what; nothing where there are none."""
+    if not store.settings.rules:
+        return ""
+    label_of = {rule.name: rule.label for rule in store.settings.rules}
+    votes = [f"{name} for {label_of[name]!r}" for name in step.votes]
+    return f" Rules that voted: {', '.join(votes)}." if votes else " No rule voted."
 
 
 def _decisive(steps: Sequence[ExplainStep], relabel: bool) -> ExplainStep | None:
@@ -317,7 +330,7 @@ def _why(
 ) -> Why | None:
     """Explain the label that the deciding round gave; of a given row, its label by the last model.
 
-    None where no model has given one.
+    None where no model has given one, or rules have, whose votes say why.
     """
     from spark_pseudolabel.output.attribution import Decision, attribute
 
@@ -326,12 +339,15 @@ def _why(
     classes = store.models[0].classes
     if explained.history:
         step = next(step for step in explained.history if step.round == explained.round)
-        if step.label is None:
+        by_rules = any(f.name == VOTES for f in store.models[step.round - 1].features)
+        if step.label is None or by_rules:
             return None
         decision = Decision(step.round, classes.index(step.label), step.confidence, in_pool=True)
     else:
         if explained.given_label is None:
             return None
         number = store.final.final_model if store.final is not None else len(store.models)
+        if any(feature.name == VOTES for feature in store.models[number - 1].features):
+            return None
         decision = Decision(number, classes.index(explained.given_label), None, in_pool=False)
     return attribute(store, key, decision, row_file)

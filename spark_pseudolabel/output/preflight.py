@@ -136,10 +136,11 @@ class _Table:
 
 def _tables(config: Config) -> Iterator[_Table]:
     key = [config.id] if config.id is not None else []
-    label, groups = config.labeled.label, _groups(config)
+    label, groups = config.label, _groups(config)
     named = config.teacher.columns if config.teacher is not None else ()
     included = list(dict.fromkeys([*(config.features.include or ()), *named]))
-    yield _Table("labeled", config.labeled, [*key, label, *groups, *included])
+    if config.labeled is not None:
+        yield _Table("labeled", config.labeled, [*key, label, *groups, *included])
     yield _Table("unlabeled", config.unlabeled, [*key, *included])
     yield _Table("validation", config.validation, [*key, label])
     if config.test is not None:
@@ -147,8 +148,8 @@ def _tables(config: Config) -> Iterator[_Table]:
 
 
 def _groups(config: Config) -> list[str]:
-    named = (config.validation.group, config.labeled.group)
-    return [group for group in named if group is not None]
+    of_labeled = None if config.labeled is None else config.labeled.group
+    return [group for group in (config.validation.group, of_labeled) if group is not None]
 
 
 def _check_table(table: _Table) -> None:

@@ -558,16 +558,66 @@ class GivenLabels(Document):
 
 
 class TeacherMember(Document):
-    """One of the models that the teacher is made of."""
+    """One of the models, or of the rules, that the teacher is made of."""
 
     name: str
     """What the configuration calls it."""
     weight: Share
     """Its share of the vote."""
     coverage: Share | None
-    """Share of the labeled rows to which it gives a class, out of fold; null without folds."""
+    """Share of the labeled rows to which it gives a class, out of fold; null without folds.
+
+    Of a rule the share of the pool that it votes on."""
     accuracy: Share | None
-    """Share of right ones among these classes; null where there are none."""
+    """Share of right ones among these classes; null where there are none.
+
+    Of a rule what the label model takes it for."""
+    label: Label | None = None
+    """The label that a rule votes for."""
+    overlap: Share | None = None
+    """Share of a rule's votes on rows that another rule votes on, too."""
+    conflict: Share | None = None
+    """Share of a rule's votes on rows that another rule gives another label."""
+    measured: Share | None = None
+    """Share of a rule's votes on labeled rows that are right; null without any."""
+    n_measured: Count = 0
+    """Labeled rows that a rule votes on."""
+
+
+class DependentRules(Document):
+    """Two rules that vote together more or less often than classes explain."""
+
+    rules: list[str]
+    """Their names."""
+    rows: Count
+    """Rows that both vote on."""
+    expected: Annotated[float, Field(ge=0)]
+    """How many these would be."""
+    correlation: Annotated[float, Field(ge=-1, le=1)]
+    """Of their votes within classes."""
+
+
+class LabelModel(Document):
+    """How the votes of rules were weighed."""
+
+    method: Literal["em", "majority"]
+    """Rates by expectation maximization, or votes counted."""
+    why: Literal["few_rules", "worse_than_chance"] | None
+    """Why votes were counted; null where they were weighed."""
+    rows: Count
+    """Rows of the pool it was fitted on: all that can be read, or a sample."""
+    shares: Annotated[dict[str, Share], ByClass]
+    """Share of each class, estimated or given."""
+    disagree: Share
+    """Share of the rows with a vote that get another label than most of their votes."""
+    outvoted: Share
+    """Share of the rows with a vote that get a label which no rule has voted for."""
+    better: Count | None
+    """Labeled rows that the label model alone has right, unseen; null without labeled rows."""
+    worse: Count | None
+    """Labeled rows that the majority of the votes alone has right."""
+    dependent: list[DependentRules] = []
+    """Pairs of rules, the most correlated first."""
 
 
 class Teacher(Document):
@@ -583,6 +633,8 @@ class Teacher(Document):
     """Pool rows to which it gives no class."""
     recall: Share | None = None
     """Share of the exact neighbors of some rows that a graph has; null of another teacher."""
+    label_model: LabelModel | None = None
+    """How the votes of rules were weighed; null of another teacher."""
 
 
 class Report(Document):
@@ -953,6 +1005,8 @@ class ExplainStep(Document):
     """False when the guard discarded the round; null while the run has no end."""
     reason: str
     """Why, in a few words."""
+    votes: list[str] = []
+    """The rules that voted for a label of the row, by name; empty where no rules did."""
     file: str | None = None
     """The stored file that says so, below the output."""
 

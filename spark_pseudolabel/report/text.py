@@ -210,7 +210,8 @@ def _teacher(report: Report) -> list[str]:
     body = members.body[:MOST_CLASSES]
     more = _more(len(members.body) - MOST_CLASSES, "members")
     sentence = _wrap(words.taught_by(report), indent=2, hang=2)
-    return _section("Teacher", [*sentence, *_table(members.head, body, "lrrr"), *more])
+    align = "l" + "r" * (len(members.head) - 1)
+    return _section("Teacher", [*sentence, *_table(members.head, body, align), *more])
 
 
 def _warnings(warnings: Sequence[Notice]) -> list[str]:

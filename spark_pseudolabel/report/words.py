@@ -11,11 +11,13 @@ from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.core.trust.collapse import hardly_better
 from spark_pseudolabel.report.document import (
     Certificate,
+    LabelModel,
     Metrics,
     ModelResult,
     ReliabilityTable,
     Report,
     Shift,
+    Teacher,
     label_key,
 )
 from spark_pseudolabel.report.tally import last_measured
@@ -347,6 +349,38 @@ def given_labels(report: Report) -> str:
     )
 
 
+def _rules(teacher: Teacher) -> Lines:
+    head = ["rule", "votes for", "votes on", "overlap", "conflict", "right, estimated"]
+    if any(member.n_measured for member in teacher.members):
+        head += ["right, measured", "labeled rows"]
+    body = []
+    for member in teacher.members:
+        shares = (member.coverage, member.overlap, member.conflict, member.accuracy)
+        cells = [clean(member.name), clean(label_key(member.label)), *map(_percent, shares)]
+        cells += [_percent(member.measured), count(member.n_measured)]
+        body.append(cells[: len(head)])
+    return Lines(head, body)
+
+
+def _by_rules(teacher: Teacher, model: LabelModel) -> str:
+    """Say how the votes of rules were weighed."""
+    shares = sorted(model.shares.items(), key=lambda item: (-item[1], item[0]))[:MOST_SHARES]
+    named = ", ".join(f"{clean(name)} {percent(share)}" for name, share in shares)
+    how = {
+        "em": f"weighed by a label model, which finds the classes' shares to be {named}",
+        "majority": "counted, each like the others",
+    }[model.method]
+    votes = f"The votes of {len(teacher.members):,} rules on {rows(model.rows)} were {how}."
+    against = ""
+    if model.better is not None and model.worse is not None and model.better + model.worse:
+        against = (
+            f" Against a count of the votes, labeled rows are right {model.better:,} times by the "
+            f"label model alone and {model.worse:,} times by the count alone."
+        )
+    silent = teacher.abstained
+    return votes + against + (f" No rule votes on {rows(silent)}." if silent else "")
+
+
 MOST_COLUMNS = 5
 _TOO_FAR = 0.1
 
@@ -362,15 +396,19 @@ def taught_by(report: Report) -> str:
     taught = report.teacher
     if taught is None:
         return ""
+    if taught.label_model is not None:
+        return _by_rules(taught, taught.label_model)
     settings = ", ".join(f"{key} {label_key(value)}" for key, value in taught.parameters.items())
     made = f"{clean(taught.kind)} ({clean(settings)})" if settings else clean(taught.kind)
     return f"The pool was labeled by {made}. It abstained from {rows(taught.abstained, 'pool')}."
 
 
 def members(report: Report) -> Lines | None:
-    """Tabulate the models of the teacher, on labeled rows out of fold."""
+    """Tabulate the models of the teacher, on labeled rows out of fold; or its rules."""
     if report.teacher is None:
         return None
+    if report.teacher.label_model is not None:
+        return _rules(report.teacher)
     body = [
         [clean(m.name), metric(m.weight), _percent(m.coverage), metric(m.accuracy)]
         for m in report.teacher.members

@@ -32,6 +32,7 @@ from spark_pseudolabel.config import Config
 from spark_pseudolabel.config.sections import Table as TableSection
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.teachers.rules import codes_of
 from spark_pseudolabel.core.teachers.training import Label, class_codes
 from spark_pseudolabel.core.text_types import MISSING
 from spark_pseudolabel.core.validation_split import group_validation_mask, validation_mask
@@ -45,6 +46,7 @@ from spark_pseudolabel.spark.reading.collecting import collect, require_spark_re
 from spark_pseudolabel.spark.reading.csv_files import other_separator
 from spark_pseudolabel.spark.reading.names import column, columns
 from spark_pseudolabel.spark.reading.row_errors import reading
+from spark_pseudolabel.spark.reading.rules import Functions, RuleSet
 from spark_pseudolabel.spark.reading.schema import (
     KEY_TYPES,
     LABEL_TYPES,
@@ -70,6 +72,8 @@ from spark_pseudolabel.spark.reading.tables import (
     require_columns,
     require_in_all_files,
     some,
+    to_arrow,
+    with_hash,
 )
 from spark_pseudolabel.spark.startup.warm_up import warm_up
 from spark_pseudolabel.store.files import same_system
@@ -90,6 +94,8 @@ UNLABELED = -1
 """The label that means none to scikit-learn."""
 _ID = "spl_id"
 _SHOWN = 3
+_SHOWING = 1000
+"""Rows of the pool that show what columns hold, where no labeled row does."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,10 @@ class Inputs:
         What a user should know of how the tables were read.
     groups
         Which rows belong together, where a column says it.
+    votes
+        The column with the votes of rules, in all tables; empty where no rules label the pool.
+    rule_columns
+        What the rules look at.
     """
 
     keys: tuple[str, ...]
@@ -168,6 +178,13 @@ class Inputs:
     frozen: FrozenInputs
     notes: tuple[Note, ...] = ()
     groups: Groups | None = None
+    votes: tuple[Feature, ...] = ()
+    rule_columns: tuple[Feature, ...] = ()
+
+    @property
+    def seed_features(self) -> tuple[Feature, ...]:
+        """What model 1 sees: the votes where rules make it."""
+        return self.votes or self.features
 
 
 def read_inputs(
@@ -177,6 +194,7 @@ def read_inputs(
     probe: str | None = None,
     modules: Sequence[str] = (),
     proved: FrozenInputs | None = None,
+    functions: Functions | None = None,
 ) -> Inputs:
     """Open and check all tables of a configuration.
 
@@ -195,6 +213,8 @@ def read_inputs(
     proved
         What was frozen when a run of the same configuration began: what it says about the ids of
         the same tables need not be found out again. None for a new run.
+    functions
+        Rules that are functions in Python, by their name.
 
     Raises
     ------
@@ -206,8 +226,10 @@ def read_inputs(
     opened = _open_tables(spark, config, frames or {})
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _require_columns(opened, config, keys)
-    settled = settle_types(opened, config, keys)
-    tables = _split_off_pool(settled.tables, config)
+    rules = None if config.rules is None else RuleSet(spark, config.rules.rules, functions or {})
+    looked_at = [] if rules is None else rules.columns()
+    settled = settle_types(opened, config, keys, looked_at)
+    tables = _with_labeled(_split_off_pool(settled.tables, config), config)
     plain = tables["unlabeled"].plain
     if plain is not None and modules:
         warm_up(spark.sparkContext, len(plain.parts), modules)
@@ -215,22 +237,27 @@ def read_inputs(
     key_types = {key: type_name(tables["unlabeled"].schema, key) for key in keys}
     as_read = {name: table.schema for name, table in tables.items()}
     tables = {name: _with_pool_key_type(table, tables, keys) for name, table in tables.items()}
-    no_features = [config.labeled.label, *_group_columns(config), *config.features.exclude]
+    no_features = [config.label, *_group_columns(config), *config.features.exclude]
     tables = with_typed_nulls(tables, [*keys, *no_features, *settled.empty])
     features = _features(tables, config, keys, settled.empty)
-    labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
-    of_strings = notes_on_strings(tables["labeled"], labeled, features, config.features)
-    features = completed(features, labeled, config.features)
+    frozen_pool = _frozen_table(tables["unlabeled"])
+    frozen_test = {"test": _frozen_table(tables["test"])} if "test" in tables else {}
+    voted = _Voted.on(tables, rules)
+    tables, votes = voted.tables, voted.votes
+    labeled, classes, shown = _labeled_rows(tables, config, keys, [*features, *votes])
+    of_strings = notes_on_strings(tables["labeled"], shown, features, config.features)
+    features = completed(features, shown, config.features)
+    read = (*features, *votes)
     labeled, validation = split_labeled(labeled, config)
     if "validation" in tables:
-        validation = _collect_validation(tables["validation"], config, keys, features, classes)
+        validation = _collect_validation(tables["validation"], config, keys, read, classes)
     (labeled, validation), groups = _groups_apart(labeled, validation, tables, config, keys)
-    _require_two_classes(labeled, classes)
+    if config.labeled is not None:
+        _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
-    pool = _pool(spark, tables["unlabeled"], keys, features, known, config)
+    pool = _pool(spark, tables["unlabeled"], keys, read, known, config)
     frozen_labeled = _fingerprint(labeled, features, keys, groups)
     frozen_validation = _fingerprint(validation, features, keys)
-    frozen_pool = _frozen_table(tables["unlabeled"])
     before = _known_before(frozen_labeled, frozen_validation, frozen_pool, proved)
     survey = _survey(spark, tables["unlabeled"], config, keys, features, known, probe, before)
     if survey.scan is None:
@@ -247,23 +274,25 @@ def read_inputs(
         },
         features=features,
         classes=classes,
-        label_type=type_name(tables["labeled"].schema, config.labeled.label),
+        label_type=type_name(tables["labeled"].schema, config.label),
         labeled=labeled.drop_columns([HASH]),
         validation=validation,
         pool=pool,
         pool_rows=ids.rows,
         scan=survey.scan,
         no_scan=survey.no_scan,
-        test=_test_rows(spark, tables, config, keys, features, known, survey.scan),
+        test=_test_rows(spark, tables, config, keys, read, known, survey.scan),
         frozen=FrozenInputs(
             labeled=frozen_labeled,
             validation=frozen_validation,
             unlabeled=ids.of(frozen_pool),
-            **({"test": _frozen_table(tables["test"])} if "test" in tables else {}),
+            **frozen_test,
             seen=_seen(tables, config),
         ),
         notes=(*settled.notes, *of_strings, *_notes(tables, config, keys, settled.empty, classes)),
         groups=groups,
+        votes=votes,
+        rule_columns=voted.columns,
     )
 
 
@@ -291,8 +320,8 @@ def _split_off_pool(tables: dict[str, Table], config: Config) -> dict[str, Table
     """Let rows with a null label be the pool where one table holds both."""
     if config.unlabeled.from_ != "labeled":
         return tables
-    both, label = tables["labeled"], column(config.labeled.label)
-    others = T.StructType([field for field in both.schema if field.name != config.labeled.label])
+    both, label = tables["labeled"], column(config.label)
+    others = T.StructType([field for field in both.schema if field.name != config.label])
 
     def pool(rows: DataFrame) -> DataFrame:
         # The label of a row that can't be read may be another column's.
@@ -306,6 +335,48 @@ def _split_off_pool(tables: dict[str, Table], config: Config) -> dict[str, Table
         ),
         "unlabeled": replace(both.changed(others, pool), name="unlabeled"),
     }
+
+
+def _with_labeled(tables: dict[str, Table], config: Config) -> dict[str, Table]:
+    """Let labeled rows be none of the pool's where there is no table of them."""
+    if config.labeled is not None:
+        return tables
+    pool, label = tables["unlabeled"], T.StructField(config.label, T.StringType())
+    fields = [field for field in pool.schema if field.name != label.name]
+    nothing = Table(
+        "labeled",
+        T.StructType([*fields, label]),
+        lambda: pool.rows.limit(0).withColumn(label.name, F.lit(None).cast(label.dataType)),
+    )
+    return tables | {"labeled": nothing}
+
+
+@dataclass(frozen=True)
+class _Voted:
+    """Tables with the votes of rules, where there are rules.
+
+    Parameters
+    ----------
+    tables
+        By section name.
+    votes
+        The column with the votes.
+    columns
+        What the rules look at.
+    """
+
+    tables: dict[str, Table]
+    votes: tuple[Feature, ...] = ()
+    columns: tuple[Feature, ...] = ()
+
+    @classmethod
+    def on(cls, tables: dict[str, Table], rules: RuleSet | None) -> _Voted:
+        """Let rules vote on every row."""
+        if rules is None:
+            return cls(tables)
+        columns = rules.features_of(tables["unlabeled"])
+        voted = {name: rules.on(table) for name, table in tables.items()}
+        return cls(voted, (rules.feature,), columns)
 
 
 def _readable(rows: DataFrame) -> list[Column]:
@@ -335,7 +406,7 @@ def _pool(
 
 def _require_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     """Refuse tables without their ids and labels, and names that are taken."""
-    label, group = config.labeled.label, _group_columns(config)
+    label, group = config.label, _group_columns(config)
     reserved = [*PUBLISHED, *OF_SUSPECTS, *([] if config.id is None else _reserved(config.id))]
     if config.id in reserved:
         raise ConfigError(
@@ -379,7 +450,7 @@ def _require_one_name(table: Table) -> None:
 
 
 def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
-    label = config.labeled.label
+    label = config.label
     require_type(
         tables["labeled"].schema,
         label,
@@ -438,7 +509,7 @@ def _features(
     tables: Mapping[str, Table], config: Config, keys: Sequence[str], empty: Sequence[str]
 ) -> tuple[Feature, ...]:
     labeled, pool = tables["labeled"].schema, tables["unlabeled"].schema
-    left_out = [*keys, config.labeled.label, *_group_columns(config)]
+    left_out = [*keys, config.label, *_group_columns(config)]
     names = feature_names(labeled, pool, config.features, left_out, empty)
     if config.output.features and (taken := sorted(set(names) & {LABEL, *PUBLISHED})):
         raise ConfigError(
@@ -467,12 +538,13 @@ def _notes(
     classes: Sequence[Label],
 ) -> tuple[Note, ...]:
     """Return what is reported of columns and labels that are not as a user may think."""
-    left_out = [*keys, config.labeled.label, *_group_columns(config)]
+    left_out = [*keys, config.label, *_group_columns(config)]
     notes = unshared(
         tables["labeled"].schema, tables["unlabeled"].schema, config.features, left_out
     )
-    one_table = config.unlabeled.from_ == "labeled"
-    for table in [tables["labeled"], *([] if one_table else [tables["unlabeled"]])]:
+    of_pool = ["unlabeled"] if config.unlabeled.from_ != "labeled" else []
+    of_labeled = ["labeled"] if config.labeled is not None else []
+    for table in (tables[name] for name in (*of_labeled, *of_pool)):
         notes += nameless(table.name, table.schema, config.features, left_out)
         lost = [f"{n!r} (in {file})" for n, file in table.lacking.items() if n not in left_out]
         if lost:
@@ -526,10 +598,39 @@ def _require_numbers(features: Sequence[Feature]) -> None:
         )
 
 
+def _labeled_rows(
+    tables: Mapping[str, Table], config: Config, keys: Sequence[str], features: Sequence[Feature]
+) -> tuple[pa.Table, tuple[Label, ...], pa.Table]:
+    """Return the labeled rows, the labels, and rows that show what columns hold."""
+    if config.labeled is not None:
+        labeled, classes = _collect_labeled(tables["labeled"], config, keys, features)
+        if config.rules is not None:
+            codes_of(config.rules.labels, classes)
+        return labeled, classes, labeled
+    assert config.rules is not None  # checked with the configuration
+    some = _some_rows(tables["unlabeled"], keys, features, config.random_state)
+    none = some.slice(0, 0)
+    labeled = none.append_column(CODE, pa.array([], pa.int32()))
+    return labeled, tuple(sorted(config.rules.labels, key=str)), some
+
+
+@reading("unlabeled")
+def _some_rows(
+    table: Table, keys: Sequence[str], features: Sequence[Feature], random_state: int
+) -> pa.Table:
+    """Collect the rows of the pool with the lowest hash; an action, of which these come back."""
+    rows = table.rows
+    for reason in reasons_of(rows):
+        rows = rows.filter(reason.isNull())
+    chosen = rows.select(*columns(keys), *select_features(rows, features))
+    hashed = with_hash(chosen, keys, random_state)
+    return to_arrow(hashed.orderBy(HASH, *columns(keys)).limit(_SHOWING))
+
+
 def _collect_labeled(
     table: Table, config: Config, keys: Sequence[str], features: Sequence[Feature]
 ) -> tuple[pa.Table, tuple[Label, ...]]:
-    label, group = config.labeled.label, config.group
+    label, group = config.label, config.group
     columns = {LABEL_COLUMN: label, **({GROUP: group} if group else {})}
     collected = collect(table, keys, features, columns)
     if config.unlabeled.from_ == "labeled":
@@ -657,7 +758,7 @@ def _collect_validation(
     classes: Sequence[Label],
 ) -> pa.Table:
     group = config.group if config.group in table.schema.names else None
-    columns = {LABEL_COLUMN: config.labeled.label, **({GROUP: group} if group else {})}
+    columns = {LABEL_COLUMN: config.label, **({GROUP: group} if group else {})}
     rows = collect(table, keys, features, columns)
     _check_driver_keys(rows, keys, "validation")
     codes = class_codes(rows.column(LABEL_COLUMN).to_pylist(), classes)
@@ -751,7 +852,7 @@ def _survey(
     source = table.plain.source(
         keys,
         [feature.name for feature in features],
-        only_null=config.labeled.label if one_table else None,
+        only_null=config.label if one_table else None,
         excluded=known.column(0).combine_chunks() if config.unlabeled.drop_labeled else None,
     )
     scan = Scan(source, table.plain.parts)
@@ -775,6 +876,8 @@ def _needs_spark(
     table: Table, config: Config, keys: Sequence[str], features: Sequence[Feature]
 ) -> str:
     """Say why Spark has to read the pool; nothing where it need not."""
+    if config.rules is not None:
+        return "rules are SQL"
     if config.unlabeled.scan == "spark":
         return "unlabeled.scan is spark"
     if table.files is None:
@@ -906,7 +1009,7 @@ def _test_rows(
     plain = tables["test"].plain
     # Workers have been tried on the pool's file system.
     direct = scan is not None and plain is not None and same_system(scan.source.root, plain.root)
-    rows = open_test(spark, tables["test"], config.labeled.label, keys, features, direct=direct)
+    rows = open_test(spark, tables["test"], config.label, keys, features, direct=direct)
     if config.id is not None:
         shared = rows.overlap(known)
         _refuse_overlap(shared, "test", "labeled", keys, "a test must be of unseen rows")
@@ -944,6 +1047,7 @@ def _seen(tables: Mapping[str, Table], config: Config) -> dict[str, tuple[SeenFi
         name: tuple(map(SeenFile.of, table.files or ()))
         for name, table in tables.items()
         if not (name == "unlabeled" and config.unlabeled.from_ == "labeled")
+        and not (name == "labeled" and config.labeled is None)
     }
 
 

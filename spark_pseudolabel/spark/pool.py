@@ -156,6 +156,7 @@ class Pool(Protocol):
         self,
         look: Callable[[Iterable[pa.RecordBatch]], Seen],
         together: Callable[[Sequence[Seen]], Seen],
+        features: Sequence[str] | None = None,
     ) -> Seen | None:
         """Look at all rows in the workers, once, and put together what was seen.
 
@@ -166,6 +167,8 @@ class Pool(Protocol):
         together
             Puts together what it returned, on workers and on the driver. The order of rows, how
             many of them a call gets and the order of calls depend on the cluster: results may not.
+        features
+            Those that `look` gets; None: all of them.
 
         Returns
         -------

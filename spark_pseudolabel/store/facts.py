@@ -40,6 +40,7 @@ from spark_pseudolabel.core.facts import (
     ReferenceRows,
     Reliability,
     Representativeness,
+    RulesFound,
     TeacherFacts,
 )
 from spark_pseudolabel.core.selection.counts import Counts
@@ -186,6 +187,8 @@ class Training(Fact):
         The first model, cross-fitted: pool rows of a sample by predicted class.
     teacher
         The first model: who made it; None where no section ``teacher`` says so.
+    rules
+        The first model, of rules: what is known of them.
     """
 
     rows: Size
@@ -199,6 +202,7 @@ class Training(Fact):
     hygiene: GivenLabels | None = None
     sampled_by_code: tuple[Size, ...] | None = None
     teacher: TeacherFacts | None = None
+    rules: RulesFound | None = None
 
     @property
     def dropped(self) -> bool:

@@ -39,6 +39,21 @@ class StoredTable(Frozen):
     from_: str | None = Field(default=None, alias="from")
 
 
+class StoredRule(Frozen):
+    """A rule of a teacher."""
+
+    name: str
+    label: bool | int | str
+    when: str | None = None
+    function: str | None = None
+
+
+class StoredTeacher(Frozen):
+    """Who made the first model."""
+
+    rules: tuple[StoredRule, ...] = ()
+
+
 class StoredRounds(Frozen):
     """How rounds relate."""
 
@@ -66,9 +81,10 @@ class Settings(Frozen):
     mode: str | None = None
     id: str | None = None
     random_state: int = 0
-    labeled: StoredTable = StoredTable()
+    labeled: StoredTable | None = StoredTable()
     unlabeled: StoredTable = StoredTable()
     validation: StoredTable | None = None
+    teacher: StoredTeacher | None = None
     selection: Json = Field(default={})
     shift: StoredShift | None = None
     rounds: StoredRounds = StoredRounds()
@@ -78,6 +94,11 @@ class Settings(Frozen):
     def like_sklearn(self) -> bool:
         """Whether the run does exactly what ``SelfTrainingClassifier`` does."""
         return self.mode == "sklearn"
+
+    @property
+    def rules(self) -> tuple[StoredRule, ...]:
+        """The rules that made the first model; empty where something else did."""
+        return () if self.teacher is None else self.teacher.rules
 
     @property
     def withholds(self) -> bool:

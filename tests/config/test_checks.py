@@ -37,6 +37,10 @@ UNLEARNED: list[dict[str, Any]] = [
 ]
 
 
+def rule(name: str, label: object, when: str) -> dict[str, object]:
+    return {"name": name, "label": label, "when": when}
+
+
 def test_mode_sklearn_accepts_what_it_implies() -> None:
     parse_config(
         minimal(
@@ -229,3 +233,55 @@ def test_what_is_asked_of_rows_changes_no_policy() -> None:
     plain = parse_config(minimal(selection={"policy": "auto"}))
     assert config.selection.to_rule([1]) == plain.selection.to_rule([1])
     assert not asked.keys() & identity(plain)["selection"].keys()
+
+
+RULES = {"rules": [rule("a", "x", "u > 1"), rule("b", "y", "u < 1")]}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"teacher": None}, "labeled: must name the labeled rows: null is for teacher: {rules"),
+        ({"teacher": {"graph": "anchors"}}, "labeled: must name the labeled rows"),
+        ({"selection": {"policy": "auto"}}, "selection.policy: must be one that takes no labeled"),
+        ({"selection": {"policy": "certified"}}, "selection.policy: must be one that takes no"),
+        ({"validation": {"fraction": 0.2}}, "validation: must be left out where labeled is null"),
+        ({"validation": {"path": "v"}}, "validation: must be left out where labeled is null"),
+        ({"shift": {"action": "warn"}}, "shift: must be left out where labeled is null"),
+        ({"calibration": "sigmoid"}, "calibration: 'sigmoid' is fitted on out-of-fold scores"),
+        ({"training": {"max_pseudo_weight": 1.0}}, "training.max_pseudo_weight: must be null"),
+        ({"unlabeled": {"from": "labeled"}}, "unlabeled.from: must name a table"),
+        ({"teacher": {"rules": [rule("a", 1, "u > 1")]}}, "label: must be text where labeled is"),
+        ({"teacher": {"rules": [rule("a", "x", "u > 1")]}}, "teacher.rules: must name two labels"),
+        ({"teacher": {"rules": []}}, "teacher: must hold a rule"),
+        ({"teacher": {"rules": [rule("a", "x", "u"), rule("a", "y", "u")]}}, "'a' stands there"),
+        ({"teacher": {"rules": [rule("a", "x", "rand() > 1")]}}, "teacher.rules.0.when: holds 'ra"),
+        ({"teacher": {"rules": [{"name": "a", "label": "x"}]}}, "must have when, a condition"),
+        ({"selection": {"stable_under": {}}}, "selection.stable_under: must be left out with"),
+    ],
+)
+def test_what_takes_labels_is_refused_where_there_are_none(
+    sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_config(minimal(**{"labeled": None, "teacher": RULES, "id": "id", **sections}))
+
+
+def test_rules_alone_select_by_threshold_and_teach_a_student() -> None:
+    config = parse_config(minimal(labeled=None, teacher=RULES))
+    assert (config.selection.policy, config.validation.fraction) == ("threshold", 0.0)
+    assert "no labeled row" in (config.why_selection or "")
+    assert (config.cross_fitted, config.measures_shift, config.label) == (False, False, "label")
+    assert config.student is not None
+    with_test = parse_config(
+        minimal(labeled=None, teacher=RULES, test={"path": "t", "label": "true"})
+    )
+    assert with_test.label == "true"
+
+
+def test_rules_beside_labels_are_cross_fitted_and_have_a_student_by_default() -> None:
+    config = parse_config(minimal(teacher=RULES, model={}))
+    assert (config.selection.policy, config.cross_fitted) == ("certified", True)
+    assert config.student is not None
+    with pytest.raises(ConfigError, match=r"test\.label: must be the column that labeled\.label"):
+        parse_config(minimal(test={"path": "t", "label": "other"}))

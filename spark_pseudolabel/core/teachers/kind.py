@@ -61,6 +61,12 @@ class TeacherKind(Section, ABC):
     transductive: ClassVar[bool] = False
     """Whether its models know the rows of the run alone, so that only a student scores others."""
 
+    needs_labels: ClassVar[bool] = True
+    """Whether it learns from labeled rows, so that there have to be some."""
+
+    student_by_default: ClassVar[bool] = False
+    """Whether a model learns from it also where policy ``auto`` would let the teacher be final."""
+
     student: Flag = True
 
     @classmethod

@@ -122,7 +122,7 @@ def _without_tails(rows: pd.DataFrame) -> pd.DataFrame:
 def _near(labeled: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Move numbers to the bounds of what is near the labeled rows."""
     numbers = rows.select_dtypes("float64")
-    if numbers.empty:
+    if numbers.empty or not len(labeled):
         return rows
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)

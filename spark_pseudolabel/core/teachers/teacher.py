@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from spark_pseudolabel.core.facts import RulesFound
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 
@@ -28,10 +29,13 @@ class PoolPass:
     together
         Puts several of its results together. Neither may depend on how rows are dealt to calls,
         nor on the order of calls: sums are of whole numbers.
+    features
+        The columns beside the keys that `look` gets; None: all features.
     """
 
     look: Callable[[Iterable[pa.RecordBatch]], Any]
     together: Callable[[Sequence[Any]], Any]
+    features: tuple[str, ...] | None = None
 
 
 class Teacher(ABC):
@@ -152,6 +156,33 @@ class Teacher(ABC):
     def informed(self, seen: Any) -> Self:
         """Take in what the :attr:`pool_pass` came to; None where the pool has no row."""
         return self
+
+    def expecting(self, prior: NDArray[np.float64] | None) -> Self:
+        """Take in the pool's class shares, of shape (n_classes,), where they are given.
+
+        Only of a teacher whose models have learned shares of the pool: scores of others are
+        corrected to them.
+        """
+        return self
+
+    @property
+    def learns_prior(self) -> bool:
+        """Whether its models are mixed as the pool is, so that no score is to be corrected."""
+        return False
+
+    def found(
+        self, rows: TrainingRows, classes: Sequence[Label], fitted: CrossFit | None
+    ) -> RulesFound | None:
+        """Return what it has found out about its members; None: nothing.
+
+        Parameters
+        ----------
+        rows, classes
+            As in :meth:`fit`.
+        fitted
+            The same rows scored out of fold; None without labeled rows.
+        """
+        return None
 
     @abstractmethod
     def fit(

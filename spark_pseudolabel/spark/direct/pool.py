@@ -111,9 +111,10 @@ class DirectPool:
         self,
         look: Callable[[Iterable[pa.RecordBatch]], Seen],
         together: Callable[[Sequence[Seen]], Seen],
+        features: Sequence[str] | None = None,
     ) -> Seen | None:
         """Look at all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        look_at = partial(tasks.look_at_piece, source=self.source, look=look)
+        look_at = partial(tasks.look_at_piece, source=self.source, look=look, features=features)
         return merge_tasks(self.spark, look_at, self._pieces, together)
 
     def write_rows(self, transform: RowTransform, schema: pa.Schema, target: str) -> RowsByFile:

@@ -341,11 +341,15 @@ def sample_part(
 
 
 def look_at_piece(
-    piece: Piece, source: PartSource, look: Callable[[Iterable[pa.RecordBatch]], Seen]
+    piece: Piece,
+    source: PartSource,
+    look: Callable[[Iterable[pa.RecordBatch]], Seen],
+    features: Sequence[str] | None = None,
 ) -> Seen:
-    """Return what `look` finds out about keys and features of a piece's rows."""
+    """Return what `look` finds out about keys and features of a piece's rows; None: all of them."""
+    rows_of = read_part(source, piece.part, features=features, keep=_rows_of(piece))
     with hold_threads(task_cores()):
-        return look(rows.batch for rows in read_part(source, piece.part, keep=_rows_of(piece)))
+        return look(rows.batch for rows in rows_of)
 
 
 def write_piece(

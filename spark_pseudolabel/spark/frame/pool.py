@@ -120,10 +120,14 @@ class FramePool:
         self,
         look: Callable[[Iterable[pa.RecordBatch]], Seen],
         together: Callable[[Sequence[Seen]], Seen],
+        features: Sequence[str] | None = None,
     ) -> Seen | None:
         """Look at all rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        rows = self.rows
+        if features is not None:
+            rows = rows.select(*columns([*self.keys, *features]), *reasons_of(rows))
         with self._batches():
-            return gathered(self.rows, look, together)
+            return gathered(rows, look, together)
 
     @reading("unlabeled")
     def write_rows(self, transform: RowTransform, schema: pa.Schema, target: str) -> None:

@@ -258,7 +258,10 @@ def require_kinds(schema: T.StructType, features: Sequence[Feature], name: str) 
 def completed(
     features: Sequence[Feature], labeled: pa.Table, settings: Features
 ) -> tuple[Feature, ...]:
-    """Complete features by what the labeled rows hold: vector widths, text or category."""
+    """Complete features by what labeled rows hold: vector widths, text or category.
+
+    Where there is no labeled row, by some of the pool's.
+    """
     with_facts = tuple(
         _completed(feature, labeled.column(feature.name), settings) for feature in features
     )
@@ -315,6 +318,12 @@ def kind_of(data_type: T.DataType, name: str, table: str) -> FeatureKind:
         code="bad_type",
         where=name,
     )
+
+
+def simple_feature(schema: T.StructType, name: str) -> Feature | None:
+    """Return a column as a feature of one value; None where it is of another type."""
+    kind = _kind_or_none(schema[name].dataType)
+    return None if kind in (None, "vector") else Feature(name, kind, type_name(schema, name))
 
 
 def arrow_type(data_type: T.DataType) -> pa.DataType:

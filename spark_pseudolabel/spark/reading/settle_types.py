@@ -58,8 +58,17 @@ class Settled:
     notes: tuple[Note, ...]
 
 
-def settle_types(tables: Tables, config: Config, keys: Sequence[str]) -> Settled:
+def settle_types(
+    tables: Tables, config: Config, keys: Sequence[str], also: Sequence[str] = ()
+) -> Settled:
     """Decide what columns of text are, from all of their values.
+
+    Parameters
+    ----------
+    tables, config, keys
+        Of the run.
+    also
+        Columns that are looked at though they are no features.
 
     Raises
     ------
@@ -68,6 +77,7 @@ def settle_types(tables: Tables, config: Config, keys: Sequence[str]) -> Settled
         and text to every reader, or ids can't be told apart as numbers.
     """
     features = _features(tables, config, keys)
+    features += [name for name in also if name not in features and name in _shared(tables)]
     notes: tuple[Note, ...] = ()
     surveyed: Tables = {}
     for name, table in tables.items():
@@ -75,7 +85,7 @@ def settle_types(tables: Tables, config: Config, keys: Sequence[str]) -> Settled
         notes += further
     known = _Known(surveyed, config)
     types = {key: known.key(key) for key in keys}
-    types[config.labeled.label] = known.label(config.labeled.label)
+    types[config.label] = known.label(config.label)
     empty = tuple(name for name in features if known.is_empty(name))
     for name in features:
         if name not in types and name not in empty:
@@ -102,19 +112,29 @@ def notes_on_strings(
 
 
 def _features(tables: Tables, config: Config, keys: Sequence[str]) -> list[str]:
-    label, group = config.labeled.label, config.validation.group
-    labeled = tables["labeled"].schema
-    pool = tables.get("unlabeled", tables["labeled"]).schema
+    label, group = config.label, config.validation.group
+    labeled, pool = _both_schemas(tables)
     return candidate_features(
         labeled, pool, config.features, [*keys, label, *([group] if group else [])]
     )
+
+
+def _both_schemas(tables: Tables) -> tuple[T.StructType, T.StructType]:
+    """Return the columns of labeled rows and of the pool, which may be in one table."""
+    named = [tables[name].schema for name in ("labeled", "unlabeled") if name in tables]
+    return named[0], named[-1]
+
+
+def _shared(tables: Tables) -> set[str]:
+    labeled, pool = _both_schemas(tables)
+    return set(labeled.names) & set(pool.names)
 
 
 def _survey(
     table: Table, config: Config, keys: Sequence[str], features: Sequence[str]
 ) -> tuple[Table, tuple[Note, ...]]:
     """Look at a table's values where that is needed; sort out the rows that can't be read."""
-    used = [*keys, config.labeled.label, *features]
+    used = [*keys, config.label, *features]
     unknown = [n for n in used if n in table.texts and table.texts[n] is None]
     if not unknown and table.first_unreadable is None:
         return table, table.notes
@@ -166,6 +186,8 @@ class _Known:
         return T.LongType() if facts.whole else T.StringType()
 
     def label(self, name: str) -> T.DataType:
+        if "labeled" not in self.tables:
+            return T.StringType()
         facts, typed = self._all(name, ["labeled"])
         others = [self.tables[n] for n in ("validation", "test") if n in self.tables]
         typed = typed or [t.schema[name].dataType for t in others if _typed(t, name)]

@@ -150,6 +150,10 @@ class Table:
         """Return the table with other columns or rows."""
         return replace(self, schema=schema, opener=lambda: change(self.rows))
 
+    def through_spark(self) -> Table:
+        """Return the table as one whose files nobody but Spark may read."""
+        return replace(self, plain=None)
+
 
 def open_table(
     spark: SparkSession, settings: TableSettings, name: str, *, positions: bool = False
