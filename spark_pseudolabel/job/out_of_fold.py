@@ -202,10 +202,10 @@ def _kept_table(store: RoundStore) -> pa.Table:
 
 
 def oof_metrics(codes: NDArray[np.int32], P: NDArray[np.float64]) -> Metrics:
-    """Measure out-of-fold scores; rows without one, of NaN, are left out."""
+    """Measure out-of-fold scores; rows without one, of NaN, are left out, abstentions are wrong."""
     known = np.isfinite(P).all(axis=1)
     codes, P = codes[known], P[known]
-    predicted = P.argmax(axis=1).astype(np.int32)
+    predicted = np.where(P.any(axis=1), P.argmax(axis=1), -1).astype(np.int32)
     return metrics_of(codes, predicted, p_of_true(codes, P), P.shape[1])
 
 

@@ -6,11 +6,13 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spark_pseudolabel.core.facts import ReferenceRows
 from spark_pseudolabel.errors import InputError, RunFailedError, StoredStateError
 from spark_pseudolabel.job.models import Models
+from spark_pseudolabel.job.out_of_fold import oof_metrics
 from spark_pseudolabel.job.score import require_stored
 from spark_pseudolabel.job.training import DriverTrainer
 from spark_pseudolabel.store.manifest import FileEntry
@@ -56,3 +58,9 @@ def test_a_pool_that_gives_other_rows_than_model_1_learned_from_is_refused() -> 
         run: Any = SimpleNamespace(store=SimpleNamespace(models=[first]))
         with nullcontext() if alike else pytest.raises(InputError, match="must give the same rows"):
             Models.require_same(run, found)  # type: ignore[arg-type]
+
+
+def test_a_labeled_row_that_models_abstain_from_is_not_right() -> None:
+    P = np.array([[0.9, 0.1], [0.0, 0.0], [0.2, 0.8]])
+    metrics = oof_metrics(np.array([0, 0, 1], dtype=np.int32), P)
+    assert (metrics.n, metrics.accuracy) == (3, pytest.approx(2 / 3))

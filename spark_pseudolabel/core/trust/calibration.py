@@ -103,7 +103,8 @@ def reliability(
     Parameters
     ----------
     P
-        ndarray of shape (n, n_classes); rows of NaN are left out.
+        ndarray of shape (n, n_classes); rows of NaN are left out, and so are those that a model
+        abstained from, of 0.
     codes
         ndarray of shape (n,), the true class indices.
     bins
@@ -116,7 +117,7 @@ def reliability(
     >>> found.n, round(found.ece, 3)
     ((0, 3), 0.15)
     """
-    known = np.isfinite(P).all(axis=1)
+    known = np.isfinite(P).all(axis=1) & P.any(axis=1)
     P, codes = P[known], codes[known]
     confidence, right = P.max(axis=1, initial=0.0), P.argmax(axis=1) == codes
     bin_ = np.minimum((confidence * bins).astype(int), bins - 1)

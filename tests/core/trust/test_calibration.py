@@ -148,3 +148,8 @@ def test_reliability_without_rows_says_nothing() -> None:
 
 def test_certain_and_right_is_perfectly_calibrated() -> None:
     assert reliability(np.array([[0.0, 1.0]] * 5), np.ones(5, dtype=np.int32)).ece == 0.0
+
+
+def test_rows_without_a_class_have_no_confidence_to_hold_against_the_truth() -> None:
+    P = np.array([[0.9, 0.1], [0.0, 0.0], [np.nan, np.nan]])
+    assert sum(reliability(P, np.array([0, 0, 0])).n) == 1
