@@ -35,6 +35,14 @@ QUOTA_SHAPES = [
     Shape("local[2]", TINY, 10_000, True),
     Shape("standalone", MB, 10_000, False),
 ]
+# What it knows of the pool are sums over its rows, put together in workers.
+GRAPH: dict[str, Any] = {
+    "model": {},
+    "teacher": {"graph": "anchors", "anchors": 60, "student": False},
+    "selection": {"policy": "one_shot"},
+    "rounds": {"max": 1},
+    "training": {},
+}
 POSITION = ("file", "row_index")
 
 Run = Callable[..., Path]
@@ -84,3 +92,10 @@ def test_a_quota_cuts_between_rows_that_tie(usual_quota: Path) -> None:
 def test_rows_that_tie_are_cut_alike(shape: Shape, run: Run, usual_quota: Path) -> None:
     output = run(shape, **QUOTA)
     assert labels_sha256(output, *POSITION) == labels_sha256(usual_quota, *POSITION)
+
+
+@pytest.mark.long
+def test_labels_that_spread_over_a_graph_of_sums_are_the_same(run: Run) -> None:
+    usual, other = (run(shape, **GRAPH) for shape in (USUAL, QUOTA_SHAPES[0]))
+    assert labels_sha256(usual) == labels_sha256(other)
+    assert len(read_labels(usual, "row_id")) > 2_500
