@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ def medians(seconds: Seconds) -> dict[str, float]:
 
 
 class Steps:
-    """Seconds of steps that follow each other."""
+    """Seconds of steps that follow each other, told as each ends: some take many minutes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -51,15 +52,17 @@ class Steps:
         """End a step."""
         now = time.perf_counter()
         self.seconds[name] = now - self._last
+        print(f"{name}: {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
         self._last = now
 
 
 class Watch:
-    """Peak of the PSS of a process and all below it, in MB."""
+    """Peak of the PSS of a process and all below it, in MB, looked at every few seconds."""
 
-    def __init__(self, pid: int):
+    def __init__(self, pid: int, every_s: float = 0.5):
         self.peak_mb = 0.0
         self._pid = pid
+        self._every_s = every_s
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -72,7 +75,7 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._end.wait(0.5):
+        while not self._end.wait(self._every_s):
             self.peak_mb = max(self.peak_mb, sum(map(_pss, tree(self._pid))))
 
 
