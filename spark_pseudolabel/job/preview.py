@@ -51,8 +51,9 @@ def plan(
         files, root = files_for(spark, config.output.path)
         proved = frozen_before(files, root, identity(config))
         inputs = read_inputs(spark, config, frames, proved=proved)
-    require_possible(Setting(config, inputs))
-    teacher_of(config, inputs.features)  # refuses what inputs lack
+    setting = Setting(config, inputs)
+    require_possible(setting)
+    teacher_of(config, inputs.features).require_rows(setting.node_rows)  # refuses what inputs lack
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(
         PlanDocument,
