@@ -195,7 +195,9 @@ def graph(options: argparse.Namespace) -> Figures:
     """Run a graph as teacher on rows with few labels; compare with a linear model on these."""
     shape = graphs.SHAPES[options.shape]
     root = graphs.make(options.data, options.rows, shape)
-    teacher = {"graph": "anchors", "anchors": options.anchors}
+    teacher: dict[str, Any] = {"graph": "anchors", "anchors": options.anchors}
+    if options.method is not None:
+        teacher = {"graph": "neighbors", "method": options.method}
     done = graphs.run(root, shape, teacher)
     _print(
         "rows",
@@ -266,6 +268,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shape", choices=graphs.SHAPES, default="moons", help="graph: of rows")
     parser.add_argument("--draws", type=int, default=20, help="labels")
     parser.add_argument("--anchors", type=int, default=500, help="graph")
+    methods = ("propagation", "spreading", "poisson")
+    parser.add_argument("--method", choices=methods, help="graph: of neighbors, not of anchors")
     parser.add_argument("--parts", type=int, default=40_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
     parser.add_argument("--ours", action="store_true", help="score: only the limit and our ways")

@@ -631,6 +631,7 @@ def teacher(kind: str | None, members: Sequence[str]) -> str:
 
 
 _TEACHERS: Mapping[str, str] = {
+    "graph": "labels spread over a graph of all rows",
     "tri_training": "tri-training of ",
     "views": "co-training of two views by ",
 }
