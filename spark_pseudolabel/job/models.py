@@ -97,7 +97,7 @@ class Models:
             prepared = prepared.placed(self.reference.spread)
             return prepared.shown(self.reference.pool)
         if maker.transductive:  # there is no pool
-            return maker.prepared(self.setting.labeled.X, self._columns)
+            return maker.placed(self.setting.labeled.X)
         return maker
 
     def _informed(self, maker: Teacher) -> Teacher:

@@ -126,15 +126,14 @@ class NeighborTeacher(Teacher):
                 where="teacher.standardize",
             )
 
-    def prepared(self, X: pd.DataFrame, fitted: dict[str, BaseEstimator] | None = None) -> Self:
+    def placed(self, X: pd.DataFrame) -> Self:
         """Learn how rows become vectors."""
-        known = {} if fitted is None else fitted
         vectors = VectorMaker.fit(
             X,
             self.features,
             self.random_state,
             standardize=self.settings.standardize,
-            known=known,
+            known={},
         )
         return replace(self, vectors=vectors)
 
