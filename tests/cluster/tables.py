@@ -60,9 +60,9 @@ def write_configuration(file: Path, configuration: dict[str, Any]) -> str:
     return str(file)
 
 
-def read_labels(output: Path, *keys: str) -> pd.DataFrame:
-    """Read the published labels in the order of their ids."""
-    labels = pq.read_table(output / "labels").to_pandas()
+def read_labels(output: Path, *keys: str, table: str = "labels") -> pd.DataFrame:
+    """Read the published labels, or another table, in the order of their ids."""
+    labels = pq.read_table(output / table).to_pandas()
     return labels.sort_values(list(keys)).reset_index(drop=True)
 
 

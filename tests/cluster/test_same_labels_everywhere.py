@@ -23,11 +23,16 @@ SHAPES = [
     Shape("standalone", TINY, 100, False),
     Shape("standalone", 128 * MB, 10_000, True, "auto"),
 ]
-# A forest's few distinct confidences tie, and the id cuts: here the place in a file.
+# A forest's few distinct confidences tie, and the id cuts: here the place in a file. It also says
+# how a row is corrupted.
 QUOTA: dict[str, Any] = {
     "id": None,
     "model": {"estimator": "RandomForestClassifier", "params": {"n_estimators": 20}},
-    "selection": {"policy": "top_k_per_class", "k": 230},
+    "selection": {
+        "policy": "top_k_per_class",
+        "k": 230,
+        "stable_under": {"copies": 2, "swap": 0.02, "noise": 0.05},
+    },
     "training": {"pseudo_weight": "confidence"},
     "rounds": {"max": 1},
 }
@@ -86,6 +91,7 @@ def test_a_quota_cuts_between_rows_that_tie(usual_quota: Path) -> None:
     lowest = labels.groupby("label")["confidence"].agg(["min", "count"])
     assert (lowest["count"] == QUOTA["selection"]["k"]).all()
     assert (labels.groupby(["label", "confidence"]).size() > 1).any()
+    assert "unstable" in set(read_labels(usual_quota, *POSITION, table="undecided")["reason"])
 
 
 @pytest.mark.parametrize("shape", QUOTA_SHAPES, ids=str)
