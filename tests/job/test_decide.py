@@ -158,6 +158,7 @@ def test_rows_are_mixed_as_the_pool_before_those_outside_are_left_out(
     models: Any = SimpleNamespace(setting=Mixed(config, inputs), prior=np.array([0.9, 0.1]))
     fitted = CrossFit((), np.arange(80, dtype=np.int32) % 5, np.full((80, 2), 0.5))
     monkeypatch.setattr(decide, "kept_cross_fit", lambda models: (codes, fitted))
+    monkeypatch.setattr(decide, "may_count", lambda models: inside)
     tested, rows = decide.calibration_rows(models, Certified(policy="certified"))
     assert np.bincount(tested).tolist() in ([20, 4], [20, 5])
     assert (len(rows), rows.only_ones) == (len(tested), 0)
@@ -180,10 +181,11 @@ def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score(
         config=SimpleNamespace(mode=None),
     )
     sample = pa.table({"a": values, HASH: hashes})
-    assert predict_sample(setting, fitted, sample) == tuple(np.bincount(expected, minlength=2))
+    models: Any = SimpleNamespace(setting=setting, asks=False)
+    assert predict_sample(models, fitted, sample) == tuple(np.bincount(expected, minlength=2))
     setting.support = (SimpleNamespace(holds=lambda X: X["a"].to_numpy() > 0), None)
-    assert sum(predict_sample(setting, fitted, sample)) == (values[1:] > 0).sum()
-    assert predict_sample(setting, fitted, sample.slice(0, 1)) == (0, 0)
+    assert sum(predict_sample(models, fitted, sample)) == (values[1:] > 0).sum()
+    assert predict_sample(models, fitted, sample.slice(0, 1)) == (0, 0)
 
 
 @pytest.mark.parametrize(("weight", "refused"), [(None, False), ("balanced", True)])
