@@ -177,7 +177,7 @@ def test_sampled_pool_is_predicted_fold_by_fold_without_rows_that_have_no_score(
     values[0] = np.inf
     setting: Any = SimpleNamespace(
         support=None,
-        inputs=SimpleNamespace(features=features),
+        features_of=lambda number: features,
         config=SimpleNamespace(mode=None),
     )
     sample = pa.table({"a": values, HASH: hashes})
