@@ -43,7 +43,7 @@ MOST_LOOSE_DICTS = 32
 PROVED_BY = {
     "tests/runs": (
         "job.adjust job.finish job.finished job.label_errors job.labeling job.loop job.models "
-        "job.out_of_fold job.preview job.rules job.score job.setting job.shift job.summary "
+        "job.out_of_fold job.preview job.score job.setting job.shift job.summary "
         "job.teachers job.units job.views job.warn spark.backends spark.evaluation spark.groups "
         "spark.direct.merging spark.direct.pool spark.frame.stored_rows core.discovery"
     ),
