@@ -91,8 +91,11 @@ class Policy(Section):
         return rule | {"labeled": list(labeled)} if self.uses_labeled_counts else rule
 
     @model_serializer(mode="wrap")
-    def _without_unasked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not asked: a run's identity is that of earlier versions then."""
+    def _without_unasked(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what is not asked: a run's identity is that of earlier versions then.
+
+        Annotated by builtins alone: pydantic 2.10 looks names up in the modules of subclasses.
+        """
         unasked = {name for name in _ASKED_OF_ROWS if getattr(self, name) is None}
         return {name: value for name, value in handler(self).items() if name not in unasked}
 
