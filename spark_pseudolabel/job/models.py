@@ -18,8 +18,7 @@ from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
 from spark_pseudolabel.core.nodes import NodeTable
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.graph_solvers import Tell
-from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
-from spark_pseudolabel.core.teachers.node_scores import NodeScores
+from spark_pseudolabel.core.teachers.node_scores import takes_nodes
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import TrainingRows
@@ -101,7 +100,7 @@ class Models:
         return maker
 
     def _informed(self, maker: Teacher) -> Teacher:
-        if isinstance(maker, NeighborTeacher):
+        if maker.transductive:
             graph = self.store.graph
             assert graph is not None
             return maker.joined(read_graph(self.store, graph), self.tell)
@@ -239,7 +238,7 @@ class Models:
             keys,
             adjustment=self.adjustment(number),
             probabilities=probabilities,
-            nodes=self.setting.nodes(table) if isinstance(model, NodeScores) else None,
+            nodes=self.setting.nodes(table) if takes_nodes(model) else None,
         )
 
     def _features_of(self, number: int) -> Sequence[Feature]:

@@ -18,7 +18,7 @@ from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score, score_any, withheld
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, fold_of, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
-from spark_pseudolabel.core.teachers.node_scores import NodeScores
+from spark_pseudolabel.core.teachers.node_scores import takes_nodes
 from spark_pseudolabel.core.teachers.training_frame import key_columns
 from spark_pseudolabel.core.trust.calibration import fit_per_fold
 from spark_pseudolabel.core.trust.guard import compare_scores
@@ -60,8 +60,7 @@ def score_sample(
     """
     features = setting.features_of(1)
     batch = sample.combine_chunks().to_batches()[0]
-    knows_nodes = isinstance(fitted.models[0], NodeScores)
-    nodes = setting.nodes("pool") if knows_nodes else None
+    nodes = setting.nodes("pool") if takes_nodes(fitted.models[0]) else None
     scorer = scorer_of(setting.config.mode, fitted.models[0], features, nodes=nodes)
     valid = batch.filter(pa.array(score_any(batch, scorer).code >= 0))
     X = to_frame(valid, features)

@@ -82,3 +82,8 @@ class NodeScores(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the likeliest label of nodes, the first one where it abstains."""
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
+
+
+def takes_nodes(model: BaseEstimator) -> bool:
+    """Whether a model takes node ids in place of features."""
+    return bool(getattr(model, "transductive", False))

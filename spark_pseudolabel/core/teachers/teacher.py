@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,10 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.core.facts import RulesFound
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
+
+if TYPE_CHECKING:  # they import this module
+    from spark_pseudolabel.core.teachers.graph_solvers import Tell
+    from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,10 @@ class Teacher(ABC):
     def adapted(self) -> Mapping[str, int]:
         """Settings that rows have changed once it is :meth:`placed`, as they are used."""
         return {}
+
+    def joined(self, graph: NeighborGraph, tell: Tell | None = None) -> Self:
+        """Take in the graph of all rows, and who is told of progress, if it is transductive."""
+        return self
 
     def require_rows(self, n_rows: int) -> None:
         """Refuse rows of which no model can be made, before anything is fitted.
