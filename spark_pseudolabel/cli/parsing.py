@@ -74,9 +74,15 @@ def read_answer_options(arguments: Sequence[str]) -> AnswerOptions:
     """Read how to answer from arguments that are wrong otherwise."""
     parser = typer.Typer(add_completion=False)
     parser.command()(AnswerOptions)
-    context = typer.main.get_command(parser).make_context(
+    command = typer.main.get_command(parser)
+    flags = {name for option in command.params if option.is_flag for name in option.opts}  # type: ignore[attr-defined]
+    context = command.make_context(
         PROGRAM,
-        [*arguments],
+        # A flag with a value would end the reading, with all that comes after it unread.
+        [
+            name if (name := argument.partition("=")[0]) in flags else argument
+            for argument in arguments
+        ],
         resilient_parsing=True,
         ignore_unknown_options=True,
         allow_extra_args=True,

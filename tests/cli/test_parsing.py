@@ -45,6 +45,10 @@ def test_every_command_has_the_common_options(command: str) -> None:
         (["run", "--result", "r.json", "--set"], AnswerOptions(result="r.json")),
         (["run", "c", "--output-format", "xml", "-q"], AnswerOptions(quiet=True)),
         (["run", "c", "--result"], AnswerOptions()),
+        (
+            ["run", "c", "--quiet=3", "--output-format", "json"],
+            AnswerOptions(OutputFormat.JSON, quiet=True),
+        ),
         ([], AnswerOptions()),
     ],
 )
@@ -85,10 +89,11 @@ def test_a_mistake_is_exit_2_and_one_message(
 
 
 @pytest.mark.parametrize("json_option", [["--output-format", "json"], ["--output-format=json"]])
+@pytest.mark.parametrize("mistake", ["--frob", "--quiet=3"])
 def test_a_mistake_is_a_document_where_one_was_asked_for(
-    json_option: list[str], capsys: Captured
+    json_option: list[str], mistake: str, capsys: Captured
 ) -> None:
-    assert main(["run", *json_option, "--frob"]) == 2
+    assert main(["run", mistake, *json_option]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["exit_code"], error["code"]) == (2, "usage")
 
