@@ -7,9 +7,10 @@ A vector of its own columns would be turned over number by number on every way t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,14 +28,17 @@ from spark_pseudolabel.core.teachers.neighbor_search import (
     MAX_CELLS,
     ROWS_PER_CELL,
     Grid,
+    Sketch,
     cells_of,
     cells_to_search,
+    distinct_rows,
     find_centers,
     nearest,
     nearest_cells,
     nearest_found,
     neighbors_in_cell,
     spatial_order,
+    values_hash,
 )
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.errors import InputError
@@ -53,6 +57,8 @@ EDGES = pa.schema(
         ("places", pa.binary()),
         ("neighbors", pa.binary()),
         ("squared", pa.binary()),
+        ("copies", pa.binary()),
+        ("originals", pa.binary()),
     ]
 )
 """Some rows; see :class:`FoundNeighbors`."""
@@ -123,17 +129,18 @@ class _Seen:
     ids: NDArray[np.int64]
     sampled: NDArray[np.int64]
     sample: Grid
+    sketch: Sketch
     invalid: int
 
 
 @dataclass(frozen=True)
 class _Around:
-    """Rows of each cell, and the nearest of some queries: their cells, distances and ids."""
+    """The vectors in cells, and the nearest ones of some queries: cells, distances and hashes."""
 
-    sizes: NDArray[np.int64]
+    sketch: Sketch
     cells: NDArray[np.int32]
     squared: NDArray[np.float64]
-    ids: NDArray[np.int64]
+    hashes: NDArray[np.int64]
 
 
 def plan_search(spark: SparkSession, paths: Sequence[str], n_rows: int, k: int) -> Search:
@@ -156,8 +163,8 @@ def plan_search(spark: SparkSession, paths: Sequence[str], n_rows: int, k: int) 
         If two rows have the same id.
     """
     blocks = _read(spark, paths)
-    n_cells = int(np.clip(n_rows // ROWS_PER_CELL, 1, MAX_CELLS))
-    wanted = max(_SAMPLE, _SAMPLE_OF_CELL * n_cells)
+    most_cells = int(np.clip(n_rows // ROWS_PER_CELL, 1, MAX_CELLS))
+    wanted = max(_SAMPLE, _SAMPLE_OF_CELL * most_cells)
     look = partial(_look, limit=sample_limit(wanted, n_rows))
     seen = gathered(blocks, look, _seen_together)
     assert seen is not None
@@ -165,16 +172,18 @@ def plan_search(spark: SparkSession, paths: Sequence[str], n_rows: int, k: int) 
     sample = seen.sample[order][:wanted]
     _require_apart(seen.ids)
     with hold_threads(1):
+        n_cells = min(most_cells, max(1, seen.sketch.n_distinct // ROWS_PER_CELL))
         centers = find_centers(sample, n_cells)
-        queries, ids = sample[:_QUERIES], seen.sampled[order][:_QUERIES]
+        queries = sample[distinct_rows(sample)[0][:_QUERIES]]
         near = nearest_cells(queries, centers, len(centers))
     around = gathered(
         blocks,
-        partial(_look_around, queries=queries, query_ids=ids, centers=centers, k=k),
+        partial(_look_around, queries=queries, centers=centers, k=k),
         partial(_around_together, k=k),
     )
     assert around is not None
-    n_searched, recall = cells_to_search(near, around.sizes, k, around.cells)
+    sizes = around.sketch.sizes(len(centers))
+    n_searched, recall = cells_to_search(near, sizes, k, around.cells)
     return Search(seen.ids, centers, n_searched, k, recall, seen.invalid)
 
 
@@ -233,6 +242,8 @@ def _found_row(row: Mapping[str, bytes], k: int) -> FoundNeighbors:
         np.frombuffer(row["places"], np.int32),
         np.frombuffer(row["neighbors"], np.int32).reshape(-1, k),
         np.frombuffer(row["squared"], np.float32).reshape(-1, k),
+        np.frombuffer(row["copies"], np.int32),
+        np.frombuffer(row["originals"], np.int32),
     )
 
 
@@ -268,6 +279,7 @@ def _nodes_of(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.in
 
 def _look(batches: Iterable[pa.RecordBatch], limit: int | None) -> _Seen:
     ids, sampled, sample, invalid = [], [], [], 0
+    sketch = _nowhere(np.zeros(0, np.int64))
     for of_block, X, refused in _nodes_of(batches):
         low = slice(None) if limit is None else of_block <= limit
         ids.append(of_block)
@@ -275,12 +287,18 @@ def _look(batches: Iterable[pa.RecordBatch], limit: int | None) -> _Seen:
         if len(of_block):
             sampled.append(of_block[low])
             sample.append(X[low])
+            sketch = Sketch.together([sketch, _nowhere(values_hash(X))])
     return _Seen(
         np.sort(np.concatenate(ids)),
         np.concatenate([np.zeros(0, np.int64), *sampled]),
         np.concatenate(sample) if sample else np.zeros((0, 0), np.int32),
+        sketch,
         invalid,
     )
+
+
+def _nowhere(hashes: NDArray[np.int64]) -> Sketch:
+    return Sketch.of(hashes, np.zeros(len(hashes), np.int32))
 
 
 def _seen_together(seen: Sequence[_Seen]) -> _Seen:
@@ -289,6 +307,7 @@ def _seen_together(seen: Sequence[_Seen]) -> _Seen:
         np.sort(np.concatenate([part.ids for part in seen])),
         np.concatenate([part.sampled for part in seen]),
         np.concatenate(samples) if samples else np.zeros((0, 0), np.int32),
+        Sketch.together([part.sketch for part in seen]),
         sum(part.invalid for part in seen),
     )
 
@@ -296,52 +315,47 @@ def _seen_together(seen: Sequence[_Seen]) -> _Seen:
 def _look_around(
     batches: Iterable[pa.RecordBatch],
     queries: Grid,
-    query_ids: NDArray[np.int64],
     centers: Grid,
     k: int,
 ) -> _Around:
-    """Count the rows of each cell, and find the nearest rows of each query."""
-    parts = [_around_block(ids, X, queries, query_ids, centers, k) for ids, X in _whole(batches)]
-    if not parts:
-        parts = [_nothing_around(len(queries), len(centers))]
-    return _around_together(parts, k)
+    """Count the vectors of each cell, and find the nearest ones of each query."""
+    parts = [_around_block(X, queries, centers, k) for _, X in _whole(batches)]
+    return _around_together([_nothing_around(len(queries)), *parts], k)
 
 
-def _nothing_around(n_queries: int, n_cells: int) -> _Around:
+def _nothing_around(n_queries: int) -> _Around:
     return _Around(
-        np.zeros(n_cells, np.int64),
+        _nowhere(np.zeros(0, np.int64)),
         np.zeros((n_queries, 0), np.int32),
         np.zeros((n_queries, 0)),
         np.zeros((n_queries, 0), np.int64),
     )
 
 
-def _around_block(
-    ids: NDArray[np.int64],
-    X: Grid,
-    queries: Grid,
-    query_ids: NDArray[np.int64],
-    centers: Grid,
-    k: int,
-) -> _Around:
-    cells = cells_of(X, centers)
+def _around_block(X: Grid, queries: Grid, centers: Grid, k: int) -> _Around:
+    X = X[distinct_rows(X)[0]]
+    cells, hashes = cells_of(X, centers), values_hash(X)
     # One more than asked for: a query is its own nearest row.
     found, squared = nearest(queries, X, min(k + 1, len(X)))
-    squared = np.where(ids[found] == query_ids[:, np.newaxis], np.inf, squared)
-    sizes = np.bincount(cells, minlength=len(centers))
-    return _Around(sizes, cells[found], squared, ids[found])
+    squared = np.where(squared == 0, np.inf, squared)
+    return _Around(Sketch.of(hashes, cells), cells[found], squared, hashes[found])
 
 
 def _around_together(parts: Sequence[_Around], k: int) -> _Around:
-    cells, squared, ids = (
+    """Keep the nearest vectors, each once; a cell of -1 where there are less than k."""
+    found = [
         np.concatenate([getattr(part, name) for part in parts], axis=1)
-        for name in ("cells", "squared", "ids")
+        for name in ("cells", "squared", "hashes")
+    ]
+    by_hash = np.argsort(found[2], axis=1, kind="stable")
+    cells, squared, hashes = (np.take_along_axis(values, by_hash, axis=1) for values in found)
+    squared[:, 1:][hashes[:, 1:] == hashes[:, :-1]] = np.inf
+    order = np.lexsort((hashes, squared))[:, :k]
+    cells, squared, hashes = (
+        np.take_along_axis(values, order, axis=1) for values in (cells, squared, hashes)
     )
-    order = np.lexsort((ids, squared))[:, :k]
-    return _Around(
-        np.sum([part.sizes for part in parts], axis=0),
-        *(np.take_along_axis(values, order, axis=1) for values in (cells, squared, ids)),
-    )
+    cells = np.where(np.isfinite(squared), cells, -1)
+    return _Around(Sketch.together([part.sketch for part in parts]), cells, squared, hashes)
 
 
 def _whole(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.int64], Grid]]:
@@ -362,6 +376,7 @@ def _whole(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.int64
 def _sent(batches: Iterable[pa.RecordBatch], search: Search) -> Iterator[pa.RecordBatch]:
     """Send each row to its own cell, and to the others in which its neighbors are looked for."""
     for ids, X in _whole(batches):
+        ids, X = ids[np.argsort(ids)], X[np.argsort(ids)]
         row_bytes = (8 + X.itemsize * X.shape[1]) * search.n_searched
         step = max(1, _SENT_BYTES // row_bytes)
         for start in range(0, len(ids), step):
@@ -372,9 +387,11 @@ def _sent(batches: Iterable[pa.RecordBatch], search: Search) -> Iterator[pa.Reco
 def _sent_rows(ids: NDArray[np.int64], X: Grid, search: Search) -> Iterator[pa.RecordBatch]:
     near = nearest_cells(X, search.centers, search.n_searched)
     nodes = np.searchsorted(search.ids, ids).astype(np.int32)
-    own, others = near[:, 0], near[:, 1:].ravel()
+    # Of rows alike the one with the lowest id has neighbors for all of them.
+    first, _ = distinct_rows(X)
+    own, others = near[:, 0], near[first, 1:].ravel()
     by_own, by_other = np.argsort(own, kind="stable"), np.argsort(others, kind="stable")
-    guests = by_other // max(1, search.n_searched - 1)
+    guests = first[by_other // max(1, search.n_searched - 1)]
     cells = np.arange(len(search.centers) + 1)
     starts = np.searchsorted(own[by_own], cells)
     guest_starts = np.searchsorted(others[by_other], cells)
@@ -395,35 +412,58 @@ def _found(received: pa.Table, search: Search, n_parts: int) -> pa.Table:
     )
     by_node = np.argsort(own)
     own, X = own[by_node], X[by_node]
+    first, like = distinct_rows(X)
+    is_copy = first[like] != np.arange(len(own))
+    copies, originals = own[is_copy], own[first[like[is_copy]]]
+    own, X = own[first], X[first]
     found, squared = neighbors_in_cell(X, X_others, search.k)
     neighbors = np.where(found < 0, -1, own[np.maximum(found, 0)] if len(own) else -1)
     nodes = np.concatenate([own, others])
     homes = np.concatenate([np.full(len(own), cell, np.int32), cells])
     places = np.full(len(nodes), -1, dtype=np.int32)  # of others, their own cell tells
     places[spatial_order(X)] = np.arange(len(own))
-    part_of = nodes.astype(np.int64) * n_parts // len(search.ids)
-    order = np.argsort(part_of, kind="stable")
-    starts = np.searchsorted(part_of[order], np.arange(n_parts + 1))
     columns = (nodes, homes, places, neighbors.astype(np.int32), squared.astype(np.float32))
+    n = len(search.ids)
+    in_parts = _dealt(nodes, columns, n, n_parts)
+    copies_in_parts = _dealt(copies, (copies, originals), n, n_parts)
     batches = [
-        _batch(EDGES, [part, *(values[order[start:stop]].tobytes() for values in columns)])
-        for part, (start, stop) in enumerate(pairwise(starts))
-        if stop > start
+        _batch(EDGES, [part, *map(np.ndarray.tobytes, (*rows, *alike))])
+        for part, (rows, alike) in enumerate(zip(in_parts, copies_in_parts, strict=True))
+        if len(rows[0]) or len(alike[0])
     ]
     return pa.Table.from_batches(batches, EDGES)
+
+
+def _dealt(
+    nodes: NDArray[np.int32], columns: Sequence[NDArray[Any]], n_nodes: int, n_parts: int
+) -> list[tuple[NDArray[Any], ...]]:
+    """Deal rows of some columns to parts, by the places of their nodes among all."""
+    part_of = nodes.astype(np.int64) * n_parts // n_nodes
+    order = np.argsort(part_of, kind="stable")
+    starts = np.searchsorted(part_of[order], np.arange(n_parts + 1))
+    return [
+        tuple(values[order[start:stop]] for values in columns) for start, stop in pairwise(starts)
+    ]
 
 
 def _merged(received: pa.Table, k: int) -> pa.Table:
     """Put together what was found of the nodes of a part in several cells."""
     rows = [_found_row(row, k) for row in received.to_pylist()]
+    nodes, cells, places, neighbors, squared, copies, originals = (
+        np.concatenate([getattr(row, field.name) for row in rows]) for field in fields(rows[0])
+    )
+    # A copy was sent to other cells where the row that it is like was in another batch.
+    kept = np.isin(nodes, copies, invert=True)
     nodes, cells, places, neighbors, squared = (
-        np.concatenate([getattr(row, name) for row in rows])
-        for name in ("nodes", "cells", "places", "neighbors", "squared")
+        values[kept] for values in (nodes, cells, places, neighbors, squared)
     )
     at_home = places >= 0
     order = np.argsort(nodes[at_home])
     distinct, neighbors, squared = nearest_found(nodes, neighbors, squared, k)
-    columns = (distinct, cells[at_home][order], places[at_home][order], neighbors, squared)
+    columns = (
+        *(distinct, cells[at_home][order], places[at_home][order], neighbors, squared),
+        *(copies, originals),
+    )
     part = received.column("part")[0].as_py()
     return pa.Table.from_batches([_batch(EDGES, [part, *(values.tobytes() for values in columns)])])
 

@@ -23,6 +23,7 @@ from spark_pseudolabel.spark.direct import survey
 
 N = 1500
 N_LABELED = 12
+COPIES = 25
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,8 @@ def moons() -> pd.DataFrame:
     far = np.random.default_rng(0).normal(size=(30, 2)) * 0.1 + 9.0
     rows = pd.DataFrame(np.concatenate([X, far]), columns=["x", "y"])
     rows["moon"] = [*np.where(y, "lower", "upper"), *["far"] * 30]
+    # More copies of a row than neighbors: they are no island.
+    rows = pd.concat([rows, *[rows[700:701]] * COPIES], ignore_index=True)
     rows["id"] = [f"r{i:04d}" for i in np.random.default_rng(1).permutation(len(rows))]
     rows.loc[N - 5 : N - 4, "x"] = np.inf
     return rows

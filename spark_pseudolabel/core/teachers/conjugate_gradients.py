@@ -34,7 +34,7 @@ class CoarseCells:
     W
         Symmetric weights of shape (n, n), with a diagonal of zeros.
     degree
-        ndarray of shape (n,): its row sums, all positive.
+        ndarray of shape (n,): its row sums; 0 only of a node without a neighbor.
     starts
         ndarray of shape (n_cells + 1,): where each cell of nodes begins.
     """
@@ -58,7 +58,7 @@ class CoarseCells:
         runs = np.append(np.flatnonzero(in_cell % RUN == 0), n)
         of_run = self._between(runs, free).diagonal()[:, np.newaxis]
         of_run = np.divide(1.0, of_run, out=np.zeros_like(of_run), where=of_run > 0)
-        of_node = (free / self.degree)[:, np.newaxis]
+        of_node = (free / np.where(self.degree > 0, self.degree, 1.0))[:, np.newaxis]
         is_free = free[:, np.newaxis]
 
         def apply(R: Floats) -> Floats:

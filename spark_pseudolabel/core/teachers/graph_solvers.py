@@ -29,6 +29,9 @@ _COLUMNS = 16
 _MEDIAN_ODDS = 9.0
 """Odds of the likelier of two classes in the row whose scores differ as those of the median row."""
 
+_LEAST_SCALE = 1e-6
+"""The median counts as at least so much of the largest difference."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -37,7 +40,7 @@ class Labels:
     Parameters
     ----------
     nodes
-        ndarray of shape (n,), distinct.
+        ndarray of shape (n,); one node may have several labels, those of rows that are alike.
     codes
         ndarray of shape (n,): their class indices.
     """
@@ -79,10 +82,10 @@ class Solver(ABC):
         """Yield the probabilities by each set of labels, of shape (n_nodes, n_classes)."""
 
     def one_hot(self, labels: Labels) -> Floats:
-        """Return 1 where a node has the label, of shape (n_nodes, n_classes)."""
+        """Return the shares of each node's labels, 0 without any; (n_nodes, n_classes)."""
         Y = np.zeros((self.graph.n_nodes, self.n_classes))
-        Y[labels.nodes, labels.codes] = 1.0
-        return Y
+        np.add.at(Y, (labels.nodes, labels.codes), 1.0)
+        return _normalized(Y)
 
 
 @dataclass(frozen=True)
@@ -215,20 +218,20 @@ class Poisson(Solver):
 
     def _sources(self, labels: Labels) -> Floats:
         """Return b, of shape (n_nodes, n_classes)."""
-        component = self.graph.components[labels.nodes]
-        _, of_label = np.unique(component, return_inverse=True)
-        y = np.eye(self.n_classes)[labels.codes]
+        nodes = np.unique(labels.nodes)
+        _, of_label = np.unique(self.graph.components[nodes], return_inverse=True)
+        y = self.one_hot(labels)[nodes]
         sums = np.zeros((of_label.max(initial=-1) + 1, self.n_classes))
         np.add.at(sums, of_label, y)
         means = sums / sums.sum(axis=1, keepdims=True)
         B = np.zeros((self.graph.n_nodes, self.n_classes))
-        B[labels.nodes] = y - means[of_label]
+        B[nodes] = y - means[of_label]
         return B
 
     def _means(self, X: Floats, degree: Floats) -> Floats:
         """Return the weighted mean of each column over the component of each node."""
         components = self.graph.components
-        total = np.bincount(components, degree)
+        total = np.maximum(np.bincount(components, degree), np.finfo(np.float64).tiny)
         columns = [np.bincount(components, degree * column) / total for column in X.T]
         means: Floats = np.stack(columns, axis=1)[components]
         return means
@@ -238,8 +241,10 @@ class Poisson(Solver):
         U = np.concatenate([X, -X.sum(axis=1, keepdims=True)], axis=1)[~known]
         if len(U):
             highest = np.partition(U, self.n_classes - 2, axis=1)[:, -2:]
-            median = float(np.median(highest[:, 1] - highest[:, 0]))
-            U = U * (np.log(_MEDIAN_ODDS) / max(median, np.finfo(np.float64).tiny))
+            apart = highest[:, 1] - highest[:, 0]
+            # Most rows may be as near to one class as to another.
+            scale = max(np.median(apart), apart.max() * _LEAST_SCALE, np.finfo(np.float64).tiny)
+            U = U * (np.log(_MEDIAN_ODDS) / scale)
             U = np.exp(U - U.max(axis=1, keepdims=True))
             certain[~known] = U / U.sum(axis=1, keepdims=True)
         return certain.astype(np.float32)

@@ -24,9 +24,13 @@ class FoundNeighbors:
         ndarrays of shape (n,): the cell of each, and its place there: rows of a cell are near each
         other, and those of a run in it even more.
     neighbors
-        ndarray of shape (n, k): the places of their neighbors, the nearest first.
+        ndarray of shape (n, k): the places of their neighbors, the nearest first; -1 where there
+        are less than k.
     squared
         ndarray of shape (n, k): squared distances, in any unit.
+    copies, originals
+        ndarrays of shape (n_copies,): the places of rows that are where another row is, and those
+        of the latter. What holds for one holds for the other.
     """
 
     nodes: NDArray[np.int32]
@@ -34,24 +38,31 @@ class FoundNeighbors:
     places: NDArray[np.int32]
     neighbors: NDArray[np.int32]
     squared: NDArray[np.float32]
+    copies: NDArray[np.int32]
+    originals: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class NeighborGraph:
     """All rows and their neighbors, numbered so that rows near each other mostly follow each other.
 
+    Rows of the same values are one node: more than k of them would have no neighbor but each other,
+    and would be an island that no label reaches.
+
     Parameters
     ----------
     ids
-        ndarray of shape (n,): the node ids, ascending.
+        ndarray of shape (n_rows,): the ids of all rows, ascending.
     node_of
-        ndarray of shape (n,): the number of each of them in the other arrays.
+        ndarray of shape (n_rows,): the number of each of them in the other arrays.
     starts
         ndarray of shape (n_cells + 1,): where each cell begins.
     neighbors
-        ndarray of shape (n, k): numbers of the neighbors, the nearest first.
+        ndarray of shape (n, k): numbers of the neighbors, the nearest first; where there are less
+        than k, the node itself.
     squared
-        ndarray of shape (n, k): squared distances, in any unit.
+        ndarray of shape (n, k): squared distances, in any unit; infinite where a node itself is in
+        place of a neighbor.
     """
 
     ids: NDArray[np.int64]
@@ -69,27 +80,32 @@ class NeighborGraph:
         ValueError
             If a row is missing, or is there twice.
         """
-        n, n_rows = len(ids), sum(len(part.nodes) for part in found)
-        cells, places = np.full((2, n), -1, dtype=np.int32)
+        n_rows = sum(len(part.nodes) + len(part.copies) for part in found)
+        cells, places = np.full((2, len(ids)), -1, dtype=np.int32)
+        original = np.full(len(ids), -1, dtype=np.int32)
         for part in found:
             cells[part.nodes], places[part.nodes] = part.cells, part.places
-        if n_rows != n or (cells < 0).any():
-            raise ValueError(f"A graph of {n:,} nodes must have each of them once.")
-        order = np.lexsort((places, cells)).astype(np.int32)
-        node_of = np.empty(n, dtype=np.int32)
-        node_of[order] = np.arange(n, dtype=np.int32)
+            original[part.nodes], original[part.copies] = part.nodes, part.originals
+        if n_rows != len(ids) or (original < 0).any():
+            raise ValueError(f"A graph of {len(ids):,} rows must have each of them once.")
+        distinct = np.flatnonzero(cells >= 0)
+        order = distinct[np.lexsort((places[distinct], cells[distinct]))]
+        n = len(order)
+        number = np.full(len(ids), -1, dtype=np.int32)
+        number[order] = np.arange(n, dtype=np.int32)
         k = found[0].neighbors.shape[1]
         neighbors, squared = np.empty((n, k), dtype=np.int32), np.empty((n, k), dtype=np.float32)
         for part in found:
-            rows = node_of[part.nodes]
-            neighbors[rows], squared[rows] = node_of[part.neighbors], part.squared
+            rows, there = number[part.nodes], part.neighbors >= 0
+            neighbors[rows] = np.where(there, number[part.neighbors], rows[:, np.newaxis])
+            squared[rows] = np.where(there, part.squared, np.inf)
         starts = np.append(np.flatnonzero(np.diff(cells[order], prepend=-1)), n)
-        return cls(ids, node_of, starts, neighbors, squared)
+        return cls(ids, number[original], starts, neighbors, squared)
 
     @property
     def n_nodes(self) -> int:
-        """How many rows there are."""
-        return len(self.ids)
+        """How many rows of other values than all before them there are."""
+        return len(self.neighbors)
 
     def nodes(self, ids: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the numbers of rows; -1 of one that the graph does not have."""
@@ -97,7 +113,7 @@ class NeighborGraph:
         return np.where(self.ids[places] == ids, self.node_of[places], -1).astype(np.int32)
 
     def by_id(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return values of shape (n, ...) of the nodes in the order of their ids."""
+        """Return values of shape (n, ...) of the nodes for each row, in the order of the ids."""
         ordered: NDArray[np.float32] = values[self.node_of]
         return ordered
 
@@ -109,7 +125,7 @@ class NeighborGraph:
         gaussian
             w_ij = exp(-4 d_ij^2 / (s_i s_j)), where s_i is the distance of i to its last neighbor
             (Zelnik-Manor and Perona, Self-tuning spectral clustering, 2004), so that no unit has
-            to be chosen; 1 for copies. Else w_ij = 1.
+            to be chosen. Else w_ij = 1.
 
         Notes
         -----
@@ -117,12 +133,12 @@ class NeighborGraph:
         is joined to both as strongly as rows inside are to each other, and a million rows of two
         moons have one.
         """
-        n, k = self.neighbors.shape
-        weights = np.ones((n, k))
+        there = np.isfinite(self.squared)
+        weights = there.astype(np.float64)
         if gaussian:
-            last = np.sqrt(self.squared[:, -1].astype(np.float64))
+            last = np.sqrt(np.where(there, self.squared, 0.0).max(axis=1).astype(np.float64))
             scales = np.maximum(last[:, np.newaxis] * last[self.neighbors], np.finfo(float).tiny)
-            weights = np.exp(-4.0 * self.squared / scales)
+            weights[there] = np.exp(-4.0 * self.squared[there] / scales[there])
         W = self._csr(self.neighbors, weights)
         return W.maximum(W.T.tocsr())
 
@@ -133,7 +149,11 @@ class NeighborGraph:
         """
         n, k = self.neighbors.shape
         own = np.arange(n, dtype=np.int32)[:, np.newaxis]
-        return self._csr(np.concatenate([own, self.neighbors[:, : k - 1]], axis=1), np.ones((n, k)))
+        there = np.isfinite(self.squared[:, : k - 1]).astype(np.float64)
+        return self._csr(
+            np.concatenate([own, self.neighbors[:, : k - 1]], axis=1),
+            np.concatenate([np.ones((n, 1)), there], axis=1),
+        )
 
     def _csr(self, columns: NDArray[np.int32], weights: NDArray[np.float64]) -> csr_array:
         n, k = columns.shape

@@ -12,11 +12,15 @@ takes is found out beforehand, by the exact neighbors of some rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from spark_pseudolabel.core.hashing import SEED, xxhash64
 
 LIMIT = 2**22
 """No coordinate exceeds it: a squared distance in 64 dimensions stays below 2**53."""
@@ -59,6 +63,83 @@ def squared_distances(X: Grid, Y: Grid) -> NDArray[np.float64]:
     D += np.einsum("ij,ij->i", right, right)
     D += np.einsum("ij,ij->i", left, left)[:, np.newaxis]
     return D
+
+
+def values_hash(X: Grid) -> NDArray[np.int64]:
+    """Return a hash of each row's vector, of shape (n_rows,), by which rows alike are found."""
+    start = np.full(len(X), SEED, dtype=np.int64)
+    return xxhash64([pa.array(np.ascontiguousarray(column)) for column in X.T], start)
+
+
+def distinct_rows(X: Grid) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find the rows that are the first with their vector.
+
+    Returns
+    -------
+    tuple
+        Their positions, ascending, and for each row the place among them of the one with its
+        vector.
+
+    Examples
+    --------
+    >>> distinct_rows(np.array([[3, 1], [0, 2], [3, 1]], np.int32))
+    (array([0, 1]), array([0, 1, 0]))
+    """
+    _, first, inverse = np.unique(values_hash(X), return_index=True, return_inverse=True)
+    if not np.array_equal(X[first[inverse]], X):  # two vectors with one hash
+        _, first, inverse = np.unique(X, axis=0, return_index=True, return_inverse=True)
+    places = np.empty(len(first), dtype=np.intp)
+    places[np.argsort(first)] = np.arange(len(first))
+    return np.sort(first), places[inverse.ravel()]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The lowest hashes of distinct vectors: how many vectors there are, and where.
+
+    It is the same in whatever order, and however often, rows are looked at.
+
+    Parameters
+    ----------
+    hashes
+        ndarray of shape (n,): ascending; all of them where they are no more than
+        :data:`EXACT_ROWS`, else so many and one.
+    cells
+        ndarray of shape (n,): the cell of each.
+    """
+
+    hashes: NDArray[np.int64]
+    cells: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, hashes: NDArray[np.int64], cells: NDArray[np.int32]) -> Sketch:
+        """Keep the lowest of some hashes, each once."""
+        lowest, first = np.unique(hashes, return_index=True)
+        kept = slice(EXACT_ROWS + 1)
+        return cls(lowest[kept], cells[first][kept])
+
+    @classmethod
+    def together(cls, parts: Sequence[Sketch]) -> Sketch:
+        """Return the sketch of all rows of several ones."""
+        return cls.of(
+            *(np.concatenate([getattr(p, n) for p in parts]) for n in ("hashes", "cells"))
+        )
+
+    @property
+    def n_distinct(self) -> int:
+        """How many distinct vectors there are; an estimate of more than :data:`EXACT_ROWS`."""
+        n = len(self.hashes)
+        if n <= EXACT_ROWS:
+            return n
+        # Hashes are even over their range: Bar-Yossef et al., Counting distinct elements (2002).
+        return round((n - 1) / ((float(self.hashes[-1]) + 2.0**63) / 2.0**64))
+
+    def sizes(self, n_cells: int) -> NDArray[np.int64]:
+        """Return how many distinct vectors each cell has, of shape (n_cells,)."""
+        n = np.bincount(self.cells, minlength=n_cells)
+        scale = self.n_distinct / max(1, len(self.hashes))
+        sizes: NDArray[np.int64] = np.rint(n * scale).astype(np.int64)
+        return sizes
 
 
 def nearest(
@@ -193,11 +274,12 @@ def cells_to_search(
     near
         ndarray of shape (n, n_cells): all cells, the nearest of each row first.
     sizes
-        ndarray of shape (n_cells,): rows of each cell.
+        ndarray of shape (n_cells,): distinct rows of each cell.
     k
         Number of neighbors.
     neighbor_cells
-        ndarray of shape (n, k): the cells of the exact neighbors of these rows.
+        ndarray of shape (n, k): the cells of the exact neighbors of these rows; -1 where there are
+        less than k.
 
     Returns
     -------
@@ -207,8 +289,9 @@ def cells_to_search(
     n_cells = near.shape[1]
     rank = np.empty_like(near)
     np.put_along_axis(rank, near, np.arange(n_cells, dtype=np.int32)[np.newaxis], axis=1)
-    ranks = np.take_along_axis(rank, neighbor_cells, axis=1)
-    found = np.cumsum(np.bincount(ranks.ravel(), minlength=n_cells)) / ranks.size
+    there = neighbor_cells >= 0
+    ranks = np.take_along_axis(rank, np.maximum(neighbor_cells, 0), axis=1)[there]
+    found = np.cumsum(np.bincount(ranks, minlength=n_cells)) / max(1, ranks.size)
     if sizes.sum() <= EXACT_ROWS:
         wanted = n_cells
     else:
@@ -217,7 +300,7 @@ def cells_to_search(
     # Be they the smallest ones.
     least = int((np.cumsum(np.sort(sizes)) <= k).sum()) + 1
     n_searched = min(max(wanted, least), n_cells)
-    return n_searched, float(found[n_searched - 1])
+    return n_searched, float(found[n_searched - 1]) if ranks.size else 1.0
 
 
 def neighbors_in_cell(
@@ -239,8 +322,7 @@ def neighbors_in_cell(
     tuple
         Positions in `own` and squared distances for `own` followed by `others`, see
         :func:`nearest`; -1 and infinity where the cell has less than `k`. The rows of a cell of
-        more than :data:`MAX_BASE`, mostly copies of one, know those that are near in its widest
-        dimension.
+        more than :data:`MAX_BASE` know those that are near in its widest dimension.
     """
     n = len(own)
     positions = np.full((n + len(others), k), -1, dtype=np.intp)

@@ -7,7 +7,7 @@ from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
 from spark_pseudolabel.core.teachers.graph_solvers import Labels, make_solver
 from spark_pseudolabel.core.teachers.neighbor_graph import FoundNeighbors, NeighborGraph
-from spark_pseudolabel.core.teachers.neighbor_search import nearest
+from spark_pseudolabel.core.teachers.neighbor_search import distinct_rows, nearest
 
 K = 10
 
@@ -15,8 +15,14 @@ K = 10
 def graph_of(X, n_parts=3):
     """A graph whose nodes are numbered otherwise than the rows."""
     grid = np.rint(X / np.abs(X).max() * 2**20).astype(np.int32)
-    found, squared = nearest(grid, grid, K, np.arange(len(X)))
-    parts = np.array_split(np.random.default_rng(1).permutation(len(X)).astype(np.int32), n_parts)
+    first, like = distinct_rows(grid)
+    places, distances = nearest(grid[first], grid[first], K, np.arange(len(first)))
+    found, squared = np.full((len(X), K), -1), np.full((len(X), K), np.inf)
+    found[first], squared[first] = first[places], distances
+    copies = np.setdiff1d(np.arange(len(X)), first).astype(np.int32)
+    originals = first[like[copies]].astype(np.int32)
+    order = np.random.default_rng(1).permutation(len(first))
+    parts = np.array_split(first[order].astype(np.int32), n_parts)
     return NeighborGraph.of(
         np.arange(len(X), dtype=np.int64) * 3 - 50,
         [
@@ -26,6 +32,8 @@ def graph_of(X, n_parts=3):
                 np.arange(len(part)),
                 found[part].astype(np.int32),
                 squared[part].astype(np.float32),
+                copies[i::n_parts],
+                originals[i::n_parts],
             )
             for i, part in enumerate(parts)
         ],
@@ -114,6 +122,61 @@ def test_rows_that_no_label_reaches_get_no_class(method, gaussian):
     reached = P[:80].any(axis=1)
     assert reached.mean() > 0.9  # a directed graph need not lead everywhere
     assert np.array_equal(P[:80][reached].argmax(axis=1), y[:80][reached])
+
+
+@pytest.mark.parametrize("method", ["propagation", "spreading", "poisson"])
+@pytest.mark.parametrize("gaussian", [True, False])
+def test_many_copies_of_a_row_are_no_island(method, gaussian):
+    X, y = make_moons(400, noise=0.05, random_state=0)
+    again = np.repeat(np.arange(400), 2 * K)
+    graph, rows = graph_of(X[again]), np.array([0, 2 * K * int(np.argmax(y != y[0]))])
+    assert graph.n_nodes == 400
+    P = solved(graph, y[again], rows, method, gaussian=gaussian)
+    once = solved(graph_of(X), y, rows // (2 * K), method, gaussian=gaussian)
+    assert P.any(axis=1).all()
+    assert np.abs(P - once[again]).max() < 1e-3
+    assert (P.argmax(axis=1) == y[again]).mean() > 0.99
+
+
+@pytest.mark.parametrize("method", ["propagation", "spreading", "poisson"])
+def test_copies_with_several_labels_share_them(method):
+    X, y = make_moons(300, noise=0.05, random_state=0)
+    X, y = np.concatenate([X, X[:1], X[:1]]), np.append(y, [1 - y[0], y[0]])
+    graph, other = graph_of(X), int(np.argmax(y != y[0]))
+    P = solved(graph, y, np.array([0, 300, 301, other]), method)
+    assert np.array_equal(P[300], P[0])
+    assert P[0].argmax() == y[0]
+    if method == "propagation":
+        assert P[0, y[0]] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("method", ["propagation", "spreading", "poisson"])
+@pytest.mark.parametrize("gaussian", [True, False])
+@pytest.mark.parametrize("n_distinct", [1, 2, 5])
+def test_fewer_distinct_rows_than_neighbors(method, gaussian, n_distinct):
+    found = [np.setdiff1d(np.arange(n_distinct), i) for i in range(n_distinct)]
+    neighbors = np.full((n_distinct, K), -1, dtype=np.int32)
+    neighbors[:, : n_distinct - 1] = found
+    squared = np.full((n_distinct, K), np.inf, dtype=np.float32)
+    squared[:, : n_distinct - 1] = 4.0
+    nodes, copies = np.arange(n_distinct, dtype=np.int32), np.arange(n_distinct, 20)
+    part = FoundNeighbors(
+        nodes, nodes * 0, nodes, neighbors, squared, copies, (copies % n_distinct).astype(np.int32)
+    )
+    graph = NeighborGraph.of(np.arange(20), [part])
+    y = (np.arange(20) % n_distinct > 0).astype(np.int32)
+    y[0], y[n_distinct] = 0, 0
+    P = solved(
+        graph,
+        y if n_distinct > 1 else y + (np.arange(20) == 1),
+        np.array([0, 1]),
+        method,
+        gaussian=gaussian,
+    )
+    assert np.isfinite(P).all()
+    assert P.any(axis=1).all()
+    for row in range(n_distinct, 20):
+        assert np.array_equal(P[row], P[row % n_distinct])
 
 
 @pytest.mark.parametrize("method", ["propagation", "spreading", "poisson"])

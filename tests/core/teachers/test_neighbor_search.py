@@ -3,10 +3,13 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from spark_pseudolabel.core.teachers.neighbor_search import (
+    EXACT_ROWS,
     LIMIT,
     RUN,
+    Sketch,
     cells_of,
     cells_to_search,
+    distinct_rows,
     find_centers,
     nearest,
     nearest_cells,
@@ -14,6 +17,7 @@ from spark_pseudolabel.core.teachers.neighbor_search import (
     neighbors_in_cell,
     spatial_order,
     squared_distances,
+    values_hash,
 )
 
 K = 7
@@ -91,6 +95,41 @@ def test_what_cells_have_found_is_put_together():
     assert np.array_equal(distinct, np.arange(len(X)))
     assert np.array_equal(neighbors, exact)
     assert np.array_equal(squared, distances.astype(np.float32))
+
+
+@pytest.mark.parametrize("n_dimensions", [0, 1, 6])
+def test_rows_alike_are_found(n_dimensions):
+    X = grid(400, n_dimensions)[np.random.default_rng(1).integers(0, 50, 400)]
+    first, like = distinct_rows(X)
+    assert np.array_equal(X[first[like]], X)
+    assert len(first) == len(np.unique(X, axis=0))
+    assert all(not (X[:i] == X[i]).all(axis=1).any() for i in first)
+
+
+@pytest.mark.parametrize("n_distinct", [300, 200_000])
+def test_distinct_vectors_are_counted_however_rows_are_dealt(n_distinct):
+    X = grid(n_distinct, 3)
+    cells = (X[:, 0] > 0).astype(np.int32)
+    again = np.random.default_rng(1).permutation(np.arange(2 * n_distinct) % n_distinct)
+    hashes = values_hash(X)
+    parts = [Sketch.of(hashes[part], cells[part]) for part in np.array_split(again, 7)]
+    sketch = Sketch.together([Sketch.together(parts[:3]), *parts[3:]])
+    whole = Sketch.of(hashes, cells)
+    assert np.array_equal(sketch.hashes, whole.hashes)
+    sizes = np.bincount(cells)
+    if n_distinct <= EXACT_ROWS:
+        assert sketch.sizes(2).tolist() == sizes.tolist()
+    else:
+        assert sketch.n_distinct == pytest.approx(n_distinct, rel=0.03)
+        assert np.allclose(sketch.sizes(2), sizes, rtol=0.05)
+
+
+def test_neighbors_that_are_not_there_say_nothing_of_cells():
+    near = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.int32)
+    sizes = np.array([40_000, 40_000, 40_000])
+    cells = np.array([[0, 1, -1], [2, -1, -1]], dtype=np.int32)
+    assert cells_to_search(near, sizes, 3, cells)[1] == pytest.approx(2 / 3)
+    assert cells_to_search(near, sizes, 3, np.full((2, 3), -1, np.int32)) == (1, 1.0)
 
 
 @pytest.mark.parametrize("n_rows", [0, 5, RUN, 1000])
