@@ -1,5 +1,8 @@
 """The figures of the page: matplotlib drawings as inline SVG that follow the page's colors.
 
+A figure is a list of panels, each an SVG of its own, which the page lays side by side where there
+is room and below each other on a phone. What their colors mean the page says itself.
+
 Drawn with ``Figure`` and never with pyplot, so that nothing global is touched and the same report
 gives the same bytes.
 """
@@ -17,11 +20,8 @@ from xml.etree import ElementTree
 
 import matplotlib.style
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
@@ -52,9 +52,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 
 MOST_CLASSES = 12
-WIDTH = 880
-PANELS_ACROSS = 4
 MOST_TICKS = 8
+WIDE, NARROW = (424, 284), (209, 172)
+"""Width and height of a panel in CSS pixels: two of the wide ones stand side by side, or four."""
 
 # Each color stands for one of the page's CSS variables and is exchanged for it in the SVG.
 INK, MUTED, LINE, PAGE = "#0000a1", "#0000a2", "#0000a3", "#0000a4"
@@ -88,8 +88,6 @@ STYLE: dict[str, object] = {
     "grid.linewidth": 0.8,
     "font.size": 12,
     "font.family": "DejaVu Sans",
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
     "lines.linewidth": 2,
     "text.color": INK,
     "text.parse_math": False,
@@ -103,16 +101,16 @@ STYLE: dict[str, object] = {
 }
 
 
-def draw(report: Report) -> dict[str, str]:
+def draw(report: Report) -> dict[str, list[str]]:
     """Draw every figure the report has data for.
 
     Returns
     -------
     dict
-        SVG by name: ``metrics``, ``reliability``, ``accepted``, ``confidence``; absent without
-        data.
+        The SVG of each panel by the figure's name: ``metrics``, ``reliability``, ``accepted``,
+        ``confidence``; absent without data.
     """
-    figures: dict[str, Callable[[Report], Figure | None]] = {
+    figures: dict[str, Callable[[Report], list[Figure]]] = {
         "metrics": draw_metrics,
         "reliability": draw_reliability,
         "accepted": draw_accepted,
@@ -120,7 +118,11 @@ def draw(report: Report) -> dict[str, str]:
     }
     with _style():
         drawn = {name: drawing(report) for name, drawing in figures.items()}
-        return {name: to_svg(figure, name) for name, figure in drawn.items() if figure}
+        return {
+            name: [to_svg(panel, f"{name}-{i}") for i, panel in enumerate(panels)]
+            for name, panels in drawn.items()
+            if panels
+        }
 
 
 # --- metric per round ---------------------------------------------------------------------
@@ -135,31 +137,44 @@ class Point:
     used: bool
 
 
-def draw_metrics(report: Report) -> Figure | None:
+def draw_metrics(report: Report) -> list[Figure]:
     """Draw accuracy and log-loss on the validation rows, per round, from the seed on."""
     seed = report.seed.validation
     if seed is None or seed.n == 0 or not report.rounds:
-        return None
+        return []
     points = [Point(0, seed, used=True)]
     points += [Point(r.round, r.validation, r.used) for r in report.rounds if r.validation]
-    figure, [[left, right]] = _panels(1, 2, 210, top=28, gap_x=96, right=48)
-    _draw_metric(left, points, report.best_round, "accuracy", better=1)
-    left.set_title("Accuracy (higher is better)", pad=12)
-    _draw_band(left, points)
-    _draw_metric(right, points, report.best_round, "log_loss", better=-1)
-    right.set_title("Log-loss (lower is better)", pad=12)
-    return figure
+    accuracy, ax = _panel(WIDE, right=44)
+    _draw_metric(ax, points, report.best_round, "accuracy", better=1)
+    ax.set_title("Accuracy (higher is better)", pad=12)
+    _draw_band(ax, points)
+    _keep_within(ax, 0, 1)
+    log_loss, ax = _panel(WIDE, right=44)
+    _draw_metric(ax, points, report.best_round, "log_loss", better=-1)
+    ax.set_title("Log-loss (lower is better)", pad=12)
+    _keep_within(ax, 0, np.inf)
+    return [accuracy, log_loss]
+
+
+def _keep_within(ax: Axes, lowest: float, highest: float) -> None:
+    """Let the axis end where its values do: no accuracy is above 1, no log-loss below 0."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, lowest), min(high, highest))
 
 
 def _draw_metric(ax: Axes, points: list[Point], best: int, name: str, *, better: int) -> None:
-    _draw_line(ax, [(p.round, getattr(p.metrics, name)) for p in points], "-")
+    values = [getattr(p.metrics, name) for p in points]
+    _draw_line(ax, [(p.round, value) for p, value in zip(points, values, strict=True)], "-")
     size = 6 if len(points) <= 40 else 3
     for used, fill in ((True, ACCENT), (False, PAGE)):
         chosen = [(p.round, getattr(p.metrics, name)) for p in points if p.used is used]
         _draw_line(ax, chosen, "o", mfc=fill, ms=size)
-    for p in points:
+    # The note stands on the better side, but for a value at the end of its axis, below the title.
+    at_end = max(values) > 0.98 if better > 0 else min(values) < 0.02
+    side = -better if at_end else better
+    for p, value in zip(points, values, strict=True):
         if p.round == best:
-            _note(ax, "best", p.round, getattr(p.metrics, name), better)
+            _note(ax, "best", p.round, value, side)
     _draw_seed(ax, getattr(points[0].metrics, name))
     ax.margins(y=0.25)
     ax.set_xlim(-0.5, points[-1].round + 0.5)
@@ -168,7 +183,9 @@ def _draw_metric(ax: Axes, points: list[Point], best: int, name: str, *, better:
 
 
 def _draw_line(ax: Axes, points: list[tuple[int, float]], form: str, **look: Any) -> None:
-    ax.plot([x for x, _ in points], [y for _, y in points], form, color=ACCENT, **look)
+    # Not clipped: at the end of an axis half of a point would be missing.
+    x, y = [x for x, _ in points], [y for _, y in points]
+    ax.plot(x, y, form, color=ACCENT, clip_on=False, **look)
 
 
 def _draw_seed(ax: Axes, value: float) -> None:
@@ -203,20 +220,20 @@ def _wilson(right: int, n: int) -> tuple[float, float]:
 # --- confidence against the truth ----------------------------------------------------------
 
 
-def draw_reliability(report: Report) -> Figure | None:
+def draw_reliability(report: Report) -> list[Figure]:
     """Draw the share of right labels against the confidence: of the model itself, and adjusted."""
     measured = last_measured(report)
     if measured is None or not sum(measured.raw.n):
-        return None
-    figure, [[left, right]] = _panels(1, 2, 210, top=28, gap_x=96, right=48)
-    _draw_reliability(left, measured.raw)
-    left.set_title("As the model says", pad=12)
-    if measured.adjusted is None:
-        right.set_axis_off()
-    else:
-        _draw_reliability(right, measured.adjusted)
-        right.set_title("Adjusted", pad=12)
-    return figure
+        return []
+    tables = {"As the model says": measured.raw, "Adjusted": measured.adjusted}
+    panels = []
+    for title, table in tables.items():
+        if table is not None:
+            figure, ax = _panel(WIDE, right=12)
+            _draw_reliability(ax, table)
+            ax.set_title(title, pad=12)
+            panels.append(figure)
+    return panels
 
 
 def _draw_reliability(ax: Axes, table: ReliabilityTable) -> None:
@@ -230,32 +247,34 @@ def _draw_reliability(ax: Axes, table: ReliabilityTable) -> None:
     ]
     stated, right, low, high = (np.array(column) for column in zip(*points, strict=True))
     ax.vlines(stated, low, high, color=ACCENT, linewidth=1.4)
-    ax.plot(stated, right, "o", color=ACCENT, ms=6)
-    ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence")
+    ax.plot(stated, right, "o", color=ACCENT, ms=6, clip_on=False)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
 
 
 # --- accepted per class per round ---------------------------------------------------------
 
 
-def draw_accepted(report: Report) -> Figure | None:
+def draw_accepted(report: Report) -> list[Figure]:
     """Draw, per class, the rows accepted in each round; unused rounds in the soft color."""
     if not any(r.accepted for r in report.rounds):
-        return None
+        return []
     names = largest(
         report, lambda name: sum(r.accepted_by_class.get(name, 0) for r in report.rounds)
     )
-    unused = any(not r.used for r in report.rounds)
-    figure, panels = _class_panels(names, 92, top=52 if unused else 28)
-    for ax, name in panels:
+    highest = max(r.accepted_by_class.get(name, 0) for r in report.rounds for name in names)
+    panels = []
+    for name in names:
+        figure, ax = _panel(NARROW)
         _draw_bars(ax, [r for r in report.rounds if r.used], name, ACCENT)
         _draw_bars(ax, [r for r in report.rounds if not r.used], name, SOFT)
         _round_axis(ax, len(report.rounds))
+        ax.set_ylim(0, highest * 1.05)
         ax.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.yaxis.set_major_formatter(FuncFormatter(_tick))
-    if unused:
-        _legend(figure, [Patch(color=ACCENT), Patch(color=SOFT)], ["used", "not used"])
-    _x_label(panels, "round")
-    return figure
+        ax.set_xlabel("round")
+        ax.set_title(_short(name))
+        panels.append(figure)
+    return panels
 
 
 def _draw_bars(ax: Axes, rounds: Sequence[Round], name: str, color: str) -> None:
@@ -271,27 +290,30 @@ def _draw_bars(ax: Axes, rounds: Sequence[Round], name: str, color: str) -> None
 # --- confidence per class -----------------------------------------------------------------
 
 
-def draw_confidence(report: Report) -> Figure | None:
+def draw_confidence(report: Report) -> list[Figure]:
     """Draw, per class, the candidates by confidence: round 1 and the last used round, its cut."""
     first, last = first_scored(report), last_accepting(report)
     if first is None or first.histogram is None:
-        return None
+        return []
     names = largest(report, lambda name: confident(first, name, 0))
-    figure, panels = _class_panels(names, 100, top=52)
     bins = readable_bins(first.histogram)
-    for ax, name in panels:
+    drawn = [_panel(NARROW) for _ in names]
+    highest = 0.0
+    for name, (_, ax) in zip(names, drawn, strict=True):
         _draw_confidence(ax, first, last, name, bins)
+        ax.set_title(_short(name))
+        ax.set_xlabel("confidence")
         ax.set_yscale("log")
         ax.set_xlim(_lowest(first.histogram), 1)
-        ax.xaxis.set_major_locator(MaxNLocator(5 if len(names) < 3 else 3))
+        ax.xaxis.set_major_locator(MaxNLocator(3))
         ax.yaxis.set_major_locator(LogLocator(numticks=4))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FuncFormatter(_tick))
-    # The panels share one axis, which shows a power of ten above the 1 however few rows there are.
-    panels[0][0].set_ylim(0.7, max(12, panels[0][0].get_ylim()[1]))
-    _legend(figure, *_confidence_key(first, last))
-    _x_label(panels, "confidence")
-    return figure
+        highest = max(highest, ax.get_ylim()[1])
+    for _, ax in drawn:
+        # One scale for all, which shows a power of ten above the 1 however few rows there are.
+        ax.set_ylim(0.7, max(12, highest))
+    return [figure for figure, _ in drawn]
 
 
 def readable_bins(histogram: Histogram) -> int:
@@ -319,18 +341,6 @@ def _draw_histogram(ax: Axes, r: Round, name: str, bins: int, **look: Any) -> No
         ax.stairs(merged, np.linspace(0, 1, bins + 1), baseline=0.5, **look)
 
 
-def _confidence_key(first: Round, last: Round | None) -> tuple[list[Artist], list[str]]:
-    artists: list[Artist] = [Patch(color=SOFT)]
-    labels = [f"candidates of round {first.round}"]
-    if last is not None and last is not first:
-        artists.append(Line2D([], [], color=ACCENT, linewidth=1.4))
-        labels.append(f"candidates of round {last.round}")
-    if last is not None:
-        artists.append(Line2D([], [], color=BAD, linewidth=1.4))
-        labels.append(f"cut of round {last.round}")
-    return artists, labels
-
-
 def _lowest(histogram: Histogram) -> float:
     """Return the lower edge of the lowest bin in use, to the tenth."""
     filled = [i for counts in histogram.counts.values() for i, n in enumerate(counts) if n]
@@ -347,59 +357,23 @@ def largest(report: Report, size: Callable[[str], int]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _panels(
-    down: int,
-    across: int,
-    height: int,
-    *,
-    top: int,
-    bottom: int = 46,
-    left: int = 48,
-    right: int = 2,
-    gap_x: int = 30,
-    gap_y: int = 54,
-    shared: bool = False,
-) -> tuple[Figure, Any]:
-    """Lay panels out by hand, in CSS pixels: automatic layout costs a second of drawing a figure.
+def _panel(
+    size: tuple[int, int], *, top: int = 30, bottom: int = 46, left: int = 46, right: int = 6
+) -> tuple[Figure, Axes]:
+    """Lay a panel out by hand, in CSS pixels: automatic layout costs a second of drawing a figure.
 
     One SVG unit is one pixel, as matplotlib counts 72 to the inch.
     """
-    total = top + bottom + down * height + (down - 1) * gap_y
-    width = (WIDTH - left - right - (across - 1) * gap_x) / across
-    figure = Figure(figsize=(WIDTH / 72, total / 72), dpi=72)
-    figure.subplots_adjust(
-        left=left / WIDTH,
-        right=1 - right / WIDTH,
-        top=1 - top / total,
-        bottom=bottom / total,
-        wspace=gap_x / width,
-        hspace=gap_y / height,
+    width, height = size
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    ax = figure.add_axes(
+        (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
     )
-    return figure, figure.subplots(down, across, squeeze=False, sharex=shared, sharey=shared)
-
-
-def _class_panels(
-    names: list[str], height: int, *, top: int
-) -> tuple[Figure, list[tuple[Axes, str]]]:
-    across = min(PANELS_ACROSS, max(2, len(names)))
-    down = -(-len(names) // across)
-    figure, grid = _panels(down, across, height, top=top, right=12, shared=True)
-    for ax in grid.flat[len(names) :]:
-        ax.set_axis_off()
-    panels = list(zip(grid.flat, names, strict=False))
-    for ax, name in panels:
-        ax.set_title(_short(name))
-        ax.tick_params(labelbottom=True)
-    return figure, panels
+    return figure, ax
 
 
 def _tick(n: float, _: int) -> str:
     return words.short_count(int(n))
-
-
-def _x_label(panels: list[tuple[Axes, str]], text: str) -> None:
-    for ax, _ in panels[-PANELS_ACROSS:]:
-        ax.set_xlabel(text)
 
 
 def _round_axis(ax: Axes, last: int) -> None:
@@ -419,24 +393,7 @@ def _note(ax: Axes, text: str, x: float, y: float, side: int) -> None:
     ax.annotate(text, (x, y), xytext=(0, 7 * side), textcoords="offset points", ha="center", va=va)
 
 
-def _legend(
-    figure: Figure, artists: Sequence[Artist], labels: Sequence[str], *, above: bool = True
-) -> None:
-    figure.legend(
-        artists,
-        labels,
-        loc="upper left" if above else "lower left",
-        bbox_to_anchor=(0, 1 if above else 0),
-        ncols=len(labels),
-        handlelength=0.9,
-        handleheight=0.9,
-        borderpad=0,
-        borderaxespad=0,
-        columnspacing=3,
-    )
-
-
-def _short(name: str, most: int = 24) -> str:
+def _short(name: str, most: int = 20) -> str:
     name = words.clean(name)
     return name if len(name) <= most else f"{name[: most - 1]}\u2026"
 

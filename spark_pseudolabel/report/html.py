@@ -54,6 +54,8 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         rounds=left_out(data.rounds, MOST_ROUNDS),
         cuts=_cuts(data),
         figures=figures,
+        confidence_key=_confidence_key(data),
+        accepted_key=_accepted_key(data),
         failure=failure,
         out=words.out_path(data),
         bar=_bar(data),
@@ -62,7 +64,7 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
     )
 
 
-def _figures(report: Report) -> tuple[dict[str, Markup], str | None]:
+def _figures(report: Report) -> tuple[dict[str, list[Markup]], str | None]:
     """Draw the figures, or name what went wrong."""
     try:
         from spark_pseudolabel.report import figures
@@ -70,7 +72,23 @@ def _figures(report: Report) -> tuple[dict[str, Markup], str | None]:
         drawn = figures.draw(report)
     except Exception as error:  # noqa: BLE001 - a broken plotting library costs only pictures
         return {}, type(error).__name__
-    return {name: Markup(svg) for name, svg in drawn.items()}, None
+    return {name: [*map(Markup, panels)] for name, panels in drawn.items()}, None
+
+
+def _confidence_key(report: Report) -> list[tuple[str, str]]:
+    """Say what is what in the histograms of confidences: a style of the page, and its words."""
+    first, last = first_scored(report), last_accepting(report)
+    key = [("first", f"candidates of round {first.round}")] if first is not None else []
+    if last is not None and last is not first:
+        key.append(("last", f"candidates of round {last.round}"))
+    return [*key, ("cut", f"cut of round {last.round}")] if last is not None else key
+
+
+def _accepted_key(report: Report) -> list[tuple[str, str]]:
+    """Say what is what in the bars of accepted rows, where there are two kinds of them."""
+    if all(r.used for r in report.rounds):
+        return []
+    return [("used", "round used"), ("unused", "round not used")]
 
 
 @dataclass(frozen=True)
