@@ -74,6 +74,7 @@ def parse_config(
     allow_import: Sequence[str] = (),
     *,
     estimator: BaseEstimator | None = None,
+    check_estimators: bool = True,
 ) -> Config:
     """Check a configuration that was built in Python.
 
@@ -85,13 +86,15 @@ def parse_config(
         Import paths of estimators outside the registry that may be imported.
     estimator
         Used as it is instead of the one that ``model`` names, which is not looked up then.
+    check_estimators
+        As of :func:`load_config`.
     """
     return _parse(
         ConfigSource.of(data),
         [],
         allow_import,
         dataframes=True,
-        estimators=True,
+        estimators=check_estimators,
         estimator=estimator,
     )
 

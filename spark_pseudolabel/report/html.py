@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -13,7 +13,8 @@ import jinja2
 from markupsafe import Markup
 
 from spark_pseudolabel.report import words
-from spark_pseudolabel.report.document import Report, label_key
+from spark_pseudolabel.report.document import Report
+from spark_pseudolabel.report.provenance import flat, settings
 from spark_pseudolabel.report.tally import (
     accepted_by_class,
     class_names,
@@ -59,8 +60,8 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         failure=failure,
         out=words.out_path(data),
         bar=_bar(data),
-        settings=list(_flat(_in_force(data))),
-        versions=list(_flat(data.environment)),
+        settings=settings(data.config),
+        versions=list(flat(data.environment)),
     )
 
 
@@ -152,38 +153,6 @@ def _bar(report: Report) -> list[_Part]:
         ("abstained", rows.abstained),
     ]
     return [_Part(name, n, n / rows.pool) for name, n in parts if n]
-
-
-def _in_force(report: Report) -> Mapping[str, object]:
-    """Return the configuration without keys that nothing follows from in this run."""
-    config = dict(report.config)
-    teacher = report.config.get("teacher")
-    if isinstance(teacher, Mapping) and not teacher.get("student", True):
-        config["model"] = "none: no model learns from the teacher, which is the final model"
-    for name, section in config.items():
-        if isinstance(section, Mapping) and "path" in section and section["path"] is None:
-            unused = ("path", "format", "options")
-            config[name] = {key: value for key, value in section.items() if key not in unused}
-    return config
-
-
-def _flat(value: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield nested settings as dotted keys."""
-    if isinstance(value, Mapping) and value:
-        for name, item in value.items():
-            yield from _flat(item, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
-        yield key, ", ".join(map(_plain, value)) or "none"
-    else:
-        yield key, _plain(value)
-
-
-def _plain(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return label_key(value)
-    return str(value) if value != {} else "none"
 
 
 @cache
