@@ -34,11 +34,14 @@ class Answer:
         The same for people.
     error
         Told after the document where finding something wrong is what the command is for.
+    in_short
+        One line of it all, which ends the text; on standard error where that is a document.
     """
 
     document: Document
     text: str
     error: PseudoLabelError | None = None
+    in_short: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -51,8 +54,10 @@ def give_answer(answer: Answer, options: AnswerOptions) -> None:
     write_result(answer.document, options)
     if options.json:
         tell_error(answer.error)
+        if answer.in_short is not None and not options.quiet:
+            _tell(answer.in_short)
     with reader_may_leave():
-        print_text(_json_line(answer.document) if options.json else answer.text)
+        print_text(_json_line(answer.document) if options.json else _whole_text(answer))
     if not options.json:
         tell_error(answer.error)
 
@@ -80,10 +85,19 @@ def tell_error(error: PseudoLabelError | None) -> None:
     """Write an error's message to standard error, if there is one."""
     if error is not None:
         sys.stdout.flush()
-        with contextlib.suppress(OSError, ValueError):
-            message = _wrapped(error.message) if sys.stderr.isatty() else error.message
-            sys.stderr.write(showable(f"{message}\n", sys.stderr))
-            sys.stderr.flush()
+        _tell(_wrapped(error.message) if sys.stderr.isatty() else error.message)
+
+
+def _tell(message: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(showable(f"{message}\n", sys.stderr))
+        sys.stderr.flush()
+
+
+def _whole_text(answer: Answer) -> str:
+    if answer.in_short is None:
+        return answer.text
+    return "\n\n".join([answer.text.rstrip("\n"), answer.in_short])
 
 
 def _wrapped(message: str) -> str:

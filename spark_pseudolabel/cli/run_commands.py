@@ -92,12 +92,13 @@ def run(
     source = _Source(conf, overrides or (), allow_import or ())
     config = source.load(check_estimators=False)
     outcome = _run(config, options, source.load)
+    from spark_pseudolabel.report.guidance import mail_line
     from spark_pseudolabel.report.text import render_text
 
     text = render_text(outcome.report)
     if outcome.before:
         text = f"Nothing to do: {config.output.path} is finished.\n\n{text}"
-    return Answer(outcome.report, text)
+    return Answer(outcome.report, text, in_short=mail_line(outcome.report))
 
 
 def label(

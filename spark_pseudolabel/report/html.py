@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from spark_pseudolabel.report import words
+from spark_pseudolabel.report import guidance, words
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.provenance import flat, settings
 from spark_pseudolabel.report.tally import (
@@ -39,6 +39,8 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         verdict=words.verdict(data),
         certified=words.certificate(data),
         claims=words.claims(data),
+        how_certified=guidance.how_certified(data),
+        next_steps=guidance.next_steps(data),
         by_class=words.by_class(data),
         prior=words.prior(data),
         calibration_errors=words.calibration_errors(data),
@@ -171,6 +173,7 @@ def _environment() -> jinja2.Environment:
         "metric": words.metric,
         "percent": words.percent,
         "rows": words.rows,
+        "shell_command": lambda arguments: shlex.join(["spark-pseudolabel", *arguments]),
         "shell_word": shlex.quote,
         "sql_string": lambda text: "'" + str(text).replace("'", "''") + "'",
         "python_string": repr,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,4 +107,7 @@ def _plain(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return label_key(value)
-    return str(value) if value != {} else "none"
+    if isinstance(value, Mapping):
+        # In order: whether it has been through a file must not show.
+        return json.dumps(value, sort_keys=True) if value else "none"
+    return str(value)

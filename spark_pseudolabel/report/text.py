@@ -18,7 +18,7 @@ from rich.text import Text
 
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.program import command
-from spark_pseudolabel.report import document, words
+from spark_pseudolabel.report import document, guidance, words
 from spark_pseudolabel.report.document import (
     ExplainDocument,
     ExplainStep,
@@ -69,6 +69,7 @@ def render_text(report: Document) -> str:
         _section("Given labels", _given_labels(data)),
         _section("Labels", _labels(data)),
         _section("Outputs", _outputs(data)),
+        _section("Next", _next(data)),
     )
 
 
@@ -171,6 +172,8 @@ def _certificate(report: Report) -> list[str]:
         return []
     lines = _table(claims.head, claims.body[:MOST_CLASSES], "l" + "r" * (len(claims.head) - 1))
     lines += _more(len(claims.body) - MOST_CLASSES, "classes")
+    for sentence in guidance.how_certified(report):
+        lines += _wrap(sentence, indent=2)
     return _section("Certificate", lines)
 
 
@@ -333,9 +336,15 @@ def _labels(report: Report) -> list[str]:
 
 def _outputs(report: Report) -> list[str]:
     """List where things are; a path is never cut or wrapped, so that it can be copied."""
-    lines = [f"  {name:<11}  {clean(path)}" for name, path in report.paths if path]
-    out = words.out_path(report)
-    return lines + ([f"  {'next':<11}  {clean(command('verify', out))}"] if out else [])
+    return [f"  {name:<11}  {clean(path)}" for name, path in report.paths if path]
+
+
+def _next(report: Report) -> list[str]:
+    """List what to do now, each command on a line of its own, whole."""
+    lines = []
+    for step in guidance.next_steps(report):
+        lines += [*_wrap(f"{step.why}:", indent=2), f"    {clean(command(*step.arguments))}"]
+    return lines
 
 
 # --- plan ---------------------------------------------------------------------------------

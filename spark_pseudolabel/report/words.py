@@ -242,7 +242,8 @@ def claims(report: Report) -> Lines | None:
     certified = report.certificate
     if certified is None:
         return None
-    head = ["labels", "cut", "published", "tested", "wrong", "at least right", "labels needed"]
+    head = ["labels", "cut", "published", "tested there", "wrong", "at least right"]
+    head.append("labels needed")
     body = [
         [
             clean(label_key(claim.labels[0])) if certified.per == "class" else "all",

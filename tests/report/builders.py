@@ -226,6 +226,35 @@ def with_shift(report: dict[str, Any]) -> dict[str, Any]:
     return report | {"shift": shift, "rows": report["rows"] | {"withheld": 512}}
 
 
+def with_certificate(report: dict[str, Any], *, claimed: bool = True) -> dict[str, Any]:
+    """Return the report of a run whose 600 labeled rows were tested, 498 of them above the cut."""
+    claim = {
+        "labels": report["classes"],
+        "cut": 0.913 if claimed else None,
+        "n": 498,
+        "wrong": 12,
+        "p_value": 0.003 if claimed else 0.4,
+        "level": 0.05,
+        "bound": 0.961 if claimed else 0.93,
+        "rows": report["rows"]["accepted"] if claimed else 0,
+        "more_labels": None if claimed else 1_200,
+        "outlook": None if claimed else "labels",
+    }
+    certificate = {
+        "claimed": claimed,
+        "precision": 0.95,
+        "certainty": 0.95,
+        "per": "all",
+        "source": "out_of_fold",
+        "n_calibration": 600,
+        "n_pool": report["rows"]["pool"],
+        "coverage": report["rows"]["accepted"] / report["rows"]["pool"] if claimed else 0.0,
+        "claims": [claim],
+        "refused": None,
+    }
+    return report | {"certificate": certificate}
+
+
 def make_why() -> dict[str, Any]:
     """Build what ``explain --why`` adds."""
     values = [("job", "clerk", 0.31), ("age", 39, -0.12), ("v", None, 0.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def test_chosen_is_what_a_default_would_not_be(sections: dict[str, Any], keys: s
 
 def test_no_setting_is_lost() -> None:
     config = public(parse_config(LEAST, check_estimators=False))
-    found = settings(config)
+    found = settings(json.loads(json.dumps(config, sort_keys=True)))
     assert not {key for key, _ in found.chosen} & {key for key, _ in found.others}
     assert dict(found.others)["random_state"] == "0"
     assert len(found.chosen) == len(NAMED) < len(found.others)

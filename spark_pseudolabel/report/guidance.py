@@ -1,0 +1,147 @@
+"""What follows from a report: its certificate explained, what to do next, all in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spark_pseudolabel.report.document import Certificate, CertifiedClaim, Report, label_key
+from spark_pseudolabel.report.words import (
+    clean,
+    count,
+    metric,
+    out_path,
+    percent,
+    rounds_word,
+    rows,
+    seconds,
+)
+
+_MOST_AUDITED = 200
+_MOST_CLAIMS = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command worth running next.
+
+    Parameters
+    ----------
+    arguments
+        Of this program.
+    why
+        What it is good for, as the beginning of a sentence that the command ends.
+    """
+
+    arguments: Sequence[str]
+    why: str
+
+
+def next_steps(report: Report) -> list[Step]:
+    """Return what to do with an output, the most useful first; nothing where its path is unknown.
+
+    Labels that are there deserve a look by a person, then a reader. Where there are none, answers
+    of a person are the shortest way to some.
+    """
+    out = out_path(report)
+    if out is None or not report.rows.pool:
+        return []
+    asked = f"{out.rstrip('/')}-review"
+    verify = Step(("verify", out, "--deep"), "Check that every file is there, whole and unchanged")
+    if not report.rows.accepted:
+        precision = report.certificate.precision if report.certificate else 0.95
+        certify = ("--certify", f"{precision:g}", "--budget", "300", "--to", asked)
+        return [
+            Step(
+                ("review", "export", out, *certify),
+                "Have a person answer some 300 rows, which certifies labels by themselves",
+            ),
+            Step(
+                ("review", "export", out, "--queue", "200", "--to", f"{asked}-queue"),
+                "Have a person label the 200 rows that teach a model most",
+            ),
+        ]
+    audited = min(_MOST_AUDITED, report.rows.accepted)
+    return [
+        Step(
+            ("review", "export", out, "--audit", str(audited), "--to", asked),
+            f"Have a person check {rows(audited, 'labeled')}, which bounds the wrong labels "
+            "whatever the given ones were drawn from",
+        ),
+        Step(("labels", out, "--csv", "labels.csv"), "Take the labels as a CSV file"),
+        verify,
+    ]
+
+
+def how_certified(report: Report) -> list[str]:
+    """Explain a certificate: which rows were tested, what was found, and what a claim takes."""
+    certified = report.certificate
+    if certified is None:
+        return []
+    held_out = certified.source == "held_out"
+    kind = "validation" if held_out else "labeled"
+    seen = (
+        "which no model was trained on"
+        if held_out
+        else "each scored by models that have not seen it"
+    )
+    told = [
+        f"{rows(certified.n_calibration, kind)} could be tested, {seen}; copies of a row count "
+        "once, and so do the rows of a group. How right published labels are, only those tell "
+        "that lie at or above the cut, as published rows do: that is why fewer are tested there."
+    ]
+    if certified.refused is not None:
+        return told
+    told += [_found(claim, certified) for claim in certified.claims[:_MOST_CLAIMS]]
+    return told
+
+
+def _found(claim: CertifiedClaim, certified: Certificate) -> str:
+    """Say what the test of one claim has found."""
+    name = clean(label_key(claim.labels[0]))
+    of = f" predicted as {name!r}" if certified.per == "class" else ""
+    where = (
+        "at or above the cut" if claim.cut is not None else "at the strictest cut that was tried"
+    )
+    found = (
+        f"Of the rows{of}, {count(claim.n)} lie {where}, and {count(claim.wrong)} of them "
+        f"{'is' if claim.wrong == 1 else 'are'} wrong. "
+    )
+    test = (
+        f"If a share of {certified.precision:g} were right, so few wrong ones or fewer had a "
+        f"probability of {claim.p_value:.2g}; a claim takes {claim.level:.2g} at most"
+    )
+    if claim.cut is None:
+        return f"{found}{test}, so that nothing is claimed."
+    return f"{found}{test}. Hence at least {percent(claim.bound, 1)} are right, at that level."
+
+
+def mail_line(report: Report) -> str:
+    """Sum a run up in one line, for the mail of a scheduler: outcome, rows, promise, path.
+
+    The path comes last, so that nothing which follows it could be taken for a part of it.
+    """
+    accepted, pool = report.rows.accepted, report.rows.pool
+    share = f" ({percent(accepted / pool)})" if pool else ""
+    parts = [
+        report.termination_condition,
+        f"{count(accepted)} of {rows(pool, 'pool')} labeled{share}",
+        _promise(report),
+        f"{rounds_word(report.n_iter)} in {seconds(report.elapsed_s)}",
+    ]
+    if report.warnings:
+        parts.append(f"{len(report.warnings)} warning{'s' if len(report.warnings) > 1 else ''}")
+    return f"spark-pseudolabel: {', '.join(parts)}: {clean(out_path(report) or 'no output')}"
+
+
+def _promise(report: Report) -> str:
+    """Say what is promised of the labels; what was measured, where nothing is."""
+    certified = report.certificate
+    if certified is not None and certified.claimed:
+        return f"precision {certified.precision:g} certified with certainty {certified.certainty:g}"
+    if certified is not None:
+        return "nothing certified"
+    measured = report.final.test or report.final.validation or report.final.oof
+    if measured is None or measured.accuracy is None:
+        return "nothing promised"
+    return f"nothing promised, accuracy {metric(measured.accuracy)}"

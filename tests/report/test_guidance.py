@@ -1,0 +1,72 @@
+"""What a report leads to: the next command, the certificate explained, one line for a mail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spark_pseudolabel.report.document import Report
+from spark_pseudolabel.report.guidance import how_certified, mail_line, next_steps
+from tests.report.builders import empty_pool, make_report, with_certificate
+
+
+def _report(**changes: Any) -> Report:
+    return Report.model_validate({**make_report(), **changes})
+
+
+def test_labels_that_are_there_are_to_be_checked_by_a_person_first() -> None:
+    first, *others = next_steps(_report())
+    assert first.arguments[:3] == ("review", "export", "out/income")
+    assert first.arguments[3:5] == ("--audit", "200")
+    assert [step.arguments[0] for step in others] == ["labels", "verify"]
+
+
+def test_without_a_label_a_person_is_the_way_on() -> None:
+    report = with_certificate(make_report(), claimed=False)
+    report["rows"] |= {"accepted": 0, "rejected": report["rows"]["pool"]}
+    certify, queue = next_steps(Report.model_validate(report))
+    assert certify.arguments[3:7] == ("--certify", "0.95", "--budget", "300")
+    assert queue.arguments[3:5] == ("--queue", "200")
+
+
+def test_an_empty_pool_asks_for_nothing() -> None:
+    assert next_steps(Report.model_validate(empty_pool(make_report()))) == []
+
+
+def test_a_certificate_says_why_fewer_rows_were_tested_than_there_are() -> None:
+    rows, found = how_certified(Report.model_validate(with_certificate(make_report())))
+    assert rows.startswith("600 labeled rows could be tested, each scored by models that have not")
+    assert "498 lie at or above the cut, and 12 of them are wrong" in found
+    assert found.endswith("Hence at least 96.1% are right, at that level.")
+
+
+def test_a_certificate_that_claims_nothing_says_what_a_claim_would_take() -> None:
+    report = Report.model_validate(with_certificate(make_report(), claimed=False))
+    found = how_certified(report)[1]
+    assert "498 lie at the strictest cut that was tried" in found
+    assert found.endswith("a claim takes 0.05 at most, so that nothing is claimed.")
+
+
+@pytest.mark.parametrize(
+    ("report", "line"),
+    [
+        (
+            make_report(),
+            "spark-pseudolabel: validation_drop, 18,152 of 20,000 pool rows labeled (90.8%), "
+            "nothing promised, accuracy 0.8591, 3 rounds in 47.2 s, 1 warning: out/income",
+        ),
+        (
+            with_certificate(make_report()) | {"warnings": []},
+            "spark-pseudolabel: validation_drop, 18,152 of 20,000 pool rows labeled (90.8%), "
+            "precision 0.95 certified with certainty 0.95, 3 rounds in 47.2 s: out/income",
+        ),
+    ],
+)
+def test_one_line_sums_a_run_up(report: dict[str, Any], line: str) -> None:
+    assert mail_line(Report.model_validate(report)) == line
+
+
+def test_the_line_stays_one_whatever_a_path_holds() -> None:
+    config = make_report()["config"] | {"output": {"path": "out\nFrom: x"}}
+    assert "\n" not in mail_line(_report(config=config))
