@@ -58,6 +58,7 @@ PROVED_BY = {
     "tests/spark/direct/test_bringing.py": "spark.scratch",
     "tests/spark/direct/test_keys.py": "spark.frame.keys",  # both backends by the same tests
     "tests/spark/reading/test_settle_types.py": "spark.reading.names",
+    "tests/spark/startup/test_jvm.py": "spark.startup.java",
     "tests/spark/startup/test_session.py": (
         "spark.progress spark.startup.daemon spark.startup.freezing spark.startup.warm_up"
     ),

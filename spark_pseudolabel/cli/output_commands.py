@@ -1,4 +1,4 @@
-"""Commands that read an output: status, verify, gc, report, explain."""
+"""Commands that read an output, or the machine: status, verify, gc, report, explain, doctor."""
 
 from __future__ import annotations
 
@@ -131,3 +131,20 @@ def explain(
     with output_opened(out) as opened:
         document = explain_row(out, row, why=why, row_file=row_file, opened=opened)
     return Answer(document, render_explain(document))
+
+
+def doctor(options: AnswerOptions) -> Answer:
+    """Tell whether this machine can run anything: Java, host name, libraries, memory, disk."""
+    from spark_pseudolabel.output.doctor import examine
+    from spark_pseudolabel.report.text import render_doctor
+
+    document = examine()
+    error = None
+    if not document.ok:
+        wrong = [check.name for check in document.checks if check.state == "problem"]
+        error = InputError(
+            f"This machine is not ready: see {', '.join(wrong)} above, with what to do.",
+            code="not_ready",
+            where=wrong[0],
+        )
+    return Answer(document, render_doctor(document), error)

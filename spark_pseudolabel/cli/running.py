@@ -16,12 +16,12 @@ from spark_pseudolabel.cli.answers import (
     standard_output_kept,
 )
 from spark_pseudolabel.cli.failures import fail
-from spark_pseudolabel.cli.output_commands import explain, gc, report, status, verify
+from spark_pseudolabel.cli.output_commands import doctor, explain, gc, report, status, verify
 from spark_pseudolabel.cli.parsing import Task, make_parser, read_answer_options, read_task
 from spark_pseudolabel.cli.run_commands import demo, init, label, plan, run
 from spark_pseudolabel.cli.signals import sigterm_as_interrupt
 
-COMMANDS = (init, plan, run, status, verify, gc, report, explain, label, demo)
+COMMANDS = (init, plan, run, status, verify, gc, report, explain, label, demo, doctor)
 """In the order of --help."""
 
 

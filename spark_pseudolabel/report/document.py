@@ -1081,7 +1081,7 @@ class ExplainDocument(Document):
     """The answer in words."""
 
 
-# --- label, init --------------------------------------------------------------------------
+# --- label, doctor, init --------------------------------------------------------------------------
 
 
 class LabelDocument(Document):
@@ -1101,6 +1101,28 @@ class LabelDocument(Document):
     """The model that was applied."""
 
 
+class Finding(Document):
+    """One thing that ``doctor`` has looked at."""
+
+    name: str
+    """What it is, such as ``java``."""
+    state: Literal["ok", "warning", "problem"]
+    """A problem would stop a run; a warning only some of them."""
+    found: str
+    """What was found."""
+    remedy: str | None
+    """What to do about it; null where nothing has to be done."""
+
+
+class DoctorDocument(Document):
+    """The state of this machine: the document of ``doctor``."""
+
+    ok: bool
+    """Whether nothing was found that would stop a run."""
+    checks: list[Finding]
+    """Everything that was looked at."""
+
+
 class InitDocument(Document):
     """The example configuration that was written: the document of ``init``."""
 
@@ -1109,6 +1131,7 @@ class InitDocument(Document):
 
 
 DOCUMENTS: dict[str, type[Document]] = {
+    "doctor": DoctorDocument,
     "error": ErrorDocument,
     "explain": ExplainDocument,
     "gc": GcDocument,

@@ -20,6 +20,7 @@ from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.program import command
 from spark_pseudolabel.report import document, guidance, words
 from spark_pseudolabel.report.document import (
+    DoctorDocument,
     ExplainDocument,
     ExplainStep,
     GcDocument,
@@ -151,6 +152,23 @@ def render_label(labeled: Document) -> str:
     return _page(
         _wrap(f"{done}{': ' if facts else ''}{', '.join(facts)}."),
         [f"  labels  {clean(data.output)}"],
+    )
+
+
+def render_doctor(examined: Document) -> str:
+    """Render the document of ``doctor`` as text: each finding, with what to do about it."""
+    data = DoctorDocument.model_validate(examined)
+    states = {"ok": "", "warning": "warning: ", "problem": "problem: "}
+    return _page(
+        _wrap("This machine can run." if data.ok else "Something here would stop a run."),
+        [
+            line
+            for check in data.checks
+            for line in (
+                *_named(check.name, states[check.state] + check.found, 17),
+                *(_wrap(check.remedy, indent=17, hang=17) if check.remedy else ()),
+            )
+        ],
     )
 
 
@@ -409,9 +427,9 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
     return [line for name, value in body if value for line in _named(name, value)]
 
 
-def _named(name: str, value: str) -> list[str]:
-    first, *more = _wrap(value, indent=13, hang=13)
-    return [f"  {name:<11}{first.strip()}", *more]
+def _named(name: str, value: str, indent: int = 13) -> list[str]:
+    first, *more = _wrap(value, indent=indent, hang=indent)
+    return [f"  {name:<{indent - 2}}{first.strip()}", *more]
 
 
 def _estimator(name: str, params: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ ARGUMENTS = {
     "explain": ["OUT", "--id", "1"],
     "label": ["OUT", "--input", "a", "--output", "b"],
     "demo": [],
+    "doctor": [],
 }
 Captured = pytest.CaptureFixture[str]
 

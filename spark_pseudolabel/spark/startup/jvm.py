@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import socket
 import string
 import tempfile
@@ -20,13 +19,11 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
-from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.startup import java
 
 GONE = (Py4JError, PySparkException, OSError, AttributeError)
 """What a call into a JVM raises that is ending or has ended."""
 
-OLDEST_JAVA = 17
-_JAVAS = Path("/usr/lib/jvm")
 _LOOPBACK = "127.0.0.1"
 _LOG_BYTES = 64 * 1024
 
@@ -113,40 +110,17 @@ def set_what_java_needs() -> None:
     InputError
         If there is none, or JAVA_HOME names another one.
     """
-    home = os.environ.get("JAVA_HOME")
-    if home:
-        if not os.access(Path(home, "bin", "java"), os.X_OK):
-            raise _no_java(f"JAVA_HOME is {home!r}, which holds no bin/java.")
-        if _too_old(Path(home)):
-            raise _no_java(f"JAVA_HOME is {home!r}, which is Java {_version(Path(home))}.")
-        return
-    on_path = shutil.which("java")
-    if on_path is not None and not _too_old(_home_of(Path(on_path))):
-        return
-    for java in sorted(_JAVAS.glob("*/bin/java")):
-        if not _too_old(_home_of(java)):
-            os.environ["JAVA_HOME"] = str(_home_of(java))
-            return
-    if on_path is None:
-        raise _no_java("No Java was found.")
-    raise _no_java(f"{on_path} is Java {_version(_home_of(Path(on_path)))}.")
+    found = java.find()
+    if found.must_be_named:
+        os.environ["JAVA_HOME"] = str(found.home)
 
 
 def set_local_address() -> None:
     """Let Spark use the loopback address where it would fail to look this machine's name up."""
     if {"SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME"} & set(os.environ):
         return
-    if not resolves(socket.gethostname()):
+    if not java.resolves(socket.gethostname()):
         os.environ["SPARK_LOCAL_IP"] = _LOOPBACK
-
-
-def resolves(name: str) -> bool:
-    """Whether a host name has an address here."""
-    try:
-        socket.gethostbyname(name)
-    except OSError:
-        return False
-    return True
 
 
 _KNOWN: tuple[tuple[str, str], ...] = (
@@ -165,11 +139,11 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (
         r"UnsupportedClassVersionError",
-        f"its Java is too old. Set JAVA_HOME to a Java {OLDEST_JAVA} or newer.",
+        f"its Java is too old. Set JAVA_HOME to a Java {java.OLDEST} or newer.",
     ),
     (
         r"(\S*java): (?:No such file|cannot execute|Permission denied)|JAVA_HOME is not set",
-        f"there is no Java to run. Set JAVA_HOME to a Java {OLDEST_JAVA} or newer.",
+        f"there is no Java to run. Set JAVA_HOME to a Java {java.OLDEST} or newer.",
     ),
 )
 _SAID = (
@@ -199,34 +173,6 @@ def cause(*texts: str) -> str:
                 return lines[-1][lines[-1].lastindex or 0].strip()
     lines_left = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
     return lines_left[0] if lines_left else "it gave no reason."
-
-
-def _no_java(what: str) -> InputError:
-    return InputError(
-        f"Spark needs Java {OLDEST_JAVA} or newer. {what} Install it (Debian, Ubuntu: apt-get "
-        f"install openjdk-{OLDEST_JAVA}-jre-headless), or set JAVA_HOME to where it is.",
-        code="no_java",
-        where="JAVA_HOME",
-    )
-
-
-def _home_of(java: Path) -> Path:
-    return java.resolve().parents[1]
-
-
-def _too_old(home: Path) -> bool:
-    return (_version(home) or OLDEST_JAVA) < OLDEST_JAVA
-
-
-def _version(home: Path) -> int | None:
-    """Return the version that a Java's own file names, 8 for 1.8; None where there is no file."""
-    # Java 8 may have its java in HOME/jre/bin.
-    for folder in (home, home.parent):
-        with contextlib.suppress(OSError):
-            text = (folder / "release").read_text(encoding="utf-8", errors="replace")
-            if match := re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', text, re.MULTILINE):
-                return int(match[1])
-    return None
 
 
 @contextlib.contextmanager

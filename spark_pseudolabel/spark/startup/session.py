@@ -19,7 +19,7 @@ from spark_pseudolabel.config import SparkSettings
 from spark_pseudolabel.errors import InputError, text_of
 from spark_pseudolabel.redaction import SECRET
 from spark_pseudolabel.spark.ending import quiet_end
-from spark_pseudolabel.spark.startup import class_data, daemon, jvm
+from spark_pseudolabel.spark.startup import class_data, daemon, java, jvm
 from spark_pseudolabel.spark.startup.warm_up import warm_up
 
 # Flipped bytes in a page would be read as other values: our own files have checksums.
@@ -215,7 +215,7 @@ def _conf(settings: SparkSettings) -> dict[str, str]:
     """Return all that is set on a session which is started here; `settings` win."""
     master = settings.master or (None if jvm.submitted() else "local[*]")
     defaults = {**DEFAULTS, **RUNTIME}
-    if not jvm.resolves("localhost"):
+    if not java.resolves("localhost"):
         # PySpark's own sockets are bound to that name; these have none (Spark 4.1).
         defaults |= {"spark.python.unix.domain.socket.enabled": "true"}
     if not jvm.is_there():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.spark.startup import jvm
+from spark_pseudolabel.spark.startup import java, jvm
 
 UNRESOLVED = """
 Exception in thread "main" java.net.UnknownHostException: box: box: Name or service not known
@@ -60,7 +60,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without Java."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "old" / "bin"))
-    monkeypatch.setattr(jvm, "_JAVAS", tmp_path / "jvm")
+    monkeypatch.setattr(java, "INSTALLED", tmp_path / "jvm")
     return tmp_path
 
 
