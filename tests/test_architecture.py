@@ -82,7 +82,9 @@ PROVED_BY = {
         "core.teachers.co_training core.teachers.tri_training core.teachers.kinds.tri_training "
         "core.teachers.kinds.views"
     ),
-    "tests/core/trust/test_certificate.py": "core.trust.evidence",
+    "tests/core/trust/test_certificate.py": (
+        "core.trust.claims core.trust.evidence core.trust.promise"
+    ),
     "tests/core/test_features.py": "core.feature",
     "tests/core/test_kernel.py": "core.scored_rows",
     "tests/config": "fields registry core.teachers.kinds.rules",

@@ -257,6 +257,90 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class BandPoint:
+    """A lower bound of the share of right labels, one of many that hold together.
+
+    Parameters
+    ----------
+    share, rows
+        Which part of the pool it is about, its most confident rows, and how many these are.
+    lower
+        The bound.
+    cut
+        The confidence of the least confident of them, to the thousandth.
+    """
+
+    share: float
+    rows: int
+    lower: float
+    cut: float
+
+
+@dataclass(frozen=True)
+class LadderStep:
+    """A precision that might be promised.
+
+    Parameters
+    ----------
+    precision
+        Share of right labels.
+    rows, share
+        Pool rows for which the band shows it, and their share of the pool.
+    certified
+        Whether these are enough of the pool.
+    more_labels, outlook
+        What it takes where it can't be shown, as of :class:`Claim`.
+    """
+
+    precision: float
+    rows: int
+    share: float
+    certified: bool
+    more_labels: int | None = None
+    outlook: Outlook | None = None
+
+
+@dataclass(frozen=True)
+class MissingLabels:
+    """What a class takes to be shown by itself, whatever the claims are about.
+
+    Parameters
+    ----------
+    code
+        Its index.
+    n, wrong
+        Calibration rows predicted as it, and how many of them are wrong.
+    more_labels, outlook
+        As of :class:`Claim`; both None where it could be shown now.
+    """
+
+    code: int
+    n: int
+    wrong: int
+    more_labels: int | None
+    outlook: Outlook | None
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A promise that can be kept where the one that was asked for can't.
+
+    Parameters
+    ----------
+    precision, rows
+        A step of the ladder, and the rows for which the band shows it.
+    given
+        Whether a run that is given this precision publishes at least as many. It tests cuts one
+        after the other, and may fail early where the band does not; a run that is asked for the
+        best precision publishes these rows.
+    """
+
+    precision: float
+    rows: int
+    given: bool
+
+
+@dataclass(frozen=True)
 class ClassResult:
     """What was found of the rows that are published as one class.
 

@@ -7,9 +7,10 @@ wrong ones among the tested follow a hypergeometric law, however few the publish
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
-from scipy.special import bdtr, gammaln
+from scipy.special import bdtr, betaincinv, gammaln
 
 _SERIES_FROM = 20
 # Shares as people write them, such as 0.95, are not exact in binary: of 20 rows one may be wrong.
@@ -87,13 +88,28 @@ def at_most(k: int, n: int, marked: int, population: int) -> float:
     return min(1.0, math.exp(largest) * float(np.exp(logs - largest).sum()))
 
 
+@lru_cache(maxsize=1 << 14)
 def most_wrong(wrong: int, n: int, pool: int, level: float) -> int:
     """Return the upper bound, at an error level, of the wrong rows among `pool` others."""
-    low, high = 0, pool  # low is not ruled out; one above high would be
-    while low < high:
-        middle = (low + high + 1) // 2
-        possible = not n or at_most(wrong, n, wrong + middle, n + pool) > level
-        low, high = (middle, high) if possible else (low, middle - 1)
+    if not n:
+        return pool
+
+    def possible(more: int) -> bool:
+        return at_most(wrong, n, wrong + more, n + pool) > level
+
+    # That of an endless pool is near it, so that few steps away from there are enough.
+    near = float(betaincinv(wrong + 1, n - wrong, 1 - level)) if wrong < n else 1.0
+    low = high = int(near * pool)
+    step = 1 + int(0.1 * near * pool / math.sqrt(wrong + 1))
+    while high < pool and possible(high):
+        low, high, step = high, min(pool, high + step), 2 * step
+    while low > 0 and not possible(low):
+        low, high, step = max(0, low - step), low, 2 * step
+    if high == pool and possible(pool):
+        return pool
+    while high - low > 1:  # low is not ruled out, high is
+        middle = (low + high) // 2
+        low, high = (middle, high) if possible(middle) else (low, middle)
     return low
 
 
