@@ -185,7 +185,8 @@ class _Step:
     def _learn_from_teacher(self) -> FittedModel:
         """Fit the student, if there is one; where it may be worse, the teacher stays.
 
-        The labels are the teacher's and stand, unless no certificate says so and the student drops.
+        The labels are the teacher's and stand, unless it is a committee, no certificate says so,
+        and the student drops.
         """
         models, setting = self.models, self.models.setting
         if setting.config.student is None:
@@ -213,7 +214,9 @@ class _Step:
         against = fitted.training.against_best
         if not isinstance(against, Comparison | LossComparison) or against.usable:
             return fitted
-        if against.dropped and not setting.config.certified:
+        teacher = setting.config.teacher
+        stands = setting.config.certified or (teacher is not None and teacher.labels_stand)
+        if against.dropped and not stands:
             return fitted
         return self._teacher_again(replace(against, dropped=False, refused="worse"))
 

@@ -58,7 +58,8 @@ def limits_of(config: Config, pool_rows: int) -> LoopLimits:
     return LoopLimits(
         max_rounds=config.rounds.max,
         pool=pool_rows,
-        keep_best=config.selection.grows,
+        # Of a teacher's one round the labels are its own, whichever model is the better one.
+        keep_best=config.selection.grows and not config.one_round,
         like_sklearn=config.mode == "sklearn",
         stop_on_shift=config.shift is not None and config.shift.action == "stop",
         needs_graph=config.teacher is not None and config.teacher.transductive,

@@ -165,6 +165,8 @@ def test_labels_measure_rules(labeled_run: SelfTrainingResult, rows: pd.DataFram
 
 
 def test_rules_stay_where_their_student_is_worse(labeled_run: SelfTrainingResult) -> None:
+    rows = labeled_run.report["rows"]
+    assert len(labeled_run.labels.toPandas()) == rows["accepted"] > 300
     seed, final = (labeled_run.report[which]["test"] for which in ("seed", "final"))
     assert final["accuracy"] == seed["accuracy"] > 0.8
     assert "student_not_used" in [warning["code"] for warning in labeled_run.report["warnings"]]
@@ -176,6 +178,7 @@ def test_new_rows_are_voted_on(
     new = spark.createDataFrame(rows[150:].drop(columns="diagnosis"))
     predicted = labeled_run.transform(new, label_col="y").toPandas().set_index("row_id")
     labels = labeled_run.labels.toPandas().set_index("row_id")["label"]
+    assert len(labels)
     assert (predicted.loc[labels.index, "y"] == labels).all()
     assert pd.isna(predicted.loc[ABSTAINS, "y"])
     assert "spl_votes" not in predicted

@@ -64,6 +64,13 @@ class TeacherKind(Section, ABC):
     needs_labels: ClassVar[bool] = True
     """Whether it learns from labeled rows, so that there have to be some."""
 
+    labels_stand: ClassVar[bool] = True
+    """Whether its labels are published also where a model that learns from them is worse.
+
+    It says nothing about labels of rules that the model sees no columns of, or of a graph. A
+    committee's are those of the same kinds of models, and there it is a warning.
+    """
+
     student_by_default: ClassVar[bool] = False
     """Whether a model learns from it also where policy ``auto`` would let the teacher be final."""
 

@@ -24,6 +24,7 @@ class CommitteeKind(TeacherKind):
     """
 
     key: ClassVar = "committee"
+    labels_stand: ClassVar = False
 
     committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] = tuple(
         NamedEstimator(estimator=name, params=dict(params)) for name, params in DEFAULT_COMMITTEE
