@@ -389,8 +389,9 @@ def nearest_found(
     """
     distinct = np.unique(nodes)
     order = np.argsort(nodes, kind="stable")
-    neighbors = neighbors[order].reshape(len(distinct), -1)
-    squared = squared[order].reshape(len(distinct), -1)
+    n_found = k * (len(nodes) // max(1, len(distinct)))  # there may be no node
+    neighbors = neighbors[order].reshape(len(distinct), n_found)
+    squared = squared[order].reshape(len(distinct), n_found)
     best = np.lexsort((neighbors, squared))[:, :k]
     return (
         distinct,

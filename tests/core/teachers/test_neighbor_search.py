@@ -97,6 +97,12 @@ def test_what_cells_have_found_is_put_together():
     assert np.array_equal(squared, distances.astype(np.float32))
 
 
+def test_nothing_found_is_nothing_put_together():
+    nothing = np.zeros((0, K))
+    found = nearest_found(np.zeros(0, np.int32), nothing.astype(np.int32), nothing, K)
+    assert [len(part) for part in found] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("n_dimensions", [0, 1, 6])
 def test_rows_alike_are_found(n_dimensions):
     X = grid(400, n_dimensions)[np.random.default_rng(1).integers(0, 50, 400)]
