@@ -11,16 +11,11 @@ from pathlib import Path
 from typing import get_args
 
 from spark_pseudolabel.core.adjustment import Method
-from spark_pseudolabel.core.teachers.committee import (
-    registered_committee,
-)
-from spark_pseudolabel.core.teachers.estimator import registered_estimator
-from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
 from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
-from spark_pseudolabel.evaluate.known import MemoryTeacher
+from spark_pseudolabel.evaluate.learners import ESTIMATORS, LEARNERS, estimator_of, learner_of
 from spark_pseudolabel.evaluate.measured import (
     Alarms,
     CalibrationErrors,
@@ -39,18 +34,7 @@ from spark_pseudolabel.evaluate.rules import without_labels
 from spark_pseudolabel.evaluate.shift import alarm, gate
 from spark_pseudolabel.evaluate.tables import TABLES
 from spark_pseudolabel.evaluate.task import SHIFTS, Task, draw, with_copies, without_groups
-from spark_pseudolabel.registry import DEFAULT_COMMITTEE, Member
 
-MODELS: dict[str, tuple[Member, ...]] = {
-    "lr": (("LogisticRegression", {"max_iter": 1000}),),
-    "et": (("ExtraTreesClassifier", {"n_estimators": 50}),),
-    "tree": (("DecisionTreeClassifier", {}),),
-    "knn": (("KNeighborsClassifier", {}),),
-    "svc": (("SVC", {"probability": True}),),
-    "hgb": (("HistGradientBoostingClassifier", {}),),
-    "auto": DEFAULT_COMMITTEE,
-}
-MEMORY = "memory"
 _SOME = 100
 """Rows that are drawn and lose their labels, where there are to be none."""
 CELLS = {
@@ -126,40 +110,40 @@ def _accuracy(options: argparse.Namespace, task: Task) -> Scores:
 
 
 def _certificate(options: argparse.Namespace, task: Task, model: str = "lr") -> Certificates:
-    learner: Teacher = MemoryTeacher() if model == MEMORY else _learner(model, task)
+    learner = learner_of(model, task)
     first = float("nan") if options.prior == "true" else options.prior and float(options.prior)
-    return certify_task(learner, task, options.calibration, first, gated=not options.no_gate)
+    return certify_task(
+        learner.teacher,
+        task,
+        options.calibration,
+        first,
+        gated=not options.no_gate,
+        seen=learner.task,
+    )
 
 
 def _guard(options: argparse.Namespace, task: Task, model: str = "lr") -> Guarded:
-    return runs_of(_learner(model, task), task)
+    return runs_of(estimator_of(model, task), task)
 
 
 def _student(
     options: argparse.Namespace, task: Task, model: str = "lr", student: str | None = None
 ) -> Students:
-    teacher = teacher_of(_learner(model, task), task)
-    return Students(student=student_of(_learner(student or model, task), teacher, task))
+    teacher = teacher_of(estimator_of(model, task), task)
+    return Students(student=student_of(estimator_of(student or model, task), teacher, task))
 
 
 def _reliability(options: argparse.Namespace, task: Task, model: str = "lr") -> CalibrationErrors:
-    return reliability_of(_learner(model, task), task)
+    learner = learner_of(model, task)
+    return reliability_of(learner.teacher, learner.task)
 
 
 def _prior(options: argparse.Namespace, task: Task, model: str = "lr") -> Priors:
-    return prior_of(_learner(model, task), task)
+    return prior_of(estimator_of(model, task), task)
 
 
 def _rules(options: argparse.Namespace, task: Task, model: str = "lr") -> RuleLabels:
-    return measure_rules(task, _learner(model, task), known_prior=options.prior == "true")
-
-
-def _learner(model: str, task: Task) -> Teacher:
-    members = MODELS[model]
-    if len(members) == 1:
-        learner = registered_estimator(*members[0], task.data.features, task.seed)
-        return learner.prepared(task.reference)
-    return registered_committee(members, task.data.features, task.seed).prepared(task.reference)
+    return measure_rules(task, estimator_of(model, task), known_prior=options.prior == "true")
 
 
 def _drawn(options: argparse.Namespace, task: Task) -> Alarms:
@@ -200,10 +184,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure methods on rows whose labels are known, in memory.",
         epilog=f"Cells are SET:LABELS, or SET:LABELS/class for so many of each class, and with "
         f"@POOL behind the labels a pool of that size; where one model is measured "
-        f"SET:LABELS:MODEL with {list(MODELS)}; for students that are another model than their "
+        f"SET:LABELS:MODEL with {list(ESTIMATORS)}, certificates and reliability with any of "
+        f"{list(LEARNERS)}; for students that are another model than their "
         f"teacher SET:LABELS:TEACHER:STUDENT; any of them with :VARIANT behind it, of "
         f"{list(_VARIANTS)}: labeled rows that are copies, sessions without their key. The model "
-        f"{MEMORY!r}, for certificates of coins and coin_sessions, reads its scores from the rows. "
+        f"memory, for certificates of coins and coin_sessions, reads its scores from the rows. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_KINDS))

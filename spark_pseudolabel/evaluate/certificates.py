@@ -36,6 +36,7 @@ def certify_task(
     first: float | None = None,
     *,
     gated: bool = True,
+    seen: Task | None = None,
 ) -> Certificates:
     """Certify the pool of a task by out-of-fold scores, and hold it against the truth.
 
@@ -53,12 +54,15 @@ def certify_task(
         their ratios. None without a prior, NaN for the true one.
     gated
         Whether nothing is claimed where the labeled rows do not stand for the pool.
+    seen
+        The task as the models see it, where they see node ids in place of features.
     """
+    seen = seen or task
     classes, codes = task.data.classes, task.labeled.codes
     units = units_of(equal_rows(task.labeled.X), task.groups)
     folds = fold_of(codes, task.hashes, units=units)
-    fitted = learner.cross_fit(task.labeled, folds, classes, mean=True)
-    P = probabilities(fitted.mean_model(classes), task.pool)
+    fitted = learner.cross_fit(seen.labeled, folds, classes, mean=True)
+    P = probabilities(fitted.mean_model(classes), seen.pool)
     if calibration is not None:
         P = rounded(Adjustment(fit_calibration(calibration, fitted.P, codes)).apply(P))
         of_folds = fit_per_fold(calibration, fitted.P, codes, folds)
@@ -74,7 +78,7 @@ def certify_task(
         before = fitted.adjustments or (Adjustment(),) * len(fitted.models)
         fitted = replace(fitted, adjustments=tuple(replace(a, prior=correction) for a in before))
         known &= thinned(codes, task.hashes, prior)
-        refused = _refused(fitted, task, known)
+        refused = _refused(fitted, seen, known)
     pool = CalibrationRows.from_scores(P, task.pool_codes)
     rows = CalibrationRows.from_scores(
         fitted.adjusted[known],

@@ -49,10 +49,19 @@ class Task:
     groups: NDArray[np.int64] | None = None
     pool_groups: NDArray[np.int64] | None = None
 
-    @cached_property
+    @property
     def reference(self) -> pd.DataFrame:
         """The rows that preprocessing is learned from, as in a run."""
-        return Reference.of(self.labeled.X, self.pool.head(rows_to_draw(self.labeled.X))).X
+        return self._reference.X
+
+    @property
+    def spread(self) -> pd.DataFrame:
+        """The same rows as far as they spread."""
+        return self._reference.spread
+
+    @cached_property
+    def _reference(self) -> Reference:
+        return Reference.of(self.labeled.X, self.pool.head(rows_to_draw(self.labeled.X)))
 
 
 def draw(
