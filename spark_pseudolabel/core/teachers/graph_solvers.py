@@ -23,8 +23,9 @@ Probabilities = NDArray[np.float32]
 Tell = Callable[[int, float], None]
 """Is told how many products were made, and the change or the residual by now."""
 
-_COLUMNS = 16
-"""Right-hand sides that are solved together: more of them take more memory and hardly less time."""
+_COLUMNS, _VALUES = 16, 2**25
+"""Right-hand sides that are solved together, and their values: more take more memory and hardly
+less time. Conjugate gradients hold eight arrays of so many numbers."""
 
 _MEDIAN_ODDS = 9.0
 """Odds of the likelier of two classes in the row whose scores differ as those of the median row."""
@@ -200,7 +201,8 @@ class Poisson(Solver):
         anywhere = np.ones(len(degree), dtype=bool)
         coarse = CoarseCells(self.W, degree, self.graph.starts).preconditioner(anywhere)
         n_columns = self.n_classes - 1
-        at_once = max(1, _COLUMNS // n_columns)
+        most = min(_COLUMNS, _VALUES // len(degree))
+        at_once = max(1, most // n_columns)
 
         def apply(X: Floats) -> Floats:
             product: Floats = degree[:, np.newaxis] * X - self.W @ X

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+_ROWS = 2**16
+"""Rows whose weights are made together: what that takes is not held for all of them at once."""
+
 
 @dataclass(frozen=True)
 class FoundNeighbors:
@@ -137,8 +140,12 @@ class NeighborGraph:
         weights = there.astype(np.float64)
         if gaussian:
             last = np.sqrt(np.where(there, self.squared, 0.0).max(axis=1).astype(np.float64))
-            scales = np.maximum(last[:, np.newaxis] * last[self.neighbors], np.finfo(float).tiny)
-            weights[there] = np.exp(-4.0 * self.squared[there] / scales[there])
+            for start in range(0, len(last), _ROWS):
+                rows = slice(start, start + _ROWS)
+                scales = last[rows, np.newaxis] * last[self.neighbors[rows]]
+                scales = np.maximum(scales, np.finfo(float).tiny)
+                some = np.exp(-4.0 * self.squared[rows] / scales)
+                weights[rows] = np.where(there[rows], some, 0.0)
         W = self._csr(self.neighbors, weights)
         return W.maximum(W.T.tocsr())
 
