@@ -6,6 +6,7 @@ PseudoLabelError
 ├── OutputBusyError   4   another run holds this output
 ├── StoredStateError  5   stored state fails verification
 ├── PublishUnknownError 6 a publish may or may not have landed; rerun is safe
+├── DriftError        7   new rows are unlike those that the model was made for
 └── RunFailedError   10   failed, a rerun may help
 
 Ctrl-C is Python's own ``KeyboardInterrupt`` (exit code 130).
@@ -130,6 +131,13 @@ class PublishUnknownError(PseudoLabelError):
 
     exit_code = 6
     default_code = "publish_unknown"
+
+
+class DriftError(PseudoLabelError):
+    """New rows are too unlike those that the model was made for: nothing new was labeled."""
+
+    exit_code = 7
+    default_code = "drift"
 
 
 class RunFailedError(PseudoLabelError):

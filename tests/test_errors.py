@@ -19,6 +19,7 @@ def test_each_kind_has_its_exit_code_and_a_name() -> None:
         "output_busy": 4,
         "stored_state": 5,
         "publish_unknown": 6,
+        "drift": 7,
         "failed": 10,
     }
 

@@ -19,6 +19,7 @@ LEASE_FILE = f"{LEASE_DIR}/lease.json"
 RUNS_DIR = "_runs"
 ATTEMPTS_DIR = "_attempts"
 COMMITS_DIR = "_commits"
+GENERATIONS_DIR = "_generations"
 README_FILE = "README.txt"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -28,9 +29,16 @@ TABLE_NAME = "part-000000.parquet"
 VIEW_MARKER = "_view.json"
 VIEWS = ("labels", "undecided", "training", "invalid", "suspects", "model")
 
-# What may lie in an output directory before its run exists: left by a start that was cut off.
-OURS = frozenset({LAYOUT_FILE, LEASE_DIR, RUNS_DIR, ATTEMPTS_DIR, COMMITS_DIR, README_FILE})
+ADDED_VIEWS = ("labels", "undecided", "invalid")
+"""Those to which later generations add files of their own."""
 
+# What may lie in an output directory before its run exists: left by a start that was cut off.
+OURS = frozenset(
+    {LAYOUT_FILE, LEASE_DIR, RUNS_DIR, ATTEMPTS_DIR, COMMITS_DIR, GENERATIONS_DIR, README_FILE}
+)
+
+_CLAIM_NAME = re.compile(r"^generation-(\d{4,})\.json$")
+_OF_GENERATION = re.compile(r"^generation-(\d{4,})-")
 _COMMIT_NAME = re.compile(r"^(graph|model|round|final)-(\d{4,})\.json$")
 
 README = """\
@@ -97,6 +105,56 @@ def parse_commit_name(name: str) -> tuple[str, int] | None:
 def commit_file(run_id: str, kind: CommitKind, number: int) -> str:
     """Return the path of a manifest."""
     return f"{commits_dir(run_id)}/{commit_name(kind, number)}"
+
+
+def claim_file(generation: int) -> str:
+    """Return the slot that is taken by whoever begins a generation, the second or a later one."""
+    return f"{GENERATIONS_DIR}/generation-{generation:04d}.json"
+
+
+def end_file(generation: int) -> str:
+    """Return the slot that is taken when a generation has ended.
+
+    Examples
+    --------
+    >>> end_file(2)
+    '_generations/end-0002.json'
+    """
+    return f"{GENERATIONS_DIR}/end-{generation:04d}.json"
+
+
+def claimed_generation(name: str) -> int | None:
+    """Return the generation whose claim has this name, None for any other name."""
+    match = _CLAIM_NAME.match(name)
+    return int(match[1]) if match else None
+
+
+def added_name(generation: int, name: str) -> str:
+    """Return what a file of a later generation is called in a table that it is added to.
+
+    Examples
+    --------
+    >>> added_name(12, "part-000000.parquet")
+    'generation-0012-part-000000.parquet'
+    """
+    return f"generation-{generation:04d}-{name}"
+
+
+def generation_of(name: str) -> int:
+    """Return the generation that a file of a published table is of.
+
+    Examples
+    --------
+    >>> generation_of("generation-0012-part-000000.parquet"), generation_of("part-000000.parquet")
+    (12, 1)
+    """
+    match = _OF_GENERATION.match(name)
+    return int(match[1]) if match else 1
+
+
+def view_marker(generation: int) -> str:
+    """Return the hidden file in which a table says what a generation has put there."""
+    return VIEW_MARKER if generation == 1 else f"_view-{generation:04d}.json"
 
 
 def attempt_dir(run_id: str, kind: CommitKind, number: int, attempt_id: str) -> str:

@@ -84,6 +84,8 @@ class RoundStore:
         Version of this package, for the manifests.
     spark
         Facts about the Spark session, for the manifests; only allow-listed ones are kept.
+    generation
+        Which of the output's generations the run is; later ones add files to tables.
     """
 
     files: Files
@@ -92,6 +94,7 @@ class RoundStore:
     history: History
     code_version: str
     spark: dict[str, str] = field(default_factory=dict)
+    generation: int = 1
 
     @classmethod
     def begin(
@@ -423,6 +426,10 @@ class RoundStore:
         """
         with writing(join(self.root, name)):
             final = self._require_final()
+            if self.adds_to(name):
+                of = self.generation
+                views.add_to_view(self.files, self.root, final, name, built_dir, rows, written, of)
+                return
             views.put_view(self.files, self.root, final, name, built_dir, rows, written)
 
     def view_is_current(self, name: str) -> bool:
@@ -435,14 +442,33 @@ class RoundStore:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The directories that people read; no ``model`` where it could not score other rows."""
+        """The directories that people read; no ``model`` where it could not score other rows.
+
+        Of a later generation those that it has added to, and where it has fitted a model of its
+        own, all.
+        """
+        if self.generation > 1 and not self.fits:
+            return layout.ADDED_VIEWS
         if self.final is None or not self._artifact(self.final.final_model).transductive:
             return layout.VIEWS
         return tuple(name for name in layout.VIEWS if name != "model")
 
     def view_problems(self, name: str) -> list[Problem]:
-        """Return whatever is wrong with a view."""
-        return views.view_problems(self.files, self.root, self._require_final(), name)
+        """Return whatever is wrong with a view, or with what this generation has added to it."""
+        final = self._require_final()
+        if self.adds_to(name):
+            return views.added_problems(self.files, self.root, final, name, self.generation)
+        return views.view_problems(self.files, self.root, final, name)
+
+    def adds_to(self, name: str) -> bool:
+        """Whether this generation adds files to a view, instead of building it."""
+        return self.generation > 1 and name in layout.ADDED_VIEWS
+
+    @property
+    def fits(self) -> bool:
+        """Whether the run fits models of its own, as a later generation need not."""
+        own = f"{layout.ATTEMPTS_DIR}/{self.run_id}/"
+        return bool(self.models) and self.models[0].artifact.path.startswith(own)
 
     def put_model_view(self) -> None:
         """Put the final model in place as ``OUT/model``, byte for byte as it was committed."""

@@ -53,6 +53,57 @@ def put_view(
     The old view is moved away before the new one is moved in, since no file system renames a
     directory onto another: a crash between the two leaves no view, never a mixed one.
     """
+    marker = _built(files, root, final, name, built_dir, rows, written)
+    files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
+    files.sync(built_dir, [join(built_dir, path) for path in _names(marker.files)])
+    _swap(files, root, final.run_id, name, built_dir)
+
+
+def add_to_view(
+    files: Files,
+    root: str,
+    final: FinalManifest,
+    name: str,
+    built_dir: str,
+    rows: int | None,
+    written: Mapping[str, int] | None,
+    generation: int,
+) -> None:
+    """Move the files of a later generation to those of a view; else as :func:`put_view`.
+
+    Their names tell the generation, so that a crash between two of them, or before the marker,
+    leaves files that the next start finds and replaces: no row is ever there twice. A reader sees
+    each file from the moment of its one rename.
+    """
+    built = _built(files, root, final, name, built_dir, rows, written)
+    files.sync(built_dir, [join(built_dir, file.path) for file in built.files])
+    target = join(root, name)
+    for left in _of_generation(files, target, generation):
+        files.delete_tree(join(target, left.path))
+    failpoint("view.add.tmp")
+    added = []
+    for number, file in enumerate(sorted(built.files, key=lambda file: file.path)):
+        path = layout.added_name(generation, f"part-{number:06d}.parquet")
+        files.rename_dir(join(built_dir, file.path), join(target, path))
+        added.append(ViewFile(path=path, bytes=file.bytes))
+        failpoint("view.add.one")
+    marker = built.model_copy(update={"files": tuple(added)})
+    files.replace(join(target, layout.view_marker(generation)), canonical_json(marker.model_dump()))
+    failpoint("view.add.done")
+    with contextlib.suppress(OSError):
+        files.delete_tree(built_dir)
+
+
+def _built(
+    files: Files,
+    root: str,
+    final: FinalManifest,
+    name: str,
+    built_dir: str,
+    rows: int | None,
+    written: Mapping[str, int] | None,
+) -> ViewMarker:
+    """Check a built directory; return what is to be said of it."""
     if name not in layout.VIEWS:
         raise ValueError(f"A view must be one of {layout.VIEWS}. Got {name!r}.")
     data = _data_files(files, built_dir)
@@ -70,19 +121,31 @@ def put_view(
             code="rows_lost",
             where=join(root, name),
         )
-    marker = ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=data)
-    files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
-    files.sync(built_dir, [join(built_dir, path) for path in _names(data)])
-    _swap(files, root, final.run_id, name, built_dir)
+    return ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=data)
 
 
-def read_marker(files: Files, root: str, name: str) -> ViewMarker | None:
-    """Return what a view says about itself, None if there is no view or no readable marker."""
+def read_marker(files: Files, root: str, name: str, generation: int = 1) -> ViewMarker | None:
+    """Return what a view says about itself, None if there is no view or no readable marker.
+
+    Of a later generation: what it has added to it.
+    """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValidationError):
         return ViewMarker.model_validate_json(
-            files.read(join(root, f"{name}/{layout.VIEW_MARKER}"))
+            files.read(join(root, f"{name}/{layout.view_marker(generation)}"))
         )
     return None
+
+
+def added_problems(
+    files: Files, root: str, final: FinalManifest, name: str, generation: int
+) -> list[Problem]:
+    """Return what is wrong with the files that a later generation has added to a view."""
+    marker = read_marker(files, root, name, generation)
+    if marker is None or marker.commit_id != final.commit_id:
+        what = f"lacks the rows of generation {generation}; run again to add them"
+        return [Problem(name, what)]
+    actual = _of_generation(files, join(root, name), generation)
+    return _differences(name, marker.files, actual)
 
 
 def view_problems(files: Files, root: str, final: FinalManifest, name: str) -> list[Problem]:
@@ -94,8 +157,15 @@ def view_problems(files: Files, root: str, final: FinalManifest, name: str) -> l
         return [Problem(name, f"holds the view {marker.name!r}; run again to rebuild it")]
     if marker.commit_id != final.commit_id:
         return [Problem(name, "is not that of the latest end of the run; run again to rebuild it")]
-    expected = {file.path: file.bytes for file in marker.files}
-    actual = {file.path: file.bytes for file in _data_files(files, join(root, name))}
+    # What later generations have added is theirs to tell.
+    return _differences(name, marker.files, _of_generation(files, join(root, name), 1))
+
+
+def _differences(
+    name: str, marked: tuple[ViewFile, ...], found: tuple[ViewFile, ...]
+) -> list[Problem]:
+    expected = {file.path: file.bytes for file in marked}
+    actual = {file.path: file.bytes for file in found}
     return [
         Problem(f"{name}/{path}", _difference(expected.get(path), actual.get(path)))
         for path in sorted(expected.keys() | actual.keys())
@@ -171,6 +241,13 @@ def _data_files(files: Files, folder: str) -> tuple[ViewFile, ...]:
         ViewFile(path=info.path, bytes=info.bytes)
         for info in files.list(folder)
         if not is_hidden(info.path)
+    )
+
+
+def _of_generation(files: Files, folder: str, generation: int) -> tuple[ViewFile, ...]:
+    """Return the files of a view that a generation has put there; one listing of names."""
+    return tuple(
+        file for file in _data_files(files, folder) if layout.generation_of(file.path) == generation
     )
 
 
