@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -35,10 +37,11 @@ from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.teachers.rules import codes_of
 from spark_pseudolabel.core.teachers.training import Label, class_codes
 from spark_pseudolabel.core.text_types import MISSING
+from spark_pseudolabel.core.uniqueness import Hashes
 from spark_pseudolabel.core.validation_split import group_validation_mask, validation_mask
 from spark_pseudolabel.errors import ConfigError, InputError, Problem, text_of
 from spark_pseudolabel.redaction import redacted
-from spark_pseudolabel.spark.direct.keys import require_reach, survey_keys
+from spark_pseudolabel.spark.direct.keys import key_hashes, require_reach, survey_keys
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
 from spark_pseudolabel.spark.frame import keys as frame_keys
@@ -90,6 +93,7 @@ Frames = Mapping[str, DataFrame]
 
 GROUP = "spl_group"
 LABEL_COLUMN = "spl_label"
+_SEEN = "spl_seen"
 UNLABELED = -1
 """The label that means none to scikit-learn."""
 _ID = "spl_id"
@@ -115,6 +119,22 @@ class Groups:
     labeled: pa.ChunkedArray
     validation: pa.ChunkedArray | None
     pool: Table | None
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Which rows of the pool are read, where earlier generations have seen others.
+
+    Parameters
+    ----------
+    files
+        Of the pool's directory, those that are read; None: all rows there are.
+    seen
+        Tells of hashes of ids, ascending, which of them were seen; None: none was.
+    """
+
+    files: frozenset[str] | None = None
+    seen: Callable[[Hashes], NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +180,8 @@ class Inputs:
         The column with the votes of rules, in all tables; empty where no rules label the pool.
     rule_columns
         What the rules look at.
+    overlap
+        Rows of the pool's table that an earlier generation has seen, and that are left out.
     """
 
     keys: tuple[str, ...]
@@ -180,6 +202,7 @@ class Inputs:
     groups: Groups | None = None
     votes: tuple[Feature, ...] = ()
     rule_columns: tuple[Feature, ...] = ()
+    overlap: int = 0
 
     @property
     def seed_features(self) -> tuple[Feature, ...]:
@@ -195,6 +218,7 @@ def read_inputs(
     modules: Sequence[str] = (),
     proved: FrozenInputs | None = None,
     functions: Functions | None = None,
+    new_rows: NewRows | None = None,
 ) -> Inputs:
     """Open and check all tables of a configuration.
 
@@ -215,6 +239,8 @@ def read_inputs(
         the same tables need not be found out again. None for a new run.
     functions
         Rules that are functions in Python, by their name.
+    new_rows
+        Which rows of the pool are read; None: all.
 
     Raises
     ------
@@ -223,7 +249,8 @@ def read_inputs(
     ConfigError
         If a column's name collides with one of the output.
     """
-    opened = _open_tables(spark, config, frames or {})
+    new_rows = new_rows or NewRows()
+    opened = _open_tables(spark, config, frames or {}, new_rows.files)
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _require_columns(opened, config, keys)
     rules = None if config.rules is None else RuleSet(spark, config.rules.rules, functions or {})
@@ -255,11 +282,12 @@ def read_inputs(
     if config.labeled is not None:
         _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
-    pool = _pool(spark, tables["unlabeled"], keys, read, known, config)
+    seen = _seen_before(spark, tables["unlabeled"], config, keys, features, new_rows)
+    pool = _pool(spark, tables["unlabeled"], keys, read, known, config, seen)
     frozen_labeled = _fingerprint(labeled, features, keys, groups)
     frozen_validation = _fingerprint(validation, features, keys)
     before = _known_before(frozen_labeled, frozen_validation, frozen_pool, proved)
-    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, probe, before)
+    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, probe, before, seen)
     if survey.scan is None:
         require_spark_reads(tables["unlabeled"], [feature.name for feature in features])
     ids = survey.ids or _check_keys(spark, pool, known, keys, config, before)
@@ -293,10 +321,13 @@ def read_inputs(
         groups=groups,
         votes=votes,
         rule_columns=voted.columns,
+        overlap=0 if seen is None else len(seen.hashes),
     )
 
 
-def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[str, Table]:
+def _open_tables(
+    spark: SparkSession, config: Config, frames: Frames, only: frozenset[str] | None
+) -> dict[str, Table]:
     positions = config.id is None
     sections: dict[str, TableSection | None] = {
         "labeled": config.labeled,
@@ -312,7 +343,8 @@ def _open_tables(spark: SparkSession, config: Config, frames: Frames) -> dict[st
         if section.from_ == "dataframe":
             tables[name] = Table.of_rows(name, frames[name])
         else:
-            tables[name] = open_table(spark, section, name, positions=positions)
+            of_pool = only if name == "unlabeled" else None
+            tables[name] = open_table(spark, section, name, positions=positions, only=of_pool)
     return tables
 
 
@@ -384,6 +416,55 @@ def _readable(rows: DataFrame) -> list[Column]:
     return [column(UNREADABLE).isNull()] if UNREADABLE in rows.columns else []
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Hashes of the pool's ids, ascending: those that were seen before, and those that are new."""
+
+    hashes: Hashes
+    new: Hashes
+
+    def left(self, spark: SparkSession, pool: DataFrame, key: str) -> DataFrame:
+        """Return the rows that are new; the fewer hashes are broadcast."""
+        few, how = min((self.hashes, "left_anti"), (self.new, "left_semi"), key=lambda h: len(h[0]))
+        table = pd.DataFrame({_SEEN: few.view(np.int64)})
+        schema = T.StructType([T.StructField(_SEEN, T.LongType())])
+        hashes = F.broadcast(spark.createDataFrame(table, schema=schema))
+        return pool.join(hashes, on=F.xxhash64(column(key)) == F.col(_SEEN), how=how)
+
+
+@reading("unlabeled")
+def _seen_before(
+    spark: SparkSession,
+    table: Table,
+    config: Config,
+    keys: tuple[str, ...],
+    features: Sequence[Feature],
+    new_rows: NewRows,
+) -> _Seen | None:
+    """Look which ids of the pool an earlier generation has seen; None where none was."""
+    if new_rows.seen is None or config.id is None:
+        return None
+    hashes = _key_hashes(spark, table, config, keys, features)
+    of_seen = new_rows.seen(hashes)
+    return _Seen(hashes[of_seen], hashes[~of_seen]) if of_seen.any() else None
+
+
+def _key_hashes(
+    spark: SparkSession,
+    table: Table,
+    config: Config,
+    keys: tuple[str, ...],
+    features: Sequence[Feature],
+) -> Hashes:
+    if not _needs_spark(table, config, keys, features):
+        assert table.plain is not None
+        # What workers can't read the survey finds out, and says.
+        with contextlib.suppress(OSError, PySparkException, Py4JError):
+            return key_hashes(spark, Scan(table.plain.source(keys), table.plain.parts))
+    hashed = to_arrow(table.rows.select(F.xxhash64(column(keys[0])).alias(HASH)))
+    return np.sort(hashed.column(HASH).to_numpy().view(np.uint64))
+
+
 def _pool(
     spark: SparkSession,
     table: Table,
@@ -391,11 +472,14 @@ def _pool(
     features: Sequence[Feature],
     known: pa.Table,
     config: Config,
+    seen: _Seen | None,
 ) -> Table:
     """Return keys and features of the unlabeled rows, without the labeled ones if so asked for."""
 
     def change(rows: DataFrame) -> DataFrame:
         pool = rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
+        if seen is not None:
+            pool = seen.left(spark, pool, keys[0])
         if not config.unlabeled.drop_labeled:
             return pool
         taken = F.broadcast(_frame(spark, known, table.schema))
@@ -842,6 +926,7 @@ def _survey(
     known: pa.Table,
     probe: str | None,
     before: _Before | None,
+    seen: _Seen | None,
 ) -> _Survey:
     """Try whether workers can read the pool by themselves, and look at its keys on the way."""
     one_table = config.unlabeled.from_ == "labeled"
@@ -854,6 +939,7 @@ def _survey(
         [feature.name for feature in features],
         only_null=config.label if one_table else None,
         excluded=known.column(0).combine_chunks() if config.unlabeled.drop_labeled else None,
+        seen=None if seen is None else seen.hashes,
     )
     scan = Scan(source, table.plain.parts)
     try:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import FILE, ROW_INDEX
+from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.parts import Part, RowGroup
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.damage import READ_ERRORS, is_damage, refusal, with_path
@@ -50,6 +51,9 @@ class PartSource:
         Column that must be null: the pool where one table holds labeled and unlabeled rows.
     excluded
         Ids that do not belong to the pool, or None.
+    seen
+        ndarray of shape (n,): hashes of ids that an earlier generation has labeled, ascending;
+        None: no id.
     types
         What columns are to be where the files differ in them: a column that a file lacks is null
         there. None where all files are the same.
@@ -61,11 +65,12 @@ class PartSource:
     only_null: str | None = None
     excluded: pa.Array | None = None
     types: pa.Schema | None = None
+    seen: NDArray[np.uint64] | None = None
 
     @property
     def unconditional(self) -> PartSource:
         """The same for rows that are known to belong to the pool."""
-        return replace(self, only_null=None, excluded=None)
+        return replace(self, only_null=None, excluded=None, seen=None)
 
     @property
     def by_place(self) -> bool:
@@ -226,6 +231,9 @@ class _Reader:
         if self.source.excluded is not None:
             ids = batch.column(self.source.keys[0])
             masks.append(~_numpy(pc.is_in(ids, value_set=self.source.excluded)))
+        if self.source.seen is not None:
+            hashes = xxhash64([batch.column(self.source.keys[0])]).view(np.uint64)
+            masks.append(~np.isin(hashes, self.source.seen))
         return np.logical_and.reduce(masks) if masks else None
 
 

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -135,9 +137,11 @@ class PlainTable:
         *,
         only_null: str | None = None,
         excluded: pa.Array | None = None,
+        seen: NDArray[np.uint64] | None = None,
     ) -> PartSource:
         """Say what tasks read of it; see :class:`PartSource`."""
-        source = PartSource(self.root, tuple(keys), tuple(features), only_null, excluded)
+        columns = tuple(keys), tuple(features)
+        source = PartSource(self.root, *columns, only_null, excluded, seen=seen)
         if self.uniform:
             return source
         read = [name for name in source.columns(source.features) if name in self.schema.names]

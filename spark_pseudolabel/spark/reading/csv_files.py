@@ -166,6 +166,8 @@ class CsvFiles:
         Columns that directories name.
     nested
         Whether files lie in directories that name no column.
+    restricted
+        Whether the path holds other files, too, which are not read.
     """
 
     path: str
@@ -173,6 +175,7 @@ class CsvFiles:
     groups: tuple[CsvGroup, ...]
     partitions: tuple[str, ...] = ()
     nested: bool = False
+    restricted: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -277,7 +280,7 @@ class CsvFiles:
     def _load(self, reader: DataFrameReader, group: CsvGroup) -> DataFrame:
         if self.nested:
             reader = reader.option("recursiveFileLookup", "true")
-        if len(self.groups) == 1:
+        if len(self.groups) == 1 and not self.restricted:
             return reader.load(unglobbed(self.path))
         if self.partitions:
             reader = reader.option("basePath", self.path)
@@ -308,6 +311,8 @@ def open_csv(
     name: str,
     partitions: Sequence[str],
     nested: bool,
+    *,
+    restricted: bool = False,
 ) -> CsvFiles:
     """Read the headers of all files.
 
@@ -325,6 +330,8 @@ def open_csv(
         How messages call the table.
     partitions, nested
         What its directories name.
+    restricted
+        Whether the path holds other files, too.
 
     Raises
     ------
@@ -350,7 +357,7 @@ def open_csv(
             where=path,
         )
     groups = tuple(CsvGroup(header, tuple(group)) for header, group in headers.items())
-    return CsvFiles(path, dialect, groups, tuple(partitions), nested)
+    return CsvFiles(path, dialect, groups, tuple(partitions), nested, restricted)
 
 
 def read_header(files: Files, where: str, dialect: Dialect, name: str) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.columns import FILE, HASH, ROW_INDEX, UNREADABLE
 from spark_pseudolabel.core.text_types import TextFacts
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.formats import format_of, is_hidden
+from spark_pseudolabel.formats import FILE_FORMATS, format_of, is_hidden
 from spark_pseudolabel.spark.direct.merging import SchemaOfFiles, require_unique
 from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
 from spark_pseudolabel.spark.hadoop_files import files_for
@@ -42,9 +42,6 @@ _TABLE_FORMATS: Mapping[str, str] = {
 _POSITIONS = (T.StructField(FILE, T.StringType()), T.StructField(ROW_INDEX, T.LongType()))
 
 _COMMITTER = "mapreduce.fileoutputcommitter.algorithm.version"
-_FILE_FORMATS = ("parquet", "csv", "json", "orc", "avro")
-"""Formats whose tables are the files themselves, and not what a log says about them."""
-
 _TEXT_FORMATS = ("csv", "json")
 """A file of no bytes holds no rows in these; Spark leaves such files for empty partitions."""
 
@@ -156,7 +153,12 @@ class Table:
 
 
 def open_table(
-    spark: SparkSession, settings: TableSettings, name: str, *, positions: bool = False
+    spark: SparkSession,
+    settings: TableSettings,
+    name: str,
+    *,
+    positions: bool = False,
+    only: Collection[str] | None = None,
 ) -> Table:
     """Open a table of the configuration.
 
@@ -168,6 +170,8 @@ def open_table(
         How messages call it: the section's name.
     positions
         Add ``file`` and ``row_index``, which identify a row of a Parquet directory.
+    only
+        Of a directory, the files that are read, as :func:`list_data` names them; None: all.
 
     Raises
     ------
@@ -177,7 +181,7 @@ def open_table(
     refuse_hidden_loss(spark)
     try:
         if settings.path is not None:
-            return _open_path(spark, settings, name, positions)
+            return _open_path(spark, settings, name, positions, only)
         if settings.table is not None:
             return Table.of_rows(name, spark.table(settings.table))
         return Table.of_rows(name, spark.sql(str(settings.query)))
@@ -269,18 +273,28 @@ def to_arrow(rows: DataFrame) -> pa.Table:
     return collect_arrow(rows)
 
 
-def _open_path(spark: SparkSession, settings: TableSettings, name: str, positions: bool) -> Table:
+def _open_path(
+    spark: SparkSession,
+    settings: TableSettings,
+    name: str,
+    positions: bool,
+    only: Collection[str] | None,
+) -> Table:
     path = str(settings.path)
     files, root = files_for(spark, path)
     _check_exists(files, root, path, name)
     listed = list_data(spark, path)
     if any(info.path for info in listed):
         _check_format(files, root, settings, name)
+    if only is not None:
+        wanted = frozenset(only)
+        listed = tuple(info for info in listed if info.path in wanted)
     _check_files(listed, settings, name)
-    if settings.format not in _FILE_FORMATS and not positions:
+    if settings.format not in FILE_FORMATS and not positions:
         reader = spark.read.format(settings.format).options(**settings.options)
         return replace(Table.of_rows(name, reader.load(path)), files=listed)
-    opened = _Opened(spark, settings, name, files, root, listed, Folders.of(listed, name))
+    folders = Folders.of(listed, name)
+    opened = _Opened(spark, settings, name, files, root, listed, folders, only is not None)
     if settings.format == "parquet":
         return opened.parquet(positions)
     if positions:
@@ -308,6 +322,8 @@ class _Opened:
     root: str
     listed: tuple[FileInfo, ...]
     folders: Folders
+    restricted: bool = False
+    """Whether the path holds other files, too, which are not read."""
 
     @property
     def path(self) -> str:
@@ -365,7 +381,8 @@ class _Opened:
             if field.name in schema.names and not isinstance(field.dataType, T.NullType)
         ]
         reader = self._reader().schema(T.StructType([*readable, *self.folders.fields]))
-        paths = [unglobbed(join(self.path, f)) for f in group.files] if n_groups > 1 else None
+        alone = n_groups == 1 and not self.restricted
+        paths = None if alone else [unglobbed(join(self.path, f)) for f in group.files]
         rows = self._load(reader, paths)
         if positions:
             rows = _with_positions(self.spark, rows, self.path)
@@ -390,6 +407,7 @@ class _Opened:
             self.name,
             self.folders.columns,
             self.folders.nested,
+            restricted=self.restricted,
         )
         names = csv_files.names
         _require_names_apart(self.spark, names, self.name)
@@ -456,6 +474,8 @@ class _Opened:
     def _load(self, reader: DataFrameReader, paths: list[str] | None = None) -> DataFrame:
         if self.folders.nested:
             reader = reader.option("recursiveFileLookup", "true")
+        if paths is None and self.restricted:
+            paths = [unglobbed(join(self.path, info.path)) for info in self.listed]
         if paths is None:
             return reader.load(unglobbed(self.path))
         if self.folders.columns:
@@ -552,7 +572,7 @@ def _check_files(listed: Sequence[FileInfo], settings: TableSettings, name: str)
 
 def _check_suffixes(listed: Sequence[FileInfo], settings: TableSettings, name: str) -> None:
     """Refuse a directory whose files' names tell other formats than it is read as."""
-    if settings.format not in _FILE_FORMATS:
+    if settings.format not in FILE_FORMATS:
         return
     path_of = {format_of(info.path): info.path for info in reversed(listed) if info.path}
     others = {kind: path for kind, path in path_of.items() if kind not in (None, settings.format)}
