@@ -47,6 +47,9 @@ PROVED_BY = {
         "job.teachers job.units job.views job.warn spark.backends spark.evaluation spark.groups "
         "spark.direct.merging spark.direct.pool spark.frame.stored_rows core.discovery"
     ),
+    "tests/runs/test_incremental.py": (
+        "job.adopted job.drift job.generations job.new_rows output.deciding output.generations"
+    ),
     "tests/spark/test_inputs.py": (
         "spark.reading.collecting spark.reading.folders spark.reading.row_errors "
         "spark.reading.tables"

@@ -32,6 +32,12 @@ AllowImport = Annotated[
         help="Let estimators be imported from this package; repeatable.",
     ),
 ]
+Incremental = Annotated[
+    bool,
+    typer.Option(
+        "--incremental", help="Label what is new since the last run into the same output."
+    ),
+]
 Format = Annotated[
     OutputFormat, typer.Option("--output-format", help="What standard output carries.")
 ]

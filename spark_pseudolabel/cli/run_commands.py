@@ -14,6 +14,7 @@ from spark_pseudolabel.cli.options import (
     AllowImport,
     AnswerOptions,
     Conf,
+    Incremental,
     Out,
     Overrides,
     wrong_usage,
@@ -87,9 +88,10 @@ def run(
     conf: Conf,
     overrides: Overrides = None,
     allow_import: AllowImport = None,
+    incremental: Incremental = False,
 ) -> Answer:
     """Run, or continue where an earlier run was stopped, or say that it is done."""
-    source = _Source(conf, overrides or (), allow_import or ())
+    source = _Source(conf, overrides or (), allow_import or (), incremental)
     config = source.load(check_estimators=False)
     outcome = _run(config, options, source.load)
     from spark_pseudolabel.report.guidance import mail_line
@@ -159,13 +161,18 @@ class _Source:
     file: str
     overrides: Sequence[str] = ()
     allow_import: Sequence[str] = ()
+    incremental: bool = False
 
     def load(self, *, check_estimators: bool = True) -> Config:
         from spark_pseudolabel.config import load_config
+        from spark_pseudolabel.config.sections import Incremental as Section
 
-        return load_config(
+        config = load_config(
             self.file, self.overrides, self.allow_import, check_estimators=check_estimators
         )
+        if self.incremental and config.incremental is None:
+            return config.model_copy(update={"incremental": Section()})
+        return config
 
 
 @dataclass(frozen=True)
@@ -181,10 +188,14 @@ def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) ->
 
     What `check` needs to import takes as long as a JVM does to start.
     """
+    from spark_pseudolabel.output.new_files import report_if_nothing_new
     from spark_pseudolabel.output.preflight import check_configuration
     from spark_pseudolabel.output.state import report_if_finished
 
-    report = report_if_finished(config)
+    if config.incremental is None:
+        report = report_if_finished(config)
+    else:
+        report = report_if_nothing_new(config)
     if report is not None:
         return _RunOutcome(report, before=True)
     check_configuration(config)

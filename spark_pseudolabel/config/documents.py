@@ -11,10 +11,12 @@ from spark_pseudolabel.redaction import HIDDEN, SECRET, redacted
 def identity(config: Config) -> dict[str, Any]:
     """Return what makes a run this run, as plain JSON values.
 
-    Left out: ``spark`` (how it is computed), ``rounds.max`` (a raised limit continues the run)
-    and ``output.path`` (an output stays itself when its directory is renamed).
+    Left out: ``spark`` (how it is computed), ``rounds.max`` (a raised limit continues the run),
+    ``output.path`` (an output stays itself when its directory is renamed) and ``incremental`` (each
+    generation keeps its own rule).
     """
     document = public(config)
+    del document["incremental"]
     document["rounds"] = {k: v for k, v in document["rounds"].items() if k != "max"}
     document["output"] = {k: v for k, v in document["output"].items() if k != "path"}
     return document

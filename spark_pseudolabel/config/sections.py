@@ -310,6 +310,36 @@ class Shift(Section):
     ] = "warn"
 
 
+class EveryGeneration(Section):
+    """``every: 7`` fits a new model in every seventh generation."""
+
+    every: Count
+
+
+def _rule_or_section(value: Any) -> str:
+    return "section" if isinstance(value, (Mapping, EveryGeneration)) else "name"
+
+
+class Incremental(Section):
+    """How rows that have come since the last generation are labeled; ``true`` is the defaults.
+
+    ``refit``: ``never`` labels them with the finished model and plan; ``every`` fits a new model
+    in each so-many-th generation, ``on_drift`` where new rows are unlike the pool that the model
+    was fitted for. ``on_shift``: ``stop`` labels nothing where they are too unlike.
+    """
+
+    refit: Annotated[
+        Annotated[Literal["never", "on_drift"], Tag("name")]
+        | Annotated[EveryGeneration, Tag("section")],
+        Discriminator(_rule_or_section),
+    ] = "never"
+    on_shift: Literal["stop", "continue"] = "stop"
+
+
+def _true_is_defaults(value: Any) -> Any:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class Output(Section):
     """Where the results go, and which columns ``labels`` and ``training`` carry besides."""
 
@@ -342,6 +372,7 @@ class Config(Section):
     rounds: Rounds = Rounds()
     training: Training = Training()
     shift: Shift | None = None
+    incremental: Annotated[Incremental | None, BeforeValidator(_true_is_defaults)] = None
     output: Output
     random_state: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0
     spark: SparkSettings = SparkSettings()

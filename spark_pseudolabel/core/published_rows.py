@@ -64,6 +64,8 @@ class Published:
         Which rows that were, see :func:`spark_pseudolabel.core.sampling.within`.
     taught
         By round, the plan that they had to pass besides, where it is not the round's own.
+    model
+        What models are called, by their number.
     """
 
     schema: pa.Schema
@@ -72,6 +74,7 @@ class Published:
     weights: RowWeights
     hash_limits: HashLimits
     taught: Mapping[int, Plan] = field(default_factory=dict)
+    model: str = "model-{:04d}"
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Turn accepted rows into rows of the schema."""
@@ -119,7 +122,7 @@ class Published:
 
     def _models(self, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
         numbers, place = np.unique(rounds, return_inverse=True)
-        names = pa.array([f"model-{number:04d}" for number in numbers], pa.string())
+        names = pa.array([self.model.format(number) for number in numbers], pa.string())
         return names.take(pa.array(place))
 
 

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 StopReason = Literal[
-    "all_labeled", "no_change", "max_iter", "validation_drop", "oof_drop", "not_certified", "shift"
+    "all_labeled",
+    "no_change",
+    "max_iter",
+    "validation_drop",
+    "oof_drop",
+    "not_certified",
+    "shift",
+    "generation",
+    "drift",
 ]
 
 REASONS: Mapping[str, str] = {
@@ -22,6 +30,8 @@ REASONS: Mapping[str, str] = {
     "oof_drop": "the student was worse than its teacher on labeled rows it had not seen",
     "not_certified": "the precision asked for could not be certified",
     "shift": "the pool is too unlike the labeled rows",
+    "generation": "the finished model has decided the rows that were new",
+    "drift": "new rows are too unlike those that the model was made for",
 }
 """What each reason to stop means."""
 

@@ -34,6 +34,8 @@ class Run:
         Who brings the rows and the maker of a model together.
     events
         Who listens.
+    model_name
+        What labels call its models, by their number.
     """
 
     spark: SparkSession
@@ -43,3 +45,4 @@ class Run:
     backend: Backend
     trainer: Trainer
     events: Events
+    model_name: str = "model-{:04d}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from spark_pseudolabel.core.rounds import Finish
@@ -25,7 +25,13 @@ def is_finished(store: RoundStore, end: Finish) -> bool:
     return is_committed(store, end) and store.views_are_current()
 
 
-def finish(run: Run, end: Finish, elapsed_s: float) -> Report:
+MakeReport = Callable[[Run, Finish, float], Report]
+"""Returns the document of ``report.json`` for a run that takes so many seconds."""
+
+
+def finish(
+    run: Run, end: Finish, elapsed_s: float, make_report: MakeReport = make_report
+) -> Report:
     """Commit the end, build the results, return the report; harmless to repeat."""
     if not is_committed(run.store, end):
         with run.events.stage(end.n_iter, "report"), described(run.spark, "report"):
@@ -43,12 +49,13 @@ def finish(run: Run, end: Finish, elapsed_s: float) -> Report:
         build_views(run, end)
     final = run.store.final
     assert final is not None
-    _write_reports(run.store, final.report.document)
+    write_reports(run.store, final.report.document)
     run.events.event("done", out=run.setting.config.output.path)
     return Report.model_validate(final.report.document)
 
 
-def _write_reports(store: RoundStore, report: Mapping[str, Any]) -> None:
+def write_reports(store: RoundStore, report: Mapping[str, Any]) -> None:
+    """Write the report for people and machines."""
     # The document last: where it is that of the run's end, nothing is left to do.
     store.write_report(REPORT_HTML, render_html(report).encode())
     store.write_report(REPORT_JSON, (json.dumps(report, indent=2) + "\n").encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -16,13 +16,14 @@ from spark_pseudolabel.core.rounds import BuildGraph, Finish, FitModel, ScoreRou
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.decide import require_possible
-from spark_pseudolabel.job.finish import finish, is_finished
+from spark_pseudolabel.job.finish import MakeReport, finish, is_finished
 from spark_pseudolabel.job.fit import fit_model
 from spark_pseudolabel.job.graph import build_graph
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.spreading import SpreadingTold
+from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.teachers import require_usable, teacher_of
 from spark_pseudolabel.job.training import trainer_of
 from spark_pseudolabel.output.state import model_facts, round_facts
@@ -31,13 +32,15 @@ from spark_pseudolabel.registry import extras_of, module_of
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.spark.backends import Backend, open_backend
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, read_inputs
+from spark_pseudolabel.spark.inputs import Frames, Inputs, NewRows, read_inputs
 from spark_pseudolabel.spark.progress import task_counter
 from spark_pseudolabel.spark.reading.rules import Functions
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.given_rows import keep_given
 from spark_pseudolabel.store.identity import frozen_before, require_place
+from spark_pseudolabel.store.inputs import FrozenInputs
+from spark_pseudolabel.store.layout import end_file
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.publish import require_slots, writing
 from spark_pseudolabel.store.store import RoundStore
@@ -101,38 +104,118 @@ def run(
     StoredStateError
         Exit code 5: what is stored in the output is damaged.
     """
-    events = events or SilentEvents()
-    files, root = files_for(spark, config.output.path)
-    require_file_system(config.output.path, files, root)
-    require_place(files, root)
-    if not isinstance(files, LocalFiles):
-        require_slots(files, root)
-    announce(spark, events)
-    require_same_libraries(spark, extras_of(config.estimators))
-    with hold(files, root, owner=spark.sparkContext.applicationId):
-        with _probe_file(files, root) as probe, events.stage(0, "read inputs"):
-            inputs = read_inputs(
-                spark,
-                config,
-                frames,
+    asked = Asked(
+        spark, config, events or SilentEvents(), frames, functions, estimator, tuple(trusted)
+    )
+    with asked.output() as (files, root):
+        _refuse_generations(files, root)
+        proved = frozen_before(files, root, identity(config))
+        return to_the_end(asked.run(files, root, asked.begin(files, root), proved=proved))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run is asked for; see :func:`run`."""
+
+    spark: SparkSession
+    config: Config
+    events: Events
+    frames: Frames | None = None
+    functions: Functions | None = None
+    estimator: BaseEstimator | None = None
+    trusted: tuple[str, ...] = ()
+
+    @contextlib.contextmanager
+    def output(self) -> Iterator[tuple[Files, str]]:
+        """Hold the output, after all that can be refused without a look at the inputs."""
+        spark, config = self.spark, self.config
+        files, root = files_for(spark, config.output.path)
+        require_file_system(config.output.path, files, root)
+        require_place(files, root)
+        if not isinstance(files, LocalFiles):
+            require_slots(files, root)
+        announce(spark, self.events)
+        require_same_libraries(spark, extras_of(config.estimators))
+        with hold(files, root, owner=spark.sparkContext.applicationId):
+            yield files, root
+
+    def inputs(
+        self,
+        files: Files,
+        root: str,
+        *,
+        proved: FrozenInputs | None = None,
+        new_rows: NewRows | None = None,
+    ) -> Inputs:
+        """Open and check all tables; see :func:`read_inputs`."""
+        with _probe_file(files, root) as probe, self.events.stage(0, "read inputs"):
+            return read_inputs(
+                self.spark,
+                self.config,
+                self.frames,
                 probe=probe,
-                modules=_modules_of_workers(config, estimator),
-                proved=frozen_before(files, root, identity(config)),
-                functions=functions,
+                modules=_modules_of_workers(self.config, self.estimator),
+                proved=proved,
+                functions=self.functions,
+                new_rows=new_rows,
             )
-        setting = Setting(config, inputs)
+
+    def begin(self, files: Files, root: str) -> Callable[[FrozenInputs], RoundStore]:
+        """Return what opens the memory of an output's first run."""
+        own = identity(self.config)
+        return lambda frozen: RoundStore.begin(files, root, own, frozen, VERSION)
+
+    def run(
+        self,
+        files: Files,
+        root: str,
+        begin: Callable[[FrozenInputs], RoundStore],
+        *,
+        proved: FrozenInputs | None = None,
+        new_rows: NewRows | None = None,
+    ) -> Run:
+        """Open the inputs, then the memory, and return the run with what its models need."""
+        inputs = self.inputs(files, root, proved=proved, new_rows=new_rows)
+        return self.prepared(inputs, begin)
+
+    def prepared(self, inputs: Inputs, begin: Callable[[FrozenInputs], RoundStore]) -> Run:
+        """Open the memory of a run, after all that its inputs refuse."""
+        setting = Setting(self.config, inputs)
         require_possible(setting)
-        teacher_of(config, inputs.features, estimator)  # refuses what inputs lack, before a store
-        store = RoundStore.begin(files, root, identity(config), inputs.frozen, VERSION)
-        store.spark = _spark_facts(spark)
-        keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
-        backend = open_backend(spark, inputs, store, setting.carried, config.random_state)
-        told = SpreadingTold(events)
-        models = Models(setting, store, backend.pool, estimator, tuple(trusted), told)
-        require_usable(models.teacher, models.student, setting, estimator, trusted)
+        # Refuses what inputs lack, before a store.
+        teacher_of(self.config, inputs.features, self.estimator)
+        run = self.opened(setting, begin(inputs.frozen))
+        models = run.models
+        require_usable(models.teacher, models.student, setting, self.estimator, self.trusted)
         models.teacher.require_rows(setting.node_rows)
+        return run
+
+    def opened(self, setting: Setting, store: RoundStore) -> Run:
+        """Put together a run of inputs and memory that are open."""
+        inputs = setting.inputs
+        store.spark = _spark_facts(self.spark)
+        keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
+        backend = self.backend(setting, store)
+        told = SpreadingTold(self.events)
+        models = Models(setting, store, backend.pool, self.estimator, self.trusted, told)
         trainer = trainer_of(setting, store, backend.pool)
-        return _to_the_end(Run(spark, setting, store, models, backend, trainer, events))
+        return Run(self.spark, setting, store, models, backend, trainer, self.events)
+
+    def backend(self, setting: Setting, store: RoundStore) -> Backend:
+        """Choose what reads the pool."""
+        seed = self.config.random_state
+        return open_backend(self.spark, setting.inputs, store, setting.carried, seed)
+
+
+def _refuse_generations(files: Files, root: str) -> None:
+    """Refuse to go on with a first run whose rows were left to later generations."""
+    if files.exists(join(root, end_file(1))):
+        raise InputError(
+            f"{root} holds generations of an incremental run. Add --incremental (or write "
+            "incremental: true) to label what is new, or use another output.path.",
+            code="generations",
+            where="incremental",
+        )
 
 
 def require_file_system(path: str, files: Files, root: str) -> None:
@@ -168,10 +251,11 @@ def _modules_of_workers(config: Config, estimator: BaseEstimator | None) -> list
     return ["spark_pseudolabel.spark.direct.tasks", "sklearn.compose", *modules]
 
 
-def _to_the_end(run: Run) -> Result:
+def to_the_end(run: Run, make_report: MakeReport = make_report) -> Result:
+    """Take the steps that are left of a run."""
     started = time.monotonic()
     resumed = bool(run.store.models) or run.store.graph is not None
-    _tell_where_it_stands(run.setting, run.backend, run.events)
+    tell_where_it_stands(run.setting, run.backend, run.events)
     if resumed and run.store.final is None:
         committed = len(run.store.rounds)
         run.events.event("resume", round=committed + 1, committed=committed)
@@ -190,11 +274,12 @@ def _to_the_end(run: Run) -> Result:
                 score_round(run, number)
             case Finish() as end:
                 already_done = is_finished(run.store, end)
-                report = finish(run, end, time.monotonic() - started)
+                report = finish(run, end, time.monotonic() - started, make_report)
                 return Result(report, resumed, already_done)
 
 
-def _tell_where_it_stands(setting: Setting, backend: Backend, events: Events) -> None:
+def tell_where_it_stands(setting: Setting, backend: Backend, events: Events) -> None:
+    """Tell policy, notes on the inputs, and who reads them."""
     inputs = setting.inputs
     if setting.config.why_selection is not None:
         events.event("policy", why=setting.config.why_selection)

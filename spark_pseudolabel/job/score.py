@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spark_pseudolabel.config import TaughtRows
@@ -21,7 +21,7 @@ from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.pool import Accepted, Overlap, Pool, Scored, changed_pool
 from spark_pseudolabel.spark.progress import described
-from spark_pseudolabel.store.facts import Flips, ReadRows, RoundCounts
+from spark_pseudolabel.store.facts import Flips, ReadRows, RoundCertificate, RoundCounts
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import DecidedRound, FileEntry, RoundManifest
@@ -29,7 +29,11 @@ from spark_pseudolabel.store.manifest import DecidedRound, FileEntry, RoundManif
 SCORED, ACCEPTED, TAUGHT = "scored", "accepted", "taught"
 
 
-def score_round(run: Run, number: int) -> None:
+Decide = Callable[[Models, int, Scored], tuple[Plan, RoundCertificate | None]]
+"""Returns the plan for the scored rows of a round, and the certificate, where one is asked for."""
+
+
+def score_round(run: Run, number: int, decide: Decide = decide) -> None:
     """Score the rows that are left with the model of the same number; decide and commit."""
     attempt = run.store.new_attempt("round", number)
     step, clock = _Step(number, run.models, run.backend.pool), _Clock()

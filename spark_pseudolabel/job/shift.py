@@ -57,6 +57,11 @@ def measure_shift(setting: Setting, sample: pa.Table | None) -> Representativene
     """
     if not setting.config.measures_shift or sample is None:
         return None
+    return compare_with_labeled(setting, sample)
+
+
+def compare_with_labeled(setting: Setting, sample: pa.Table) -> Representativeness | None:
+    """Compare labeled rows with a sample of the pool; None where there are too few."""
     inputs, features = setting.inputs, setting.inputs.features
     # A class-balanced sample differs from the pool, whatever it was drawn from; copies
     # are nearer to each other than pool rows can be to any, and so are rows of one group.

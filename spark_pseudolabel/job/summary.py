@@ -75,10 +75,10 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         n_iter=end.n_iter,
         best_round=end.best_round,
         classes=list(classes),
-        rounds=[_round(store, manifest, end) for manifest in store.rounds],
+        rounds=[round_of(store, manifest, end) for manifest in store.rounds],
         seed=seed,
         final=final,
-        rows=_rows(run.setting, store, end),
+        rows=rows_of(run.setting, store, end),
         teacher=_teacher(store, classes),
         prior=_prior(models.prior_correction, classes),
         certificate=certificate,
@@ -87,9 +87,9 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         duplicates=duplicates(run.setting),
         class_shares=shares,
         warnings=_warnings(models, end, measured),
-        paths=_paths(config.output.path, store.models[end.best_round].artifact),
+        paths=paths_of(config.output.path, store.models[end.best_round].artifact),
         config=public(config),
-        environment=_environment(run.spark),
+        environment=environment_of(run.spark),
         elapsed_s=round(elapsed_s, 3),
     )
 
@@ -190,7 +190,8 @@ def _shift(models: Models) -> Shift | None:
     )
 
 
-def _round(store: RoundStore, manifest: RoundManifest, end: Finish) -> Round:
+def round_of(store: RoundStore, manifest: RoundManifest, end: Finish) -> Round:
+    """Return what the report says about a round."""
     following = store.models[manifest.number]
     decided_by = store.models[manifest.number - 1]
     counts, cuts, classes = manifest.counts, manifest.plan.cuts, following.classes
@@ -274,7 +275,8 @@ def _label_check(models: Models, end: Finish, backend: Backend) -> LabelCheck | 
     return LabelCheck(n=n, correct=correct, precision=correct / n) if n else None
 
 
-def _rows(setting: Setting, store: RoundStore, end: Finish) -> Rows:
+def rows_of(setting: Setting, store: RoundStore, end: Finish) -> Rows:
+    """Return where the rows went."""
     inputs, used = setting.inputs, setting.published(store.rounds, end.best_round)
     accepted = sum(manifest.counts.accepted for manifest in used)
     invalid = sum(manifest.counts.invalid for manifest in used)
@@ -311,7 +313,7 @@ def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
     warnings += _adapted(models)
     warnings += trust_warnings(models, end, measured.certificate)
     warnings += rules_warnings(rules_found(models.store))
-    rows = _rows(setting, models.store, end)
+    rows = rows_of(setting, models.store, end)
     if rows.invalid:
         warnings.append(
             Notice.about(
@@ -368,7 +370,8 @@ def _silent_classes(setting: Setting, store: RoundStore, end: Finish) -> list[No
     ]
 
 
-def _paths(out: str, final: Artifact) -> Paths:
+def paths_of(out: str, final: Artifact) -> Paths:
+    """Return where the outputs are."""
     root = out.rstrip("/")
     return Paths(
         labels=f"{root}/labels",
@@ -382,7 +385,8 @@ def _paths(out: str, final: Artifact) -> Paths:
     )
 
 
-def _environment(spark: SparkSession) -> dict[str, object]:
+def environment_of(spark: SparkSession) -> dict[str, object]:
+    """Return versions and the machine."""
     return {
         "spark_pseudolabel": VERSION,
         "python": platform.python_version(),

@@ -59,14 +59,15 @@ _KEY_TYPES = {
 
 def build_views(run: Run, end: Finish) -> None:
     """Build the tables and the model copy that are missing or out of date."""
-    store, tables = run.store, _Tables(run.setting, run.store, run.backend.pool, end)
+    store = run.store
+    tables = _Tables(run.setting, store, run.backend.pool, end, run.model_name)
     for name, write in tables.writers.items():
-        if not store.view_is_current(name):
+        if name in store.views and not store.view_is_current(name):
             with run.events.stage(end.n_iter, f"write {name}"):
                 built = store.new_view_dir()
                 rows, written = write(built)
                 store.put_view(name, built, rows, written)
-    if not store.view_is_current("suspects"):
+    if "suspects" in store.views and not store.view_is_current("suspects"):
         tables.put_suspects()
     if "model" in store.views and not store.view_is_current("model"):
         store.put_model_view()
@@ -86,12 +87,15 @@ class _Tables:
         Of the run.
     end
         How it ended.
+    model_name
+        What labels call its models, by their number.
     """
 
     setting: Setting
     store: RoundStore
     pool: Pool
     end: Finish
+    model_name: str
 
     @property
     def writers(self) -> Mapping[str, Callable[[str], _Written]]:
@@ -187,6 +191,7 @@ class _Tables:
             weights=training.weights,
             hash_limits=training.hash_limits,
             taught={number: plan for number, plan in plans.items() if plan is not None},
+            model=self.model_name,
         )
 
     @property

@@ -637,6 +637,85 @@ class Teacher(Document):
     """How the votes of rules were weighed; null of another teacher."""
 
 
+class ComparedRows(Document):
+    """New rows of a generation against others."""
+
+    auc: Share
+    """How well a model tells them apart, out of fold; 0.5: not at all."""
+    auc_limit: Share
+    """Up to here it is chance."""
+    outside: Share
+    """Share of the new rows that lie outside of where the others are."""
+    shifted: bool
+    """Whether they are unlike."""
+    moved: dict[str, float] = {}
+    """The columns that differ most, and their population stability index."""
+
+
+class GenerationShift(Document):
+    """New rows of a generation against those that the model was made for."""
+
+    labeled: ComparedRows | None = None
+    """Against the labeled rows; null: not compared."""
+    reference: ComparedRows | None = None
+    """Against the pool that the model was fitted for, the first generation's unless one refitted;
+    null: not compared."""
+
+
+class Generation(Document):
+    """One generation of an incremental run."""
+
+    generation: Annotated[int, Field(ge=1)]
+    """From 1, the first run."""
+    run_id: str
+    """Its run."""
+    outcome: str
+    """labeled; drift: rows were too unlike to be; abandoned: its inputs had changed."""
+    inputs: Count
+    """New files; 0 where the pool is no directory of files."""
+    rows: Count
+    """Rows that no generation before it has seen."""
+    overlap: Count = 0
+    """Rows of new files that one has seen: they stay as they were decided."""
+    accepted: Count
+    """Rows that got a label."""
+    rejected: Count = 0
+    """Rows left without one."""
+    invalid: Count = 0
+    """Rows that could not be scored."""
+    abstained: Count = 0
+    """Rows that the model gave no class."""
+    shift: GenerationShift | None = None
+    """Its rows against those that the model was made for; null: not measured."""
+    drifted: bool = False
+    """Whether they are too unlike."""
+    refit: bool
+    """Whether a model of its own was fitted."""
+    model: str
+    """What gave the labels, as these name it."""
+    labels_changed: bool = False
+    """Whether labeled rows are others than the model has learned from."""
+
+
+class GenerationSums(Document):
+    """Sums over all generations, those that are not listed included."""
+
+    generations: Count = 0
+    """How many."""
+    rows: Count = 0
+    """Rows that were seen."""
+    overlap: Count = 0
+    """Rows that came again."""
+    accepted: Count = 0
+    """Rows in ``labels``."""
+    rejected: Count = 0
+    """Rows without a label."""
+    invalid: Count = 0
+    """Rows in ``invalid``."""
+    abstained: Count = 0
+    """Rows that a model gave no class."""
+
+
 class Report(Document):
     """Everything a finished run has to say: ``report.json``."""
 
@@ -674,6 +753,10 @@ class Report(Document):
     """Classes among given, predicted and published labels; empty where nothing is published."""
     duplicates: Duplicates | None = None
     """Labeled rows that are copies of another one; null: there are none."""
+    generations: list[Generation] = []
+    """The latest 30 generations of an incremental run; all else here is about the last one."""
+    all_generations: GenerationSums | None = None
+    """Sums over all of them; null for a run that is none of several."""
     warnings: list[Notice] = []
     """What deserves a look."""
     paths: Paths
@@ -923,6 +1006,10 @@ class StatusDocument(Document):
     """Who holds the output; null when no run does."""
     last_error: ErrorBody | None = None
     """What ended the last attempt, if it failed."""
+    generations: list[Generation] = []
+    """The latest generations of an incremental run; the rounds are those of the last one."""
+    all_generations: GenerationSums | None = None
+    """Sums over all of them; null where there is one run."""
 
 
 class FileProblem(Document):

@@ -60,6 +60,8 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "given_labels",
         "class_shares",
         "duplicates",
+        "generations",
+        "all_generations",
         "warnings",
         "paths",
         "config",

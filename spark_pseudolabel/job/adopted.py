@@ -1,0 +1,193 @@
+"""A generation that fits nothing: its rows are labeled by a model and a plan that there are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from spark_pseudolabel.config import public
+from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.rounds import Finish, FitModel, LoopLimits, ScoreRound, next_step
+from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.context import Run
+from spark_pseudolabel.job.finish import MakeReport, finish
+from spark_pseudolabel.job.models import Models
+from spark_pseudolabel.job.score import score_round
+from spark_pseudolabel.job.summary import environment_of, paths_of, round_of, rows_of
+from spark_pseudolabel.output.scoring import asking_as_run
+from spark_pseudolabel.output.state import model_facts, round_facts
+from spark_pseudolabel.report.document import (
+    Adjustment,
+    Metrics,
+    ModelResult,
+    Notice,
+    Report,
+)
+from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.pool import Scored
+from spark_pseudolabel.store.facts import RoundCertificate
+from spark_pseudolabel.store.generations import Deciding
+from spark_pseudolabel.store.manifest import FittedModel, ModelManifest
+from spark_pseudolabel.store.store import RoundStore
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A model of an earlier generation, and how it decides.
+
+    Parameters
+    ----------
+    deciding
+        Which it is, its plan, its name.
+    fitted
+        What its manifest says, as a generation that has fitted nothing says it again.
+    """
+
+    deciding: Deciding
+    fitted: FittedModel
+
+    @classmethod
+    def of(cls, origin: RoundStore, deciding: Deciding) -> Adopted:
+        """Take a model out of the run that fitted it."""
+        manifest = origin.models[deciding.model - 1]
+        return cls(deciding, _again(manifest, origin.models[0]))
+
+    def inputs(self, inputs: Inputs) -> Inputs:
+        """Return inputs with the types of ids that labels have; refuse what the model can't take.
+
+        Raises
+        ------
+        InputError
+            If labels, ids or features are others than the model was fitted on.
+        """
+        self._require_classes(inputs)
+        self._require_features(inputs)
+        for key, kind in self.fitted.key_types.items():
+            found = inputs.key_types[key]
+            if (found == "string") != (kind == "string"):
+                raise InputError(
+                    f"id column {key!r} of the new rows must be {kind}, as in the generations "
+                    f"before. It is {found}: cast it.",
+                    code="type_differs",
+                    where=key,
+                )
+        key_types = dict(self.fitted.key_types) or inputs.key_types
+        return replace(inputs, label_type=self.fitted.label_type, key_types=key_types)
+
+    def _require_classes(self, inputs: Inputs) -> None:
+        if tuple(inputs.classes) == tuple(self.fitted.classes):
+            return
+        others = sorted(map(str, set(inputs.classes) ^ set(self.fitted.classes)))
+        raise InputError(
+            f"labeled has other classes than {self.deciding.name} knows: they differ in "
+            f"{', '.join(others)}. Only a new model learns them: --set incremental.refit=on_drift "
+            "fits one.",
+            code="classes_differ",
+            where="labeled",
+        )
+
+    def _require_features(self, inputs: Inputs) -> None:
+        wanted, found = (
+            {feature.name: _shape(feature) for feature in features}
+            for features in (self.fitted.features, (*inputs.features, *inputs.votes))
+        )
+        wrong = [name for name, shape in wanted.items() if found.get(name) != shape]
+        if not wrong:
+            return
+        missing = wrong[0] not in found
+        what = "is missing there" if missing else f"is {found[wrong[0]][0]} there"
+        raise InputError(
+            f"The new rows must have the columns that {self.deciding.name} was fitted on, "
+            f"as they were. Column {wrong[0]!r} was {wanted[wrong[0]][0]}, and {what} or in "
+            "labeled. Write the files again with it, or fit a new model: --set "
+            "'incremental.refit={every: 1}'.",
+            code="features_differ",
+            where=wrong[0],
+        )
+
+    def label(self, run: Run, make_report: MakeReport) -> Report:
+        """Decide the rows that are new, in one round, and publish them; harmless to repeat."""
+        started = time.monotonic()
+        limits = LoopLimits(max_rounds=1, pool=run.setting.inputs.pool_rows)
+        while True:
+            match next_step(model_facts(run.store), round_facts(run.store), limits):
+                case FitModel(number):
+                    run.store.commit_model(run.store.new_attempt("model", number), self.fitted)
+                case ScoreRound(number):
+                    score_round(run, number, self._decide)
+                case Finish() as end:
+                    end = replace(end, reason="generation")
+                    return finish(run, end, time.monotonic() - started, make_report)
+
+    def _decide(
+        self, models: Models, number: int, scored: Scored
+    ) -> tuple[Plan, RoundCertificate | None]:
+        return self.deciding.plan, None
+
+
+@dataclass
+class LentModels(Models):
+    """Models of which none is fitted here: rows are asked what the run that lent them has asked."""
+
+    def asking(self, scorer: Scorer) -> Scorer:
+        """Let a scorer withhold rows as the run did that fitted it."""
+        asking, support = asking_as_run(self.store, 1, scorer), self.setting.support
+        assert asking is not None  # a model that can answer was chosen
+        return replace(asking, support=None if support is None else support[0])
+
+
+def report_of(run: Run, end: Finish, elapsed_s: float, name: str) -> Report:
+    """Return the document of ``report.json`` for rows that a finished model has labeled."""
+    store, inputs = run.store, run.setting.inputs
+    manifest = store.models[end.best_round]
+    model = ModelResult(
+        model=name,
+        validation=Metrics.from_optional(manifest.validation),
+        oof=Metrics.from_optional(manifest.oof),
+        adjustment=Adjustment.from_optional(manifest.adjustment),
+    )
+    notes = [Notice.about(note.code, note.message) for note in inputs.notes]
+    return Report(
+        run_id=store.run_id,
+        termination_condition=end.reason,
+        n_iter=end.n_iter,
+        best_round=end.best_round,
+        classes=list(inputs.classes),
+        rounds=[round_of(store, decided, end) for decided in store.rounds],
+        seed=model,
+        final=model,
+        rows=rows_of(run.setting, store, end),
+        warnings=notes,
+        paths=paths_of(run.setting.config.output.path, manifest.artifact),
+        config=public(run.setting.config),
+        environment=environment_of(run.spark),
+        elapsed_s=round(elapsed_s, 3),
+    )
+
+
+def _again(manifest: ModelManifest, first: ModelManifest) -> FittedModel:
+    """Say of a model what is true of it where it has learned from no row."""
+    no_row = (None,) * len(manifest.classes)
+    training = manifest.training.model_copy(
+        update={"rows_pseudo": 0, "hash_limits": no_row, "against_best": None, "shift": None}
+    )
+    return FittedModel(
+        artifact=manifest.artifact,
+        classes=manifest.classes,
+        label_type=manifest.label_type,
+        key_types=manifest.key_types,
+        features=manifest.features,
+        training=training,
+        validation=manifest.validation,
+        oof=manifest.oof,
+        marginals=first.marginals,
+        voters=manifest.voters,
+        adjustment=manifest.adjustment,
+        seconds={"fit": 0.0},
+    )
+
+
+def _shape(feature: Feature) -> tuple[str, int]:
+    return feature.kind, feature.width

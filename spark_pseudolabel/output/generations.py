@@ -1,0 +1,155 @@
+"""Generations as documents show them, and what is said of them in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spark_pseudolabel.core.facts import Representativeness
+from spark_pseudolabel.report.document import (
+    ComparedRows,
+    Generation,
+    GenerationShift,
+    GenerationSums,
+    Notice,
+)
+from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.generations import (
+    Deciding,
+    End,
+    GenerationFacts,
+    Generations,
+    Sums,
+)
+from spark_pseudolabel.store.manifest import FinalManifest, damaged, decode, sha256
+
+_NAMED = 3
+
+
+def generation_of(facts: GenerationFacts) -> Generation:
+    """Return what documents say of a generation."""
+    drift = facts.drift
+    return Generation(
+        generation=facts.generation,
+        run_id=facts.run_id,
+        outcome=facts.outcome,
+        inputs=facts.inputs,
+        rows=facts.rows,
+        overlap=facts.overlap,
+        accepted=facts.accepted,
+        rejected=facts.rejected,
+        invalid=facts.invalid,
+        abstained=facts.abstained,
+        shift=None
+        if drift is None
+        else GenerationShift(
+            labeled=_compared(drift.labeled), reference=_compared(drift.reference)
+        ),
+        drifted=facts.drifted,
+        refit=facts.kind == "fit" and facts.generation > 1,
+        model=facts.model,
+        labels_changed=facts.labels_changed,
+    )
+
+
+def sums_of(sums: Sums) -> GenerationSums:
+    """Return what documents say of all generations together."""
+    return GenerationSums.model_validate(sums.model_dump())
+
+
+def generations_of(end: End) -> list[Generation]:
+    """Return what documents say of the latest generations."""
+    return [generation_of(facts) for facts in end.latest]
+
+
+def reported(generations: Generations, end: End) -> Mapping[str, Any]:
+    """Return the document of ``report.json`` as of the end of a generation."""
+    if end.report is not None:
+        return end.report.document
+    where = join(generations.root, end.final.name)
+    data = generations.files.read(where)
+    if sha256(data) != end.final.sha256:
+        raise damaged(where, "was changed after it was written: its sha256 does not match")
+    return decode(data, FinalManifest, where).report.document
+
+
+def drift_message(facts: GenerationFacts, deciding: Deciding) -> str:
+    """Say how new rows differ, in sentences that name the columns that moved most."""
+    assert facts.drift is not None
+    said = [
+        f"{facts.rows:,} new rows are too unlike those that {deciding.name} was made for.",
+        *_apart("the pool of generation " + str(deciding.generation), facts.drift.reference),
+        *_apart("the labeled rows", facts.drift.labeled),
+    ]
+    return " ".join(said)
+
+
+def notices_of(facts: GenerationFacts, deciding: Deciding, *, certified: bool) -> list[Notice]:
+    """Return what is to be known of labels that a finished model has given to new rows.
+
+    Parameters
+    ----------
+    facts, deciding
+        The generation, and what has labeled it.
+    certified
+        Whether the run that fitted the model certified labels of its own pool.
+    """
+    of = f"generation {deciding.generation}"
+    promise = (
+        f"The certificate of {of} is about the rows of its own pool and holds for these no more "
+        "than they are like them"
+        if certified
+        else f"What was measured in {of} is about the rows of that time"
+    )
+    audit = " To know how good these labels are, have some of them looked at."
+    notices = [
+        Notice.about(
+            "not_certified_later",
+            f"{facts.rows:,} rows were labeled by {deciding.name}, which was fitted in {of}. "
+            f"{promise}.{audit}",
+        )
+    ]
+    if facts.drifted and facts.drift is not None:
+        notices.append(
+            Notice.about(
+                "drift",
+                f"{drift_message(facts, deciding)} They were labeled all the same "
+                "(incremental.on_shift: continue).",
+            )
+        )
+    if facts.labels_changed:
+        notices.append(
+            Notice.about(
+                "labels_not_learned",
+                f"labeled holds other rows than {deciding.name} has learned from. A new model "
+                "learns from them: --set incremental.refit=on_drift, or {every: 7}.",
+            )
+        )
+    return notices
+
+
+def _compared(shift: Representativeness | None) -> ComparedRows | None:
+    if shift is None:
+        return None
+    return ComparedRows(
+        auc=shift.auc,
+        auc_limit=shift.auc_limit,
+        outside=shift.outside,
+        shifted=shift.shifted,
+        moved=dict(_most(shift)),
+    )
+
+
+def _most(shift: Representativeness) -> list[tuple[str, float]]:
+    return sorted(shift.psi.items(), key=lambda item: -item[1])[:_NAMED]
+
+
+def _apart(whom: str, shift: Representativeness | None) -> list[str]:
+    if shift is None or not shift.shifted:
+        return []
+    columns = ", ".join(f"{name} (PSI {value:.2f})" for name, value in _most(shift))
+    return [
+        f"A model tells them from {whom} with an AUC of {shift.auc:.2f} (up to "
+        f"{shift.auc_limit:.2f} is chance), {shift.outside:.0%} lie outside of these; most "
+        f"different: {columns}."
+    ]

@@ -1,0 +1,180 @@
+"""Generations: rows that came later are labeled beside the others, each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.errors import DriftError, InputError
+from spark_pseudolabel.job import label, run
+
+OTHER_MIX = 5.0
+
+
+def rows(first: int, n: int, *, moved: float = 0.0) -> pd.DataFrame:
+    """Generate two classes; where moved, one column is what it never was."""
+    chance = np.random.default_rng(first)
+    X = chance.normal(size=(n, 3))
+    kind = np.where(X[:, 0] + chance.normal(scale=0.3, size=n) > 0, "yes", "no")
+    X[:, 2] += moved
+    ids = [f"r{number:06d}" for number in range(first, first + n)]
+    return pd.DataFrame({"row_id": ids, "a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "kind": kind})
+
+
+@dataclass
+class Drops:
+    """A directory into which files are put, and an output."""
+
+    spark: SparkSession
+    folder: Path
+    sections: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.folder / "pool").mkdir()
+        rows(0, 150).to_parquet(self.folder / "labeled.parquet", index=False)
+
+    def put(self, name: str, *parts: pd.DataFrame) -> None:
+        together = pd.concat(parts).drop(columns="kind")
+        together.to_parquet(self.folder / "pool" / f"{name}.parquet", index=False)
+
+    def config(self, **sections: Any) -> dict[str, Any]:
+        return {
+            "labeled": {"path": str(self.folder / "labeled.parquet"), "label": "kind"},
+            "unlabeled": {"path": str(self.folder / "pool")},
+            "id": "row_id",
+            "model": {"estimator": "LogisticRegression"},
+            "validation": {"fraction": 0},
+            "selection": {"policy": "threshold", "threshold": 0.8},
+            "rounds": {"max": 1},
+            "output": {"path": str(self.folder / "out")},
+            "incremental": True,
+            **self.sections,
+            **sections,
+        }
+
+    def run(self, **sections: Any) -> dict[str, Any]:
+        return run(self.spark, parse_config(self.config(**sections))).report.as_json()
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        table = pq.read_table(self.folder / "out" / "labels").to_pandas()
+        return table.sort_values("row_id").reset_index(drop=True)
+
+
+@dataclass
+class Told:
+    """What the drops of a week came to."""
+
+    drops: Drops
+    reports: list[dict[str, Any]]
+    counts: list[int]
+    drift: DriftError
+    again: DriftError
+    stopped: int
+
+
+@pytest.fixture(scope="module")
+def week(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Three drops, the third with rows of the second; one that is unlike; labeled all the same."""
+    drops = Drops(spark, tmp_path_factory.mktemp("drops"))
+    reports, counts = [], []
+
+    def go(**sections: Any) -> None:
+        reports.append(drops.run(**sections))
+        counts.append(len(drops.labels))
+
+    drops.put("1", rows(1000, 600))
+    go(incremental=None)  # a plain run is the first generation
+    drops.put("2", rows(2000, 300))
+    go()
+    drops.put("3", rows(3000, 300), rows(2000, 300))
+    go()
+    drops.put("4", rows(4000, 300, moved=OTHER_MIX))
+    with pytest.raises(DriftError) as drift:
+        drops.run()
+    with pytest.raises(DriftError) as again:
+        drops.run()
+    stopped = len(drops.labels)
+    go(incremental={"on_shift": "continue"})
+    return Told(drops, reports, counts, drift.value, again.value, stopped)
+
+
+def test_each_row_is_scored_and_published_once(week: Told) -> None:
+    scored = [report["rows"]["pool"] for report in week.reports]
+    assert scored == [600, 300, 300, 300]
+    assert week.drops.labels["row_id"].is_unique
+    accepted = [report["rows"]["accepted"] for report in week.reports]
+    assert week.counts == list(np.cumsum(accepted))
+    for table in ("undecided", "invalid"):
+        ids = pq.read_table(week.drops.folder / "out" / table).column("row_id").to_pylist()
+        assert len(ids) == len(set(ids))
+    undecided = pq.read_table(week.drops.folder / "out" / "undecided").num_rows
+    assert week.counts[-1] + undecided == 1500
+
+
+def test_generations_are_reported_with_what_came_again(week: Told) -> None:
+    told = week.reports[-1]["generations"]
+    fields = ("generation", "outcome", "inputs", "rows", "overlap", "refit")
+    assert [tuple(each[name] for name in fields) for each in told] == [
+        (1, "labeled", 1, 600, 0, False),
+        (2, "labeled", 1, 300, 0, False),
+        (3, "labeled", 1, 300, 300, False),
+        (4, "drift", 1, 300, 0, False),
+        (5, "labeled", 1, 300, 0, False),
+    ]
+    assert week.reports[-1]["all_generations"]["accepted"] == week.counts[-1]
+    assert {each["model"] for each in told} == {"model-0002"}
+    assert week.reports[1]["termination_condition"] == "generation"
+
+
+def test_no_certificate_is_claimed_of_rows_that_came_later(week: Told) -> None:
+    report = week.reports[1]
+    assert report["certificate"] is None
+    assert report["warnings"][0]["code"] == "not_certified_later"
+
+
+def test_a_drop_of_another_mix_is_not_labeled_until_that_is_said(week: Told) -> None:
+    assert (week.drift.exit_code, week.drift.code) == (7, "drift")
+    assert "different: c (PSI" in week.drift.message
+    assert week.again.message == week.drift.message
+    assert week.stopped == week.counts[2] < week.counts[3]
+    assert [each["drifted"] for each in week.reports[-1]["generations"]] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_labels_are_those_of_one_run_with_the_same_model(week: Told, tmp_path: Path) -> None:
+    spark, folder = week.drops.spark, week.drops.folder
+    out = tmp_path / "at_once"
+    label(spark, str(folder / "out"), input=str(folder / "pool"), output=str(out))
+    at_once = pq.read_table(out).to_pandas().drop_duplicates("row_id").set_index("row_id")
+    labels = week.drops.labels.set_index("row_id")
+    later = labels[labels["model"] == "model-0002"]
+    assert len(later) == week.counts[-1] - week.counts[0]
+    same = at_once.loc[later.index]
+    assert (same["accepted"] & (same["label"] == later["label"])).all()
+    np.testing.assert_array_equal(same["confidence"], later["confidence"])
+    first = labels[labels["model"] == "model-0001"].index
+    others = at_once[at_once["accepted"]].index.difference(later.index)
+    assert set(others) - set(first) <= set(rows(1000, 600)["row_id"])
+
+
+def test_a_plain_run_is_refused_and_told_how_to_go_on(week: Told) -> None:
+    with pytest.raises(InputError, match="--incremental"):
+        week.drops.run(incremental=None)
+
+
+def test_nothing_new_is_nothing_to_do(week: Told) -> None:
+    assert week.drops.run() == week.reports[-1]
