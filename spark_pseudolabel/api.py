@@ -68,6 +68,7 @@ class SelfTraining:
         Parameters of an estimator given by name.
     calibration
         ``"temperature"``, ``"sigmoid"`` or ``"isotonic"``; takes a teacher or a certificate.
+        ``"auto"``: the scores of a graph of neighbors, which have no scale, and no others.
     prior
         Share of every label in the pool, where that is known.
     drawn
@@ -102,7 +103,7 @@ class SelfTraining:
         teacher: Section | None = None,
         rules: Sequence[Section] | None = None,
         params: Mapping[str, Any] | None = None,
-        calibration: str = "none",
+        calibration: str = "auto",
         prior: Mapping[Any, float] | None = None,
         drawn: str = "random",
         group: str | None = None,

@@ -278,7 +278,7 @@ def prior_is_of_the_rows(
 def _calibration_has_scores(parts: Parts) -> Iterator[tuple[str, str]]:
     method, selection = parts.get("calibration"), parts.get("selection")
     # A section with a problem of its own is not among the parts; what it means is not known.
-    if method in (None, "none") or selection is None or "teacher" not in parts:
+    if method in (None, "auto", "none") or selection is None or "teacher" not in parts:
         return
     has_labels = "labeled" not in parts or parts["labeled"] is not None
     teacher = parts["teacher"]
@@ -408,7 +408,7 @@ def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
                 yield f"{name}.{spelled}", "conflicts with mode: sklearn. Leave it out."
     if parts.get("teacher") is not None:
         yield "teacher", "conflicts with mode: sklearn. Leave it out."
-    if parts.get("calibration", "none") != "none":
+    if parts.get("calibration", "none") not in ("auto", "none"):
         yield "calibration", "conflicts with mode: sklearn. Leave it out."
     if (unlabeled := parts.get("unlabeled")) and unlabeled.prior is not None:
         yield "unlabeled.prior", "conflicts with mode: sklearn. Leave it out."

@@ -131,6 +131,9 @@ def resolved(parts: Parts) -> Parts:
         and not _tests_held_out(parts["selection"])
     ):
         parts = parts | {"validation": Validation(fraction=0.0)}
+    teacher = parts["teacher"]
+    if parts["calibration"] == "auto" and not (teacher is not None and teacher.transductive):
+        parts = parts | {"calibration": "none"}
     if parts["mode"] != "sklearn":
         return parts
     selection = parts["selection"]

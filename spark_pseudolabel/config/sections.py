@@ -368,7 +368,7 @@ class Config(Section):
     model: Model = Model()
     teacher: Teacher | None = None
     selection: Selection = Auto()
-    calibration: Literal["none", "sigmoid", "isotonic", "temperature"] = "none"
+    calibration: Literal["auto", "none", "sigmoid", "isotonic", "temperature"] = "auto"
     rounds: Rounds = Rounds()
     training: Training = Training()
     shift: Shift | None = None

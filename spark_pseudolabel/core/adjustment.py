@@ -88,7 +88,8 @@ class Adjustment:
         Returns
         -------
         ndarray of shape (n, n_classes)
-            Not rounded; NaN where a row holds a number that is not finite.
+            Not rounded; NaN where a row holds a number that is not finite, and 0 for each class
+            where a model abstains, which is no score.
         """
         finite = np.isfinite(P).all(axis=1, keepdims=True)
         adjusted: NDArray[np.float64] = np.where(finite, P, np.nan)
@@ -96,6 +97,7 @@ class Adjustment:
             adjusted = self.calibration.apply(adjusted)
         if self.prior is not None:
             adjusted = self.prior.apply(adjusted)
+        adjusted[~P.any(axis=1)] = 0.0
         return adjusted
 
     @classmethod

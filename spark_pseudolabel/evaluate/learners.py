@@ -132,6 +132,7 @@ _OTHERS: Mapping[str, Callable[[Task], Learner]] = {
     "memory": _memory,
     "tri": lambda task: _tri_training(task, PeerEstimator()),
     "tri_few": lambda task: _tri_training(task, _FEW_TREES),
+    "tri_tree": lambda task: _tri_training(task, PeerEstimator(estimator="DecisionTreeClassifier")),
     "tri_lr": lambda task: _tri_training(task, PeerEstimator(estimator="LogisticRegression")),
     "anchors": _anchors,
     "propagation": lambda task: _neighbors(task, "propagation"),

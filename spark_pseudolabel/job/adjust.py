@@ -38,7 +38,6 @@ def adjustment_of(
     fitted
         What it is the mean of; only such a model is calibrated.
     """
-    config = models.setting.config
     prior = _first_prior(models, fitted) if number == 1 else _known_prior(models)
     correction = None
     if prior is not None:
@@ -47,8 +46,9 @@ def adjustment_of(
             learned = shares(rows.codes, len(models.setting.inputs.classes), rows.weights)
         correction = PriorCorrection(tuple(learned.tolist()), tuple(prior[0].tolist()), prior[1])
     calibration = None
-    if fitted is not None and config.calibration != "none":
-        calibration = fit_calibration(config.calibration, fitted.P, rows.codes)
+    method = models.setting.calibration
+    if fitted is not None and method is not None:
+        calibration = fit_calibration(method, fitted.P, rows.codes)
     return Adjustment.of(calibration, correction)
 
 

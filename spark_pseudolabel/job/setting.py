@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config
+from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.nodes import NodeIds, NodeTable
@@ -22,6 +23,7 @@ from spark_pseudolabel.core.selection.policy import CountingPolicy
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import Weighting, labeled_rows
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
+from spark_pseudolabel.core.trust.calibration import calibration_of
 from spark_pseudolabel.core.trust.priors import may_estimate, thinned
 from spark_pseudolabel.core.trust.support import Support, find_support
 from spark_pseudolabel.core.trust.units import GroupSizes
@@ -87,7 +89,7 @@ class Setting:
         has_prior = self.config.unlabeled.prior is not None
         return Carried(
             # The pool's scores are others than the model gives, so that both are kept.
-            raw=self.config.calibration != "none" or has_prior or self.estimates_prior,
+            raw=self.calibration is not None or has_prior or self.estimates_prior,
             probabilities=self.weighting.labels == "soft" or self.config.output.probabilities,
             votes=bool(self.inputs.votes),
         )
@@ -158,6 +160,14 @@ class Setting:
         """Return what all chance about rows comes from: a hash of key and seed, shape (n_rows,)."""
         keys = [rows.column(key) for key in self.inputs.keys]
         return xxhash64([*keys, self.config.random_state])
+
+    @cached_property
+    def calibration(self) -> Method | None:
+        """How confidences are calibrated; None: they are not."""
+        method = self.config.calibration
+        if method == "auto":
+            return calibration_of(self.labeled_by_class)
+        return None if method == "none" else method
 
     # --- the classes of the pool
 

@@ -82,7 +82,7 @@ def trust_warnings(models: Models, end: Finish, certificate: Certificate | None)
         if predicted is not None and predicted.drawn_per_class:
             warnings.append(_prior_disagrees(predicted.p_value, ""))
     if prior is None:
-        warnings += harmful_calibration(config.calibration, first.reliability)
+        warnings += harmful_calibration(setting.calibration, first.reliability)
     if prior is not None and prior.source == "estimated":
         warnings.append(_estimated(setting.inputs.classes, prior))
     elif declared and prior is None and not refused:
@@ -98,9 +98,9 @@ def trust_warnings(models: Models, end: Finish, certificate: Certificate | None)
     return warnings + _unused_student(models, end)
 
 
-def harmful_calibration(method: str, reliability: Reliabilities | None) -> list[Notice]:
+def harmful_calibration(method: str | None, reliability: Reliabilities | None) -> list[Notice]:
     """Warn where confidences tell the share of right labels less well than before."""
-    if method == "none" or reliability is None or reliability.adjusted is None:
+    if method is None or reliability is None or reliability.adjusted is None:
         return []
     before, after = reliability.raw.ece, reliability.adjusted.ece
     if before is None or after is None or after <= before + HARMFUL_ECE:
@@ -110,7 +110,7 @@ def harmful_calibration(method: str, reliability: Reliabilities | None) -> list[
             "harmful_calibration",
             f"calibration: {method} made confidences worse: on labeled rows it has not "
             f"seen they are off by {after:.3f} on average, and by {before:.3f} without it. "
-            "Leave it out, or take isotonic where there are hundreds of rows of each label.",
+            "Say none, or isotonic where there are hundreds of rows of each label.",
             before=before,
             after=after,
         )

@@ -107,7 +107,7 @@ def test_calibration_takes_out_of_fold_scores(sections: dict[str, Any]) -> None:
         ({"selection": {"policy": "threshold"}}, "out-of-fold scores, and there are none"),
         ({"selection": {"policy": "certified", "scores": "held_out"}}, "there are none"),
         ({"mode": "sklearn"}, "calibration: conflicts with mode: sklearn"),
-        ({"calibration": "platt"}, "calibration: must be one of 'none', 'sigmoid'"),
+        ({"calibration": "platt"}, "calibration: must be one of 'auto', 'none'"),
     ],
 )
 def test_calibration_without_scores_is_refused(sections: dict[str, Any], message: str) -> None:

@@ -28,6 +28,24 @@ def test_mode_sklearn_implies_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sections", "method"),
+    [
+        ({}, "none"),
+        ({"teacher": {}}, "none"),
+        ({"teacher": {"graph": "anchors"}}, "none"),
+        ({"teacher": {"graph": "neighbors"}}, "auto"),
+        ({"teacher": {"graph": "neighbors"}, "calibration": "auto"}, "auto"),
+        ({"teacher": {"graph": "neighbors"}, "calibration": "none"}, "none"),
+        ({"teacher": {"graph": "neighbors"}, "calibration": "sigmoid"}, "sigmoid"),
+    ],
+)
+def test_scores_of_a_graph_are_calibrated_unless_it_is_said(
+    sections: dict[str, Any], method: str
+) -> None:
+    assert parse_config(minimal(**sections)).calibration == method
+
+
+@pytest.mark.parametrize(
     "sections",
     [
         {},

@@ -34,3 +34,13 @@ def test_row_that_is_not_finite_stays_without_a_score(method: Method) -> None:
     adjustment = Adjustment(fit_calibration(method, *overconfident(100, n_classes=2)))
     found = adjustment.apply(np.array([[0.5, 0.5], [np.inf, 0.0], [np.nan, 1.0]]))
     assert np.isfinite(found).all(axis=1).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_that_abstains_still_does_after_it(method: Method) -> None:
+    P, codes = overconfident(100, n_classes=2)
+    prior = PriorCorrection((0.5, 0.5), (0.9, 0.1), "given")
+    adjustment = Adjustment(fit_calibration(method, P, codes), prior)
+    found = adjustment.apply(np.array([[0.0, 0.0], [0.0, 1.0]]))
+    assert not found[0].any()
+    assert found[1].sum() == pytest.approx(1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,38 @@ from spark_pseudolabel.core.trust.priors import estimate_prior, shares
 
 RELIABILITY_BINS = 10
 
+ROWS_OF_CURVE, ROWS_OF_SCALE = 20, 5
+"""Labeled rows of each class from which on isotonic curves, and one scale, of scores that have none
+make confidences better (docs/teachers.md)."""
+
 # No bound that a fit should reach: a linear model of few texts is right nine times in ten and says
 # 0.52, which takes a temperature of 0.04.
 _COLDEST, _HOTTEST = 1e-3, 20.0
+
+
+def calibration_of(rows_by_class: Sequence[int]) -> Method | None:
+    """Return how scores that have no scale are calibrated, unless a configuration says how.
+
+    Parameters
+    ----------
+    rows_by_class
+        Labeled rows of each class.
+
+    Returns
+    -------
+    Method or None
+        ``isotonic`` where every class has :data:`ROWS_OF_CURVE` rows, ``temperature``, which is one
+        number, where it has :data:`ROWS_OF_SCALE`; else None.
+
+    Examples
+    --------
+    >>> [calibration_of([n, 90]) for n in (4, 5, 19, 20)]
+    [None, 'temperature', 'temperature', 'isotonic']
+    """
+    fewest = min(rows_by_class, default=0)
+    if fewest >= ROWS_OF_CURVE:
+        return "isotonic"
+    return "temperature" if fewest >= ROWS_OF_SCALE else None
 
 
 def fit_calibration(
@@ -35,11 +64,11 @@ def fit_calibration(
         One of ``temperature``, ``sigmoid``, ``isotonic``.
     P
         ndarray of shape (n, n_classes): rounded probabilities given by models that have not seen
-        the rows; rows of NaN are left out.
+        the rows; rows of NaN are left out, and so are those that a model abstained from, of 0.
     codes
         ndarray of shape (n,), the true class indices.
     """
-    known = np.isfinite(P).all(axis=1)
+    known = np.isfinite(P).all(axis=1) & P.any(axis=1)
     return Calibration(method, _FIT[method](P[known], codes[known]))
 
 

@@ -153,3 +153,13 @@ def test_certain_and_right_is_perfectly_calibrated() -> None:
 def test_rows_without_a_class_have_no_confidence_to_hold_against_the_truth() -> None:
     P = np.array([[0.9, 0.1], [0.0, 0.0], [np.nan, np.nan]])
     assert sum(reliability(P, np.array([0, 0, 0])).n) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_that_a_model_abstains_from_say_nothing_of_its_scores(method: Method) -> None:
+    P, codes = overconfident(200)
+    without = np.zeros((150, P.shape[1]))
+    more = fit_calibration(
+        method, np.concatenate([P, without]), np.append(codes, np.ones(150, np.int32))
+    )
+    assert more == fit_calibration(method, P, codes)
