@@ -245,6 +245,8 @@ class _Step:
             return fitted_model
         _, teacher = kept_cross_fit(models)
         measured = setting.mixed_as(models.prior, setting.inputs.labeled, teacher.held_out)
+        if not measured.any():  # no class has two labeled rows that differ
+            return fitted_model
         with fit_errors(setting.inputs, maker.name, rows):
             pseudo = trained.pseudo
             metrics, losses = measure_student(

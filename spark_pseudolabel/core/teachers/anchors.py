@@ -100,7 +100,7 @@ class AnchorsTeacher(Teacher):
                 steps, rows = [*steps, ("components", svd)], svd.transform(rows)
             weights = self._within(rows.shape[0]).fit(rows)
             if len(weights.anchors_) < 2:
-                raise _no_usable_column(self.features)
+                raise no_usable_column("anchors", self.features)
         return replace(self, columns=Pipeline([*steps, ("anchors", weights)]))
 
     def _within(self, n_rows: int) -> AnchorWeights:
@@ -169,10 +169,11 @@ def _probe(columns: Pipeline, features: Sequence[Feature]) -> Pipeline:
     return joined(columns, AnchorClassifier().fit(Z, np.zeros(1)))
 
 
-def _no_usable_column(features: Sequence[Feature]) -> InputError:
+def no_usable_column(graph: str, features: Sequence[Feature]) -> InputError:
+    """Return what to say where all rows are in one place."""
     names = ", ".join(repr(feature.name) for feature in features)
     return InputError(
-        f"teacher graph: anchors needs a column that tells rows apart. Each of {names} has one "
+        f"teacher graph: {graph} needs a column that tells rows apart. Each of {names} has one "
         "value in all rows of labeled and in a sample of unlabeled. Name other columns in "
         "features.",
         code="no_usable_column",

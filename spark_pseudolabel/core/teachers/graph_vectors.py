@@ -44,12 +44,15 @@ class VectorMaker:
         None where all columns are used.
     coarse_unit
         Width of the grid of what these are multiplied with.
+    tells_apart
+        Whether two of the rows that it was made of have different vectors.
     """
 
     columns: BaseEstimator | None
     unit: float
     directions: NDArray[np.int32] | None = None
     coarse_unit: float = 1.0
+    tells_apart: bool = True
 
     @classmethod
     def fit(
@@ -84,7 +87,12 @@ class VectorMaker:
             columns = fit_columns(split(whole)[0], X, known)
         plain = cls(columns, 1.0)
         Z = plain._numbers(X)
-        largest = float(np.abs(Z).max(initial=0.0)) or 1.0
+        # Where nothing is filled in, a row that lacks a number is no node.
+        Z = Z[np.isfinite(Z).all(axis=1)]
+        apart = bool(len(Z)) and bool((Z[0] != Z).any())
+        if not apart:
+            return cls(columns, 1.0, tells_apart=not len(Z))
+        largest = float(np.abs(Z).max())
         if Z.shape[1] <= DIMENSIONS:
             return cls(columns, largest * _HEADROOM / LIMIT)
         covariance = np.cov(Z, rowvar=False)

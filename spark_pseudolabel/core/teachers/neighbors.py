@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.features import Feature
+from spark_pseudolabel.core.teachers.anchors import no_usable_column
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
 from spark_pseudolabel.core.teachers.graph_solvers import Labels, Solver, Tell, make_solver
 from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
@@ -127,7 +128,13 @@ class NeighborTeacher(Teacher):
             )
 
     def placed(self, X: pd.DataFrame) -> Self:
-        """Learn how rows become vectors."""
+        """Learn how rows become vectors.
+
+        Raises
+        ------
+        InputError
+            If no column has two values.
+        """
         vectors = VectorMaker.fit(
             X,
             self.features,
@@ -135,6 +142,8 @@ class NeighborTeacher(Teacher):
             standardize=self.settings.standardize,
             known={},
         )
+        if not vectors.tells_apart:
+            raise no_usable_column("neighbors", self.features)
         return replace(self, vectors=vectors)
 
     def joined(self, graph: NeighborGraph, tell: Tell | None = None) -> Self:

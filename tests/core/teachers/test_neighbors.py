@@ -92,6 +92,28 @@ def test_distances_are_those_of_the_columns():
     assert np.abs((grid[1:] - grid[:-1]) - (Z[1:] - Z[:-1])).max() < 1e-4
 
 
+@pytest.mark.parametrize("n_columns", [3, 80])
+def test_rows_without_a_place_say_nothing_of_the_others(n_columns):
+    X, features = frame(n_columns), NUMBERS[:n_columns]
+    holes = X.copy()
+    holes.iloc[::5, 1] = np.nan
+    holes.iloc[1, 0] = np.inf
+    whole = holes[np.isfinite(holes).all(axis=1)]
+    vectors = VectorMaker.fit(holes, features, 0, standardize=False, known={})
+    alone = VectorMaker.fit(whole, features, 0, standardize=False, known={})
+    assert np.array_equal(vectors.of(whole), alone.of(whole))
+    assert len(np.unique(vectors.of(whole), axis=0)) == len(whole)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_rows_in_one_place_are_refused_before_any_neighbor_is_looked_for(standardize):
+    same = pd.DataFrame({"x0": np.full(50, 3.0), "x1": np.full(50, -1.0)})
+    teacher = NeighborTeacher(GraphSettings(standardize=standardize), NUMBERS[:2], 0)
+    with pytest.raises(InputError, match="graph: neighbors needs a column that tells rows apart"):
+        teacher.placed(same)
+    assert teacher.placed(same.assign(x1=np.arange(50.0))).vectors is not None
+
+
 @pytest.mark.parametrize(
     ("settings", "n_rows", "key"),
     [
