@@ -22,6 +22,7 @@ OLDER_THAN_S: Final = 7 * DAY_S
 GarbageKind = Literal["attempt", "lost", "view", "start", "temp"]
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_STEPS = "graph|model|round|final|review"
 _TEMP = re.compile(r"(?:^|/)\.[^/]+\.[0-9a-f]{32}\.tmp$")
 
 
@@ -174,8 +175,7 @@ def _unit(path: str, run_id: str) -> tuple[str, GarbageKind] | None:
     """Return the directory that a file stands or falls with; None outside of such."""
     run = re.escape(run_id)
     kinds: dict[GarbageKind, str] = {
-        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:graph|model|round|final)-\d{{4,}}|scratch)"
-        rf"/{_UUID}",
+        "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:{_STEPS})-\d{{4,}}|scratch)/{_UUID}",
         "view": rf"{layout.ATTEMPTS_DIR}/{run}/views/(?:old-)?{_UUID}",
         "start": rf"{layout.RUNS_DIR}/(?!{run}/){_UUID}",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.files import Files, join
@@ -19,6 +20,7 @@ from spark_pseudolabel.store.manifest import (
     decode,
     sha256,
 )
+from spark_pseudolabel.store.review import ReviewManifest
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class History:
         there may be a graph.
     graph
         What model 1 knows the rows by; None where there is none.
+    reviews
+        What people did after an end, in order.
+    ends
+        Name and sha256 of the ends, by number, and of the reviews behind them.
     """
 
     models: tuple[ModelManifest, ...] = ()
@@ -43,6 +49,8 @@ class History:
     finals: tuple[FinalManifest, ...] = ()
     refs: tuple[Ref, ...] = ()
     graph: GraphManifest | None = None
+    reviews: tuple[ReviewManifest, ...] = ()
+    ends: tuple[Ref, ...] = ()
 
     @property
     def tip(self) -> Ref | None:
@@ -53,7 +61,14 @@ class History:
     def manifests(self) -> tuple[Manifest, ...]:
         """All manifests, models first."""
         graphs = () if self.graph is None else (self.graph,)
-        return (*self.models, *graphs, *self.rounds, *self.finals)
+        return (*self.models, *graphs, *self.rounds, *self.finals, *self.reviews)
+
+    def parent_of(self, kind: layout.CommitKind) -> Ref | None:
+        """Return what the next manifest of a kind names as the one before it.
+
+        A review follows the review before it, and the first one the end of the run.
+        """
+        return self.tip if kind != "review" else self.ends[-1] if self.ends else None
 
     def next_step(self) -> tuple[layout.CommitKind, int]:
         """Return kind and number of the manifest that continues the chain."""
@@ -61,9 +76,17 @@ class History:
 
     def with_manifest(self, manifest: Manifest, digest: str) -> History:
         """Return this history and one more step."""
+        ended = Ref(
+            name=layout.commit_name(cast(layout.CommitKind, manifest.kind), manifest.number),
+            sha256=digest,
+        )
         if isinstance(manifest, FinalManifest):
             finals = sorted((*self.finals, manifest), key=lambda final: final.number)
-            return replace(self, finals=tuple(finals))
+            # The end of a run that went on after a review is no review's parent.
+            ends = (ended, *self.ends) if self.reviews else (*self.ends, ended)
+            return replace(self, finals=tuple(finals), ends=ends)
+        if isinstance(manifest, ReviewManifest):
+            return replace(self, reviews=(*self.reviews, manifest), ends=(*self.ends, ended))
         if isinstance(manifest, GraphManifest):
             ref = Ref(name=layout.commit_name("graph", manifest.number), sha256=digest)
             return replace(self, refs=(*self.refs, ref), graph=manifest)
@@ -99,14 +122,26 @@ def read_history(files: Files, root: str, run: StoredRun) -> History:
         history = _extend(history, files, join(folder, name), cls, run, number)
         names.discard(name)
     _refuse_gap(history, folder, names)
-    for name in sorted(names):
-        _, number = layout.parse_commit_name(name) or ("", 0)
+    for number in _numbers(names, "final"):
+        name = layout.commit_name("final", number)
         history = _extend(history, files, join(folder, name), FinalManifest, run, number)
+    for place, number in enumerate(_numbers(names, "review"), 1):
+        if number != place:
+            gap = join(folder, layout.commit_name("review", place))
+            raise damaged(gap, f"is missing, although review {number} exists")
+        name = layout.commit_name("review", number)
+        history = _extend(history, files, join(folder, name), ReviewManifest, run, number)
     return history
 
 
+def _numbers(names: set[str], kind: layout.CommitKind) -> list[int]:
+    parsed = [layout.parse_commit_name(name) for name in names]
+    return sorted(each[1] for each in parsed if each is not None and each[0] == kind)
+
+
 def _refuse_gap(history: History, folder: str, names: set[str]) -> None:
-    behind = sorted(name for name in names if not name.startswith("final-"))
+    after = ("final-", "review-")
+    behind = sorted(name for name in names if not name.startswith(after))
     if behind:
         gap = join(folder, layout.commit_name(*history.next_step()))
         raise damaged(gap, f"is missing, although {behind[0]} exists")
@@ -155,6 +190,8 @@ def _check_belongs(manifest: Manifest, run: StoredRun, number: int, where: str) 
 def _check_follows(manifest: Manifest, history: History, where: str) -> None:
     if isinstance(manifest, FinalManifest):
         _check_final(manifest, history, where)
+    elif isinstance(manifest, ReviewManifest):
+        _check_review(manifest, history, where)
     elif manifest.prev != history.tip:
         raise damaged(
             where,
@@ -171,6 +208,19 @@ def _check_final(manifest: FinalManifest, history: History, where: str) -> None:
             where,
             f"needs {manifest.number} rounds and model {manifest.final_model}; there are "
             f"{len(history.rounds)} rounds and {len(history.models)} models",
+        )
+
+
+def _check_review(manifest: ReviewManifest, history: History, where: str) -> None:
+    # The first one may stand behind an end that was the latest one then.
+    known = history.ends if not history.reviews else history.ends[-1:]
+    if manifest.prev not in known:
+        raise damaged(
+            where,
+            f"does not follow the manifest before it: expected parent {_name(history.ends[-1])}, "
+            f"found {_name(manifest.prev)}"
+            if history.ends
+            else "follows the end of a run, and there is none",
         )
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 LAYOUT: Final = 1
 
-CommitKind = Literal["graph", "model", "round", "final"]
+CommitKind = Literal["graph", "model", "round", "final", "review"]
 
 LAYOUT_FILE = "_layout.json"
 LEASE_DIR = "_lease"
@@ -28,6 +28,9 @@ MODEL_NAME = "model.skops"
 TABLE_NAME = "part-000000.parquet"
 VIEW_MARKER = "_view.json"
 VIEWS = ("labels", "undecided", "training", "invalid", "suspects", "model")
+# Those that follow what people do after the end of a run, in the order in which they are put: a row
+# that loses its label is in `undecided` before it leaves the others.
+FOLLOWING = ("undecided", "training", "labels")
 
 ADDED_VIEWS = ("labels", "undecided", "invalid")
 """Those to which later generations add files of their own."""
@@ -39,7 +42,7 @@ OURS = frozenset(
 
 _CLAIM_NAME = re.compile(r"^generation-(\d{4,})\.json$")
 _OF_GENERATION = re.compile(r"^generation-(\d{4,})-")
-_COMMIT_NAME = re.compile(r"^(graph|model|round|final)-(\d{4,})\.json$")
+_COMMIT_NAME = re.compile(r"^(graph|model|round|final|review)-(\d{4,})\.json$")
 
 README = """\
 This directory was written by spark_pseudolabel. Read these, with any tool:

@@ -40,6 +40,7 @@ from spark_pseudolabel.store.manifest import (
 )
 from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.publish import publish, writing
+from spark_pseudolabel.store.review import ReviewManifest, ReviewStep
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,11 @@ class RoundStore:
         """The latest end of the run; rounds beyond its number mean that it is being continued."""
         return self.history.finals[-1] if self.history.finals else None
 
+    @property
+    def reviews(self) -> tuple[ReviewManifest, ...]:
+        """What people did after the end, in order."""
+        return self.history.reviews
+
     def model(self, number: int) -> ModelManifest | None:
         """Return model `number` (from 1), None if it is not committed."""
         return self.models[number - 1] if 1 <= number <= len(self.models) else None
@@ -337,6 +343,10 @@ class RoundStore:
         """Record that the run has ended after ``attempt.number`` rounds; else as `commit_model`."""
         return self._commit(FinalManifest, attempt, end)
 
+    def commit_review(self, attempt: Attempt, step: ReviewStep) -> ReviewManifest:
+        """Record what people did after the end of the run; else as `commit_model`."""
+        return self._commit(ReviewManifest, attempt, step)
+
     def load_model(self, number: int, trusted: Sequence[str] = ()) -> Any:
         """Return committed model `number`, fitted.
 
@@ -425,12 +435,12 @@ class RoundStore:
             If a file is missing, or the number of rows is another one.
         """
         with writing(join(self.root, name)):
-            final = self._require_final()
             if self.adds_to(name):
-                of = self.generation
+                final, of = self._require_final(), self.generation
                 views.add_to_view(self.files, self.root, final, name, built_dir, rows, written, of)
                 return
-            views.put_view(self.files, self.root, final, name, built_dir, rows, written)
+            commit = self.view_commit(name)
+            views.put_view(self.files, self.root, commit, name, built_dir, rows, written)
 
     def view_is_current(self, name: str) -> bool:
         """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""
@@ -455,10 +465,10 @@ class RoundStore:
 
     def view_problems(self, name: str) -> list[Problem]:
         """Return whatever is wrong with a view, or with what this generation has added to it."""
-        final = self._require_final()
         if self.adds_to(name):
+            final = self._require_final()
             return views.added_problems(self.files, self.root, final, name, self.generation)
-        return views.view_problems(self.files, self.root, final, name)
+        return views.view_problems(self.files, self.root, self.view_commit(name), name)
 
     def adds_to(self, name: str) -> bool:
         """Whether this generation adds files to a view, instead of building it."""
@@ -469,6 +479,13 @@ class RoundStore:
         """Whether the run fits models of its own, as a later generation need not."""
         own = f"{layout.ATTEMPTS_DIR}/{self.run_id}/"
         return bool(self.models) and self.models[0].artifact.path.startswith(own)
+
+    def view_commit(self, name: str) -> views.ViewCommit:
+        """Return what a view has to be that of: the latest end, and what people did after it."""
+        final = self._require_final()
+        changing = [each for each in self.reviews if each.changes_labels]
+        review = changing[-1].commit_id if changing and name in layout.FOLLOWING else None
+        return views.ViewCommit(final.run_id, final.commit_id, review)
 
     def put_model_view(self) -> None:
         """Put the final model in place as ``OUT/model``, byte for byte as it was committed."""
@@ -516,7 +533,7 @@ class RoundStore:
             "number": attempt.number,
             "attempt_id": attempt.id,
             "commit_id": str(uuid4()),
-            "prev": self.history.tip,
+            "prev": self.history.parent_of(attempt.kind),
             "config_sha256": self.run.layout.config_sha256,
             "inputs_sha256": self.run.layout.inputs_sha256,
             "code_version": self.code_version,
@@ -530,6 +547,8 @@ class RoundStore:
             fits = attempt.number == 1 and not self.history.refs
         elif attempt.kind == "final":
             fits = attempt.number <= len(self.rounds) and bool(self.models)
+        elif attempt.kind == "review":
+            fits = self.final is not None and attempt.number == len(self.reviews) + 1
         else:
             fits = (attempt.kind, attempt.number) == self.history.next_step()
         if not fits:

@@ -31,6 +31,7 @@ from spark_pseudolabel.store.manifest import (
     read_json,
 )
 from spark_pseudolabel.store.problem import Problem
+from spark_pseudolabel.store.review import ReviewManifest
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import read_marker, read_parquet
 
@@ -38,6 +39,8 @@ _CHUNK = 2**20
 # Hashes that are looked for in one reading of all ids; a table of doubles takes several.
 _COMPARED = 1_000_000
 _MAX_SHOWN = 5
+SINCE_THE_END = ("review", "audits")
+"""What ``report.json`` says besides the report of the run's end."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,10 @@ def _problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
                     yield from _entry_problems(store, entry)
         if deep and isinstance(manifest, RoundManifest):
             yield from _round_problems(store, manifest, broken)
+        if deep and isinstance(manifest, ReviewManifest):
+            for entry in manifest.entries():
+                if entry.path not in broken:
+                    yield from _entry_problems(store, entry)
     if store.models:
         yield from _given_problems(store, deep)
     if store.final is not None:
@@ -217,7 +224,9 @@ def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem
     except StoredStateError as error:
         yield Problem(layout.REPORT_JSON, error.message)
     else:
-        if report != final.report.document:
+        # What people did since is told from commits of its own.
+        of_end = {key: value for key, value in report.items() if key not in SINCE_THE_END}
+        if of_end != {k: v for k, v in final.report.document.items() if k not in SINCE_THE_END}:
             yield Problem(
                 layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
             )
@@ -237,7 +246,15 @@ def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[Proble
 
 
 def _accepted_rows(store: RoundStore, final: FinalManifest) -> int:
-    """Return how many rows the used rounds accepted."""
+    """Return how many rows the used rounds accepted, less and more what people did since."""
+    return _accepted_by_rounds(store, final) + sum(
+        (review.published.n_rows if review.published is not None else 0)
+        - sum(step.n_rows for step in review.revoked)
+        for review in store.reviews
+    )
+
+
+def _accepted_by_rounds(store: RoundStore, final: FinalManifest) -> int:
     if store.settings.rounds.relabel:
         # Every round decided the whole pool anew: only the end knows what stands.
         return final.counts.accepted

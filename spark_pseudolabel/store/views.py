@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,7 +14,7 @@ from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
-from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
+from spark_pseudolabel.store.manifest import canonical_json, damaged
 from spark_pseudolabel.store.problem import Problem
 
 _OLD = "old-"
@@ -29,34 +30,66 @@ class ViewFile(BaseModel):
 
 
 class ViewMarker(BaseModel):
-    """What a view says about itself, in a hidden file."""
+    """What a view says about itself, in a hidden file.
+
+    Parameters
+    ----------
+    name
+        Of the view.
+    commit_id
+        Of the end of the run that it shows.
+    review
+        The last commit after that end which it follows; None: it shows the end as it was.
+    rows, files
+        What it holds.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     commit_id: str
+    review: str | None = None
     rows: int
     files: tuple[ViewFile, ...]
+
+
+@dataclass(frozen=True)
+class ViewCommit:
+    """What a view is that of.
+
+    Parameters
+    ----------
+    run_id
+        The run.
+    end
+        Commit id of its end.
+    review
+        Commit id of what people did last that changed labels; None: nothing.
+    """
+
+    run_id: str
+    end: str
+    review: str | None = None
 
 
 def put_view(
     files: Files,
     root: str,
-    final: FinalManifest,
+    commit: ViewCommit,
     name: str,
     built_dir: str,
     rows: int | None,
     written: Mapping[str, int] | None,
 ) -> None:
-    """Mark a built directory as a view of `final` and swap it in; see `RoundStore.put_view`.
+    """Mark a built directory as a view of `commit` and swap it in; see `RoundStore.put_view`.
 
     The old view is moved away before the new one is moved in, since no file system renames a
     directory onto another: a crash between the two leaves no view, never a mixed one.
     """
-    marker = _built(files, root, final, name, built_dir, rows, written)
+    marker = _built(files, root, commit, name, built_dir, rows, written)
     files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
     files.sync(built_dir, [join(built_dir, path) for path in _names(marker.files)])
-    _swap(files, root, final.run_id, name, built_dir)
+    _swap(files, root, commit.run_id, name, built_dir)
 
 
 def add_to_view(
@@ -75,7 +108,8 @@ def add_to_view(
     leaves files that the next start finds and replaces: no row is ever there twice. A reader sees
     each file from the moment of its one rename.
     """
-    built = _built(files, root, final, name, built_dir, rows, written)
+    commit = ViewCommit(final.run_id, final.commit_id)
+    built = _built(files, root, commit, name, built_dir, rows, written)
     files.sync(built_dir, [join(built_dir, file.path) for file in built.files])
     target = join(root, name)
     for left in _of_generation(files, target, generation):
@@ -97,7 +131,7 @@ def add_to_view(
 def _built(
     files: Files,
     root: str,
-    final: FinalManifest,
+    commit: ViewCommit,
     name: str,
     built_dir: str,
     rows: int | None,
@@ -106,7 +140,7 @@ def _built(
     """Check a built directory; return what is to be said of it."""
     if name not in layout.VIEWS:
         raise ValueError(f"A view must be one of {layout.VIEWS}. Got {name!r}.")
-    data = _data_files(files, built_dir)
+    data = _of_generation(files, built_dir, 1)
     if written is not None:
         data = _without_lost_tries(files, built_dir, data, written)
     if not data:
@@ -121,7 +155,7 @@ def _built(
             code="rows_lost",
             where=join(root, name),
         )
-    return ViewMarker(name=name, commit_id=final.commit_id, rows=total, files=data)
+    return ViewMarker(name=name, commit_id=commit.end, review=commit.review, rows=total, files=data)
 
 
 def read_marker(files: Files, root: str, name: str, generation: int = 1) -> ViewMarker | None:
@@ -129,9 +163,14 @@ def read_marker(files: Files, root: str, name: str, generation: int = 1) -> View
 
     Of a later generation: what it has added to it.
     """
+    return marker_in(files, join(root, name), generation)
+
+
+def marker_in(files: Files, folder: str, generation: int = 1) -> ViewMarker | None:
+    """Return what a view says about itself, wherever it is; else as :func:`read_marker`."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValidationError):
         return ViewMarker.model_validate_json(
-            files.read(join(root, f"{name}/{layout.view_marker(generation)}"))
+            files.read(join(folder, layout.view_marker(generation)))
         )
     return None
 
@@ -148,15 +187,18 @@ def added_problems(
     return _differences(name, marker.files, actual)
 
 
-def view_problems(files: Files, root: str, final: FinalManifest, name: str) -> list[Problem]:
-    """Return what is wrong with whatever is not as it was when the view of `final` was built."""
+def view_problems(files: Files, root: str, commit: ViewCommit, name: str) -> list[Problem]:
+    """Return what is wrong with whatever is not as it was when the view of `commit` was built."""
     marker = read_marker(files, root, name)
     if marker is None:
         return [Problem(name, "is missing, or was not put in place by this package")]
     if marker.name != name:
         return [Problem(name, f"holds the view {marker.name!r}; run again to rebuild it")]
-    if marker.commit_id != final.commit_id:
+    if marker.commit_id != commit.end:
         return [Problem(name, "is not that of the latest end of the run; run again to rebuild it")]
+    if marker.review != commit.review:
+        problem = "does not show what was revoked or certified since; run again to rebuild it"
+        return [Problem(name, problem)]
     # What later generations have added is theirs to tell.
     return _differences(name, marker.files, _of_generation(files, join(root, name), 1))
 

@@ -1,0 +1,165 @@
+"""What people did with a finished run, as commits after its end.
+
+Rows that were asked about, answers, labels taken back and labels that answers have certified: each
+is a manifest of its own, which names the one before it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from spark_pseudolabel.store.facts import Fact, Frozen, Label, Sha256, Size
+from spark_pseudolabel.store.manifest import FileEntry, FileList, Manifest
+
+Kind = Annotated[str, Field(pattern=r"^[a-z]{1,32}$")]
+"""What rows are asked for, as ``queue``; the kinds are files of ``output/review/kinds``."""
+
+ORDER = "spl_order"
+SKIPPED = "spl_skipped"
+"""Columns of asked and answered rows: a row's place in its set, and that no class was named."""
+
+
+class Exported(Fact):
+    """Rows that a person was asked about.
+
+    Parameters
+    ----------
+    kind
+        Why they are asked.
+    number
+        Which set of its kind it is, from 1; one that grows keeps its number.
+    set
+        Identifies the set: answers name it.
+    seed
+        ``random_state``, from which the order follows.
+    asked
+        Parquet: their keys in the order in which they are asked, and that order as `ORDER`.
+    wanted
+        How many were asked for.
+    """
+
+    kind: Kind
+    number: Annotated[int, Field(ge=1)]
+    set: Sha256
+    seed: int
+    asked: FileEntry
+    wanted: Size
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.asked.rows
+
+
+class Answered(Fact):
+    """Answers that were read back.
+
+    Parameters
+    ----------
+    kind, set
+        Of the rows; None for answers to no exported set.
+    answers
+        Parquet: keys, `ORDER` (null where no set was exported), the class as an index, `SKIPPED`.
+    skipped
+        Rows that a person looked at and named no class for.
+    changed
+        Rows among them that an earlier import answered otherwise; the later answer counts.
+    conflicts, unknown_ids, unknown_classes
+        Answers that were not taken, counted.
+    """
+
+    kind: Kind | None = None
+    set: Sha256 | None = None
+    answers: FileEntry
+    skipped: Size = 0
+    changed: Size = 0
+    conflicts: Size = 0
+    unknown_ids: Size = 0
+    unknown_classes: Size = 0
+
+
+class Revoked(Fact):
+    """Labels that were taken back.
+
+    Parameters
+    ----------
+    by
+        ``round`` or ``class``: all of one; ``ids``: of a list; ``answers``: a person named another
+        class.
+    round, label
+        Which, where it is one.
+    rows
+        Parquet: keys, label, confidence and round of each row as it stood in ``OUT/labels``.
+    trained_on
+        How many of them the final model was trained on.
+    """
+
+    by: Literal["round", "class", "ids", "answers"]
+    round: int | None = None
+    label: Label | None = None
+    rows: FileEntry
+    trained_on: Size = 0
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows lost their label."""
+        return self.rows.rows
+
+
+class PublishedRows(Fact):
+    """Labels that answers have certified, after the end of the run.
+
+    Parameters
+    ----------
+    files
+        Parquet files with the columns of ``OUT/labels``.
+    """
+
+    files: FileList
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows got a label."""
+        return sum(entry.rows for entry in self.files)
+
+
+class ReviewStep(Frozen):
+    """What is to be said about one thing that people did.
+
+    Parameters
+    ----------
+    exported, answered, revoked, published
+        What it was; a step may be several at once: an answer may take a label back.
+    """
+
+    exported: Exported | None = None
+    answered: tuple[Answered, ...] = ()
+    revoked: tuple[Revoked, ...] = ()
+    published: PublishedRows | None = None
+
+    @property
+    def changes_labels(self) -> bool:
+        """Whether ``OUT/labels`` holds other rows after it."""
+        return bool(self.revoked) or self.published is not None
+
+    def entries(self) -> tuple[FileEntry, ...]:
+        """Return its files."""
+        own = [] if self.exported is None else [self.exported.asked]
+        more = () if self.published is None else self.published.files
+        return (
+            *own,
+            *(step.answers for step in self.answered),
+            *(step.rows for step in self.revoked),
+            *more,
+        )
+
+
+class ReviewManifest(Manifest, ReviewStep):
+    """From here on it is settled that people did this."""
+
+    kind: Literal["review"] = "review"
+
+    def listed_files(self) -> tuple[tuple[str, int], ...]:
+        return tuple((entry.path, entry.bytes) for entry in self.entries())
