@@ -98,6 +98,15 @@ PROVED_BY = {
     "tests/report/test_text.py": "report.words",
     "tests/output/test_status.py": "output.opening output.state",
     "tests/output/test_attribution.py": "output.scoring",
+    "tests/output/review/test_export.py": (
+        "cli.review_commands output.review.features output.review.finished output.review.kind "
+        "output.review.kinds.queue output.review.label_studio output.review.sheets "
+        "output.review.vectors report.review_text"
+    ),
+    "tests/output/review/test_importing.py": (
+        "output.review.answer_files output.review.reports output.review.state store.answers"
+    ),
+    "tests/output/review/test_revoking.py": "store.following store.review",
     "tests/cli/test_output_commands.py": "output.gc output.report output.verify",
     "tests/cli/test_failures.py": "cli.options",
     "tests/cli/test_sessions.py": "cli.signals",

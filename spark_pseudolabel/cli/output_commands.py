@@ -62,7 +62,7 @@ def gc(
     from spark_pseudolabel.output.gc import collect_garbage
     from spark_pseudolabel.report.text import render_gc
 
-    with output_opened(out, to_delete=delete) as opened:
+    with output_opened(out, to_write=delete) as opened:
         document = collect_garbage(out, delete=delete, older_than_s=older_than_s, opened=opened)
     return Answer(document, render_gc(document))
 

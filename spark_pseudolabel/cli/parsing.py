@@ -41,20 +41,52 @@ Command = Callable[..., Answer]
 """Its first parameter is how it answers, common to all commands; the others are its own."""
 
 
-def make_parser(commands: Sequence[Command]) -> typer.Typer:
+@dataclass(frozen=True)
+class Group:
+    """Commands under a word of their own, as in ``review export``.
+
+    Parameters
+    ----------
+    name
+        The word.
+    help
+        What they are for.
+    commands
+        Each called like its function.
+    """
+
+    name: str
+    help: str
+    commands: Sequence[Command]
+
+
+def make_parser(commands: Sequence[Command], groups: Sequence[Group] = ()) -> typer.Typer:
     """Return what reads the arguments of commands, each called like its function."""
+    parser = _parser(
+        PROGRAM,
+        "From a few labels and a large unlabeled table to a large labeled table, on Spark.",
+        commands,
+    )
+    parser.callback()(_options)
+    for group in groups:
+        parser.add_typer(_parser(group.name, group.help, group.commands), name=group.name)
+    return parser
+
+
+def _parser(name: str, text: str, commands: Sequence[Command]) -> typer.Typer:
     parser = typer.Typer(
-        name=PROGRAM,
-        help="From a few labels and a large unlabeled table to a large labeled table, on Spark.",
+        name=name,
+        help=text,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    parser.callback()(_options)
     for command in commands:
-        parser.command(command.__name__, help=command.__doc__)(_reader(command))
+        # What is a word of Python has an underscore behind it.
+        called = command.__name__.rstrip("_")
+        parser.command(called, help=command.__doc__)(_reader(command))
     return parser
 
 

@@ -17,12 +17,20 @@ from spark_pseudolabel.cli.answers import (
 )
 from spark_pseudolabel.cli.failures import fail
 from spark_pseudolabel.cli.output_commands import doctor, explain, gc, report, status, verify
-from spark_pseudolabel.cli.parsing import Task, make_parser, read_answer_options, read_task
+from spark_pseudolabel.cli.parsing import Group, Task, make_parser, read_answer_options, read_task
+from spark_pseudolabel.cli.review_commands import export, import_, revoke
 from spark_pseudolabel.cli.run_commands import demo, init, label, plan, run
 from spark_pseudolabel.cli.signals import sigterm_as_interrupt
 
 COMMANDS = (init, plan, run, status, verify, gc, report, explain, label, demo, doctor)
 """In the order of --help."""
+GROUPS = (
+    Group(
+        "review",
+        "Ask people about rows of a finished run, read their answers, take labels back.",
+        (export, import_, revoke),
+    ),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with reader_may_leave():
-            task = read_task(make_parser(COMMANDS), arguments)
+            task = read_task(make_parser(COMMANDS, GROUPS), arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  every one ends in a message
         return fail(error, read_answer_options(arguments))
     return answered(task) if task is not None else 0

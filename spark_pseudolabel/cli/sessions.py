@@ -93,11 +93,11 @@ def _committed(out: str) -> str:
 
 
 @contextlib.contextmanager
-def output_opened(out: str, *, to_delete: bool = False) -> Iterator[Opened]:
+def output_opened(out: str, *, to_write: bool = False) -> Iterator[Opened]:
     """Open an output without a JVM where that can be; elsewhere through Spark."""
     from spark_pseudolabel.output.opening import open_without_jvm
 
-    opened = open_without_jvm(out, to_delete=to_delete)
+    opened = open_without_jvm(out, to_write=to_write)
     if opened is not None:
         yield opened
         return

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from spark_pseudolabel.core.hashing import xxhash64
 
 _OTHER_SEED = 7_046_029_254_386_353_131
-Column = pa.Array | pa.ChunkedArray
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class KeySet:
     places: NDArray[np.int64]
 
     @classmethod
-    def of(cls, columns: Sequence[Column]) -> KeySet:
+    def of(cls, columns: Sequence[pa.Array | pa.ChunkedArray]) -> KeySet:
         """Take keys, each once, of one or more columns.
 
         Examples
@@ -49,7 +48,7 @@ class KeySet:
     def __len__(self) -> int:
         return len(self.first)
 
-    def find(self, columns: Sequence[Column]) -> NDArray[np.int64]:
+    def find(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> NDArray[np.int64]:
         """Return where each key stands in this set.
 
         Returns
@@ -69,19 +68,39 @@ class KeySet:
             found[hit] = self.places[at[hit]]
         return found
 
-    def contains(self, columns: Sequence[Column]) -> NDArray[np.bool_]:
+    @staticmethod
+    def ranks(columns: Sequence[pa.Array | pa.ChunkedArray]) -> NDArray[np.int64]:
+        """Number keys: equal ones alike.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+
+        Examples
+        --------
+        >>> ranks = KeySet.ranks([pa.array([5, 3, 5])])
+        >>> bool(ranks[0] == ranks[2] != ranks[1])
+        True
+        """
+        pairs = np.stack(_hashes(columns), axis=1)
+        _, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        return inverse.reshape(-1).astype(np.int64)
+
+    def contains(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> NDArray[np.bool_]:
         """Return which keys are in this set."""
         hit: NDArray[np.bool_] = self.find(columns) >= 0
         return hit
 
 
-def _hashes(columns: Sequence[Column]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _hashes(
+    columns: Sequence[pa.Array | pa.ChunkedArray],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     plain = [_plain(column) for column in columns]
     first = xxhash64(plain)
     return first, xxhash64(plain, np.full(len(first), _OTHER_SEED, dtype=np.int64))
 
 
-def _plain(column: Column) -> Column:
+def _plain(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return a column in the one type that its kind has here: tables may differ in widths."""
     if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type):
         return column.cast(pa.int64())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,12 +9,11 @@ from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.views import build_views
+from spark_pseudolabel.output.review.reports import put_reports, with_review
 from spark_pseudolabel.output.state import is_committed
 from spark_pseudolabel.report.document import Report
-from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.store.facts import RunCounts, StoredReport
-from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON
 from spark_pseudolabel.store.manifest import RunEnd
 from spark_pseudolabel.store.store import RoundStore
 
@@ -49,13 +47,13 @@ def finish(
         build_views(run, end)
     final = run.store.final
     assert final is not None
-    write_reports(run.store, final.report.document)
+    document = write_reports(run.store, final.report.document)
     run.events.event("done", out=run.setting.config.output.path)
-    return Report.model_validate(final.report.document)
+    return Report.model_validate(document)
 
 
-def write_reports(store: RoundStore, report: Mapping[str, Any]) -> None:
-    """Write the report for people and machines."""
-    # The document last: where it is that of the run's end, nothing is left to do.
-    store.write_report(REPORT_HTML, render_html(report).encode())
-    store.write_report(REPORT_JSON, (json.dumps(report, indent=2) + "\n").encode())
+def write_reports(store: RoundStore, report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the report for people and machines, with what people did since; return it."""
+    document = with_review(store, report)
+    put_reports(store, document)
+    return document

@@ -30,6 +30,7 @@ from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.spark.pool import Pool, RowsByFile
 from spark_pseudolabel.spark.reading.schema import arrow_type
+from spark_pseudolabel.store.following import follow, put_built
 from spark_pseudolabel.store.given_rows import read_bytes
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -61,12 +62,14 @@ def build_views(run: Run, end: Finish) -> None:
     """Build the tables and the model copy that are missing or out of date."""
     store = run.store
     tables = _Tables(run.setting, store, run.backend.pool, end, run.model_name)
+    if store.reviews:
+        follow(store)
     for name, write in tables.writers.items():
         if name in store.views and not store.view_is_current(name):
             with run.events.stage(end.n_iter, f"write {name}"):
                 built = store.new_view_dir()
                 rows, written = write(built)
-                store.put_view(name, built, rows, written)
+                put_built(store, name, built, rows, written)
     if "suspects" in store.views and not store.view_is_current("suspects"):
         tables.put_suspects()
     if "model" in store.views and not store.view_is_current("model"):

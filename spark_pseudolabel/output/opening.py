@@ -10,15 +10,15 @@ Opened = tuple[Files, str]
 """File system and full path of an output."""
 
 
-def open_without_jvm(out: str, *, to_delete: bool = False) -> Opened | None:
+def open_without_jvm(out: str, *, to_write: bool = False) -> Opened | None:
     """Open an output.
 
     Parameters
     ----------
     out
         Path or URI.
-    to_delete
-        Whether files are to be deleted there.
+    to_write
+        Whether files are to be put or deleted there.
 
     Returns
     -------
@@ -30,8 +30,8 @@ def open_without_jvm(out: str, *, to_delete: bool = False) -> Opened | None:
     InputError
         If no file system serves its scheme.
     """
-    # Nothing else deletes where it is not local.
-    if to_delete and scheme_of(out) not in ("", "file"):
+    # Nothing else puts a file only if it is absent, or deletes, where it is not local.
+    if to_write and scheme_of(out) not in ("", "file"):
         return None
     try:
         return open_files(out)

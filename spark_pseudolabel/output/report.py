@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
+from spark_pseudolabel.output.review.reports import current_document
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.store import RoundStore
@@ -33,4 +34,4 @@ def read_report(out: str, *, opened: Opened | None = None) -> Report:
             code="not_finished",
             where=out,
         )
-    return Report.model_validate(store.final.report.document)
+    return Report.model_validate(current_document(store))

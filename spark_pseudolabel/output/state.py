@@ -9,11 +9,14 @@ from spark_pseudolabel.config.sections import Table
 from spark_pseudolabel.core.rounds import Finish, LoopLimits, ModelFacts, RoundFacts, next_step
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.output.review.reports import current_document
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import scheme_of
+from spark_pseudolabel.store.following import follow
 from spark_pseudolabel.store.identity import differences
 from spark_pseudolabel.store.inputs import SeenFile
+from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.manifest import normalized
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import report_problems
@@ -46,11 +49,16 @@ def report_if_finished(config: Config) -> Report | None:
         limits_of(config, _pool_rows(store)),
         has_graph=store.graph is not None,
     )
-    if not is_committed(store, end) or not store.views_are_current():
+    if not is_committed(store, end):
+        return None
+    if store.reviews and not store.views_are_current():
+        with hold(store.files, store.root, owner="run"):
+            follow(store)
+    if not store.views_are_current():
         return None
     if any(report_problems(store, store.final)):
         return None
-    return Report.model_validate(store.final.report.document)
+    return Report.model_validate(current_document(store))
 
 
 def limits_of(config: Config, pool_rows: int) -> LoopLimits:

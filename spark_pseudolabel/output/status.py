@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spark_pseudolabel.output.opening import Opened
+from spark_pseudolabel.output.review.state import review_state
 from spark_pseudolabel.report.document import (
     Counters,
     LeaseInfo,
@@ -49,6 +50,7 @@ def read_status(out: str, *, opened: Opened | None = None) -> StatusDocument:
         best_round=final.best_round if final else None,
         counters=_counters(store),
         lease=lease,
+        review=review_state(store),
     )
 
 
@@ -69,7 +71,7 @@ def _counters(store: RoundStore) -> Counters:
         used = used[-1:]
     labels = read_given(store)
     labeled = labels.num_rows if labels is not None else 0
-    accepted = sum(manifest.counts.accepted for manifest in used)
+    accepted = sum(manifest.counts.accepted for manifest in used) + store.change_of_labels
     invalid = sum(manifest.counts.invalid for manifest in used)
     return Counters(
         TotalLabeled=labeled + accepted,

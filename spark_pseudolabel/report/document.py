@@ -716,6 +716,57 @@ class GenerationSums(Document):
     """Rows that a model gave no class."""
 
 
+class RevokedStep(Document):
+    """Labels that one commit took back."""
+
+    by: str
+    """round, class, ids, answers."""
+    round: int | None = None
+    """The round; null where it is not one."""
+    label: Label | None = None
+    """The class; null where it is not one."""
+    rows: Count
+    """How many labels."""
+    written_at: str
+    """When."""
+
+
+class ReviewedSet(Document):
+    """A set of rows that people were asked about."""
+
+    kind: str | None
+    """queue, audit, certify; null: answers to no exported set."""
+    number: Count | None
+    """Which set of its kind it is."""
+    rows: Count | None
+    """Rows asked."""
+    answered: Count
+    """Rows answered, without the skipped ones."""
+    skipped: Count
+    """Rows skipped."""
+
+
+class ReviewState(Document):
+    """What people did with a finished run."""
+
+    commits: Count
+    """Commits since the end of the run."""
+    sets: list[ReviewedSet] = []
+    """What was asked and answered."""
+    revoked: Count = 0
+    """Labels taken back."""
+    trained_on_revoked: Count = 0
+    """From how many of them the final model has learned: it is not refitted."""
+    published: Count = 0
+    """Labels that answers have certified since."""
+    labels: Count
+    """Rows that ``OUT/labels`` holds now."""
+    certificate_holds: bool | None = None
+    """Whether the certificate of the run still speaks about ``OUT/labels``; null: there is none."""
+    steps: list[RevokedStep] = []
+    """What was taken back, in order."""
+
+
 class Report(Document):
     """Everything a finished run has to say: ``report.json``."""
 
@@ -759,6 +810,8 @@ class Report(Document):
     """Sums over all of them; null for a run that is none of several."""
     warnings: list[Notice] = []
     """What deserves a look."""
+    review: ReviewState | None = None
+    """What people did since the end of the run, by commits of its own; null: nothing."""
     paths: Paths
     """Where the outputs are."""
     config: dict[str, Any]
@@ -1004,6 +1057,8 @@ class StatusDocument(Document):
     """Rows by outcome."""
     lease: LeaseInfo | None = None
     """Who holds the output; null when no run does."""
+    review: ReviewState | None = None
+    """What people did since the end of the run; null: nothing."""
     last_error: ErrorBody | None = None
     """What ended the last attempt, if it failed."""
     generations: list[Generation] = []
@@ -1217,6 +1272,137 @@ class InitDocument(Document):
     """The file."""
 
 
+# --- review -------------------------------------------------------------------------------
+
+
+class ExportFile(Document):
+    """Rows that people are asked about: ``export.json`` beside them."""
+
+    kind: str
+    """queue, audit, certify."""
+    output: str
+    """The output of the run that they belong to."""
+    run_id: str
+    """The run."""
+    set: str
+    """The set, as its commit names it: answers to another one are refused."""
+    rows: Count
+    """Rows in the files beside this one."""
+    first: Count
+    """`order` of the first of them."""
+    seed: int
+    """From which their order follows."""
+    columns: list[str]
+    """The columns that identify a row."""
+    classes: list[str]
+    """What `answer` may be, besides empty (not answered) and ? (skipped)."""
+    format: str
+    """csv or labelstudio."""
+
+
+class ReviewExportDocument(Document):
+    """Rows were written for people: the document of ``review export``."""
+
+    output: str
+    """The output."""
+    to: str
+    """Where the rows are."""
+    kind: str
+    """queue, audit, certify."""
+    number: Count
+    """Which set of its kind it is, from 1."""
+    set: str
+    """The set."""
+    rows: Count
+    """Rows written now."""
+    asked: Count
+    """Rows of the set so far."""
+    files: Count
+    """Files that they are in."""
+    format: str
+    """csv or labelstudio."""
+    features: bool
+    """Whether what is known of a row stands beside its id."""
+    settled: str | None = None
+    """Why there is nothing more to ask; null where there is."""
+
+
+class Listed(Document):
+    """Answers of one sort, counted, with examples."""
+
+    n: Count
+    """How many."""
+    examples: list[str] = []
+    """The first of them."""
+
+
+class ImportedSet(Document):
+    """Answers to one exported set."""
+
+    kind: str | None
+    """queue, audit, certify; null for answers to no exported set."""
+    set: str | None
+    """The set."""
+    answered: Count
+    """Rows with an answer so far, skipped ones included."""
+    new: Count
+    """Answers that are new, or other than before."""
+    conclusion: list[str] = []
+    """What follows."""
+
+
+class ReviewImportDocument(Document):
+    """Answers were read back: the document of ``review import``."""
+
+    output: str
+    """The output."""
+    files: list[str]
+    """The files that were read."""
+    sets: list[ImportedSet]
+    """Answers by the set that they belong to."""
+    unanswered: Count
+    """Rows of the files without an answer."""
+    skipped: Listed
+    """Rows that somebody looked at and named no class for."""
+    changed: Listed
+    """Rows that had another answer before; the new one counts."""
+    conflicts: Listed
+    """Rows with several answers in these files; none of them counts."""
+    unknown_ids: Listed
+    """Ids that are not among the rows asked, or no rows of the pool."""
+    unknown_classes: Listed
+    """Answers that are no class of this run."""
+    given: Listed
+    """Rows that have a given label, which wins."""
+    revoked: Count
+    """Labels that were taken back, since a person named another class."""
+    published: Count
+    """Labels that were certified and published."""
+    committed: bool
+    """Whether anything was new."""
+    next: list[str] = []
+    """What to do with it."""
+
+
+class ReviewRevokeDocument(Document):
+    """Labels were taken back: the document of ``review revoke``."""
+
+    output: str
+    """The output."""
+    by: Literal["round", "class", "ids"]
+    """How they were named."""
+    revoked: Count
+    """Labels taken back now."""
+    before: Count
+    """Named rows whose label had been taken back before."""
+    unknown: Listed
+    """Named ids that have no published label."""
+    trained_on: Count
+    """How many of them the final model was trained on."""
+    labels: Count
+    """Rows that ``OUT/labels`` holds now."""
+
+
 DOCUMENTS: dict[str, type[Document]] = {
     "doctor": DoctorDocument,
     "error": ErrorDocument,
@@ -1226,6 +1412,9 @@ DOCUMENTS: dict[str, type[Document]] = {
     "label": LabelDocument,
     "plan": PlanDocument,
     "report": Report,
+    "review_export": ReviewExportDocument,
+    "review_import": ReviewImportDocument,
+    "review_revoke": ReviewRevokeDocument,
     "status": StatusDocument,
     "verify": VerifyDocument,
 }

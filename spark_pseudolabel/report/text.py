@@ -36,6 +36,7 @@ from spark_pseudolabel.report.document import (
     Why,
     label_key,
 )
+from spark_pseudolabel.report.review_text import review_lines
 from spark_pseudolabel.report.tally import accepted_by_class, left_out
 from spark_pseudolabel.report.words import clean, count, metric
 
@@ -58,6 +59,7 @@ def render_text(report: Document) -> str:
     data = Report.model_validate(report)
     return _page(
         _verdict(data),
+        _section("Review", review_lines(data.review)),
         _warnings(data.warnings),
         _certificate(data),
         _by_class(data),
@@ -97,6 +99,7 @@ def render_status(status: Document) -> str:
         else [],
         _section("Rounds", _rounds(data.rounds)),
         _section("Rows", _table([], [[n, count(v)] for n, v in data.counters], "lr")),
+        _section("Review", review_lines(data.review)),
     )
 
 

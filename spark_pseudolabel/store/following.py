@@ -34,10 +34,11 @@ from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, LocalFiles, join, local_path
 from spark_pseudolabel.store.given_rows import read_bytes
+from spark_pseudolabel.store.manifest import canonical_json
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.review import ReviewManifest
 from spark_pseudolabel.store.store import RoundStore
-from spark_pseudolabel.store.views import ViewMarker, marker_in, read_marker
+from spark_pseudolabel.store.views import ViewFile, ViewMarker, marker_in, parquet_rows
 
 REVOKED = "revoked"
 """Why a row in ``OUT/undecided`` has no label any more."""
@@ -97,6 +98,31 @@ def put_followed(store: RoundStore, name: str, source: Source) -> None:
     store.put_view(name, built, rows)
 
 
+def put_built(
+    store: RoundStore,
+    name: str,
+    built: str,
+    rows: int,
+    written: Mapping[str, int] | None,
+) -> None:
+    """Put a table in place that a run has built from its rounds, and what people did since.
+
+    Parameters
+    ----------
+    store
+        The run.
+    name, built, rows, written
+        See :meth:`RoundStore.put_view`.
+    """
+    if store.view_commit(name).review is None:
+        store.put_view(name, built, rows, written)
+        return
+    # Made a whole table first, so that what lost tries have left is not streamed with it.
+    store.mark_view(name, built, rows, written)
+    put_followed(store, name, Source(built))
+    store.files.delete_tree(built)
+
+
 def _source_of(store: RoundStore, name: str) -> Source | None:
     """Find a whole table of the run's latest end, in its place or put aside by a crash."""
     folder = join(store.root, layout.view_build_dir(store.run_id, ""))
@@ -123,7 +149,11 @@ def _follows(store: RoundStore, name: str, folder: str) -> int | None:
 
 
 def _is_whole(files: Files, folder: str, marker: ViewMarker) -> bool:
-    there = {info.path: info.bytes for info in files.list(folder) if not is_hidden(info.path)}
+    there = {
+        info.path: info.bytes
+        for info in files.list(folder)
+        if not is_hidden(info.path) and layout.generation_of(info.path) == 1
+    }
     return there == {file.path: file.bytes for file in marker.files}
 
 
@@ -186,29 +216,54 @@ def _published_tables(store: RoundStore, reviews: Sequence[ReviewManifest]) -> I
 
 
 def _build(store: RoundStore, name: str, source: Source, changes: _Changes, target: str) -> int:
-    """Write the files of a table; return its rows."""
-    listed = [
-        info.path for info in store.files.list(source.folder) if info.path.endswith(".parquet")
-    ]
-    names = [path for path in listed if not is_hidden(path)]
-    keys, rows = key_columns(store), 0
-    schema: pa.Schema | None = None
-    for path in names:
+    """Write the files of a table; return its rows, without those of later generations."""
+    rows, schema = 0, None
+    for path in _files_of(store.files, source.folder):
         with store.files.open_input(join(source.folder, path)) as stream:
             # In nanoseconds INT96 would hold no date before 1677 or after 2262.
             parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
             schema = parquet.schema_arrow
             batches = parquet.iter_batches(_BATCH_ROWS, use_threads=False)
-            kept = (_kept(name, batch, keys, changes) for batch in batches)
-            rows += write_parquet(store.files, join(target, path), schema, kept)
+            kept = (_kept(name, batch, key_columns(store), changes) for batch in batches)
+            written = write_parquet(store.files, join(target, path), schema, kept)
+        rows += written if layout.generation_of(path) == 1 else 0
     assert schema is not None  # a view has at least one file
     for review in changes.reviews:
         more = [table for table in _added(store, name, review, schema, changes) if table.num_rows]
         if more:
             path = f"review-{review.number:04d}.parquet"
-            batches = (batch for table in more for batch in table.to_batches())
-            rows += write_parquet(store.files, join(target, path), schema, batches)
+            added = (batch for table in more for batch in table.to_batches())
+            rows += write_parquet(store.files, join(target, path), schema, added)
+    _mark_generations(store.files, source.folder, target)
     return rows
+
+
+def _files_of(files: Files, folder: str) -> list[str]:
+    """Return the data files of a whole table: those of a generation that is being added are not."""
+    listed = [info.path for info in files.list(folder) if info.path.endswith(".parquet")]
+    return [
+        path
+        for path in listed
+        if not is_hidden(path) and marker_in(files, folder, layout.generation_of(path)) is not None
+    ]
+
+
+def _mark_generations(files: Files, source: str, target: str) -> None:
+    """Let the files that later generations have added say again what they are."""
+    by_generation: dict[int, list[ViewFile]] = {}
+    for info in files.list(target):
+        if not is_hidden(info.path) and (number := layout.generation_of(info.path)) > 1:
+            file = ViewFile(path=info.path, bytes=info.bytes)
+            by_generation.setdefault(number, []).append(file)
+    for number, found in by_generation.items():
+        marker = marker_in(files, source, number)
+        assert marker is not None  # else its files were left out
+        paths = [join(target, file.path) for file in found]
+        rows = sum(parquet_rows(files, path) for path in paths)
+        told = marker.model_copy(update={"files": tuple(found), "rows": rows})
+        where = join(target, layout.view_marker(number))
+        files.replace(where, canonical_json(told.model_dump()))
+        files.sync(target, [*paths, where])
 
 
 def _kept(
@@ -295,13 +350,13 @@ LABEL_COLUMNS = (LABEL, CONFIDENCE, ROUND)
 
 
 def published_batches(
-    store: RoundStore, columns: Sequence[str] = (*LABEL_COLUMNS, WEIGHT)
+    store: RoundStore, columns: Sequence[str] = (*LABEL_COLUMNS, WEIGHT), name: str = "labels"
 ) -> Iterator[pa.RecordBatch]:
-    """Yield keys and columns of the rows of ``OUT/labels`` as it stands, which must be current."""
+    """Yield keys and columns of a published table as it stands, of all generations."""
     names = [*key_columns(store), *columns]
-    marker = read_marker(store.files, store.root, "labels")
-    for file in marker.files if marker is not None else ():
-        with store.files.open_input(join(store.root, f"labels/{file.path}")) as stream:
+    folder = join(store.root, name)
+    for path in _files_of(store.files, folder):
+        with store.files.open_input(join(folder, path)) as stream:
             parquet = pq.ParquetFile(stream)
             for batch in parquet.iter_batches(columns=names, use_threads=False):
                 yield batch.select(names)

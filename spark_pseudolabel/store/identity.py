@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
@@ -36,6 +36,7 @@ class StoredTable(Frozen):
 
     path: str | None = None
     format: str | None = None
+    options: Mapping[str, str] = {}
     from_: str | None = Field(default=None, alias="from")
 
 

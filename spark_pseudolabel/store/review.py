@@ -144,6 +144,12 @@ class ReviewStep(Frozen):
         """Whether ``OUT/labels`` holds other rows after it."""
         return bool(self.revoked) or self.published is not None
 
+    @property
+    def change_of_labels(self) -> int:
+        """How many labels more there are after it; fewer are negative."""
+        more = 0 if self.published is None else self.published.n_rows
+        return more - sum(step.n_rows for step in self.revoked)
+
     def entries(self) -> tuple[FileEntry, ...]:
         """Return its files."""
         own = [] if self.exported is None else [self.exported.asked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import uuid4
 
@@ -41,6 +41,7 @@ from spark_pseudolabel.store.manifest import (
 from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.publish import publish, writing
 from spark_pseudolabel.store.review import ReviewManifest, ReviewStep
+from spark_pseudolabel.store.views import ViewCommit
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,11 @@ class RoundStore:
     def reviews(self) -> tuple[ReviewManifest, ...]:
         """What people did after the end, in order."""
         return self.history.reviews
+
+    @property
+    def change_of_labels(self) -> int:
+        """How many labels more there are than at the end of the run; fewer are negative."""
+        return sum(review.change_of_labels for review in self.reviews)
 
     def model(self, number: int) -> ModelManifest | None:
         """Return model `number` (from 1), None if it is not committed."""
@@ -442,6 +448,17 @@ class RoundStore:
             commit = self.view_commit(name)
             views.put_view(self.files, self.root, commit, name, built_dir, rows, written)
 
+    def mark_view(
+        self, name: str, built_dir: str, rows: int, written: Mapping[str, int] | None
+    ) -> None:
+        """Make a built directory a whole table of the run's end, without putting it in place.
+
+        Parameters and errors as :meth:`put_view`.
+        """
+        with writing(built_dir):
+            commit = replace(self.view_commit(name), review=None)
+            views.mark_view(self.files, self.root, commit, name, built_dir, rows, written)
+
     def view_is_current(self, name: str) -> bool:
         """Tell whether ``OUT/<name>`` is whole and belongs to the latest end of the run."""
         return self.final is not None and not self.view_problems(name)
@@ -480,12 +497,12 @@ class RoundStore:
         own = f"{layout.ATTEMPTS_DIR}/{self.run_id}/"
         return bool(self.models) and self.models[0].artifact.path.startswith(own)
 
-    def view_commit(self, name: str) -> views.ViewCommit:
+    def view_commit(self, name: str) -> ViewCommit:
         """Return what a view has to be that of: the latest end, and what people did after it."""
         final = self._require_final()
         changing = [each for each in self.reviews if each.changes_labels]
         review = changing[-1].commit_id if changing and name in layout.FOLLOWING else None
-        return views.ViewCommit(final.run_id, final.commit_id, review)
+        return ViewCommit(final.run_id, final.commit_id, review)
 
     def put_model_view(self) -> None:
         """Put the final model in place as ``OUT/model``, byte for byte as it was committed."""

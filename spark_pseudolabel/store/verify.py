@@ -20,6 +20,7 @@ from spark_pseudolabel.core.uniqueness import GROUP_ROWS, group_count, in_groups
 from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
+from spark_pseudolabel.store.facts import Json
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.manifest import (
     FileEntry,
@@ -230,6 +231,15 @@ def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem
             yield Problem(
                 layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
             )
+        elif store.reviews and _commits_told(report) != len(store.reviews):
+            yield Problem(
+                layout.REPORT_JSON, "does not tell what people did since; run again to rebuild it"
+            )
+
+
+def _commits_told(report: Json) -> object:
+    told = report.get("review")
+    return told.get("commits") if isinstance(told, dict) else 0
 
 
 def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem]:
@@ -247,11 +257,7 @@ def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[Proble
 
 def _accepted_rows(store: RoundStore, final: FinalManifest) -> int:
     """Return how many rows the used rounds accepted, less and more what people did since."""
-    return _accepted_by_rounds(store, final) + sum(
-        (review.published.n_rows if review.published is not None else 0)
-        - sum(step.n_rows for step in review.revoked)
-        for review in store.reviews
-    )
+    return _accepted_by_rounds(store, final) + store.change_of_labels
 
 
 def _accepted_by_rounds(store: RoundStore, final: FinalManifest) -> int:

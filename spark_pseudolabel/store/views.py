@@ -14,7 +14,7 @@ from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
-from spark_pseudolabel.store.manifest import canonical_json, damaged
+from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
 from spark_pseudolabel.store.problem import Problem
 
 _OLD = "old-"
@@ -86,10 +86,23 @@ def put_view(
     The old view is moved away before the new one is moved in, since no file system renames a
     directory onto another: a crash between the two leaves no view, never a mixed one.
     """
+    mark_view(files, root, commit, name, built_dir, rows, written)
+    _swap(files, root, commit.run_id, name, built_dir)
+
+
+def mark_view(
+    files: Files,
+    root: str,
+    commit: ViewCommit,
+    name: str,
+    built_dir: str,
+    rows: int | None,
+    written: Mapping[str, int] | None,
+) -> None:
+    """Check a built directory, and let it say what it holds; see `RoundStore.put_view`."""
     marker = _built(files, root, commit, name, built_dir, rows, written)
     files.replace(join(built_dir, layout.VIEW_MARKER), canonical_json(marker.model_dump()))
     files.sync(built_dir, [join(built_dir, path) for path in _names(marker.files)])
-    _swap(files, root, commit.run_id, name, built_dir)
 
 
 def add_to_view(
