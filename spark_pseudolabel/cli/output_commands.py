@@ -56,6 +56,15 @@ def gc(
         str,
         typer.Option("--older-than", metavar="AGE", help="Leave younger files: 7d, 12h, 30m, 0s."),
     ] = "7d",
+    retain: Annotated[
+        int | None,
+        typer.Option(
+            "--retain",
+            metavar="N",
+            min=1,
+            help="Of an incremental run, also what generations but the latest N have scored.",
+        ),
+    ] = None,
 ) -> Answer:
     """List, or delete, what crashes left in an output; never a file that a manifest names."""
     older_than_s = _seconds_of(older_than)
@@ -63,7 +72,9 @@ def gc(
     from spark_pseudolabel.report.text import render_gc
 
     with output_opened(out, to_write=delete) as opened:
-        document = collect_garbage(out, delete=delete, older_than_s=older_than_s, opened=opened)
+        document = collect_garbage(
+            out, delete=delete, older_than_s=older_than_s, retain=retain, opened=opened
+        )
     return Answer(document, render_gc(document))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from spark_pseudolabel.columns import FILE, ROW_INDEX
 from spark_pseudolabel.config.loading import KeyPath
 from spark_pseudolabel.config.sections import (
+    EveryGeneration,
     SparkSettings,
     Training,
     has_one_round,
@@ -17,6 +18,7 @@ from spark_pseudolabel.config.sections import (
 )
 from spark_pseudolabel.config.trust import refused_settings
 from spark_pseudolabel.core.selection.policies import POLICIES
+from spark_pseudolabel.core.selection.policies.auto import Auto
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.teachers.kinds.rules import RulesKind
 
@@ -387,6 +389,35 @@ def _full(path: str) -> str:
     return os.path.realpath(local)
 
 
+def _new_rows_can_be_labeled(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Find what a later generation could not do."""
+    incremental, selection = parts.get("incremental"), parts.get("selection")
+    if incremental is None:
+        return
+    unlabeled, teacher = parts.get("unlabeled"), parts.get("teacher")
+    if unlabeled and unlabeled.from_ == "labeled":
+        yield (
+            "incremental",
+            "needs a table of unlabeled rows of its own: with unlabeled: {from: labeled} a new "
+            "file would bring labels, too. Put rows without a label into other files.",
+        )
+    each_time = isinstance(incremental.refit, EveryGeneration) and incremental.refit.every == 1
+    if each_time or not selection:
+        return
+    if selection.new_rows == "never" and not isinstance(selection, Auto):
+        yield (
+            "incremental.refit",
+            f"must be {{every: 1}} with policy {selection.policy!r}, which takes a share of a pool "
+            "and says nothing of other rows. Write that, or choose policy threshold or auto.",
+        )
+    if teacher is not None and teacher.transductive and not teacher.student:
+        yield (
+            "incremental.refit",
+            f"must be {{every: 1}} with teacher {teacher.spelled()} alone, which knows the rows of "
+            "one pool. Write that, or let a student learn from it.",
+        )
+
+
 def _sklearn_mode(parts: Parts) -> Iterator[tuple[str, str]]:
     """Find keys that say something else than ``mode: sklearn`` does."""
     if parts.get("mode") != "sklearn":
@@ -448,6 +479,7 @@ CHECKS: tuple[Check, ...] = (
     _label_is_no_feature,
     _named_columns_are_features,
     _output_is_no_input,
+    _new_rows_can_be_labeled,
     _sklearn_mode,
 )
 

@@ -285,7 +285,8 @@ def _make_room(data: dict[str, Any], path: KeyPath, value: Any) -> None:
 
 def _put(data: dict[str, Any], path: KeyPath, value: Any) -> None:
     for key in path[:-1]:
-        if data.get(key) is None:
+        on_or_off = key == "incremental" and isinstance(data.get(key), bool)
+        if data.get(key) is None or on_or_off:
             data[key] = {}
         data = data[key]
         if not isinstance(data, dict):

@@ -13,6 +13,8 @@ from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.output.scoring import committed_scorer
 from spark_pseudolabel.spark.hadoop_files import files_for
+from spark_pseudolabel.store.files import Files
+from spark_pseudolabel.store.generations import Generations
 from spark_pseudolabel.store.manifest import FinalManifest, ModelManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -57,6 +59,15 @@ class FinishedOutput:
         return committed_scorer(self.store, self.model.number, keys, trusted)
 
 
+def latest_fit(files: Files, root: str) -> RoundStore:
+    """Open the run that fitted the model of an output: of several generations the last that did."""
+    generations = Generations.read(files, root)
+    ended = None if generations is None else generations.ended
+    if generations is None or ended is None or ended[0].deciding is None:
+        return RoundStore.open(files, root)
+    return generations.store(ended[0].deciding.generation)
+
+
 def open_finished(spark: SparkSession, out: str) -> FinishedOutput:
     """Open the output of a finished run.
 
@@ -66,7 +77,7 @@ def open_finished(spark: SparkSession, out: str) -> FinishedOutput:
         If there is none, or it is not finished.
     """
     files, root = files_for(spark, out)
-    store = RoundStore.open(files, root)
+    store = latest_fit(files, root)
     require_finished(store, out)
     assert store.final is not None
     return FinishedOutput(store, store.final, store.models[store.final.final_model - 1])

@@ -11,11 +11,15 @@ import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import (
     CODE,
+    CONFIDENCE,
     FILE,
     INVALID,
+    LABEL,
     LABELED,
+    MODEL,
     OF_SUSPECTS,
     RAW_SCORE,
+    ROUND,
     ROW_INDEX,
     SCORE,
     VOTED,
@@ -28,6 +32,7 @@ from spark_pseudolabel.output.status import is_used
 from spark_pseudolabel.report.document import ExplainDocument, ExplainStep, SuspiciousLabel, Why
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.generations import Generations
 from spark_pseudolabel.store.given_rows import ROLE, read_bytes, read_given
 from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.manifest import RoundManifest
@@ -70,7 +75,25 @@ def explain_row(
         can't be had.
     """
     files, root = opened or open_files(out)
+    generations = Generations.read(files, root)
+    if generations is not None and generations.numbers:
+        later = explain_later(generations, row_id, why=why, row_file=row_file)
+        if later is not None:
+            return later
     store = RoundStore.open(files, root)
+    if generations is not None and generations.retired > 1:
+        key = _key(store, row_id)
+        kept = _given_row(store, row_id, key) or published_row(store, row_id, key)
+        if kept is None:
+            raise _unknown(store, row_id)
+        return kept
+    return explain_in(store, row_id, why=why, row_file=row_file)
+
+
+def explain_in(
+    store: RoundStore, row_id: str, *, why: bool = False, row_file: str | None = None
+) -> ExplainDocument:
+    """Explain a row of one run; see :func:`explain_row`."""
     key = _key(store, row_id)
     explained = _explained(store, row_id, key)
     return explained.model_copy(
@@ -79,6 +102,65 @@ def explain_row(
             "why": _why(store, key, explained, row_file) if why else None,
         }
     )
+
+
+def explain_later(
+    generations: Generations, row_id: str, *, why: bool = False, row_file: str | None = None
+) -> ExplainDocument | None:
+    """Explain a row that a later generation has decided; None of any other one."""
+    kept = generations.retired
+    for number in reversed(generations.numbers):
+        store = generations.store(number)
+        key = _key(store, row_id)
+        if number < kept:
+            explained = published_row(store, row_id, key)
+        else:
+            explained = _pool_row(store, row_id, key)
+        if explained is None:
+            continue
+        if not store.fits:
+            name = _lent_name(generations, number)
+            steps = [step.model_copy(update={"model": name}) for step in explained.history]
+            text = explained.text.replace(model_name(1), name)
+            explained = explained.model_copy(
+                update={"model": name, "history": steps, "text": text, "final_model": name}
+            )
+        text = f"{explained.text} That was in generation {number}."
+        reasons = _why(store, key, explained, row_file) if why and number >= kept else None
+        return explained.model_copy(update={"text": text, "why": reasons})
+    return None
+
+
+def _lent_name(generations: Generations, number: int) -> str:
+    """Return what labels call the model that was lent to a generation."""
+    before = generations.end(number - 1)
+    deciding = None if before is None else before[0].deciding
+    assert deciding is not None  # it has labeled
+    return deciding.name
+
+
+def published_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | None:
+    """Tell what is left of a row's history where scored rows were deleted: its label."""
+    marker = store.view_marker("labels")
+    for file in marker.files if marker else ():
+        with store.files.open_input(join(store.root, f"labels/{file.path}")) as stream:
+            condition = _matches(pq.read_schema(stream), key)
+            rows = pq.read_table(stream, filters=condition).to_pylist()
+        if rows:
+            text = (
+                f"Row {row_id} has the label {rows[0][LABEL]!r}, given by {rows[0][MODEL]}. Why is "
+                "not known any more: what was scored then was deleted by gc --retain."
+            )
+            return ExplainDocument(
+                id=row_id,
+                kind="accepted",
+                label=rows[0][LABEL],
+                confidence=rows[0][CONFIDENCE],
+                round=rows[0][ROUND],
+                model=rows[0][MODEL],
+                text=text,
+            )
+    return None
 
 
 def _explained(store: RoundStore, row_id: str, key: Key) -> ExplainDocument:

@@ -13,6 +13,7 @@ def collect_garbage(
     *,
     delete: bool = False,
     older_than_s: float = OLDER_THAN_S,
+    retain: int | None = None,
     opened: Opened | None = None,
 ) -> GcDocument:
     """List what crashes left behind, and delete it if asked to.
@@ -25,6 +26,8 @@ def collect_garbage(
         False for a dry run.
     older_than_s
         Leave alone what was changed in the last so many seconds.
+    retain
+        Of an incremental run, the latest generations whose scored rows are kept; None: all.
     opened
         The output, if the caller has opened it: what `open_files` gives cannot delete from an
         object store.
@@ -39,7 +42,7 @@ def collect_garbage(
         If the manifests cannot be read.
     """
     files, root = opened or open_files(out)
-    collected = collect(files, root, delete=delete, older_than_s=older_than_s)
+    collected = collect(files, root, delete=delete, older_than_s=older_than_s, retain=retain)
     return GcDocument(
         output=out,
         deleted=delete,

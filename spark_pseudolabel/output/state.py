@@ -56,7 +56,7 @@ def report_if_finished(config: Config) -> Report | None:
             follow(store)
     if not store.views_are_current():
         return None
-    if any(report_problems(store, store.final)):
+    if any(report_problems(store, store.final.report.document)):
         return None
     return Report.model_validate(current_document(store))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spark_pseudolabel.output.generations import generations_of, reported, sums_of
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.review.state import review_state
 from spark_pseudolabel.report.document import (
@@ -13,6 +14,7 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.store.file_systems import open_files
+from spark_pseudolabel.store.generations import End, Generations
 from spark_pseudolabel.store.given_rows import read_given
 from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.lease import LeaseRecord, read_lease
@@ -38,6 +40,9 @@ def read_status(out: str, *, opened: Opened | None = None) -> StatusDocument:
         If what is stored there is damaged.
     """
     files, root = opened or open_files(out)
+    generations = Generations.read(files, root)
+    if generations is not None and (ended := generations.ended) is not None:
+        return _of_generations(out, generations, ended[0], _lease(read_lease(files, root)))
     store = RoundStore.open(files, root)
     final = store.final
     lease = _lease(read_lease(files, root))
@@ -51,6 +56,43 @@ def read_status(out: str, *, opened: Opened | None = None) -> StatusDocument:
         counters=_counters(store),
         lease=lease,
         review=review_state(store),
+    )
+
+
+def _of_generations(
+    out: str, generations: Generations, end: End, lease: LeaseInfo | None
+) -> StatusDocument:
+    """Tell how far an incremental run is: the rounds of its last generation, the rows of all."""
+    number = generations.count
+    store = generations.store(number if generations.end(number) is None else end.generation)
+    unfinished = store.generation > end.generation
+    state = "done"
+    if unfinished or (store.final is not None and not store.views_are_current()):
+        state = "resumable"
+    elif end.facts.outcome == "drift":
+        state = "drift"
+    final, sums = store.final, end.sums
+    ended = str(reported(generations, end)["termination_condition"])
+    first = generations.store(1)
+    given, accepted = read_given(first), sums.accepted + first.change_of_labels
+    labeled = 0 if given is None else given.num_rows
+    return StatusDocument(
+        output=out,
+        run_id=store.run_id,
+        state="running" if lease is not None else state,
+        termination_condition=None if unfinished else ended,
+        rounds=[_round(store, manifest) for manifest in store.rounds],
+        best_round=None if final is None else final.best_round,
+        counters=Counters(
+            TotalLabeled=labeled + accepted,
+            HumanLabeled=labeled,
+            MachineLabeled=accepted,
+            FailedNonRetryableError=sums.invalid,
+            Unlabeled=sums.rows - sums.invalid - accepted,
+        ),
+        lease=lease,
+        generations=generations_of(end),
+        all_generations=sums_of(sums),
     )
 
 

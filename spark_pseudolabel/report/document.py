@@ -1096,7 +1096,7 @@ class GarbageItem(Document):
 
     path: str
     """Directory or file, below the output."""
-    kind: Literal["attempt", "lost", "view", "start", "temp"]
+    kind: Literal["attempt", "lost", "view", "start", "temp", "retired"]
     """A try not committed, a lost task's file beside committed ones, a table put aside, a start
     that lost, or a half-written file."""
     files: Count

@@ -47,6 +47,7 @@ MOST_ROUNDS = 20
 MOST_CLASSES = 12
 MOST_FEATURES = 40
 MOST_PROBLEMS = 50
+MOST_GENERATIONS = 10
 MOST_EFFECTS = 10
 _SAME = 1e-5
 
@@ -71,6 +72,7 @@ def render_text(report: Document) -> str:
         _section("Confidence against the share of right labels, out of fold", _reliability(data)),
         _section("Given labels", _given_labels(data)),
         _section("Labels", _labels(data)),
+        _section("Generations", _generations(data)),
         _section("Outputs", _outputs(data)),
         _section("Next", _next(data)),
     )
@@ -98,6 +100,7 @@ def render_status(status: Document) -> str:
         if data.last_error
         else [],
         _section("Rounds", _rounds(data.rounds)),
+        _section("Generations", _generations(data)),
         _section("Rows", _table([], [[n, count(v)] for n, v in data.counters], "lr")),
         _section("Review", review_lines(data.review)),
     )
@@ -456,6 +459,12 @@ def _yaml(value: Any) -> str:
 
 def _status_sentence(status: StatusDocument) -> str:
     committed = f"{words.rounds_word(len(status.rounds))} committed"
+    sums = status.all_generations
+    if sums is not None and status.state in ("done", "drift"):
+        return (
+            f"{status.output}: {sums.generations:,} generations, {sums.accepted:,} of "
+            f"{sums.rows:,} rows labeled; the last one ended{_why(status)}."
+        )
     lines = {
         "done": f"done after {words.rounds_word(len(status.rounds))}{_why(status)}",
         "resumable": f"not finished, {committed}; run the same command again to continue",
@@ -580,6 +589,32 @@ def _top(by_class: Mapping[str, int]) -> list[tuple[str, int]]:
     if len(by_class) <= MOST_CLASSES:
         return list(by_class.items())
     return sorted(by_class.items(), key=lambda item: (-item[1], item[0]))[:MOST_CLASSES]
+
+
+def _generations(document: Report | StatusDocument) -> list[str]:
+    """List the latest generations of an incremental run; nothing of a run that is none."""
+    told = document.generations[-MOST_GENERATIONS:]
+    head = ["", "rows", "again", "accepted", "AUC labeled", "AUC before", "model"]
+    body = [
+        [
+            f"{each.generation}{'' if each.outcome == 'labeled' else ' ' + each.outcome}",
+            count(each.rows),
+            count(each.overlap),
+            count(each.accepted),
+            *(words.separability(each.shift, kind) for kind in ("labeled", "reference")),
+            each.model,
+        ]
+        for each in told
+    ]
+    lines = _table(head, body, "lrrrrrl")
+    sums = document.all_generations
+    if sums is None or not lines:
+        return lines
+    return [
+        *lines,
+        f"  {count(sums.generations)} generations: {count(sums.rows)} rows, "
+        f"{count(sums.accepted)} accepted",
+    ]
 
 
 def _more(n: int, what: str) -> list[str]:

@@ -11,6 +11,7 @@ from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.core.trust.collapse import hardly_better
 from spark_pseudolabel.report.document import (
     Certificate,
+    GenerationShift,
     LabelModel,
     Metrics,
     ModelResult,
@@ -124,10 +125,15 @@ def comparisons(report: Report) -> list[Comparison]:
 
 
 def _judge(report: Report) -> tuple[Level, str]:
+    if report.termination_condition == "drift":
+        return "bad", "New rows are unlike the others: none was labeled"
     if report.rows.pool == 0:
         return "check", "Nothing to label"
     if report.rows.accepted == 0:
         return "check", "No rows labeled"
+    if report.termination_condition == "generation":
+        # Labels of a model that was measured on other rows: what is known of them is the drift.
+        return "check", "New rows labeled by the model that there was"
     compared = comparisons(report)
     if not compared:
         return "check", "Not measured"
@@ -524,6 +530,14 @@ _MEASURED_ON = {
 
 
 # --- numbers ------------------------------------------------------------------------------
+
+
+def separability(shift: GenerationShift | None, kind: Literal["labeled", "reference"]) -> str:
+    """Say how well a model tells new rows from others, and whether that is too well."""
+    compared = None if shift is None else getattr(shift, kind)
+    if compared is None:
+        return "-"
+    return f"{compared.auc:.2f}{' !' if compared.shifted else ''}"
 
 
 def count(n: int | None) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import FileInfo, Files, join
+from spark_pseudolabel.store.generations import End, Generations
 from spark_pseudolabel.store.lease import hold, require_free
+from spark_pseudolabel.store.manifest import GraphManifest, RoundManifest
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.store import RoundStore
 
@@ -19,7 +21,7 @@ DAY_S: Final = 24 * 60 * 60.0
 # Younger ones may belong to a run whose lease went unnoticed, such as on another machine.
 OLDER_THAN_S: Final = 7 * DAY_S
 
-GarbageKind = Literal["attempt", "lost", "view", "start", "temp"]
+GarbageKind = Literal["attempt", "lost", "view", "start", "temp", "retired"]
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _STEPS = "graph|model|round|final|review"
@@ -38,7 +40,7 @@ class Garbage:
         ``attempt``: a try of a step that was not committed; ``lost``: a file beside those of a
         committed step, by a task that failed or ran twice; ``view``: a table built or put aside;
         ``start``: what a start froze before another one took the output; ``temp``: a file that
-        was being written.
+        was being written; ``retired``: what an old generation has scored, and what it knew of ids.
     files, bytes
         How much it is.
     changed_at
@@ -73,7 +75,12 @@ class Collected:
 
 
 def collect(
-    files: Files, root: str, *, delete: bool = False, older_than_s: float = OLDER_THAN_S
+    files: Files,
+    root: str,
+    *,
+    delete: bool = False,
+    older_than_s: float = OLDER_THAN_S,
+    retain: int | None = None,
 ) -> Collected:
     """Find, and delete if asked to, what no manifest names and no run is writing.
 
@@ -85,6 +92,9 @@ def collect(
         False for a dry run, which changes nothing.
     older_than_s
         Leave alone what was changed in the last so many seconds.
+    retain
+        Of an incremental run, the latest generations whose scored rows are kept, whatever their
+        age; their labels, models and manifests are kept of all. None: of all.
 
     Raises
     ------
@@ -97,10 +107,15 @@ def collect(
     """
     if not delete:
         require_free(files, root)
-        return _find(files, root, older_than_s)
+        return _find(files, root, older_than_s, retain)
     RoundStore.open(files, root)
     with hold(files, root, owner="gc"):
-        collected = _find(files, root, older_than_s)
+        collected = _find(files, root, older_than_s, retain)
+        generations = Generations.read(files, root)
+        if generations is not None and (before := _first_kept(generations, retain)) > 1:
+            # First: whoever finds files gone is to know why.
+            generations.retire(before)
+            failpoint("gc.retired")
         for item in collected.items:
             failpoint("gc.before_delete")
             with writing(join(root, item.path)):
@@ -108,15 +123,17 @@ def collect(
     return collected
 
 
-def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> list[Garbage]:
+def garbage(
+    listing: Iterable[FileInfo], run_ids: Collection[str], named: Iterable[str]
+) -> list[Garbage]:
     """Return what nothing needs among the files of an output, sorted by path.
 
     Parameters
     ----------
     listing
         All files of the output.
-    run_id
-        Its run.
+    run_ids
+        Its run; of an incremental run those of all generations.
     named
         Directories and files that manifests name; they and all that lies in them stay.
     """
@@ -124,7 +141,7 @@ def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> l
     committed = {_attempt_of(path) for path in needed} - needed
     members: dict[tuple[str, GarbageKind], list[FileInfo]] = {}
     for info in listing:
-        unit = _unit(info.path, run_id)
+        unit = _unit(info.path, run_ids)
         if unit is not None and not needed.intersection(_with_parents(info.path)):
             if unit[0] in committed:
                 if _accompanies(info.path, needed):
@@ -136,14 +153,57 @@ def garbage(listing: Iterable[FileInfo], run_id: str, named: Iterable[str]) -> l
     return [_sum(path, kind, members[path, kind]) for path, kind in sorted(members)]
 
 
-def _find(files: Files, root: str, older_than_s: float) -> Collected:
+def _find(files: Files, root: str, older_than_s: float, retain: int | None) -> Collected:
     moment = time.time() - older_than_s
     # Listed first: what is committed meanwhile is then named by a manifest that is read.
     listing = files.list(root)
-    store = RoundStore.open(files, root)
-    items = garbage(listing, store.run_id, _named(store))
-    old = tuple(item for item in items if item.is_older(moment))
-    return Collected(old, len(items) - len(old))
+    RoundStore.open(files, root)  # refuses a directory without a run
+    generations = Generations.read(files, root)
+    assert generations is not None
+    stores, ends = list(generations.stores()), list(_ends(generations))
+    named = {path for store in stores for path in _named(store)} | _named_by_ends(ends)
+    items = garbage(listing, [store.run_id for store in stores], named)
+    old = [item for item in items if item.is_older(moment)]
+    retired = list(_retired(listing, stores, ends, _first_kept(generations, retain)))
+    return Collected((*old, *retired), len(items) - len(old))
+
+
+def _first_kept(generations: Generations, retain: int | None) -> int:
+    """Return the first generation whose scored rows are kept."""
+    return 1 if retain is None else max(1, generations.count - retain + 1)
+
+
+def _ends(generations: Generations) -> Iterator[End]:
+    for number in (1, *generations.numbers):
+        if (ended := generations.end(number)) is not None:
+            yield ended[0]
+
+
+def _named_by_ends(ends: Sequence[End]) -> set[str]:
+    return {entry.path for end in ends for entry in end.entries}
+
+
+def _retired(
+    listing: Iterable[FileInfo], stores: Sequence[RoundStore], ends: Sequence[End], kept: int
+) -> Iterator[Garbage]:
+    """Yield the files of old generations that only their history needs: scored rows, old segments.
+
+    Models stay, since labels name them, and so does what the latest end remembers.
+    """
+    old = {
+        path
+        for store in stores
+        if store.generation < kept
+        for manifest in store.history.manifests
+        if isinstance(manifest, RoundManifest | GraphManifest)
+        for path, _ in manifest.listed_files()
+    }
+    if ends and kept > 1:
+        old |= _named_by_ends([end for end in ends if end.generation < kept])
+        old -= _named_by_ends(ends[-1:])
+    for info in listing:
+        if info.path in old:
+            yield _sum(info.path, "retired", [info])
 
 
 def _named(store: RoundStore) -> Iterator[str]:
@@ -171,18 +231,26 @@ def _accompanies(path: str, needed: set[str]) -> bool:
     return of == "_SUCCESS" or (name == f".{of}.crc" and f"{folder}/{of}" in needed)
 
 
-def _unit(path: str, run_id: str) -> tuple[str, GarbageKind] | None:
+def _unit(path: str, run_ids: Collection[str]) -> tuple[str, GarbageKind] | None:
     """Return the directory that a file stands or falls with; None outside of such."""
-    run = re.escape(run_id)
+    run = path.split("/")[1] if path.count("/") > 1 else ""
+    if run not in run_ids:
+        return _left_by_a_start(path)
+    run = re.escape(run)
     kinds: dict[GarbageKind, str] = {
         "attempt": rf"{layout.ATTEMPTS_DIR}/{run}/(?:(?:{_STEPS})-\d{{4,}}|scratch)/{_UUID}",
         "view": rf"{layout.ATTEMPTS_DIR}/{run}/views/(?:old-)?{_UUID}",
-        "start": rf"{layout.RUNS_DIR}/(?!{run}/){_UUID}",
     }
     for kind, pattern in kinds.items():
         if match := re.match(f"({pattern})/", path):
             return match[1], kind
     return None
+
+
+def _left_by_a_start(path: str) -> tuple[str, GarbageKind] | None:
+    """Return what a start has written for a run that another one has begun instead."""
+    match = re.match(rf"((?:{layout.RUNS_DIR}|{layout.ATTEMPTS_DIR})/{_UUID})/", path)
+    return (match[1], "start") if match else None
 
 
 def _is_temp(path: str) -> bool:

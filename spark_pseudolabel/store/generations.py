@@ -292,6 +292,29 @@ class Generations:
         """The number of the latest generation."""
         return self.numbers[-1] if self.numbers else 1
 
+    @property
+    def retired(self) -> int:
+        """The first generation whose scored rows are kept; those of earlier ones were deleted."""
+        where = join(self.root, layout.RETIRED_FILE)
+        try:
+            before = read_json(self.files.read(where), where).get("before")
+        except FileNotFoundError:
+            return 1
+        if not isinstance(before, int):
+            raise damaged(where, "must say before which generation scored rows were deleted")
+        return before
+
+    def retire(self, before: int) -> None:
+        """Say that scored rows of the generations before one are deleted, before they are."""
+        where = join(self.root, layout.RETIRED_FILE)
+        self.files.replace(where, canonical_json({"before": max(before, self.retired)}))
+
+    @property
+    def ended(self) -> tuple[End, Ref] | None:
+        """The end of the latest generation that has one; None where none was remembered."""
+        numbers = range(self.count, max(0, self.count - 2), -1)
+        return next((found for number in numbers if (found := self.end(number))), None)
+
     def end(self, generation: int) -> tuple[End, Ref] | None:
         """Return the end of a generation; None while it has none."""
         name = layout.end_file(generation)

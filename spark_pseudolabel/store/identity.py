@@ -232,13 +232,34 @@ def require_same(run: StoredRun, identity: Json, inputs: FrozenInputs, root: str
     """
     require_same_configuration(run, identity, root)
     wanted = normalized(redacted(inputs.compared()))
-    for key, stored, given in differences(run.inputs.compared(), wanted):
+    different = list(differences(run.inputs.compared(), wanted))
+    if different and _only_more(run.inputs, inputs, different):
+        raise InputError(
+            f"The pool has grown since the run in {root} began: {different[0][0]}. Add "
+            "--incremental (or write incremental: true) to label what is new beside the rest, or "
+            "use another output.path.",
+            code="inputs_changed",
+            where=different[0][0],
+        )
+    for key, stored, given in different:
         raise InputError(
             f"The input of the run in {root} has changed since it began: {key} was "
             f"{_show(stored)} and is {_show(given)}. Restore it, or use another output.path.",
             code="inputs_changed",
             where=key,
         )
+
+
+def _only_more(
+    before: FrozenInputs, now: FrozenInputs, different: list[tuple[str, Any, Any]]
+) -> bool:
+    """Whether all that differs is that the pool has further rows, in files that are new."""
+    of_rows = {"unlabeled.rows", "unlabeled.ids_xor64"}
+    more = now.unlabeled.rows > before.unlabeled.rows
+    return more and all(
+        key in of_rows or (key.startswith("unlabeled.files.") and stored is _ABSENT)
+        for key, stored, _ in different
+    )
 
 
 def require_same_configuration(run: StoredRun, identity: Json, root: str) -> None:

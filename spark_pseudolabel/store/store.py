@@ -41,7 +41,7 @@ from spark_pseudolabel.store.manifest import (
 from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.publish import publish, writing
 from spark_pseudolabel.store.review import ReviewManifest, ReviewStep
-from spark_pseudolabel.store.views import ViewCommit
+from spark_pseudolabel.store.views import ViewCommit, ViewMarker
 
 
 @dataclass(frozen=True)
@@ -486,6 +486,11 @@ class RoundStore:
             final = self._require_final()
             return views.added_problems(self.files, self.root, final, name, self.generation)
         return views.view_problems(self.files, self.root, self.view_commit(name), name)
+
+    def view_marker(self, name: str) -> ViewMarker | None:
+        """Return what a view, or what this generation has added to it, says about itself."""
+        of = self.generation if self.adds_to(name) else 1
+        return views.read_marker(self.files, self.root, name, of)
 
     def adds_to(self, name: str) -> bool:
         """Whether this generation adds files to a view, instead of building it."""

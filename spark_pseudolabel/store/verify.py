@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.store import layout
 from spark_pseudolabel.store.facts import Json
 from spark_pseudolabel.store.files import Files, join
+from spark_pseudolabel.store.generations import Generations
 from spark_pseudolabel.store.manifest import (
     FileEntry,
     FinalManifest,
@@ -34,7 +35,7 @@ from spark_pseudolabel.store.manifest import (
 from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.review import ReviewManifest
 from spark_pseudolabel.store.store import RoundStore
-from spark_pseudolabel.store.views import read_marker, read_parquet
+from spark_pseudolabel.store.views import read_parquet
 
 _CHUNK = 2**20
 # Hashes that are looked for in one reading of all ids; a table of doubles takes several.
@@ -74,11 +75,75 @@ def verify_output(files: Files, root: str, deep: bool = False) -> VerifyResult:
         If there is no run.
     """
     try:
+        generations = Generations.read(files, root)
+        if generations is not None and generations.end(1) is not None:
+            return _verify_generations(generations, deep)
         store = RoundStore.open(files, root)
     except StoredStateError as error:
         place = (error.where or "").removeprefix(redacted(root)).lstrip("/")
         return VerifyResult(1, [Problem(place, error.message)])
     return verify(store, deep)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of the files of a run.
+
+    Parameters
+    ----------
+    deep
+        Whether files are read.
+    superseded
+        Whether a later generation has put a model, and the tables that go with it, in place.
+    retired
+        Whether the scored rows were deleted, since the generation is an old one.
+    report
+        The document that ``report.json`` must be; None: it is that of another generation.
+    counts_labels
+        Whether the rows of ``OUT/labels`` are all its own.
+    """
+
+    deep: bool
+    superseded: bool = False
+    retired: bool = False
+    report: Mapping[str, object] | None = None
+    counts_labels: bool = True
+
+
+def _verify_generations(generations: Generations, deep: bool) -> VerifyResult:
+    """Check what all generations have left, each by its own manifests."""
+    stores, ended = list(generations.stores()), generations.ended
+    assert ended is not None
+    end, _ = ended
+    fitted = max(store.generation for store in stores if store.fits)
+    problems: list[Problem] = []
+    for store in stores:
+        latest = store.final is not None and end.report is None and store.run_id == end.run_id
+        asked = _Asked(
+            deep,
+            superseded=store.generation < fitted,
+            retired=store.generation < generations.retired,
+            report=store.final.report.document if latest and store.final is not None else None,
+            counts_labels=False,
+        )
+        problems += _problems(store, asked)
+    if end.report is not None:
+        problems += report_problems(stores[0], end.report.document)
+    for entry in end.entries:
+        problems += _remembered_problems(stores[0], entry)
+    if deep and not any(problem.path.startswith("labels/") for problem in problems):
+        problems += _labels_problems(*(store for store in stores if store.final is not None))
+    listed = sum(len(m.listed_files()) for store in stores for m in store.history.manifests)
+    manifests = sum(len(store.history.manifests) for store in stores) + 2 * len(stores)
+    views = sum(map(_view_files, stores))
+    return VerifyResult(manifests + listed + views + len(end.entries), problems)
+
+
+def _remembered_problems(store: RoundStore, entry: FileEntry) -> Iterator[Problem]:
+    if not store.files.exists(join(store.root, entry.path)):
+        yield Problem(entry.path, "is gone")
+        return
+    yield from _entry_problems(store, entry)
 
 
 def verify(store: RoundStore, deep: bool = False) -> VerifyResult:
@@ -97,14 +162,18 @@ def verify(store: RoundStore, deep: bool = False) -> VerifyResult:
     VerifyResult
         All problems, not only the first.
     """
-    problems = list(_problems(store, deep))
+    document = None if store.final is None else store.final.report.document
+    problems = list(_problems(store, _Asked(deep, report=document)))
     listed = sum(len(manifest.listed_files()) for manifest in store.history.manifests)
     checked = len(store.history.manifests) + listed + _view_files(store)
     return VerifyResult(checked, problems)
 
 
-def _problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
+def _problems(store: RoundStore, asked: _Asked) -> Iterator[Problem]:
+    deep = asked.deep
     for manifest in store.history.manifests:
+        if asked.retired and isinstance(manifest, RoundManifest | GraphManifest):
+            continue
         missing = store.file_problems(manifest)
         yield from missing
         broken = {problem.path for problem in missing}
@@ -122,7 +191,7 @@ def _problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
     if store.models:
         yield from _given_problems(store, deep)
     if store.final is not None:
-        yield from _final_problems(store, store.final, deep)
+        yield from _final_problems(store, store.final, asked)
 
 
 def _model_problems(store: RoundStore, manifest: Manifest, broken: set[str]) -> Iterator[Problem]:
@@ -183,29 +252,28 @@ def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[Prob
         yield Problem(path, f"was changed: sha256 must be {expected}, is {digest.hexdigest()}")
 
 
-def _final_problems(store: RoundStore, final: FinalManifest, deep: bool) -> Iterator[Problem]:
-    by_view = {name: store.view_problems(name) for name in store.views}
+def _final_problems(store: RoundStore, final: FinalManifest, asked: _Asked) -> Iterator[Problem]:
+    names = [name for name in store.views if name in layout.ADDED_VIEWS or not asked.superseded]
+    by_view = {name: store.view_problems(name) for name in names}
     for problems in by_view.values():
         yield from problems
-    yield from report_problems(store, final)
+    if asked.report is not None:
+        yield from report_problems(store, asked.report)
     model = store.models[final.final_model - 1].artifact
     if not by_view.get("model", True):
         yield from _hash_problems(store, f"model/{layout.MODEL_NAME}", model.sha256)
-    if deep:
-        unread = [
-            problem for name in store.views for problem in _view_problems(store, name, by_view)
-        ]
+    if asked.deep:
+        unread = [problem for name in names for problem in _view_problems(store, name, by_view)]
         yield from unread
-        if not by_view["labels"] and not any(
-            problem.path.startswith("labels/") for problem in unread
-        ):
-            yield from _labels_problems(store, final)
+        whole = not any(problem.path.startswith("labels/") for problem in unread)
+        if asked.counts_labels and not by_view["labels"] and whole:
+            yield from _labels_problems(store)
 
 
 def _view_problems(
     store: RoundStore, name: str, by_view: dict[str, list[Problem]]
 ) -> Iterator[Problem]:
-    marker = read_marker(store.files, store.root, name)
+    marker = store.view_marker(name)
     # What is not there as it was built has been reported already.
     if marker is not None and not by_view[name]:
         for file in marker.files:
@@ -213,7 +281,7 @@ def _view_problems(
                 yield from _parquet_problems(store, f"{name}/{file.path}")
 
 
-def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem]:
+def report_problems(store: RoundStore, document: Mapping[str, object]) -> Iterator[Problem]:
     """Yield what is wrong with reports that are not those of the run's end."""
     if not store.files.exists(join(store.root, layout.REPORT_HTML)):
         yield Problem(layout.REPORT_HTML, "is gone; run again to rebuild it")
@@ -227,7 +295,7 @@ def report_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem
     else:
         # What people did since is told from commits of its own.
         of_end = {key: value for key, value in report.items() if key not in SINCE_THE_END}
-        if of_end != {k: v for k, v in final.report.document.items() if k not in SINCE_THE_END}:
+        if of_end != {k: v for k, v in document.items() if k not in SINCE_THE_END}:
             yield Problem(
                 layout.REPORT_JSON, "is not the report of this run's end; run again to rebuild it"
             )
@@ -242,22 +310,23 @@ def _commits_told(report: Json) -> object:
     return told.get("commits") if isinstance(told, dict) else 0
 
 
-def _labels_problems(store: RoundStore, final: FinalManifest) -> Iterator[Problem]:
+def _labels_problems(*stores: RoundStore) -> Iterator[Problem]:
     try:
-        rows, unique = count_ids(store)
+        rows, unique = count_ids(*stores)
     except (pa.ArrowException, OSError, KeyError) as error:
         yield Problem("labels", f"cannot be read: {error}")
         return
-    expected = _accepted_rows(store, final)
+    expected = sum(map(_accepted_rows, stores))
     if rows != expected:
         yield Problem("labels", f"must have {expected:,} rows, has {rows:,}")
     if unique != rows:
         yield Problem("labels", f"must hold each row once; {rows - unique:,} rows are repeated")
 
 
-def _accepted_rows(store: RoundStore, final: FinalManifest) -> int:
+def _accepted_rows(store: RoundStore) -> int:
     """Return how many rows the used rounds accepted, less and more what people did since."""
-    return _accepted_by_rounds(store, final) + store.change_of_labels
+    assert store.final is not None
+    return _accepted_by_rounds(store, store.final) + store.change_of_labels
 
 
 def _accepted_by_rounds(store: RoundStore, final: FinalManifest) -> int:
@@ -273,30 +342,32 @@ def _accepted_by_rounds(store: RoundStore, final: FinalManifest) -> int:
     )
 
 
-def count_ids(store: RoundStore) -> tuple[int, int]:
+def count_ids(*stores: RoundStore) -> tuple[int, int]:
     """Count the rows of ``OUT/labels`` and their different ids, in bounded memory.
+
+    Of all generations that are given, each of which has files of its own there.
 
     Hashes of ids, 8 bytes each, wait on the local disk in groups that fit into memory; only ids
     whose hashes are equal are compared themselves.
     """
-    marker = read_marker(store.files, store.root, "labels")
-    n_groups = group_count(marker.rows if marker else 0)
+    markers = [store.view_marker("labels") for store in stores]
+    n_groups = group_count(sum(marker.rows for marker in markers if marker))
     rows, shared = 0, [np.zeros(0, dtype=np.uint64)]
     with tempfile.TemporaryDirectory(prefix="spark-pseudolabel-") as folder:
-        for hashes in _hashes(store):
+        for hashes in _hashes(stores):
             rows += len(hashes)
             for group, run in in_groups(hashes, n_groups):
                 with open(f"{folder}/{group}", "ab") as waiting:
                     waiting.write(run.tobytes())
         for name in os.listdir(folder):
             shared.append(repeated([np.fromfile(f"{folder}/{name}", dtype=np.uint64)]))
-    return rows, rows - _count_again(store, np.concatenate(shared))
+    return rows, rows - _count_again(stores, np.concatenate(shared))
 
 
-def _hashes(store: RoundStore) -> Iterator[NDArray[np.int64]]:
+def _hashes(stores: Sequence[RoundStore]) -> Iterator[NDArray[np.int64]]:
     """Yield hashes of all ids, some million at a time, so that few files are opened for them."""
     waiting = [np.zeros(0, dtype=np.int64)]
-    for batch in _ids(store):
+    for batch in _ids(stores):
         waiting.append(xxhash64(batch.columns))
         if sum(map(len, waiting)) >= GROUP_ROWS:
             yield np.concatenate(waiting)
@@ -304,7 +375,7 @@ def _hashes(store: RoundStore) -> Iterator[NDArray[np.int64]]:
     yield np.concatenate(waiting)
 
 
-def _count_again(store: RoundStore, shared: NDArray[np.uint64]) -> int:
+def _count_again(stores: Sequence[RoundStore], shared: NDArray[np.uint64]) -> int:
     """Count the rows whose id is in an earlier one, among those that share a hash."""
     if not len(shared):
         return 0
@@ -314,21 +385,22 @@ def _count_again(store: RoundStore, shared: NDArray[np.uint64]) -> int:
         part = values.slice(first, _COMPARED)
         same = [
             batch.filter(pc.is_in(pa.array(xxhash64(batch.columns)), value_set=part))
-            for batch in _ids(store)
+            for batch in _ids(stores)
         ]
         table = pa.Table.from_batches(same)
         again += table.num_rows - table.group_by(table.column_names).aggregate([]).num_rows
     return again
 
 
-def _ids(store: RoundStore) -> Iterator[pa.RecordBatch]:
-    columns = [store.settings.id] if store.settings.id else [FILE, ROW_INDEX]
-    marker = read_marker(store.files, store.root, "labels")
-    for file in marker.files if marker else ():
-        with store.files.open_input(join(store.root, f"labels/{file.path}")) as opened:
-            yield from pq.ParquetFile(opened).iter_batches(columns=columns)
+def _ids(stores: Sequence[RoundStore]) -> Iterator[pa.RecordBatch]:
+    for store in stores:
+        columns = [store.settings.id] if store.settings.id else [FILE, ROW_INDEX]
+        marker = store.view_marker("labels")
+        for file in marker.files if marker else ():
+            with store.files.open_input(join(store.root, f"labels/{file.path}")) as opened:
+                yield from pq.ParquetFile(opened).iter_batches(columns=columns)
 
 
 def _view_files(store: RoundStore) -> int:
-    markers = (read_marker(store.files, store.root, name) for name in store.views)
+    markers = (store.view_marker(name) for name in store.views)
     return sum(len(marker.files) for marker in markers if marker)

@@ -285,3 +285,24 @@ def test_rules_beside_labels_are_cross_fitted_and_have_a_student_by_default() ->
     assert config.student is not None
     with pytest.raises(ConfigError, match=r"test\.label: must be the column that labeled\.label"):
         parse_config(minimal(test={"path": "t", "label": "other"}))
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"unlabeled": {"from": "labeled"}}, "incremental"),
+        ({"selection": {"policy": "k_best", "k": 5}}, "incremental.refit"),
+        ({"teacher": {"graph": "neighbors", "student": False}}, "incremental.refit"),
+    ],
+)
+def test_what_later_generations_could_not_do_is_told(sections: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(minimal(incremental=True, **sections))
+    assert key in {problem.key for problem in refused.value.problems}
+    if key == "incremental.refit":
+        parse_config(minimal(incremental={"refit": {"every": 1}}, **sections))
+
+
+@pytest.mark.parametrize("policy", ["auto", "threshold", "one_shot"])
+def test_these_policies_decide_rows_that_come_later(policy: str) -> None:
+    parse_config(minimal(incremental=True, selection={"policy": policy}))

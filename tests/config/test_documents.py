@@ -12,7 +12,12 @@ from tests.config.files import minimal
 def test_identity_leaves_out_what_does_not_make_another_run() -> None:
     one = parse_config(minimal(rounds={"max": 3}))
     other = parse_config(
-        minimal(rounds={"max": 9}, spark={"master": "local[1]"}, output={"path": "elsewhere"})
+        minimal(
+            rounds={"max": 9},
+            spark={"master": "local[1]"},
+            output={"path": "elsewhere"},
+            incremental={"refit": "on_drift"},
+        )
     )
     assert identity(one) == identity(other)
     assert json.loads(json.dumps(identity(one))) == identity(one)

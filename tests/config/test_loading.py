@@ -90,3 +90,10 @@ def test_a_wrong_set_has_a_key_and_no_line(tmp_path: Path) -> None:
     assert told(MINIMAL, tmp_path, ("selection.precison=0.9",)) == [
         "selection.precison: unknown key, did you mean 'precision'?"
     ]
+
+
+@pytest.mark.parametrize("before", ["", "incremental: true\n", "incremental: false\n"])
+def test_a_key_of_incremental_may_be_set_where_it_is_on_or_off(before: str, tmp_path: Path) -> None:
+    config = loaded(MINIMAL + before, tmp_path, ("incremental.on_shift=continue",))
+    assert config.incremental is not None
+    assert (config.incremental.refit, config.incremental.on_shift) == ("never", "continue")

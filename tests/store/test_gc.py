@@ -148,7 +148,7 @@ def test_an_attempt_with_one_young_file_stays_whole(out: Path) -> None:
 
 def test_a_file_without_a_time_is_never_old() -> None:
     path = f"_attempts/r/round-0001/{uuid4()}/part-0.parquet"
-    (item,) = garbage([FileInfo(path, 1, None)], "r", ())
+    (item,) = garbage([FileInfo(path, 1, None)], ["r"], ())
     assert not item.is_older(time.time())
 
 
@@ -169,7 +169,7 @@ def test_a_file_without_a_time_is_never_old() -> None:
     ],
 )
 def test_what_this_package_did_not_leave_behind_is_not_garbage(path: str) -> None:
-    assert garbage([FileInfo(path, 1, 0)], "r", ()) == []
+    assert garbage([FileInfo(path, 1, 0)], ["r"], ()) == []
 
 
 def test_a_model_committed_again_keeps_the_file_of_the_first(tmp_path: Path) -> None:

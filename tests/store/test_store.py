@@ -443,3 +443,11 @@ def test_a_kill_leaves_the_state_before_or_after_a_step(tmp_path: Path, armed: s
     assert (len(ended.models), len(ended.rounds)) == (3, 2)
     assert ended.models[: len(found.models)] == found.models
     assert all(ended.view_is_current(name) for name in VIEWS)
+
+
+def test_a_pool_that_only_grew_is_told_how_it_can_go_on(tmp_path: Path) -> None:
+    begin(tmp_path)
+    more = frozen(("a.parquet", 1, 1), ("part-0.parquet", 10, 1), rows=3)
+    with pytest.raises(InputError, match=r"has grown.*a\.parquet.*--incremental") as caught:
+        begin(tmp_path, inputs=more)
+    assert caught.value.code == "inputs_changed"
