@@ -118,25 +118,33 @@ def explain_later(
             explained = _pool_row(store, row_id, key)
         if explained is None:
             continue
-        if not store.fits:
-            name = _lent_name(generations, number)
-            steps = [step.model_copy(update={"model": name}) for step in explained.history]
-            text = explained.text.replace(model_name(1), name)
-            explained = explained.model_copy(
-                update={"model": name, "history": steps, "text": text, "final_model": name}
-            )
+        explained = _named(explained, _names(generations, store))
         text = f"{explained.text} That was in generation {number}."
         reasons = _why(store, key, explained, row_file) if why and number >= kept else None
         return explained.model_copy(update={"text": text, "why": reasons})
     return None
 
 
-def _lent_name(generations: Generations, number: int) -> str:
-    """Return what labels call the model that was lent to a generation."""
-    before = generations.end(number - 1)
+def _names(generations: Generations, store: RoundStore) -> str:
+    """Return what labels of a later generation call its models, by their number."""
+    if store.fits:
+        return f"generation-{store.generation:04d}/{{}}"
+    before = generations.end(store.generation - 1)
     deciding = None if before is None else before[0].deciding
     assert deciding is not None  # it has labeled
     return deciding.name
+
+
+def _named(explained: ExplainDocument, names: str) -> ExplainDocument:
+    """Call models as labels do."""
+    steps = [
+        step.model_copy(update={"model": names.format(step.model)}) for step in explained.history
+    ]
+    if not steps or explained.model is None:
+        return explained
+    name = names.format(explained.model)
+    text = explained.text.replace(explained.model, name)
+    return explained.model_copy(update={"model": name, "history": steps, "text": text})
 
 
 def published_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import DriftError, InputError
 from spark_pseudolabel.job import label, run
+from spark_pseudolabel.output.explain import explain_row
+from spark_pseudolabel.output.gc import collect_garbage
+from spark_pseudolabel.output.status import read_status
+from spark_pseudolabel.output.verify import check_output
 
 OTHER_MIX = 5.0
 
@@ -65,8 +70,7 @@ class Drops:
 
     @property
     def labels(self) -> pd.DataFrame:
-        table = pq.read_table(self.folder / "out" / "labels").to_pandas()
-        return table.sort_values("row_id").reset_index(drop=True)
+        return read_labels(self.folder / "out")
 
 
 @dataclass
@@ -169,6 +173,48 @@ def test_labels_are_those_of_one_run_with_the_same_model(week: Told, tmp_path: P
     first = labels[labels["model"] == "model-0001"].index
     others = at_once[at_once["accepted"]].index.difference(later.index)
     assert set(others) - set(first) <= set(rows(1000, 600)["row_id"])
+
+
+def test_status_verify_and_explain_know_generations(week: Told) -> None:
+    out = str(week.drops.folder / "out")
+    told = read_status(out)
+    assert (told.state, told.termination_condition) == ("done", "generation")
+    assert [each.generation for each in told.generations] == [1, 2, 3, 4, 5]
+    assert told.counters.MachineLabeled == week.counts[-1]
+    assert check_output(out, deep=True).problems == []
+    later = week.drops.labels.query("model == 'model-0002'").iloc[0]
+    explained = explain_row(out, later["row_id"])
+    assert (explained.label, explained.model) == (later["label"], "model-0002")
+    assert "in generation 2." in explained.text
+    first = week.drops.labels.query("model == 'model-0001'").iloc[0]
+    assert explain_row(out, first["row_id"]).label == first["label"]
+
+
+def test_a_lost_file_of_a_generation_is_told(week: Told, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(week.drops.folder / "out", out)
+    next((out / "labels").glob("generation-0003-*")).unlink()
+    (problem,) = check_output(str(out)).problems
+    assert problem.path.startswith("labels/generation-0003-")
+
+
+def test_what_old_generations_have_scored_may_be_deleted(week: Told, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(week.drops.folder / "out", out)
+    listed = collect_garbage(str(out), older_than_s=0, retain=2)
+    assert {item.kind for item in listed.items} == {"retired"}
+    before = read_labels(out)
+    collect_garbage(str(out), older_than_s=0, retain=2, delete=True)
+    assert check_output(str(out), deep=True).problems == []
+    pd.testing.assert_frame_equal(read_labels(out), before)
+    later = before.query("model == 'model-0002'").iloc[0]
+    explained = explain_row(str(out), later["row_id"])
+    assert (explained.label, explained.history) == (later["label"], [])
+    assert collect_garbage(str(out), older_than_s=0, retain=2).items == []
+
+
+def read_labels(out: Path) -> pd.DataFrame:
+    return pq.read_table(out / "labels").to_pandas().sort_values("row_id").reset_index(drop=True)
 
 
 def test_a_plain_run_is_refused_and_told_how_to_go_on(week: Told) -> None:
