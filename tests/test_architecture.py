@@ -97,6 +97,7 @@ PROVED_BY = {
     ),
     "tests/report/test_text.py": "report.words",
     "tests/output/test_status.py": "output.opening output.state",
+    "tests/output/test_first_look.py": "output.starter",
     "tests/output/test_attribution.py": "output.scoring",
     "tests/output/review/test_export.py": (
         "cli.review_commands output.review.features output.review.finished output.review.kind "

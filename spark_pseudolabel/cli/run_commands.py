@@ -26,6 +26,7 @@ from spark_pseudolabel.cli.sessions import (
     spark_session,
     start_early,
 )
+from spark_pseudolabel.errors import PseudoLabelError
 from spark_pseudolabel.program import NAME as PROGRAM
 from spark_pseudolabel.program import command
 
@@ -37,25 +38,62 @@ if TYPE_CHECKING:
 def init(
     options: AnswerOptions,
     file: Annotated[str, typer.Argument(metavar="FILE")] = "pseudolabel.yaml",
+    table: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TABLE", help="Look at this file or directory of rows."),
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option("--label", metavar="COLUMN", help="With --from: the column with the labels."),
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="With --from: the column that names a row."),
+    ] = None,
 ) -> Answer:
-    """Write a commented example configuration."""
+    """Write a commented configuration: an example, or with --from one for a table."""
+    if table is not None and label_column is not None:
+        return _init_from(file, table, label_column, id_column)
+    if table is not None or label_column is not None or id_column is not None:
+        raise wrong_usage("--from and --label go together, and --id with them.")
     from spark_pseudolabel.config.example import EXAMPLE
     from spark_pseudolabel.report.document import InitDocument
 
-    try:
-        with Path(file).open("x", encoding="utf-8") as opened:
-            opened.write(EXAMPLE)
-    except FileExistsError:
-        raise wrong_usage(
-            f"{file!r} must not exist yet. Name another file, or delete it."
-        ) from None
-    except OSError as error:
-        raise wrong_usage(f"{file!r} cannot be written: {error.strerror}.") from None
+    _write_new(file, EXAMPLE)
     text = (
         f"Wrote {file}. It names the tables that `{PROGRAM} demo` writes: put yours in their "
-        f"place.\nNext: {command('plan', file)}"
+        f"place, or let `{PROGRAM} init --from TABLE --label COLUMN` look at them."
+        f"\nNext: {command('plan', file)}"
     )
     return Answer(InitDocument(file=file), text)
+
+
+def _init_from(file: str, table: str, label_column: str, id_column: str | None) -> Answer:
+    if Path(file).exists():  # before minutes of reading
+        raise _exists(file)
+    from spark_pseudolabel.output.first_look import look_at
+    from spark_pseudolabel.output.starter import starter
+    from spark_pseudolabel.report.document import FoundTable, InitDocument
+    from spark_pseudolabel.report.text import render_init
+
+    look = look_at(table, label_column, id_column)
+    _write_new(file, starter(look, file))
+    document = InitDocument(file=file, table=FoundTable.model_validate(look))
+    return Answer(document, render_init(document))
+
+
+def _write_new(file: str, text: str) -> None:
+    try:
+        with Path(file).open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise _exists(file) from None
+    except OSError as error:
+        raise wrong_usage(f"{file!r} cannot be written: {error.strerror}.") from None
+
+
+def _exists(file: str) -> PseudoLabelError:
+    return wrong_usage(f"{file!r} must not exist yet. Name another file, or delete it.")
 
 
 def plan(

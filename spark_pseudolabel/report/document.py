@@ -1265,11 +1265,48 @@ class DoctorDocument(Document):
     """Everything that was looked at."""
 
 
+class FoundTable(Document):
+    """What a first look at a table has shown, at its first rows where it is large."""
+
+    path: str
+    """The table."""
+    format: str
+    """Its format."""
+    options: dict[str, str]
+    """What its reader has to know."""
+    columns: list[str]
+    """Its columns."""
+    label: str
+    """The column with the labels."""
+    classes: CountByClass
+    """Rows by label, the most common first."""
+    rows: Count
+    """Rows looked at."""
+    whole: bool
+    """Whether these are all rows."""
+    labeled: Count
+    """Those of them with a label."""
+    unlabeled: Count
+    """Those without."""
+    id: str | None
+    """A column without equal or missing values; null where there is none."""
+    rows_with_id: Count
+    """The rows among which it has none."""
+    texts: list[str]
+    """Columns of sentences, which are read as words."""
+    unreadable: list[str]
+    """Columns left out, since their numbers are written as only people read them."""
+    notes: list[str]
+    """What to mind before it runs."""
+
+
 class InitDocument(Document):
-    """The example configuration that was written: the document of ``init``."""
+    """The configuration that was written: the document of ``init``."""
 
     file: str
     """The file."""
+    table: FoundTable | None = None
+    """What was found in the table that it is for; null of the example."""
 
 
 # --- review -------------------------------------------------------------------------------

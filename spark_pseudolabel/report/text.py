@@ -24,6 +24,7 @@ from spark_pseudolabel.report.document import (
     ExplainDocument,
     ExplainStep,
     GcDocument,
+    InitDocument,
     LabelDocument,
     Metrics,
     Notice,
@@ -158,6 +159,31 @@ def render_label(labeled: Document) -> str:
     return _page(
         _wrap(f"{done}{': ' if facts else ''}{', '.join(facts)}."),
         [f"  labels  {clean(data.output)}"],
+    )
+
+
+def render_init(written: Document) -> str:
+    """Render the document of ``init --from`` as text: what was found, and what to mind."""
+    data = InitDocument.model_validate(written)
+    found = data.table
+    if found is None:
+        return _page([f"Wrote {clean(data.file)}."])
+    options = ", ".join(f"{key} {value!r}" for key, value in found.options.items())
+    rows = f"{count(found.labeled)} with a label, {count(found.unlabeled)} without"
+    told = {
+        "format": found.format + (f" ({options})" if options else ""),
+        "rows": rows if found.whole else f"of the first {count(found.rows)}: {rows}",
+        "classes": ", ".join(f"{name} {count(n)}" for name, n in _top(found.classes)),
+        "id": found.id or "none was found",
+        "text": ", ".join(found.texts),
+        "left out": ", ".join(found.unreadable),
+    }
+    steps = [command("plan", data.file), command("run", data.file)]
+    return _page(
+        [f"Wrote {clean(data.file)}, after a look at {clean(found.path)}."],
+        [line for name, value in told.items() if value for line in _named(name, clean(value))],
+        _section("Mind", [line for note in found.notes for line in _wrap(note, indent=2, hang=2)]),
+        _section("Next", [f"  {clean(step)}" for step in steps]),
     )
 
 
