@@ -6,6 +6,7 @@ Everything goes to standard error; standard output belongs to the command's docu
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -14,10 +15,11 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from spark_pseudolabel.core.rounds import REASONS
-from spark_pseudolabel.redaction import redacted_text
+from spark_pseudolabel.redaction import redacted, redacted_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,21 +50,28 @@ class Events(Protocol):
 def choose_events(
     *,
     quiet: bool = False,
+    as_json: bool = False,
     stream: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Events:
     """Return what suits where the output goes.
 
-    A display needs a terminal that can draw. Under spark-submit standard error arrives on
-    standard output, where control characters would end up in logs and before the document.
+    Lines of JSON, where they are asked for, are for a program to read. A display needs a terminal
+    that can draw. Under spark-submit standard error arrives on standard output, where control
+    characters would end up in logs and before the document.
     """
     stream = stream or sys.stderr
     if quiet:
         return SilentEvents()
+    if as_json:
+        return JsonEvents(stream)
+    return RichEvents(stream) if can_draw(stream, environ) else PlainEvents(stream)
+
+
+def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether a stream is a terminal on which a display may be drawn."""
     draws = stream.isatty() and environ.get("TERM") not in (None, "", "dumb", "unknown")
-    if draws and "PYSPARK_GATEWAY_PORT" not in environ:
-        return RichEvents(stream)
-    return PlainEvents(stream)
+    return draws and "PYSPARK_GATEWAY_PORT" not in environ
 
 
 class SilentEvents:
@@ -128,10 +137,79 @@ class PlainEvents:
             self._say(f"{stage.title}: {', '.join(parts)}")
 
     def _say(self, text: str) -> None:
+        self._put(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def _put(self, line: str) -> None:
         # A closed terminal or a full disk must not end a run of hours.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(showable(f"{time.strftime('%H:%M:%S')} {text}\n", self._stream))
+            self._stream.write(showable(f"{line}\n", self._stream))
             self._stream.flush()
+
+
+class JsonEvents(PlainEvents):
+    """One JSON object a line for each event: for programs that collect logs."""
+
+    def __init__(self, stream: TextIO, *, heartbeat_s: float = HEARTBEAT_S):
+        super().__init__(stream, heartbeat_s=heartbeat_s)
+        self._run_id: str | None = None
+
+    def event(self, name: str, **fields: Any) -> None:
+        self._run_id = fields.pop("run_id", self._run_id)
+        self._put(json_line(name, self._run_id, **fields))
+
+    @contextlib.contextmanager
+    def stage(self, round: int, name: str, rows: int | None = None) -> Iterator[None]:
+        started = time.monotonic()
+        self.event("stage_started", round=round, stage=name, rows=rows)
+        with super().stage(round, name, rows):
+            yield
+        seconds = time.monotonic() - started
+        self.event("stage_ended", round=round, stage=name, rows=rows, seconds=seconds)
+
+    def _beat(self, stage: _Stage, over: threading.Event) -> None:
+        while not over.wait(self._heartbeat_s):
+            n_done, n_tasks = ask(self._tasks) or (None, None)
+            self.event(
+                "progress",
+                round=stage.round,
+                stage=stage.name,
+                rows=stage.rows,
+                seconds=stage.seconds,
+                tasks_done=n_done,
+                tasks=n_tasks,
+            )
+
+
+def json_line(name: str, run_id: str | None = None, /, **fields: Any) -> str:
+    """Return an event as one JSON object, its common keys first and always there.
+
+    Parameters
+    ----------
+    name
+        Of the event.
+    run_id
+        The run; None before it is known.
+    fields
+        What else there is to say; ``seconds`` may be those of several stages.
+
+    Examples
+    --------
+    >>> json.loads(json_line("done", out="out/income"))["round"] is None
+    True
+    """
+    seconds = fields.pop("seconds", None)
+    if isinstance(seconds, Mapping):
+        seconds = sum(seconds.values())
+    common = {
+        "event": name,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "run_id": run_id,
+        "round": fields.pop("round", None),
+        "stage": fields.pop("stage", None),
+        "rows": fields.pop("rows", fields.get("candidates")),
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
+    return json.dumps(redacted(common | fields), default=str)
 
 
 class RichEvents:

@@ -1,11 +1,14 @@
 import io
+import json
 import re
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from spark_pseudolabel.progress import (
+    JsonEvents,
     PlainEvents,
     RichEvents,
     SilentEvents,
@@ -231,3 +234,48 @@ def _wait_for(is_so: Any) -> None:
     while not is_so() and time.monotonic() < end:
         time.sleep(0.005)
     assert is_so()
+
+
+def _json_lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_lines_have_the_common_keys_whatever_the_event() -> None:
+    stream = io.StringIO()
+    events = choose_events(as_json=True, stream=stream, environ={"TERM": "xterm"})
+    events.event("starting")
+    events.event("inputs", labeled=4, pool=100, classes=["a", "b\x1b[31m"], run_id="run-1")
+    events.event("model", number=1, rows=4, validation={"accuracy": 0.9}, seconds=1.23456)
+    events.event("round", round=1, candidates=100, accepted_by_class={True: 3}, seconds={"fit": 2})
+    events.close()
+    lines = _json_lines(stream)
+    common = ["event", "time", "run_id", "round", "stage", "rows", "seconds"]
+    assert all(list(line)[:7] == common for line in lines)
+    assert [line["event"] for line in lines] == ["starting", "inputs", "model", "round"]
+    assert [line["run_id"] for line in lines] == [None, "run-1", "run-1", "run-1"]
+    assert [line["rows"] for line in lines] == [None, None, 4, 100]
+    assert [line["seconds"] for line in lines] == [None, None, 1.235, 2]
+    assert lines[3]["accepted_by_class"] == {"true": 3}
+    assert "\x1b" not in stream.getvalue()
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
+
+
+def test_json_lines_tell_when_a_stage_begins_goes_on_and_ends() -> None:
+    stream = io.StringIO()
+    events = JsonEvents(stream, heartbeat_s=0.02)
+    events.watch(lambda: (5, 20))
+    with events.stage(3, "score", rows=1000):
+        _wait_for(lambda: stream.getvalue().count("\n") >= 3)
+    first, *beats, last = _json_lines(stream)
+    assert (first["event"], last["event"]) == ("stage_started", "stage_ended")
+    assert {beat["event"] for beat in beats} == {"progress"}
+    for line in (first, last, *beats):
+        assert (line["round"], line["stage"], line["rows"]) == (3, "score", 1000)
+    assert (beats[0]["tasks_done"], beats[0]["tasks"]) == (5, 20)
+    assert last["seconds"] >= beats[0]["seconds"] > 0
+
+
+def test_json_lines_hold_no_secret() -> None:
+    stream = io.StringIO()
+    JsonEvents(stream).event("views", path="s3a://key:hush@bucket/labels")
+    assert "hush" not in stream.getvalue()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.cli.options import AnswerOptions, wrong_usage
 from spark_pseudolabel.errors import PseudoLabelError
@@ -53,13 +53,13 @@ def give_answer(answer: Answer, options: AnswerOptions) -> None:
     """Print an answer; an error of its own comes last on the screen."""
     write_result(answer.document, options)
     if options.json:
-        tell_error(answer.error)
+        tell_error(answer.error, options)
         if answer.in_short is not None and not options.quiet:
-            _tell(answer.in_short)
+            _tell(_event("summary", answer.in_short) if options.json_log else answer.in_short)
     with reader_may_leave():
         print_text(_json_line(answer.document) if options.json else _whole_text(answer))
     if not options.json:
-        tell_error(answer.error)
+        tell_error(answer.error, options)
 
 
 def give_error(error: PseudoLabelError, options: AnswerOptions) -> None:
@@ -69,7 +69,7 @@ def give_error(error: PseudoLabelError, options: AnswerOptions) -> None:
     if document is not None:
         with contextlib.suppress(OSError, PseudoLabelError):
             write_result(document, options)
-    tell_error(error)
+    tell_error(error, options)
     if document is not None and options.json:
         with contextlib.suppress(OSError):
             print_text(_json_line(document))
@@ -81,11 +81,22 @@ def _document_of(error: PseudoLabelError) -> Document:
     return ErrorDocument.of(error)
 
 
-def tell_error(error: PseudoLabelError | None) -> None:
-    """Write an error's message to standard error, if there is one."""
-    if error is not None:
-        sys.stdout.flush()
+def tell_error(error: PseudoLabelError | None, options: AnswerOptions) -> None:
+    """Write an error to standard error, if there is one: its message, or an event of the log."""
+    if error is None:
+        return
+    sys.stdout.flush()
+    if options.json_log:
+        facts = {"code": error.code, "exit_code": error.exit_code, "where": error.where}
+        _tell(_event("error", error.message, **facts))
+    else:
         _tell(_wrapped(error.message) if sys.stderr.isatty() else error.message)
+
+
+def _event(name: str, message: str, **facts: Any) -> str:
+    from spark_pseudolabel.progress import json_line
+
+    return json_line(name, message=message, **facts)
 
 
 def _tell(message: str) -> None:

@@ -18,6 +18,13 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
+class LogFormat(StrEnum):
+    """What standard error carries."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 Conf = Annotated[str, typer.Argument(metavar="CONF", help="YAML configuration file.")]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="Output of a run.")]
 Overrides = Annotated[
@@ -45,6 +52,10 @@ ResultFile = Annotated[
     str | None,
     typer.Option("--result", metavar="FILE", help="Write the JSON document to this file, too."),
 ]
+Log = Annotated[
+    LogFormat,
+    typer.Option("--log-format", help="What standard error carries: sentences, or a JSON a line."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
 
@@ -57,6 +68,12 @@ class AnswerOptions:
     result: ResultFile = None
     debug: Debug = False
     quiet: Quiet = False
+    log_format: Log = LogFormat.TEXT
+
+    @property
+    def json_log(self) -> bool:
+        """Whether standard error carries an event a line."""
+        return self.log_format == LogFormat.JSON
 
     @property
     def json(self) -> bool:

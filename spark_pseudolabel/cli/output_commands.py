@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +12,30 @@ import typer
 from spark_pseudolabel.cli.answers import Answer, write_file
 from spark_pseudolabel.cli.options import AnswerOptions, Out, wrong_usage
 from spark_pseudolabel.cli.sessions import output_opened
+from spark_pseudolabel.cli.watching import display, watch
 from spark_pseudolabel.errors import InputError, StoredStateError
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
-def status(options: AnswerOptions, out: Out) -> Answer:
+def status(
+    options: AnswerOptions,
+    out: Out,
+    watched: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until the run ends.")
+    ] = False,
+) -> Answer:
     """Tell what an output holds: its rounds, and why it stopped."""
     from spark_pseudolabel.output.status import read_status
     from spark_pseudolabel.report.text import render_status
 
     with output_opened(out) as opened:
-        document = read_status(out, opened=opened)
+        read = partial(read_status, out, opened=opened)
+        if watched:
+            with display(options) as show:
+                document = watch(read, show)
+        else:
+            document = read()
     return Answer(document, render_status(document))
 
 

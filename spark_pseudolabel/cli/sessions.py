@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def progress(options: AnswerOptions) -> Iterator[Events]:
     """Show what is going on, unless that is not wanted."""
-    events = choose_events(quiet=options.quiet)
+    events = choose_events(quiet=options.quiet, as_json=options.json_log)
     try:
         yield events
     finally:

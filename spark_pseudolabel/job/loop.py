@@ -255,7 +255,7 @@ def to_the_end(run: Run, make_report: MakeReport = make_report) -> Result:
     """Take the steps that are left of a run."""
     started = time.monotonic()
     resumed = bool(run.store.models) or run.store.graph is not None
-    tell_where_it_stands(run.setting, run.backend, run.events)
+    tell_where_it_stands(run.setting, run.backend, run.events, run.store.run_id)
     if resumed and run.store.final is None:
         committed = len(run.store.rounds)
         run.events.event("resume", round=committed + 1, committed=committed)
@@ -278,7 +278,9 @@ def to_the_end(run: Run, make_report: MakeReport = make_report) -> Result:
                 return Result(report, resumed, already_done)
 
 
-def tell_where_it_stands(setting: Setting, backend: Backend, events: Events) -> None:
+def tell_where_it_stands(
+    setting: Setting, backend: Backend, events: Events, run_id: str | None = None
+) -> None:
     """Tell policy, notes on the inputs, and who reads them."""
     inputs = setting.inputs
     if setting.config.why_selection is not None:
@@ -292,6 +294,7 @@ def tell_where_it_stands(setting: Setting, backend: Backend, events: Events) -> 
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
         read_by=backend.read_by,
+        run_id=run_id,
     )
 
 

@@ -107,6 +107,18 @@ def render_status(status: Document) -> str:
     )
 
 
+def status_line(status: StatusDocument) -> str:
+    """Return the document of ``status`` as one line, for one who watches."""
+    counters = status.counters
+    failed = counters.FailedNonRetryableError
+    parts = [
+        f"{count(counters.MachineLabeled)} labeled",
+        f"{count(counters.Unlabeled)} left",
+        *([f"{count(failed)} could not be scored"] if failed else []),
+    ]
+    return f"{clean(_status_sentence(status)).rstrip('.')}; {', '.join(parts)}"
+
+
 def render_verify(verified: Document) -> str:
     """Render the document of ``verify`` as text."""
     data = VerifyDocument.model_validate(verified)

@@ -69,7 +69,7 @@ def test_under_spark_submit_the_document_is_one_line(
 ) -> None:
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     assert answer(json=True) == 0
-    assert capsys.readouterr().out == '{"file": "c.yaml"}\n'
+    assert capsys.readouterr().out == '{"file": "c.yaml", "table": null}\n'
 
 
 def test_result_is_the_same_document(capsys: Captured) -> None:

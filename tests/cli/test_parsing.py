@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from spark_pseudolabel.cli import main
-from spark_pseudolabel.cli.options import AnswerOptions, OutputFormat
+from spark_pseudolabel.cli.options import AnswerOptions, LogFormat, OutputFormat
 from spark_pseudolabel.cli.parsing import make_parser, read_answer_options, read_task
 from spark_pseudolabel.cli.running import COMMANDS
 from spark_pseudolabel.version import VERSION
@@ -33,9 +33,12 @@ Captured = pytest.CaptureFixture[str]
 @pytest.mark.parametrize("command", ARGUMENTS)
 def test_every_command_has_the_common_options(command: str) -> None:
     options = ["--output-format", "json", "--result", "r.json", "--debug", "--quiet"]
+    options += ["--log-format", "json"]
     task = read_task(make_parser(COMMANDS), [command, *ARGUMENTS[command], *options])
     assert task is not None
-    assert task.options == AnswerOptions(OutputFormat.JSON, "r.json", debug=True, quiet=True)
+    assert task.options == AnswerOptions(
+        OutputFormat.JSON, "r.json", debug=True, quiet=True, log_format=LogFormat.JSON
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,14 @@ def test_a_mistake_is_a_document_where_one_was_asked_for(
     assert main(["run", mistake, *json_option]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["exit_code"], error["code"]) == (2, "usage")
+
+
+def test_a_log_of_json_holds_errors_too(capsys: Captured) -> None:
+    assert main(["run", "missing.yaml", "--log-format", "json"]) == 2
+    out, err = capsys.readouterr()
+    error = json.loads(err)
+    assert (out, error["event"], error["exit_code"]) == ("", "error", 2)
+    assert error["message"].startswith("Configuration 'missing.yaml' cannot be read")
 
 
 def test_no_command_shows_the_commands_and_is_exit_2(capsys: Captured) -> None:
