@@ -132,6 +132,30 @@ class Reliability:
 
 
 @dataclass(frozen=True)
+class Mistakes:
+    """What a model says of rows with true labels that it was not trained on.
+
+    Parameters
+    ----------
+    source
+        Which rows these are: labeled ones out of fold, or the validation rows.
+    n, right
+        Per bin of equal width over [0, 1], the lowest confidence first: rows to which the model
+        gives a class, and those of them to which it gives the right one.
+    by_code
+        Rows by true class, those included that it gives no class.
+    pairs
+        True class, predicted class and rows of the commonest mistakes, the most common first.
+    """
+
+    source: Literal["oof", "validation"]
+    n: tuple[int, ...]
+    right: tuple[int, ...]
+    by_code: tuple[int, ...]
+    pairs: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
 class MeasuredShift:
     """How labeled rows and pool differ, in short.
 

@@ -16,6 +16,7 @@ from spark_pseudolabel.core.facts import (
     Compared,
     Comparison,
     LossComparison,
+    Mistakes,
     NotCompared,
     RulesFound,
 )
@@ -28,6 +29,7 @@ from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.trust.calibration import reliability
 from spark_pseudolabel.core.trust.guard import compare
 from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
+from spark_pseudolabel.core.trust.mistakes import mistakes_of
 from spark_pseudolabel.job.adjust import adjustment_of
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.label_errors import check_given_labels
@@ -124,6 +126,7 @@ class _Step:
             voters=before.voters,
             adjustment=before.adjustment,
             reliability=before.reliability,
+            mistakes=before.mistakes,
         )
 
     def _seed(self) -> FittedModel:
@@ -171,12 +174,13 @@ class _Step:
         out_of_fold = adjusted(adjustment, fitted, rows.codes)
         if sample is not None:
             facts["sampled_by_code"] = predict_sample(models, out_of_fold, sample)
-        oof, reliabilities = _measure_out_of_fold(models, out_of_fold, rows.codes)
+        measured = _measure_out_of_fold(models, out_of_fold, rows.codes)
         fitted_model = _with(
             fitted_model,
             training=fitted_model.training.model_copy(update=facts),
-            oof=oof,
-            reliability=reliabilities,
+            oof=measured.metrics,
+            reliability=measured.reliabilities,
+            mistakes=measured.mistakes,
             suspects=suspects,
             oof_scores=keep_scores(models, self.attempt, out_of_fold),
         )
@@ -267,7 +271,7 @@ class _Step:
         models, inputs = self.models, self.models.setting.inputs
         artifact = models.store.write_model(self.attempt, model, models.trusted)
         models.keep(self.number, model, adjustment)
-        validation, against_best = _measure(models, self.number)
+        validation, mistakes, against_best = _measure(models, self.number)
         return FittedModel(
             artifact=artifact,
             classes=inputs.classes,
@@ -284,6 +288,7 @@ class _Step:
                 against_best=against_best,
             ),
             validation=validation if validation.n else None,
+            mistakes=mistakes,
             marginals=keep_marginals(models, self.attempt) if self.number == 1 else None,
             voters=models.maker(self.number).voters,
             adjustment=adjustment,
@@ -300,30 +305,52 @@ def _with_rules(fitted: FittedModel, found: RulesFound | None) -> FittedModel:
     return _with(fitted, training=fitted.training.model_copy(update={"rules": found}))
 
 
-def _measure_out_of_fold(
-    models: Models, fitted: CrossFit, codes: NDArray[np.int32]
-) -> tuple[Metrics | None, Reliabilities]:
+@dataclass(frozen=True)
+class _OutOfFold:
+    """What labeled rows say of model 1.
+
+    Parameters
+    ----------
+    metrics
+        Its figures; None where no row has a score.
+    reliabilities
+        Its confidences against the truth.
+    mistakes
+        What it says of them; None where no row has a score.
+    """
+
+    metrics: Metrics | None
+    reliabilities: Reliabilities
+    mistakes: Mistakes | None
+
+
+def _measure_out_of_fold(models: Models, fitted: CrossFit, codes: NDArray[np.int32]) -> _OutOfFold:
     """Measure model 1 on labeled rows, each by models and adjustments that have not seen it."""
     setting = models.setting
     measured = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
     P, codes = fitted.adjusted[measured], codes[measured]
     oof = oof_metrics(codes, P) if measured.any() else None
     after = reliability(P, codes) if fitted.adjustments else None
-    return oof, Reliabilities(raw=reliability(fitted.P[measured], codes), adjusted=after)
+    return _OutOfFold(
+        metrics=oof,
+        reliabilities=Reliabilities(raw=reliability(fitted.P[measured], codes), adjusted=after),
+        mistakes=mistakes_of(codes, P, "oof"),
+    )
 
 
-def _measure(models: Models, number: int) -> tuple[Metrics, Comparison | None]:
+def _measure(models: Models, number: int) -> tuple[Metrics, Mistakes | None, Comparison | None]:
     """Measure a new model on the validation rows, and against the best one before it."""
     inputs = models.setting.inputs
     measured = models.setting.mixed_as(models.prior, inputs.validation)
     codes = inputs.validation.column(CODE).to_numpy()[measured]
     predicted, P = _validation_scores(models, number, measured)
     metrics = metrics_of(codes, predicted, p_of_true(codes, P), len(inputs.classes))
+    mistakes = mistakes_of(codes, P, "validation") if metrics.n else None
     if number == 1 or metrics.n == 0:
-        return metrics, None
+        return metrics, mistakes, None
     best = best_model(model_facts(models.store)).number
     best_right = _validation_scores(models, best, measured)[0] == codes
-    return metrics, compare(best, best_right, predicted == codes)
+    return metrics, mistakes, compare(best, best_right, predicted == codes)
 
 
 def _validation_scores(

@@ -420,7 +420,7 @@ class _Step:
         opened = self.asked.opened(setting, store)
         lent = LentModels(setting, store, opened.backend.pool, trusted=self.asked.trusted)
         run = replace(opened, models=lent, model_name=deciding.name)
-        tell_where_it_stands(setting, run.backend, run.events)
+        tell_where_it_stands(setting, run.backend, run.events, run.store.run_id)
 
         def make(run: Run, end: Finish, elapsed_s: float) -> Report:
             report = report_of(run, end, elapsed_s, deciding.name)

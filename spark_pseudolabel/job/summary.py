@@ -27,11 +27,13 @@ from spark_pseudolabel.report.document import (
     Certificate,
     CertifiedClaim,
     ClassResult,
+    Confused,
     Flips,
     Histogram,
     LabelCheck,
     MeasuredShift,
     Metrics,
+    Mistakes,
     ModelResult,
     Notice,
     Paths,
@@ -237,6 +239,24 @@ def _model(models: Models, manifest: ModelManifest, end: Finish, backend: Backen
         oof=Metrics.from_optional(manifest.oof),
         test=_test(models, manifest.number, checked),
         adjustment=Adjustment.from_optional(manifest.adjustment),
+        mistakes=_mistakes(manifest),
+    )
+
+
+def _mistakes(manifest: ModelManifest) -> Mistakes | None:
+    """Return what a model says of rows that it has not seen, with labels for their indices."""
+    found, classes = manifest.mistakes, manifest.classes
+    if found is None:
+        return None
+    return Mistakes(
+        source=found.source,
+        n=list(found.n),
+        right=list(found.right),
+        by_class=_by_class(classes, found.by_code),
+        confused=[
+            Confused(given=classes[given], predicted=classes[predicted], rows=n)
+            for given, predicted, n in found.pairs
+        ],
     )
 
 

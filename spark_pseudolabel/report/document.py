@@ -168,6 +168,32 @@ class Adjustment(Document):
     """Null: none."""
 
 
+class Confused(Document):
+    """Rows of one class that a model takes for another one."""
+
+    given: Label
+    """Their label."""
+    predicted: Label
+    """What the model says."""
+    rows: Annotated[int, Field(ge=1)]
+    """How many there are."""
+
+
+class Mistakes(Document):
+    """What a model says of rows with true labels that it was not trained on."""
+
+    source: Literal["oof", "validation"]
+    """Which rows these are: labeled ones out of fold, or the validation rows."""
+    n: list[Count]
+    """Rows per bin of equal width over [0, 1], the lowest confidence first."""
+    right: list[Count]
+    """Those of them that the model labels right."""
+    by_class: CountByClass
+    """Rows by true label, those included that it gives no label."""
+    confused: list[Confused]
+    """The commonest mistakes, the most common first; at most 50."""
+
+
 class ModelResult(Document):
     """One model of the run, measured."""
 
@@ -185,6 +211,8 @@ class ModelResult(Document):
     """On the test table; null without one."""
     adjustment: Adjustment | None = None
     """What happens to its probabilities before they are used; null: nothing."""
+    mistakes: Mistakes | None = None
+    """Its right and wrong labels by confidence and class; null where nothing was measured."""
 
 
 class Seconds(Document):

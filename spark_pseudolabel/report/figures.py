@@ -40,6 +40,7 @@ from spark_pseudolabel.report.document import (
     Report,
     Round,
 )
+from spark_pseudolabel.report.leftover import deciding
 from spark_pseudolabel.report.tally import (
     class_names,
     confident,
@@ -108,13 +109,15 @@ def draw(report: Report) -> dict[str, list[str]]:
     -------
     dict
         The SVG of each panel by the figure's name: ``metrics``, ``reliability``, ``accepted``,
-        ``confidence``; absent without data.
+        ``confidence``, ``left``, ``time``; absent without data.
     """
     figures: dict[str, Callable[[Report], list[Figure]]] = {
         "metrics": draw_metrics,
         "reliability": draw_reliability,
         "accepted": draw_accepted,
         "confidence": draw_confidence,
+        "left": draw_left,
+        "time": draw_time,
     }
     with _style():
         drawn = {name: drawing(report) for name, drawing in figures.items()}
@@ -345,6 +348,66 @@ def _lowest(histogram: Histogram) -> float:
     """Return the lower edge of the lowest bin in use, to the tenth."""
     filled = [i for counts in histogram.counts.values() for i, n in enumerate(counts) if n]
     return (10 * min(filled, default=0) // histogram.bins) / 10
+
+
+# --- what is left ---------------------------------------------------------------------------
+
+
+def draw_left(report: Report) -> list[Figure]:
+    """Draw the rows below their class's cut in the last accepting round, by confidence."""
+    last = deciding(report)
+    if last is None or last.histogram is None or last.accepted + last.invalid >= last.candidates:
+        return []
+    histogram = last.histogram
+    bins = np.sum([histogram.counts.get(name, []) for name in class_names(report)], axis=0)
+    left = np.array(bins, dtype=float)
+    for name in class_names(report):
+        cut = last.threshold_by_class.get(name)
+        if cut is not None:
+            above = int(np.ceil(cut * histogram.bins - 1e-9))
+            left[above:] -= np.array(histogram.counts.get(name, []))[above:]
+    merged = left.reshape(-1, max(1, histogram.bins // 20)).sum(axis=1)
+    if not merged.any():
+        return []
+    figure, ax = _panel(WIDE, left=56)
+    ax.stairs(merged, np.linspace(0, 1, len(merged) + 1), fill=True, color=SOFT, linewidth=0)
+    ax.set_xlim(_lowest(histogram), 1)
+    ax.set_xlabel("confidence")
+    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.yaxis.set_major_formatter(FuncFormatter(_tick))
+    return [figure]
+
+
+# --- time -----------------------------------------------------------------------------------
+
+STAGE_COLORS = {"fit": SOFT, "score": ACCENT, "select": MUTED, "commit": INK}
+
+
+def draw_time(report: Report) -> list[Figure]:
+    """Draw the seconds of each round, the stages on top of each other."""
+    if len(report.rounds) < 2:
+        return []
+    figure, ax = _panel(WIDE, left=56)
+    numbers = [r.round for r in report.rounds]
+    edges = np.repeat(numbers, 2) + np.tile([-0.36, 0.36], len(numbers))
+    base = np.zeros(len(numbers))
+    for stage, color in STAGE_COLORS.items():
+        top = base + [getattr(r.seconds, stage) for r in report.rounds]
+        gaps = range(1, len(numbers))
+        ax.stairs(
+            np.insert(top, gaps, 0),
+            edges,
+            baseline=np.insert(base, gaps, 0),
+            fill=True,
+            color=color,
+            linewidth=0,
+        )
+        base = top
+    _round_axis(ax, numbers[-1])
+    ax.set_ylim(0, None)
+    ax.set_xlabel("round")
+    ax.set_title("seconds", pad=10)
+    return [figure]
 
 
 # --- the common parts ---------------------------------------------------------------------

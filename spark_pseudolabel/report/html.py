@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from spark_pseudolabel.report import guidance, words
+from spark_pseudolabel.report import evidence, guidance, leftover, times, words
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.provenance import flat, settings
 from spark_pseudolabel.report.tally import (
@@ -26,7 +26,6 @@ from spark_pseudolabel.report.tally import (
 
 MOST_ROUNDS = 40
 MOST_COLUMNS = 10
-CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def render_html(report: Mapping[str, Any] | Report) -> str:
@@ -56,6 +55,16 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         by_round=left_out(data.rounds, MOST_COLUMNS),
         rounds=left_out(data.rounds, MOST_ROUNDS),
         cuts=_cuts(data),
+        other_cuts=evidence.other_cuts(data),
+        tested_on=evidence.tested_on(data),
+        confused=evidence.confused(data),
+        confused_on=evidence.confused_on(data),
+        pairs_left_out=evidence.pairs_left_out(data),
+        why_left=leftover.why_left(data),
+        near_cut=leftover.near_cut(data),
+        deciding=leftover.deciding(data),
+        times=times.by_round(data),
+        outside_s=times.outside_rounds(data),
         figures=figures,
         confidence_key=_confidence_key(data),
         accepted_key=_accepted_key(data),
@@ -109,9 +118,7 @@ class _Cuts:
     """Rows of the first round at or above some cuts."""
 
     at: Sequence[float]
-    all: Sequence[int]
     by_class: Mapping[str, Sequence[int]]
-    candidates: int
 
 
 @dataclass(frozen=True)
@@ -136,13 +143,13 @@ def _classes(report: Report) -> list[_Class]:
 
 
 def _cuts(report: Report) -> _Cuts | None:
-    """Return how many rows of the first round lie at or above some cuts, per class and in all."""
+    """Return how many rows of the first round lie at or above some cuts, per class."""
     first = first_scored(report)
     if first is None:
         return None
-    by_class = {name: [confident(first, name, cut) for cut in CUTS] for name in class_names(report)}
-    of_all = [sum(column) for column in zip(*by_class.values(), strict=True)]
-    return _Cuts(CUTS, of_all, by_class, first.candidates)
+    cuts = evidence.CUTS
+    by_class = {name: [confident(first, name, cut) for cut in cuts] for name in class_names(report)}
+    return _Cuts(cuts, by_class)
 
 
 def _bar(report: Report) -> list[_Part]:

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from spark_pseudolabel.core.adjustment import Adjustment
+from spark_pseudolabel.core.facts import Mistakes
 from spark_pseudolabel.core.feature import Feature
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.trust.metrics import Metrics
@@ -251,6 +252,8 @@ class FittedModel(_Model):
         What happens to its probabilities before they are used; None: nothing.
     reliability
         Out-of-fold confidences against the truth; None where it is not cross-fitted.
+    mistakes
+        What it says of rows with true labels that it has not seen; None without.
     seconds
         Wall time by stage.
     """
@@ -269,6 +272,7 @@ class FittedModel(_Model):
     voters: int = 1
     adjustment: Adjustment | None = None
     reliability: Reliabilities | None = None
+    mistakes: Mistakes | None = None
     seconds: dict[str, float] = {}
 
 

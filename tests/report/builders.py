@@ -255,6 +255,26 @@ def with_certificate(report: dict[str, Any], *, claimed: bool = True) -> dict[st
     return report | {"certificate": certificate}
 
 
+def with_mistakes(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a run whose seed model was asked about 500 labeled rows, out of fold."""
+    n, right = [0] * 100, [0] * 100
+    n[60], n[80], n[92], n[98] = 80, 120, 200, 100
+    right[60], right[80], right[92], right[98] = 60, 110, 191, 99
+    one, other = report["classes"][:2]
+    confused = [
+        {"given": one, "predicted": other, "rows": 30},
+        {"given": other, "predicted": one, "rows": 10},
+    ]
+    mistakes = {
+        "source": "oof",
+        "n": n,
+        "right": right,
+        "by_class": {one: 300, other: 200},
+        "confused": confused,
+    }
+    return report | {"seed": report["seed"] | {"mistakes": mistakes}}
+
+
 def make_why() -> dict[str, Any]:
     """Build what ``explain --why`` adds."""
     values = [("job", "clerk", 0.31), ("age", 39, -0.12), ("v", None, 0.0)]

@@ -15,6 +15,8 @@ from tests.report.builders import (
     adjusted,
     empty_pool,
     make_report,
+    with_certificate,
+    with_mistakes,
     with_shift,
     with_teacher,
     without_measures,
@@ -30,15 +32,16 @@ REPORTS = {
     "no rounds": make_report(n_rounds=0),
     "empty pool": empty_pool(make_report()),
     "nothing measured": without_measures(make_report()),
-    "adjusted": adjusted(make_report()),
+    "adjusted": with_certificate(with_mistakes(adjusted(make_report()))),
     "cross-fitted": adjusted(with_teacher(make_report()), calibrated=False),
 }
 FIGURES = {
     "no rounds": 0,
     "empty pool": 0,
-    "nothing measured": 2,
-    "adjusted": 4,
-    "cross-fitted": 4,
+    "bool labels": 4,
+    "nothing measured": 4,
+    "adjusted": 6,
+    "cross-fitted": 6,
 }
 
 
@@ -88,8 +91,8 @@ def test_holds_no_address_and_no_script(pages: dict[str, str], name: str) -> Non
 
 def test_has_every_figure_it_has_data_for(pages: dict[str, str], name: str) -> None:
     page = Page(pages[name])
-    assert page.figures == FIGURES.get(name, 3)
-    assert page.text.count("What to do") == page.figures + page.values("class").count("bar")
+    assert page.figures == FIGURES.get(name, 5)
+    assert page.text.count("What to do") >= page.figures + page.values("class").count("bar")
 
 
 def test_ids_are_unique_and_references_are_met(pages: dict[str, str], name: str) -> None:
@@ -139,6 +142,25 @@ def test_shows_what_a_confidence_is_worth(pages: dict[str, str]) -> None:
     assert "ECE adjusted" in text
     assert "ECE adjusted" not in Page(pages["cross-fitted"]).text
     assert "Can I trust the confidence?" not in Page(pages["two classes"]).text
+
+
+def test_every_section_has_a_question_and_a_way_on(pages: dict[str, str]) -> None:
+    for name, page in pages.items():
+        sections = re.findall(r"<section>.*?</section>", page, re.DOTALL)
+        assert len(sections) >= 6
+        assert all(section.count('<p class="question">') == 1 for section in sections), name
+
+
+def test_the_threshold_tells_precision_and_who_confuses_what(pages: dict[str, str]) -> None:
+    text = " ".join(Page(pages["adjusted"]).text.split())
+    assert "precision on 500 labeled rows, each scored by models that have not seen it" in text
+    assert "300 290 96.7% 94.0% to 98.2%" in " ".join(
+        re.sub("<[^>]+>", " ", pages["adjusted"]).split()
+    )
+    assert "Classes that are confused" in text
+    assert "How right they would be is not known" in " ".join(
+        Page(pages["two classes"]).text.split()
+    )
 
 
 def test_draws_twelve_classes_and_lists_all(pages: dict[str, str]) -> None:
