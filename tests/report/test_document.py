@@ -62,6 +62,7 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "duplicates",
         "generations",
         "all_generations",
+        "review",
         "warnings",
         "paths",
         "config",
