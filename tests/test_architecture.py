@@ -114,7 +114,7 @@ PROVED_BY = {
     "tests/runs/test_graph.py": "job.graph job.spreading spark.neighbors",
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
-        "evaluate.measured evaluate.rules evaluate.shift evaluate.tables"
+        "evaluate.graphs evaluate.measured evaluate.rules evaluate.shift evaluate.tables"
     ),
 }
 TESTS = ROOT.parent / "tests"

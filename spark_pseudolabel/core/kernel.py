@@ -358,16 +358,26 @@ def _columns(member: Any) -> Any:
 
 def _shared(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
     """Do what ``VotingClassifier.predict_proba`` does, with each preprocessing once."""
-    P: NDArray[np.float64] = np.average(np.asarray(_each(vote, X)), axis=0, weights=vote.weights)
-    return P
+    return _averaged(vote, _each(vote, X))
+
+
+def _averaged(vote: Any, each: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the weighted mean of what parts say; a vote may have a mean of its own."""
+    if (own := getattr(vote, "averaged", None)) is not None:
+        P: NDArray[np.float64] = own(each)
+        return P
+    mean: NDArray[np.float64] = np.average(np.asarray(each), axis=0, weights=vote.weights)
+    return mean
 
 
 def _each(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return what each part of a vote says, with each preprocessing once."""
+    """Return what each part of a vote says, 0 without weight, with each preprocessing once."""
     with_columns: dict[int, list[int]] = {}
     each: list[Any] = [None] * len(vote.estimators_)
     for number, member in enumerate(vote.estimators_):
-        if _columns(member) is None:
+        if vote.weights is not None and not vote.weights[number]:
+            each[number] = np.zeros((len(X), len(vote.classes_)))
+        elif _columns(member) is None:
             each[number] = member.predict_proba(X)
         else:
             with_columns.setdefault(id(_columns(member)), []).append(number)
@@ -387,7 +397,7 @@ def _predicted(scorer: Scorer, X: pd.DataFrame | NDArray[np.float64]) -> NDArray
         vote = scorer.model
         with config_context(transform_output="default"):
             each = [np.asarray(P, dtype=np.float64) for P in _each(vote, X)]
-        P = np.average(np.asarray(each), axis=0, weights=vote.weights)
+        P = _averaged(vote, each)
         return np.concatenate([P, *scorer.agreement.said(each, vote.weights)], axis=1)
 
 

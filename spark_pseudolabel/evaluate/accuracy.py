@@ -13,6 +13,7 @@ from spark_pseudolabel.evaluate.methods import (
     Ours,
     agreement,
     distilled,
+    graphs,
     one_shot,
     peers,
     self_training,
@@ -31,6 +32,7 @@ GROUPS: Mapping[str, Callable[[Ours], Scored]] = {
     "agreement": lambda steps: {"agreement": agreement(steps)},
     "tri_training": lambda steps: {"tri_training": three_learners(steps)},
     "peers": peers,
+    "graphs": graphs,
 }
 """Methods by what they share, each scoring the test rows."""
 
@@ -51,12 +53,12 @@ def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> Scores:
         scored |= GROUPS[group](steps)
     guards = steps.guards if "student" in groups else {}
     return Scores(
-        picked=steps.picked,
+        picked=steps.picked if set(groups) - {"graphs"} else "",
         n_test=len(task.test_codes),
         accuracy={k: accuracy(P, task.test_codes) for k, P in scored.items()},
         log_loss={k: loss(P, task.test_codes) for k, P in scored.items()},
         guards=dict(guards),
-        weights=steps.weights_by_fold,
+        weights=steps.weights_by_fold if set(groups) - {"graphs"} else [],
     )
 
 

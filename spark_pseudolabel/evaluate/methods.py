@@ -35,6 +35,7 @@ from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.trust.certificate import CalibrationRows
 from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.evaluate.certificates import counts_of
+from spark_pseudolabel.evaluate.graphs import with_anchors
 from spark_pseudolabel.evaluate.task import Task
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE, DEFAULT_PEER
 
@@ -229,3 +230,8 @@ def peers(steps: Ours) -> dict[str, Matrix]:
         fitted = ready.cross_fit(task.labeled, folds, data.classes)
         scored[name] = probabilities(fitted.mean_model(data.classes), task.test)
     return scored
+
+
+def graphs(steps: Ours) -> dict[str, Matrix]:
+    """Score the test rows with the committee, and with an anchor graph as one more member."""
+    return dict(with_anchors(steps.task, steps.committee))

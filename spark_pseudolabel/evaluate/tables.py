@@ -41,6 +41,8 @@ PAIRS = (
     ("agreement", "committee"),
     ("tri_training", "committee"),
     *((taught, alone) for taught in ("tri trees", "co trees") for alone in ("trees", "auto")),
+    ("auto + anchors", "auto"),
+    ("auto + anchors always", "auto"),
     *((f"student {name}", name) for name in STUDENTS),
     *((f"{kind} {name}", "auto") for kind in ("student", "guarded") for name in STUDENTS),
 )

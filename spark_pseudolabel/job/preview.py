@@ -83,7 +83,7 @@ def plan(
 
 def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
     preprocessing = named_by(config, config.model.seed, inputs.features).preprocessing
-    members = config.teacher.members.values() if config.teacher is not None else ()
+    members = config.teacher.said if config.teacher is not None else ()
     return {
         **config.model.model_dump(mode="json"),
         "teacher": None if config.teacher is None else config.teacher.key,

@@ -64,6 +64,7 @@ PINNED_TYPES = frozenset(
         "spark_pseudolabel.core.teachers.anchor_model.AnchorWeights",
         "spark_pseudolabel.core.teachers.label_model.RuleModel",
         "spark_pseudolabel.core.teachers.node_scores.NodeScores",
+        "spark_pseudolabel.core.teachers.partial_vote.PartialVote",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
     }

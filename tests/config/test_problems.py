@@ -96,8 +96,17 @@ from tests.config.files import minimal
             "class_mass, graph, neighbors, student.",
         ),
         (
+            "teacher: {graph: {graph: anchors, anchor: 9}}",
+            "teacher.graph.anchor: unknown key, did you mean 'anchors'?",
+        ),
+        (
+            "teacher: {graph: {graph: anchors, anchors: 2}}",
+            "teacher.graph: anchors must be at least neighbors, 3. Got 2.",
+        ),
+        (
             "teacher: {anchors: 9}",
-            "teacher.anchors: is no key of teacher 'committee', which has committee, student.",
+            "teacher.anchors: is no key of teacher 'committee', which has committee, graph, "
+            "student.",
         ),
         (
             "teacher: {graph: anchors, anchors: 2}",

@@ -16,7 +16,7 @@ from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.core import parts as splits
 from spark_pseudolabel.core.parts import parts_of
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.job import run
+from spark_pseudolabel.job import plan, run
 from spark_pseudolabel.job.labeling import label
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.spark.direct import survey
@@ -44,10 +44,10 @@ def moons() -> pd.DataFrame:
     return rows
 
 
-def sections(folder: Path, **changes: Any) -> dict[str, Any]:
+def sections(folder: Path, n_labeled: int = N_LABELED, **changes: Any) -> dict[str, Any]:
     rows = moons()
-    rows[:N_LABELED].to_parquet(folder / "labeled.parquet", index=False)
-    pool = rows[N_LABELED:].drop(columns="moon")
+    rows[:n_labeled].to_parquet(folder / "labeled.parquet", index=False)
+    pool = rows[n_labeled:].drop(columns="moon")
     (folder / "pool").mkdir()
     pool[:700].to_parquet(folder / "pool" / "0.parquet", index=False)
     pool[700:].to_parquet(folder / "pool" / "1.parquet", index=False)
@@ -129,3 +129,39 @@ def test_without_a_student_there_is_no_model_for_other_rows(
             input=given["unlabeled"]["path"],
             output=str(tmp_path / "new"),
         )
+
+
+def test_an_anchor_graph_in_a_committee_labels_moons_and_new_rows(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    teacher = {
+        "committee": [{"estimator": "LogisticRegression"}, {"estimator": "GaussianNB"}],
+        "graph": {"graph": "anchors", "anchors": 100},
+        "student": False,
+    }
+    selection = {"policy": "threshold", "threshold": 0.5, "require": "majority"}
+    given = sections(tmp_path, N_LABELED * 5, teacher=teacher, selection=selection)
+    config = parse_config(given)
+    assert plan(spark, config)["model"]["committee"][2]["estimator"] == "graph: anchors"
+    report, out = run(spark, config).report, config.output.path
+    assert report.teacher is not None
+    assert report.teacher.kind == "committee"
+    assert report.teacher.parameters["graph.anchors"] == 100
+    members = {member.name: member for member in report.teacher.members}
+    assert list(members) == ["LogisticRegression", "GaussianNB", "graph: anchors"]
+    graph, line = members["graph: anchors"], members["LogisticRegression"]
+    assert graph.weight > line.weight
+    assert (graph.accuracy or 0) > (line.accuracy or 0)
+    assert graph.coverage is not None
+    rows = report.rows
+    assert rows.accepted + rows.rejected + rows.invalid + rows.abstained == rows.pool
+    assert rows.disagreement > 0
+    labels = published(out)
+    truth = moons().set_index("id").loc[labels["id"], "moon"].to_numpy()
+    near = truth != "far"  # the graph abstains from the others, the committee does not
+    assert (labels["label"] == truth)[near].mean() > 0.99
+    assert (~near).any()
+    label(spark, out, input=given["unlabeled"]["path"], output=str(tmp_path / "new"))
+    new = published(str(tmp_path), "new").set_index("id")
+    assert new.loc[labels["id"], "label"].tolist() == labels["label"].tolist()
+    assert new["accepted"].sum() == len(labels)

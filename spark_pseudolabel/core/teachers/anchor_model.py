@@ -86,6 +86,8 @@ class AnchorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         What the classes are weighted by.
     """
 
+    abstains = True
+
     def __init__(self, class_mass: bool = False) -> None:
         self.class_mass = class_mass
 

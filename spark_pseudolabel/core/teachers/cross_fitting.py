@@ -30,6 +30,16 @@ NEVER_HELD_OUT = -1
 Fit = Callable[[TrainingRows, Sequence[Label]], BaseEstimator]
 """Fits a model on a training frame, whose codes number the given labels."""
 
+Weigh = Callable[[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]], NDArray[np.float64]]
+"""Weighs members by out-of-fold scores, true class indices and folds of some rows."""
+
+
+def by_mixture(
+    P: NDArray[np.float64], codes: NDArray[np.int32], folds: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Weigh members by :func:`~.vote.vote_weights`, whatever the folds."""
+    return vote_weights(P, codes)
+
 
 @dataclass(frozen=True)
 class MemberScore:
@@ -213,7 +223,11 @@ def _every_class_learned(
 
 
 def cross_fit(
-    fit: Fit, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+    fit: Fit,
+    rows: TrainingRows,
+    folds: NDArray[np.int32],
+    classes: Sequence[Label],
+    weigh: Weigh = by_mixture,
 ) -> CrossFit:
     """Fit one model per fold on the other folds and score the fold with it.
 
@@ -225,6 +239,8 @@ def cross_fit(
         Labeled rows.
     folds
         From :func:`fold_of`. Where they hold no row out, one model is fitted on all rows.
+    weigh
+        Weighs the members of committees.
     """
     n_folds = int(folds.max(initial=0)) + 1
     fitted = [fit(subset(rows, folds != fold), classes) for fold in range(n_folds)]
@@ -232,7 +248,7 @@ def cross_fit(
     if (folds == NEVER_HELD_OUT).all():
         return CrossFit(tuple(fitted), folds, P)
     each = _by_member(fitted, rows, folds, len(classes))
-    models = _weighted(fitted, each, rows.codes, folds, classes)
+    models = _weighted(fitted, each, rows.codes, folds, classes, weigh)
     for fold, model in enumerate(models):
         held_out = folds == fold
         alone = len(each) == 1
@@ -242,7 +258,11 @@ def cross_fit(
 
 
 def cross_fit_mean(
-    fit: Fit, rows: TrainingRows, folds: NDArray[np.int32], classes: Sequence[Label]
+    fit: Fit,
+    rows: TrainingRows,
+    folds: NDArray[np.int32],
+    classes: Sequence[Label],
+    weigh: Weigh = by_mixture,
 ) -> CrossFit:
     """Fit one model per fold, and score each fold as their mean scores rows it has not seen.
 
@@ -251,7 +271,7 @@ def cross_fit_mean(
 
     Parameters
     ----------
-    fit, rows, folds, classes
+    fit, rows, folds, classes, weigh
         As in :func:`cross_fit`.
 
     Returns
@@ -259,7 +279,7 @@ def cross_fit_mean(
     CrossFit
         Its `models` are what :meth:`CrossFit.mean_model` is the mean of.
     """
-    fitted = cross_fit(fit, rows, folds, classes)
+    fitted = cross_fit(fit, rows, folds, classes, weigh)
     if not fitted.held_out.any():
         return fitted
     without_two: dict[bytes, BaseEstimator | None] = {}
@@ -344,6 +364,7 @@ def _weighted(
     codes: NDArray[np.int32],
     folds: NDArray[np.int32],
     classes: Sequence[Label],
+    weigh: Weigh,
 ) -> list[BaseEstimator]:
     """Weigh the members of each fold's committee by the out-of-fold scores of the other folds.
 
@@ -354,7 +375,7 @@ def _weighted(
     weighted = []
     for fold, model in enumerate(models):
         others = (folds != fold) & (folds != NEVER_HELD_OUT)
-        weights = vote_weights(P[:, others], codes[others])
+        weights = weigh(P[:, others], codes[others], folds[others])
         weighted.append(_vote(members_of(model), classes, weights.tolist()))
     return weighted
 

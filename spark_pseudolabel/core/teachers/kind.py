@@ -108,6 +108,11 @@ class TeacherKind(Section, ABC):
         return {}
 
     @property
+    def said(self) -> Sequence[NamedEstimator]:
+        """What a plan says of those in it, be they estimators or not."""
+        return list(self.members.values())
+
+    @property
     def voters(self) -> int:
         """How many models of different kinds have a say in each of its models."""
         return 1

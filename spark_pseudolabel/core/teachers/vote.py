@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.preprocessing import LabelEncoder
 
+from spark_pseudolabel.core.teachers.partial_vote import PartialVote, may_abstain
 from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.core.trust.calibration import fit_calibration
 from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, p_of_true
@@ -97,6 +98,8 @@ def soft_vote(
 ) -> VotingClassifier:
     """Put fitted models together as one that predicts their mean probabilities.
 
+    Where some of them may abstain and others do not, that of those that say something.
+
     Parameters
     ----------
     models
@@ -108,7 +111,9 @@ def soft_vote(
     """
     # The fitted members are in one place only: trees are stored as often as they are named.
     unfitted = [(name, clone(model)) for name, model in models.items()]
-    vote = VotingClassifier(
+    n_abstaining = sum(map(may_abstain, models.values()))
+    kind = PartialVote if 0 < n_abstaining < len(models) else VotingClassifier
+    vote = kind(
         unfitted, voting="soft", weights=None if weights is None else [float(w) for w in weights]
     )
     vote.estimators_ = list(models.values())

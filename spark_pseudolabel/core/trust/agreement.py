@@ -44,10 +44,7 @@ class Agreement:
         """
         weights = [1.0] * len(each) if weights is None else list(weights)
         return [
-            np.average(
-                np.asarray(each[k :: self.members]), axis=0, weights=weights[k :: self.members]
-            )
-            for k in range(self.members)
+            _mean(each[k :: self.members], weights[k :: self.members]) for k in range(self.members)
         ]
 
     def holds(
@@ -70,3 +67,11 @@ class Agreement:
         enough = agree == speak if self.require == "all" else 2 * agree > speak
         holds: NDArray[np.bool_] = enough & (agree > 0) & (code >= 0)
         return holds
+
+
+def _mean(each: Sequence[NDArray[np.float64]], weights: Sequence[float]) -> NDArray[np.float64]:
+    """Return the weighted mean; zeros, an abstention, of a member that has no weight."""
+    if not any(weights):
+        return np.zeros_like(each[0])
+    mean: NDArray[np.float64] = np.average(np.asarray(each), axis=0, weights=weights)
+    return mean

@@ -23,8 +23,17 @@ DEFAULT = CommitteeKind
 
 
 def kind_of(section: Mapping[str, Any]) -> type[TeacherKind] | None:
-    """Return the kind that a section names; None where its key has a value of no kind."""
-    named = [kind for kind in KINDS if kind.key in section] or [DEFAULT]
+    """Return the kind that a section names; None where its key has a value of no kind.
+
+    A mapping says no kind where a word does: it is the settings of a member of the default kind.
+    """
+    named = [kind for kind in KINDS if _is_named(kind, section)] or [DEFAULT]
     return next(
         (kind for kind in named if not kind.values() or section[kind.key] in kind.values()), None
     )
+
+
+def _is_named(kind: type[TeacherKind], section: Mapping[str, Any]) -> bool:
+    if kind.key not in section:
+        return False
+    return not (kind.values() and isinstance(section[kind.key], Mapping))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from spark_pseudolabel.core.teachers.kind import KeyPath, NamedEstimator, TeacherKind
+from spark_pseudolabel.core.teachers.kinds.anchors import AnchorSettings
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ class CommitteeKind(TeacherKind):
     """Who makes model 1 instead of ``model``, which is the student then.
 
     ``committee``: these estimators vote, cross-fitted, each with the weight that its out-of-fold
-    scores earn. ``student``: false where no model learns from the committee, which is the final
-    model then.
+    scores earn. ``graph``: an anchor graph that votes with them, where their vote gains from it.
+    ``student``: false where no model learns from the committee, which is the final model then.
     """
 
     key: ClassVar = "committee"
@@ -29,6 +30,13 @@ class CommitteeKind(TeacherKind):
     committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] = tuple(
         NamedEstimator(estimator=name, params=dict(params)) for name, params in DEFAULT_COMMITTEE
     )
+    graph: AnchorSettings | None = None
+
+    @property
+    def parameters(self) -> dict[str, bool | int | float | str]:
+        """Those of the graph."""
+        settings = {} if self.graph is None else self.graph.model_dump()
+        return {f"graph.{key}": value for key, value in settings.items() if key != "graph"}
 
     @property
     def members(self) -> Mapping[KeyPath, NamedEstimator]:
@@ -36,13 +44,27 @@ class CommitteeKind(TeacherKind):
         return {(self.key, str(i)): member for i, member in enumerate(self.committee)}
 
     @property
+    def said(self) -> Sequence[NamedEstimator]:
+        """Those that vote."""
+        named = list(super().said)
+        if self.graph is None:
+            return named
+        settings = self.graph.model_dump(exclude={"graph"})
+        return [*named, NamedEstimator(estimator=f"graph: {self.graph.graph}", params=settings)]
+
+    @property
     def voters(self) -> int:
         """Those that vote."""
-        return len(self.committee)
+        return len(self.committee) + (self.graph is not None)
 
     def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
         """Make the committee, each member with the preprocessing that it needs."""
         from spark_pseudolabel.core.teachers.committee import registered_committee
+        from spark_pseudolabel.core.teachers.graph_member import CommitteeWithAnchors
 
-        members = [(member.estimator, member.params) for member in self.committee]
-        return registered_committee(members, features, random_state)
+        named = [(member.estimator, member.params) for member in self.committee]
+        committee = registered_committee(named, features, random_state)
+        if self.graph is None:
+            return committee
+        graph = self.graph.made(features, random_state)
+        return CommitteeWithAnchors(committee.members, graph)
