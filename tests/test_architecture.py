@@ -112,6 +112,9 @@ PROVED_BY = {
     "tests/cli/test_failures.py": "cli.options",
     "tests/cli/test_sessions.py": "cli.signals",
     "tests/runs/test_graph.py": "job.graph job.spreading spark.neighbors",
+    "tests/core/teachers/test_correct_and_smooth.py": (
+        "core.teachers.graph_with_committee core.teachers.node_votes"
+    ),
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
         "evaluate.graphs evaluate.measured evaluate.rules evaluate.shift evaluate.tables"

@@ -90,3 +90,29 @@ def test_configurations_on_data_of_scikit_learn_run(
     assert rows["accepted"] > 200
     assert rows["unstable" if name == "tri_training" else "disagreement"] > 0
     assert report["final"]["test"]["labels"]["precision"] > 0.95
+
+
+def test_correct_and_smooth_runs_on_digits(
+    spark: SparkSession,
+    prepare_data: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = tmp_path / "data" / "digits"
+    target.mkdir(parents=True)
+    prepare_data.digits(None, target)
+    monkeypatch.chdir(tmp_path)
+    report = run(spark, load_config(ROOT / "conf" / "correct_and_smooth.yaml")).report.as_json()
+    rows, teacher = report["rows"], report["teacher"]
+    assert rows["accepted"] + rows["rejected"] + rows["invalid"] + rows["abstained"] == rows["pool"]
+    assert rows["accepted"] > 1000
+    assert report["final"]["test"]["labels"]["precision"] > 0.97
+    assert teacher["parameters"]["smooth"] > 0
+    *members, graph = teacher["members"]
+    assert [member["name"] for member in members] == ["LogisticRegression", "GaussianNB"]
+    assert (graph["name"], graph["coverage"]) == ("graph: neighbors", 1.0)
+    assert graph["accuracy"] > max(member["accuracy"] for member in members)
+    given = pd.read_parquet(target / "labeled.parquet").set_index("row_id")["digit"]
+    kept = pd.read_parquet(tmp_path / "out" / "correct_and_smooth" / "training")
+    kept = kept[kept["source"] == "labeled"].set_index("row_id")["label"]
+    assert kept.sort_index().equals(given.sort_index().rename("label"))

@@ -133,6 +133,10 @@ def _problem(
             return source.problem(path, f"required key is missing: {describe(node, schema)}.")
         case "said":
             return source.problem(path, detail["msg"])
+        case "union_tag_invalid" | "union_tag_not_found":
+            key = detail["ctx"]["discriminator"].strip("'")
+            tags = [str(tag) for tag in _by_tag(node, schema)]
+            return source.problem((*path, key), choice(tags, source.value((*path, key))))
     return source.problem(path, _must_be(source.value(path), node, schema))
 
 
@@ -156,6 +160,9 @@ def _follow(
     path: list[str] = []
     for step in loc:
         inner = _object(node, schema)
+        if step in (tagged := _by_tag(node, schema)):
+            node = tagged[step]
+            continue
         if "oneOf" in node and "discriminator" not in node:  # this step says which member
             node = node if step == loc[-1] else inner
             continue
@@ -172,6 +179,15 @@ def _follow(
             continue
         path.append(str(step))
     return tuple(path), node
+
+
+def _by_tag(node: JsonSchema, schema: JsonSchema) -> dict[int | str, JsonSchema]:
+    """Return the members of a union in a section that a key of theirs tells apart, by its value."""
+    for member in node.get("anyOf", []):
+        if "discriminator" in member:
+            mapping = member["discriminator"]["mapping"]
+            return {tag: _deref({"$ref": ref}, schema) for tag, ref in mapping.items()}
+    return {}
 
 
 def _object(node: JsonSchema, schema: JsonSchema) -> JsonSchema:

@@ -214,6 +214,35 @@ def node_vectors(
     return nodes.of(batch)[valid], vectors.of(_take(X, valid)), reasons
 
 
+def said_by_parts(
+    batch: pa.RecordBatch, scorer: Scorer
+) -> tuple[NDArray[np.float64], dict[int, str]]:
+    """Return what each part of a vote says about rows as they come.
+
+    Parameters
+    ----------
+    batch
+        Holds the scorer's features.
+    scorer
+        Its model is a vote whose members, by its agreement, are its parts one by one.
+
+    Returns
+    -------
+    tuple
+        Rounded probabilities of shape (n_rows, n_parts, n_classes), and by its position why a row
+        can't be scored; it has zeros.
+    """
+    rows, odd = without_odd_vectors(batch, scorer.features)
+    X, reasons = _model_input(rows, scorer, {**odd, **_unreadable(batch)})
+    P = _probabilities(X, scorer, reasons)
+    n_classes = len(scorer.model.classes_)
+    said = _rounded(P[:, n_classes:].reshape(len(P), -1, n_classes))
+    for row in np.flatnonzero(~np.isfinite(said).all(axis=(1, 2))):
+        reasons.setdefault(int(row), "the model gave a probability that is not finite")
+    said[list(reasons)] = 0.0
+    return said, reasons
+
+
 def score(
     rows: pa.RecordBatch | pa.Table, scorer: Scorer, refused: Mapping[int, str] | None = None
 ) -> Scores:

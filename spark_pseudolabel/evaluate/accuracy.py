@@ -12,6 +12,7 @@ from spark_pseudolabel.evaluate.measured import Scores
 from spark_pseudolabel.evaluate.methods import (
     Ours,
     agreement,
+    correct_and_smooth,
     distilled,
     graphs,
     one_shot,
@@ -33,6 +34,7 @@ GROUPS: Mapping[str, Callable[[Ours], Scored]] = {
     "tri_training": lambda steps: {"tri_training": three_learners(steps)},
     "peers": peers,
     "graphs": graphs,
+    "around": correct_and_smooth,
 }
 """Methods by what they share, each scoring the test rows."""
 
@@ -52,13 +54,14 @@ def measure(task: Task, groups: Sequence[str] = tuple(GROUPS)) -> Scores:
     for group in groups:
         scored |= GROUPS[group](steps)
     guards = steps.guards if "student" in groups else {}
+    needs_all = bool(set(groups) - {"graphs", "around"})  # which make fits of their own
     return Scores(
-        picked=steps.picked if set(groups) - {"graphs"} else "",
+        picked=steps.picked if needs_all else "",
         n_test=len(task.test_codes),
         accuracy={k: accuracy(P, task.test_codes) for k, P in scored.items()},
         log_loss={k: loss(P, task.test_codes) for k, P in scored.items()},
         guards=dict(guards),
-        weights=steps.weights_by_fold if set(groups) - {"graphs"} else [],
+        weights=steps.weights_by_fold if needs_all else [],
     )
 
 

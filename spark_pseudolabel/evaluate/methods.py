@@ -35,7 +35,7 @@ from spark_pseudolabel.core.teachers.weights import PseudoWeights
 from spark_pseudolabel.core.trust.certificate import CalibrationRows
 from spark_pseudolabel.core.trust.guard import compare_scores
 from spark_pseudolabel.evaluate.certificates import counts_of
-from spark_pseudolabel.evaluate.graphs import with_anchors
+from spark_pseudolabel.evaluate.graphs import around, with_anchors
 from spark_pseudolabel.evaluate.task import Task
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE, DEFAULT_PEER
 
@@ -235,3 +235,8 @@ def peers(steps: Ours) -> dict[str, Matrix]:
 def graphs(steps: Ours) -> dict[str, Matrix]:
     """Score the test rows with the committee, and with an anchor graph as one more member."""
     return dict(with_anchors(steps.task, steps.committee))
+
+
+def correct_and_smooth(steps: Ours) -> dict[str, Matrix]:
+    """Score the test rows with the committee as it is, and corrected and smoothed."""
+    return dict(around(steps.task, steps.committee))

@@ -43,6 +43,7 @@ PAIRS = (
     *((taught, alone) for taught in ("tri trees", "co trees") for alone in ("trees", "auto")),
     ("auto + anchors", "auto"),
     ("auto + anchors always", "auto"),
+    ("correct and smooth", "auto"),
     *((f"student {name}", name) for name in STUDENTS),
     *((f"{kind} {name}", "auto") for kind in ("student", "guarded") for name in STUDENTS),
 )

@@ -187,7 +187,7 @@ class Asked:
         run = self.opened(setting, begin(inputs.frozen))
         models = run.models
         require_usable(models.teacher, models.student, setting, self.estimator, self.trusted)
-        models.teacher.require_rows(setting.node_rows)
+        models.teacher.require_rows(setting.node_rows, len(inputs.classes))
         return run
 
     def opened(self, setting: Setting, store: RoundStore) -> Run:

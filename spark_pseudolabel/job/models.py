@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
@@ -19,6 +21,7 @@ from spark_pseudolabel.core.nodes import NodeTable
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.graph_solvers import Tell
 from spark_pseudolabel.core.teachers.node_scores import takes_nodes
+from spark_pseudolabel.core.teachers.node_votes import GivenRows, GraphRows, Look, Together
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import TrainingRows
@@ -103,7 +106,10 @@ class Models:
         if maker.transductive:
             graph = self.store.graph
             assert graph is not None
-            return maker.joined(read_graph(self.store, graph), self.tell)
+            if not maker.takes_features:
+                return maker.joined(read_graph(self.store, graph), self.tell)
+            prepared = self.prepared(maker)
+            return prepared.joined(read_graph(self.store, graph), self.tell, self._graph_rows)
         maker = self.prepared(maker).expecting(self.setting.given_prior)
         wanted = maker.pool_pass
         if wanted is None:
@@ -112,6 +118,25 @@ class Models:
             return maker.informed(None)
         seen = self.pool.gather(wanted.look, wanted.together, wanted.features)
         return maker.informed(seen)
+
+    @property
+    def _graph_rows(self) -> GraphRows:
+        """The rows of the graph by their features."""
+        setting, inputs = self.setting, self.setting.inputs
+        tables: Sequence[tuple[NodeTable, pa.Table]] = (
+            ("labeled", inputs.labeled),
+            ("validation", inputs.validation),
+        )
+        given = [
+            GivenRows(setting.nodes(name), rows.combine_chunks().to_batches()[0])
+            for name, rows in tables
+            if rows.num_rows
+        ]
+
+        def gather(look: Look, together: Together) -> Any:
+            return self.pool.gather(look, together) if inputs.pool_rows else None
+
+        return GraphRows(gather, setting.nodes("pool"), tuple(given))
 
     @cached_property
     def _ready(self) -> dict[int, Teacher]:
@@ -252,10 +277,13 @@ class Models:
     def labeled(self) -> TrainingRows:
         """The labeled rows as the teacher takes them."""
         rows = self.setting.labeled
-        return replace(rows, X=self.input(self.setting.inputs.labeled, "labeled"))
+        X = self.input(self.setting.inputs.labeled, "labeled")
+        if self.teacher.transductive and self.teacher.takes_features:
+            X = rows.X.assign(**{NODE: X[NODE].to_numpy()})
+        return replace(rows, X=X)
 
     def input(self, rows: pa.Table, table: NodeTable = "pool") -> pd.DataFrame:
-        """Return rows of a table as the teacher and its models take them."""
+        """Return rows of a table as the teacher's models take them."""
         if self.teacher.transductive:
             return self.setting.nodes(table).frame(rows)
         return to_frame(rows, self.setting.features_of(1))

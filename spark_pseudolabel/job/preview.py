@@ -53,7 +53,8 @@ def plan(
         inputs = read_inputs(spark, config, frames, proved=proved)
     setting = Setting(config, inputs)
     require_possible(setting)
-    teacher_of(config, inputs.features).require_rows(setting.node_rows)  # refuses what inputs lack
+    teacher = teacher_of(config, inputs.features)  # refuses what inputs lack
+    teacher.require_rows(setting.node_rows, len(inputs.classes))
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return document(
         PlanDocument,

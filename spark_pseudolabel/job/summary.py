@@ -360,7 +360,11 @@ def _adapted(models: Models) -> list[Notice]:
     if asked is None or used is None:
         return []
     wanted = asked.parameters
-    changed = {key: value for key, value in used.parameters.items() if value != wanted[key]}
+    changed = {
+        key: value
+        for key, value in used.parameters.items()
+        if key in wanted and value != wanted[key]
+    }
     return [
         Notice.about(
             "teacher_adapted",

@@ -101,7 +101,8 @@ def taught_by(config: Config, teacher: Teacher, fitted: CrossFit) -> TeacherFact
         else TeacherMember(name, round(score.weight, 6), score.coverage, score.accuracy)
         for name, score in zip(names, scores, strict=True)
     )
-    return TeacherFacts(kind.name, {**kind.parameters, **teacher.adapted}, members)
+    settings = {**kind.parameters, **teacher.adapted, **fitted.settled}
+    return TeacherFacts(kind.name, settings, members)
 
 
 def require_usable(

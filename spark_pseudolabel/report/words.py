@@ -103,9 +103,19 @@ def graph(report: Report) -> str:
     teacher = report.teacher
     if teacher is None or teacher.recall is None:
         return ""
+    recall = f"{percent(teacher.recall)} of the nearest neighbors of the rows that were checked."
+    smooth = teacher.parameters.get("smooth")
+    if smooth is None:
+        method = teacher.parameters["method"]
+        return f"Labels have spread over a graph of all rows by {method}; it has {recall}"
+    if not smooth:
+        return (
+            "The committee's word stands as it is: out of fold it was not surely better when "
+            f"corrected and smoothed over a graph of all rows, which has {recall}"
+        )
     return (
-        f"Labels have spread over a graph of all rows by {teacher.parameters['method']}; it has "
-        f"{percent(teacher.recall)} of the nearest neighbors of the rows that were checked."
+        "The committee's word was corrected and smoothed over a graph of all rows, with "
+        f"{percent(float(smooth))} from a row's neighbors; the graph has {recall}"
     )
 
 

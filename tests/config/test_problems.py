@@ -100,6 +100,35 @@ from tests.config.files import minimal
             "teacher.graph.anchor: unknown key, did you mean 'anchors'?",
         ),
         (
+            "teacher: {graph: {graph: anchor}}",
+            "teacher.graph.graph: must be one of 'anchors', 'neighbors'. Got 'anchor', did",
+        ),
+        ("teacher: {graph: {k: 5}}", "teacher.graph.graph: must be one of 'anchors', 'neighbors'."),
+        (
+            "teacher: {graph: {graph: neighbors, k: 300}}",
+            "teacher.graph.k: must be a whole number in [1, 100]. Got 300.",
+        ),
+        (
+            "teacher: {graph: neighbors, around: comittee}",
+            "teacher.around: must be 'committee' or null. Got 'comittee'.",
+        ),
+        (
+            "teacher: {graph: neighbors, around: committee, method: poisson}",
+            "teacher: method must be left out with around: committee",
+        ),
+        (
+            "teacher: {graph: neighbors, committee: [{estimator: GaussianNB}]}",
+            "teacher: committee needs around: committee, which corrects and smooths it.",
+        ),
+        (
+            "teacher: {graph: neighbors, around: committee, committee: [{estimator: Gaussian}]}",
+            "teacher.committee.0: unknown estimator 'Gaussian'. Did you mean 'GaussianNB'?",
+        ),
+        (
+            "teacher: {graph: anchors, around: committee}",
+            "teacher.around: is no key of teacher 'graph: anchors'",
+        ),
+        (
             "teacher: {graph: {graph: anchors, anchors: 2}}",
             "teacher.graph: anchors must be at least neighbors, 3. Got 2.",
         ),

@@ -165,3 +165,48 @@ def test_an_anchor_graph_in_a_committee_labels_moons_and_new_rows(
     new = published(str(tmp_path), "new").set_index("id")
     assert new.loc[labels["id"], "label"].tolist() == labels["label"].tolist()
     assert new["accepted"].sum() == len(labels)
+
+
+@pytest.mark.long
+def test_correct_and_smooth_is_the_same_through_both_backends(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    teacher = {
+        "graph": "neighbors",
+        "around": "committee",
+        "committee": [{"estimator": "LogisticRegression"}, {"estimator": "GaussianNB"}],
+        "student": False,
+    }
+    changes = {"teacher": teacher, "validation": {"fraction": 0.25}}
+    given = sections(tmp_path, N_LABELED * 6, **changes)
+    config = parse_config(given)
+    report = run(spark, config).report
+    assert report.teacher is not None
+    assert report.teacher.parameters["smooth"] == 0.8
+    assert report.teacher.recall == 1.0
+    line, _, graph = report.teacher.members
+    assert (graph.name, graph.weight) == ("graph: neighbors", 0.8)
+    assert (graph.accuracy or 0) > (line.accuracy or 0)
+    assert report.final.validation is not None
+    assert report.final.validation.accuracy > 0.9
+    assert report.paths.model is None
+    through_spark = parse_config(
+        {
+            **given,
+            "unlabeled": {**given["unlabeled"], "scan": "spark"},
+            "output": {"path": str(tmp_path / "other")},
+        }
+    )
+    run(spark, through_spark)
+    labels, other = (published(out.output.path) for out in (config, through_spark))
+    pd.testing.assert_frame_equal(labels, other)
+    truth = moons().set_index("id").loc[labels["id"], "moon"].to_numpy()
+    near = truth != "far"
+    assert (labels["label"] == truth)[near].mean() > 0.97
+    with pytest.raises(InputError, match="graph: anchors"):
+        label(
+            spark,
+            config.output.path,
+            input=given["unlabeled"]["path"],
+            output=str(tmp_path / "new"),
+        )

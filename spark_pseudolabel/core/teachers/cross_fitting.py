@@ -9,8 +9,8 @@ models, none of which has seen the row (:func:`cross_fit_mean`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,8 @@ class CrossFit:
         none of which has seen the fold.
     members
         How each member of the models does; empty where no row is held out.
+    settled
+        Settings that were found while fitting, for reports.
     """
 
     models: tuple[BaseEstimator, ...]
@@ -87,6 +89,7 @@ class CrossFit:
     adjustments: tuple[Adjustment, ...] = ()
     unseen: tuple[BaseEstimator, ...] = ()
     members: tuple[MemberScore, ...] = ()
+    settled: Mapping[str, bool | float] = field(default_factory=dict)
 
     @property
     def adjusted(self) -> NDArray[np.float64]:
@@ -303,6 +306,43 @@ def cross_fit_mean(
     return replace(fitted, unseen=tuple(unseen), P=P)
 
 
+def scores_without_two(
+    fit: Fit,
+    rows: TrainingRows,
+    folds: NDArray[np.int32],
+    classes: Sequence[Label],
+    fitted: CrossFit,
+) -> NDArray[np.float64]:
+    """Score rows by models that have seen neither their fold nor another one.
+
+    Parameters
+    ----------
+    fit, rows, folds, classes
+        As in :func:`cross_fit_mean`, which makes the same fits.
+    fitted
+        From there.
+
+    Returns
+    -------
+    ndarray of shape (n_folds, n_rows, n_classes)
+        Rounded; by the first index the other fold. NaN for the rows of that fold itself, for those
+        without a fold, and where no such model can be fitted.
+    """
+    n_folds = len(fitted.models)
+    P = np.full((n_folds, len(folds), len(classes)), np.nan)
+    for fold, model in enumerate(fitted.models):
+        for other_fold in range(n_folds):
+            chosen = _without_two(rows.codes, folds, fold, other_fold)
+            unseen = (folds == other_fold) & ~chosen
+            if other_fold == fold or not unseen.any():
+                continue
+            part = _fit_on_few(fit, subset(rows, chosen), classes)
+            if part is not None:
+                as_voted = _as_one(members_of(part), classes, weights_of(model))
+                P[fold, unseen] = probabilities(as_voted, rows.X[unseen])
+    return P
+
+
 def _without_two(
     codes: NDArray[np.int32], folds: NDArray[np.int32], fold: int, other_fold: int
 ) -> NDArray[np.bool_]:
@@ -388,13 +428,17 @@ def _member_scores(
 ) -> tuple[MemberScore, ...]:
     weights = np.mean([weights_of(model) for model in models], axis=0)
     known = folds != NEVER_HELD_OUT
-    scores = []
-    for weight, of_member in zip(weights, P[:, known], strict=True):
-        says = of_member.any(axis=1)
-        right = of_member[says].argmax(axis=1) == codes[known][says]
-        accuracy = float(right.mean()) if says.any() else None
-        scores.append(MemberScore(float(weight), float(says.mean()), accuracy))
-    return tuple(scores)
+    return tuple(
+        member_score(float(weight), of_member, codes[known])
+        for weight, of_member in zip(weights, P[:, known], strict=True)
+    )
+
+
+def member_score(weight: float, P: NDArray[np.float64], codes: NDArray[np.int32]) -> MemberScore:
+    """Measure what a member says about rows, at least one, that it has not seen."""
+    says = P.any(axis=1)
+    right = P[says].argmax(axis=1) == codes[says]
+    return MemberScore(weight, float(says.mean()), float(right.mean()) if says.any() else None)
 
 
 def _vote(

@@ -59,30 +59,57 @@ def gain(P: NDArray[np.float64], codes: NDArray[np.int32], folds: NDArray[np.int
     lower = np.full(len(codes), np.nan)
     for fold in np.unique(folds):
         held_out = folds == fold
-        if held_out.all():
-            continue
-        without, both = (
-            _losses(some[:, ~held_out], codes[~held_out], some[:, held_out], codes[held_out])
-            for some in (P[:-1], P)
-        )
-        lower[held_out] = without - both
+        if not held_out.all():
+            without, both = (_vote_losses(some, codes, held_out) for some in (P[:-1], P))
+            lower[held_out] = without - both
+    return surely(lower)
+
+
+def surely(lower: NDArray[np.float64]) -> float:
+    """Return the mean of differences in its standard errors; NaN are left out, none is 0."""
     lower = lower[np.isfinite(lower)]
-    if len(lower) < 2:
-        return 0.0
-    error = float(lower.std(ddof=1)) / math.sqrt(len(lower))
+    error = float(lower.std(ddof=1)) / math.sqrt(len(lower)) if len(lower) > 1 else 0.0
     return float(lower.mean()) / error if error else 0.0
 
 
-def _losses(
-    known: NDArray[np.float64],
-    known_codes: NDArray[np.int32],
-    P: NDArray[np.float64],
-    codes: NDArray[np.int32],
+def calibrated_losses(
+    P: NDArray[np.float64], codes: NDArray[np.int32], folds: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """Return the log losses of a calibrated vote on rows that it has not learned from."""
-    weights = vote_weights(known, known_codes)
-    calibration = fit_calibration("temperature", voted(known, weights), known_codes)
-    return log_losses(calibration.apply(voted(P, weights)), codes)
+    """Return log losses of out-of-fold scores, each fold calibrated on the others.
+
+    Parameters
+    ----------
+    P
+        ndarray of shape (n_rows, n_classes).
+    codes, folds
+        As in :func:`gated_weights`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        NaN where all rows are of one fold.
+    """
+    losses = np.full(len(codes), np.nan)
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        if not held_out.all():
+            losses[held_out] = _losses(P, codes, held_out)
+    return losses
+
+
+def _vote_losses(
+    P: NDArray[np.float64], codes: NDArray[np.int32], held_out: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    weights = vote_weights(P[:, ~held_out], codes[~held_out])
+    return _losses(voted(P, weights), codes, held_out)
+
+
+def _losses(
+    P: NDArray[np.float64], codes: NDArray[np.int32], held_out: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the log losses of some rows, calibrated on the others."""
+    calibration = fit_calibration("temperature", P[~held_out], codes[~held_out])
+    return log_losses(calibration.apply(P[held_out]), codes[held_out])
 
 
 def voted(P: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 from pydantic import Field, model_validator
 
 from spark_pseudolabel.fields import Flag, Section, Text, wrong_section
-from spark_pseudolabel.registry import DEFAULT_PEER
+from spark_pseudolabel.registry import DEFAULT_COMMITTEE, DEFAULT_PEER
 
 if TYPE_CHECKING:  # scikit-learn takes seconds to import, and the configuration needs none of it
     from spark_pseudolabel.core.features import Feature
@@ -49,6 +49,13 @@ class PeerEstimator(Section):
 KeyPath = tuple[str, ...]
 
 
+def default_committee() -> tuple[NamedEstimator, ...]:
+    """Return who votes in a committee that nobody has named."""
+    return tuple(
+        NamedEstimator(estimator=name, params=dict(params)) for name, params in DEFAULT_COMMITTEE
+    )
+
+
 class TeacherKind(Section, ABC):
     """A kind of teacher as ``teacher`` names it: its fields are the keys of that section.
 
@@ -57,9 +64,6 @@ class TeacherKind(Section, ABC):
 
     key: ClassVar[str]
     """The field by which a section is recognized as this kind, be it by its value alone."""
-
-    transductive: ClassVar[bool] = False
-    """Whether its models know the rows of the run alone, so that only a student scores others."""
 
     needs_labels: ClassVar[bool] = True
     """Whether it learns from labeled rows, so that there have to be some."""
@@ -91,6 +95,11 @@ class TeacherKind(Section, ABC):
     def name(self) -> str:
         """What reports call this kind."""
         return next(iter(self.values()), self.key)
+
+    @property
+    def transductive(self) -> bool:
+        """Whether its models know the rows of the run alone: only a student scores others."""
+        return False
 
     @property
     def parameters(self) -> dict[str, bool | int | float | str]:

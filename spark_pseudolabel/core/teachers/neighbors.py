@@ -19,6 +19,7 @@ from spark_pseudolabel.core.teachers.graph_solvers import Labels, Solver, Tell, 
 from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
 from spark_pseudolabel.core.teachers.node_scores import NodeScores
+from spark_pseudolabel.core.teachers.node_votes import GraphRows
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 from spark_pseudolabel.errors import InputError
@@ -101,7 +102,12 @@ class NeighborTeacher(Teacher):
         """What happens to columns before distances are measured, one line each."""
         return () if self.settings.standardize else ("numbers: as they are",)
 
-    def require_rows(self, n_rows: int) -> None:
+    @property
+    def takes_features(self) -> bool:
+        """Never: it knows rows by their node ids alone."""
+        return False
+
+    def require_rows(self, n_rows: int, n_classes: int = 2) -> None:
         """Refuse more neighbors than rows, more edges than fit, and no column to measure."""
         k = self.settings.k
         if k >= n_rows:
@@ -146,7 +152,9 @@ class NeighborTeacher(Teacher):
             raise no_usable_column("neighbors", self.features)
         return replace(self, vectors=vectors)
 
-    def joined(self, graph: NeighborGraph, tell: Tell | None = None) -> Self:
+    def joined(
+        self, graph: NeighborGraph, tell: Tell | None = None, rows: GraphRows | None = None
+    ) -> Self:
         """Take in the graph, and who is told of progress."""
         return replace(self, graph=graph, tell=tell or self.tell)
 

@@ -20,6 +20,7 @@ from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 if TYPE_CHECKING:  # they import this module
     from spark_pseudolabel.core.teachers.graph_solvers import Tell
     from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
+    from spark_pseudolabel.core.teachers.node_votes import GraphRows
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ class Teacher(ABC):
         return False
 
     @property
+    def takes_features(self) -> bool:
+        """Whether labeled rows come with their features, be it beside their node ids."""
+        return True
+
+    @property
     def preprocessing(self) -> Sequence[str]:
         """What happens to columns before an estimator sees them, one line each."""
         return ()
@@ -99,17 +105,31 @@ class Teacher(ABC):
         """Settings that rows have changed once it is :meth:`placed`, as they are used."""
         return {}
 
-    def joined(self, graph: NeighborGraph, tell: Tell | None = None) -> Self:
-        """Take in the graph of all rows, and who is told of progress, if it is transductive."""
+    def joined(
+        self, graph: NeighborGraph, tell: Tell | None = None, rows: GraphRows | None = None
+    ) -> Self:
+        """Take in the graph of all rows, if it is transductive.
+
+        Parameters
+        ----------
+        graph
+            Of them.
+        tell
+            Is told of progress.
+        rows
+            The same by their features, for one that :attr:`takes_features`.
+        """
         return self
 
-    def require_rows(self, n_rows: int) -> None:
+    def require_rows(self, n_rows: int, n_classes: int = 2) -> None:
         """Refuse rows of which no model can be made, before anything is fitted.
 
         Parameters
         ----------
         n_rows
             Those with and without labels.
+        n_classes
+            Of the labels.
 
         Raises
         ------

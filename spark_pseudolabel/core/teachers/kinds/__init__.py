@@ -28,8 +28,11 @@ def kind_of(section: Mapping[str, Any]) -> type[TeacherKind] | None:
     A mapping says no kind where a word does: it is the settings of a member of the default kind.
     """
     named = [kind for kind in KINDS if _is_named(kind, section)] or [DEFAULT]
+    # A word says more than a key that another kind has, too.
+    by_word = [kind for kind in named if kind.values()]
     return next(
-        (kind for kind in named if not kind.values() or section[kind.key] in kind.values()), None
+        (kind for kind in by_word or named if not by_word or section[kind.key] in kind.values()),
+        None,
     )
 
 

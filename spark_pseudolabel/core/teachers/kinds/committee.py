@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from spark_pseudolabel.core.teachers.kind import KeyPath, NamedEstimator, TeacherKind
+from spark_pseudolabel.core.teachers.kind import (
+    KeyPath,
+    NamedEstimator,
+    TeacherKind,
+    default_committee,
+)
 from spark_pseudolabel.core.teachers.kinds.anchors import AnchorSettings
-from spark_pseudolabel.registry import DEFAULT_COMMITTEE
+from spark_pseudolabel.core.teachers.kinds.neighbors import NeighborSettings
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.features import Feature
@@ -20,17 +25,20 @@ class CommitteeKind(TeacherKind):
     """Who makes model 1 instead of ``model``, which is the student then.
 
     ``committee``: these estimators vote, cross-fitted, each with the weight that its out-of-fold
-    scores earn. ``graph``: an anchor graph that votes with them, where their vote gains from it.
+    scores earn. ``graph``: a graph that votes with them, where their vote gains from it.
     ``student``: false where no model learns from the committee, which is the final model then.
     """
 
     key: ClassVar = "committee"
     labels_stand: ClassVar = False
 
-    committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] = tuple(
-        NamedEstimator(estimator=name, params=dict(params)) for name, params in DEFAULT_COMMITTEE
-    )
-    graph: AnchorSettings | None = None
+    committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] = default_committee()
+    graph: Annotated[AnchorSettings | NeighborSettings, Field(discriminator="graph")] | None = None
+
+    @property
+    def transductive(self) -> bool:
+        """Where the graph knows rows and not features."""
+        return isinstance(self.graph, NeighborSettings)
 
     @property
     def parameters(self) -> dict[str, bool | int | float | str]:
@@ -54,17 +62,24 @@ class CommitteeKind(TeacherKind):
 
     @property
     def voters(self) -> int:
-        """Those that vote."""
-        return len(self.committee) + (self.graph is not None)
+        """Those that vote; where rows are looked up, what they say is not known any more."""
+        return 1 if self.transductive else len(self.committee) + (self.graph is not None)
 
     def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
         """Make the committee, each member with the preprocessing that it needs."""
         from spark_pseudolabel.core.teachers.committee import registered_committee
-        from spark_pseudolabel.core.teachers.graph_member import CommitteeWithAnchors
 
         named = [(member.estimator, member.params) for member in self.committee]
         committee = registered_committee(named, features, random_state)
         if self.graph is None:
             return committee
-        graph = self.graph.made(features, random_state)
-        return CommitteeWithAnchors(committee.members, graph)
+        if isinstance(self.graph, NeighborSettings):
+            from spark_pseudolabel.core.teachers.neighbor_member import CommitteeWithNeighbors
+
+            settings = self.graph.settings
+            return CommitteeWithNeighbors(
+                settings, tuple(features), random_state, committee=committee
+            )
+        from spark_pseudolabel.core.teachers.graph_member import CommitteeWithAnchors
+
+        return CommitteeWithAnchors(committee.members, self.graph.made(features, random_state))
