@@ -42,8 +42,8 @@ MOST_LOOSE_DICTS = 32
 # steps of something that shows in its whole only, or examples in their docstrings say it all.
 PROVED_BY = {
     "tests/runs": (
-        "job.adjust job.finish job.finished job.label_errors job.labeling job.loop job.models "
-        "job.out_of_fold job.preview job.score job.setting job.shift job.summary "
+        "job.adjust job.expected job.finish job.finished job.label_errors job.labeling job.loop "
+        "job.models job.out_of_fold job.preview job.score job.setting job.shift job.summary "
         "job.teachers job.units job.views job.warn spark.backends spark.evaluation spark.groups "
         "spark.direct.merging spark.direct.pool spark.frame.stored_rows core.discovery"
     ),
@@ -90,7 +90,7 @@ PROVED_BY = {
     ),
     "tests/core/test_features.py": "core.feature",
     "tests/core/test_kernel.py": "core.scored_rows",
-    "tests/config": "fields registry core.teachers.kinds.rules",
+    "tests/config": "fields registry core.selection.promised core.teachers.kinds.rules",
     "tests/store/test_facts.py": "core.facts store.inputs",
     "tests/store/test_store.py": (
         "store.file_lists store.file_systems store.given_rows store.history store.identity"
@@ -117,7 +117,8 @@ PROVED_BY = {
     ),
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
-        "evaluate.graphs evaluate.measured evaluate.rules evaluate.shift evaluate.tables"
+        "evaluate.graphs evaluate.measured evaluate.promises evaluate.quick evaluate.rules "
+        "evaluate.shift evaluate.tables"
     ),
 }
 TESTS = ROOT.parent / "tests"

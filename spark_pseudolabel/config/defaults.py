@@ -76,6 +76,7 @@ def recommended(
         policy="certified",
         precision=selection.precision,
         certainty=selection.certainty,
+        min_coverage=selection.min_coverage,
         required=False,
         stable_under=selection.stable_under,
         require=selection.require,

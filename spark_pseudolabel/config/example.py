@@ -30,8 +30,10 @@ id: row_id                     # a column that is unique in each table
 
 # selection:                   # which rows get a label; what is said here is the default:
 #   policy: auto               # a committee of four kinds of models labels the pool, once
-#   precision: 0.95            # of the labels that are handed out, so many are right,
-#   certainty: 0.95            # with this probability; none is, where that can't be shown
+#   precision: best            # so many of the labels that are handed out are right: the highest of
+#                              # 0.99, 0.975, 0.95, 0.9, 0.85, 0.8 that can be shown; or a number
+#   min_coverage: 0.2          # for this share of the pool; none is handed out where none can
+#   certainty: 0.95            # with this probability
 
 # model:                       # one model that learns from the committee and is deployed instead
 #   estimator: HistGradientBoostingClassifier

@@ -18,7 +18,7 @@ KeyPath = tuple[str, ...]
 FREE_KEYS = frozenset({"options", "params", "conf"})
 """Mappings whose keys are not ours and may hold dots, such as ``spark.conf``."""
 
-KEYS_OF_AUTO = frozenset({"precision", "certainty"})
+KEYS_OF_AUTO = frozenset({"precision", "certainty", "min_coverage"})
 """Keys of ``selection`` that name its policy where it names none itself."""
 
 _KEYS_OF_ALL = frozenset({"stable_under", "require"})

@@ -84,7 +84,7 @@ def certify_task(
         fitted.adjusted[known],
         codes[known],
         alone,
-        dependence_of(units[known], task.hashes[known], _group_sizes(task)),
+        dependence_of(units[known], task.hashes[known], group_sizes(task)),
     )
     counts = counts_of(pool, len(classes))
     mixed = known if first is not None else None
@@ -102,7 +102,8 @@ def certify_task(
     )
 
 
-def _group_sizes(task: Task) -> GroupSizes | None:
+def group_sizes(task: Task) -> GroupSizes | None:
+    """Return how many groups of each size the pool has; None where nothing says."""
     if task.pool_groups is None:
         return None
     sizes, counts = np.unique(

@@ -25,6 +25,7 @@ from spark_pseudolabel.core.teachers.neighbors import GraphSettings, Method, Nei
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.evaluate.known import MemoryTeacher
+from spark_pseudolabel.evaluate.quick import QuickTeacher
 from spark_pseudolabel.evaluate.task import Task
 from spark_pseudolabel.registry import DEFAULT_COMMITTEE, Member
 
@@ -73,6 +74,10 @@ def estimator_of(name: str, task: Task) -> Teacher:
 
 def _memory(task: Task) -> Learner:
     return Learner(MemoryTeacher(), task)
+
+
+def _quick(task: Task) -> Learner:
+    return Learner(QuickTeacher(), task)
 
 
 def _tri_training(task: Task, estimator: PeerEstimator) -> Learner:
@@ -130,6 +135,7 @@ def graph_of(X: Grid, k: int) -> NeighborGraph:
 _FEW_TREES = PeerEstimator(estimator="ExtraTreesClassifier", params={"n_estimators": 10})
 _OTHERS: Mapping[str, Callable[[Task], Learner]] = {
     "memory": _memory,
+    "quick": _quick,
     "tri": lambda task: _tri_training(task, PeerEstimator()),
     "tri_few": lambda task: _tri_training(task, _FEW_TREES),
     "tri_tree": lambda task: _tri_training(task, PeerEstimator(estimator="DecisionTreeClassifier")),

@@ -97,6 +97,47 @@ class Certificates(MeasuredRun):
     pool: PoolFacts
 
 
+class Curve(Measured):
+    """A band over all cuts, held against the truth.
+
+    Parameters
+    ----------
+    broken
+        Whether any of its bounds is broken.
+    lower, true
+        Lower bound and share of right labels at the shares 0.2, 0.5 and 1 of the pool.
+    """
+
+    broken: bool
+    lower: list[float]
+    true: list[float]
+
+
+class Promises(MeasuredRun):
+    """What can be promised, over all labels and of each class.
+
+    Parameters
+    ----------
+    band
+        Over all labels.
+    best, class_
+        What is published at the highest step of the ladder; its precision is the promised one.
+    given_broken
+        Whether the promise of a given 0.95, tested by itself, is broken.
+    both_broken
+        Whether that or the band is.
+    others
+        What would be published by other bounds.
+    """
+
+    band: Curve
+    best: Realized
+    class_: Annotated[Realized, Field(alias="class")]
+    given_broken: bool
+    both_broken: bool
+    others: dict[str, Realized]
+
+
 class RuleLabels(MeasuredRun):
     """Labels of rules on test rows, in percent right.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from spark_pseudolabel.evaluate.measured import (
     Guarded,
     MeasuredRun,
     Priors,
+    Promises,
     Realized,
     RuleLabels,
     Scores,
@@ -115,6 +117,62 @@ def certificate(runs: Sequence[Certificates]) -> str:
     columns = ("cov", "broken", "of those claimed")
     heads = [f"{kind}: {column}" for kind in ("all", "class", "> 0.9") for column in columns]
     return _table(["cell", "runs", *heads, "labels asked for in vain", "ECE on the pool"], rows)
+
+
+def promise(runs: Sequence[Promises]) -> str:
+    """Return how often band, ladder and a given promise are broken, and other ladders, by cell."""
+    cells = _by_cell(runs)
+    kept = [
+        [
+            cell,
+            len(of),
+            *(_share(getter(run) for run in of) for getter in _BROKEN.values()),
+            *(_slack(of, i) for i in range(len(of[0].band.lower))),
+        ]
+        for cell, of in cells.items()
+    ]
+    heads = [f"{name} broken" for name in _BROKEN]
+    slack = [f"bound at {share:.0%} (true)" for share in (0.2, 0.5, 1.0)]
+    names = ["band", *runs[0].others]
+    steps = [
+        [
+            cell,
+            *(
+                _steps([run.best if name == "band" else run.others[name] for run in of])
+                for name in names
+            ),
+            _steps([run.class_ for run in of]),
+        ]
+        for cell, of in cells.items()
+    ]
+    first = _table(["cell", "runs", *heads, *slack], kept)
+    return first + "\n\n" + _table(["cell", *names, "band, of each class"], steps)
+
+
+_BROKEN: dict[str, Callable[[Promises], bool]] = {
+    "band": lambda run: run.band.broken,
+    "best": lambda run: run.best.broken,
+    "best of each class": lambda run: run.class_.broken,
+    "given 0.95": lambda run: run.given_broken,
+    "band or given": lambda run: run.both_broken,
+}
+
+
+def _share(flags: Iterable[bool]) -> str:
+    known = list(flags)
+    return f"{sum(known)} ({sum(known) / len(known):.1%})"
+
+
+def _slack(runs: Sequence[Promises], i: int) -> str:
+    lower, true = (_mean(getattr(run.band, name)[i] for run in runs) for name in ("lower", "true"))
+    return f"{lower:.3f} ({true:.3f})"
+
+
+def _steps(found: Sequence[Realized]) -> str:
+    """Say how often each step is taken, and how much of the pool is published in the mean."""
+    taken = Counter("none" if one.precision is None else f"{one.precision:g}" for one in found)
+    shares = " ".join(f"{step}: {n / len(found):.0%}" for step, n in sorted(taken.items()))
+    return f"{_mean(one.coverage for one in found):.3f} of the pool; {shares}"
 
 
 def _in_vain(runs: Sequence[Certificates]) -> str:
@@ -233,6 +291,7 @@ def _guarded(runs: Sequence[Guarded], kind: str, pool: str, rule: Guard) -> list
 TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "accuracy": accuracy,
     "certificate": certificate,
+    "promise": promise,
     "guard": guard,
     "drawn": drawn,
     "shift": shift,

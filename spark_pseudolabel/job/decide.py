@@ -27,6 +27,7 @@ from spark_pseudolabel.core.trust.certificate import (
 from spark_pseudolabel.core.trust.evidence import dependence_of
 from spark_pseudolabel.core.trust.priors import missing, thinned
 from spark_pseudolabel.core.trust.shift import prior_shift
+from spark_pseudolabel.core.trust.survey import Survey, survey
 from spark_pseudolabel.core.validation_split import only_ones
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.models import Models
@@ -113,7 +114,9 @@ def untested(names: Sequence[str]) -> str:
 
 def promise_of(chosen: Certified) -> Promise:
     """Return what a configuration promises of published labels."""
-    return Promise(chosen.precision, chosen.certainty, chosen.per)
+    if chosen.precision == "best":
+        return Promise.of_best(chosen.certainty, chosen.per, chosen.enough)
+    return Promise(chosen.precision, chosen.certainty, chosen.per, min_coverage=chosen.enough)
 
 
 def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCertificate | None]:
@@ -122,7 +125,7 @@ def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCert
     chosen, labeled = setting.config.certified, _labeled_by_class(models)
     if chosen is None:
         return make_plan(setting.policy, scored, RoundContext(number, labeled)), None
-    certificate, prior_shift = _certify(models, chosen, scored.counts())
+    certificate, surveyed, prior_shift = _certify(models, chosen, scored.counts())
     plan = certificate.plan(chosen.to_rule(labeled), len(inputs.classes))
     shift, prior = models.store.models[0].training.shift, models.prior_correction
     return plan, RoundCertificate(
@@ -130,6 +133,8 @@ def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCert
         precision=certificate.promise.precision,
         certainty=certificate.promise.certainty,
         per=certificate.promise.per,
+        best=certificate.promise.best,
+        min_coverage=certificate.promise.min_coverage,
         source=certificate.source,
         n_calibration=certificate.n_calibration,
         n_only_ones=certificate.n_only_ones,
@@ -138,6 +143,10 @@ def decide(models: Models, number: int, scored: Scored) -> tuple[Plan, RoundCert
         claims=certificate.claims,
         refused=certificate.refused,
         by_class=certificate.by_class,
+        band=surveyed.band,
+        ladder=surveyed.ladder,
+        missing=surveyed.missing,
+        instead=surveyed.instead,
         prior_shift=prior_shift,
         prior=None if prior is None else prior.prior,
         shift=None if shift is None else shift.short,
@@ -156,7 +165,9 @@ def _labeled_by_class(models: Models) -> list[int]:
     return [max(1, round(share * found.rows)) for share in found.prior]
 
 
-def _certify(models: Models, chosen: Certified, pool: Counts) -> tuple[Certificate, PriorShift]:
+def _certify(
+    models: Models, chosen: Certified, pool: Counts
+) -> tuple[Certificate, Survey, PriorShift]:
     setting, first = models.setting, models.store.models[0]
     codes, rows = calibration_rows(models, chosen)
     n_classes = len(setting.inputs.classes)
@@ -168,8 +179,11 @@ def _certify(models: Models, chosen: Certified, pool: Counts) -> tuple[Certifica
         mixed=setting.config.unlabeled.prior is not None,
     )
     refused = _refused(setting, shift, first.training.shift)
-    labels = _given_rows(setting, chosen)
-    return certify(promise_of(chosen), pool, rows, chosen.scores, refused, labels), shift
+    promise, labels = promise_of(chosen), given_rows(setting, chosen)
+    certificate = certify(promise, pool, rows, chosen.scores, refused, labels)
+    # Where nothing may be claimed, nothing is said of other promises either.
+    surveyed = Survey() if refused is not None else survey(promise, pool, rows, labels)
+    return certificate, surveyed, shift
 
 
 def _refused(setting: Setting, classes: PriorShift, rows: Representativeness | None) -> str | None:
@@ -196,7 +210,7 @@ def _refused(setting: Setting, classes: PriorShift, rows: Representativeness | N
     return GROUPS_DIFFER if sizes.unlike(np.bincount(group_numbers(groups.labeled))) else None
 
 
-def _given_rows(setting: Setting, chosen: Certified) -> int:
+def given_rows(setting: Setting, chosen: Certified) -> int:
     """Return the rows that a person has labeled so that there are rows to test.
 
     Of them a prior and `withhold` leave some out, and a split-off validation part is a share.

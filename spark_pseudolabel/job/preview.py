@@ -11,12 +11,19 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.job.decide import require_possible
+from spark_pseudolabel.job.expected import ESTIMATOR, expected
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.teachers import named_by, teacher_of
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
-from spark_pseudolabel.report.document import PlanDocument, document
+from spark_pseudolabel.report.document import (
+    BandPoint,
+    LadderStep,
+    PlanDocument,
+    PlanPromise,
+    document,
+)
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
@@ -73,12 +80,26 @@ def plan(
             "selection": config.selection.model_dump(mode="json"),
             "why_selection": config.why_selection,
             "rounds": config.rounds.model_dump(mode="json"),
+            "promise": _promise(setting),
             "partitions": len(inputs.scan.parts)
             if inputs.scan is not None
             else inputs.pool.rows.rdd.getNumPartitions(),
             "output": {"path": config.output.path, "state": _state(spark, config, inputs)},
             "warnings": _warnings(inputs, by_code),
         },
+    )
+
+
+def _promise(setting: Setting) -> PlanPromise | None:
+    found, chosen = expected(setting), setting.config.certified
+    if found is None or chosen is None:
+        return None
+    return PlanPromise(
+        rows=found.rows,
+        estimator=ESTIMATOR,
+        certainty=chosen.certainty,
+        band=[BandPoint.from_fact(point) for point in found.survey.band],
+        ladder=[LadderStep.from_fact(step) for step in found.survey.ladder],
     )
 
 

@@ -24,15 +24,19 @@ from spark_pseudolabel.job.shift import predicted_prior, shift_action
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import (
     Adjustment,
+    BandPoint,
     Certificate,
     CertifiedClaim,
     ClassResult,
     Confused,
     Flips,
     Histogram,
+    Instead,
     LabelCheck,
+    LadderStep,
     MeasuredShift,
     Metrics,
+    MissingLabels,
     Mistakes,
     ModelResult,
     Notice,
@@ -128,6 +132,8 @@ def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | N
         precision=stored.precision,
         certainty=stored.certainty,
         per=stored.per,
+        best=stored.best,
+        min_coverage=stored.min_coverage,
         source=stored.source,
         n_calibration=stored.n_calibration,
         n_only_ones=stored.n_only_ones,
@@ -146,6 +152,19 @@ def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | N
             )
             for result in stored.by_class
         ],
+        band=[BandPoint.from_fact(point) for point in stored.band],
+        ladder=[LadderStep.from_fact(step) for step in stored.ladder],
+        missing=[
+            MissingLabels(
+                class_=classes[of.code],
+                n=of.n,
+                wrong=of.wrong,
+                more_labels=of.more_labels,
+                outlook=of.outlook,
+            )
+            for of in stored.missing
+        ],
+        instead=_instead(stored.instead),
         prior_shift=PredictedPrior.from_fact(stored.prior_shift),
         prior=None if stored.prior is None else list(stored.prior),
         shift=MeasuredShift.from_optional(stored.shift),
@@ -153,6 +172,15 @@ def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | N
         stable_only=stored.stable_only,
         agreed_only=stored.agreed_only,
         withheld=stored.withheld,
+    )
+
+
+def _instead(found: facts.Instead | None) -> Instead | None:
+    if found is None:
+        return None
+    value = f"{found.precision:g}" if found.given else "best"
+    return Instead(
+        precision=found.precision, rows=found.rows, setting=f"selection.precision={value}"
     )
 
 

@@ -29,6 +29,7 @@ from spark_pseudolabel.job.label_errors import (
 )
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.shift import predicted_prior, shift_warning
+from spark_pseudolabel.report import promises, words
 from spark_pseudolabel.report.document import Certificate, CertifiedClaim, Notice, label_key
 from spark_pseudolabel.store.facts import Reliabilities
 from spark_pseudolabel.store.layout import model_name
@@ -167,7 +168,7 @@ def not_certified(
     pool
         Pool rows there are; None: many.
     """
-    goal = f"precision {certificate.precision:g} with certainty {certificate.certainty:g}"
+    goal = words.goal(certificate)
     refused, predicted = certificate.refused, certificate.prior_shift
     if refused == UNTESTED_LABELS:
         return Notice.about(
@@ -199,16 +200,18 @@ def not_certified(
             "every label in the pool, or label rows drawn at random from it.",
         )
     n_tested = certificate.n_calibration
-    outlook = " ".join(_in_words(claim, certificate.per, missing) for claim in certificate.claims)
-    promise = Promise(certificate.precision, certificate.certainty)
+    outlook = " ".join(_in_words(claim, certificate, missing) for claim in certificate.claims)
+    promise = Promise(certificate.precision, certificate.certainty, best=certificate.best)
     if few := why_impossible(promise, n_tested, tested, pool):
         # Of fewer rows than any claim takes, no outlook says anything but an estimate of more.
         known = any(claim.more_labels is not None for claim in certificate.claims)
         outlook = f"{few[0].upper()}{few[1:]} " + (outlook if known else "Label more rows.")
+    other = promises.other_promise(certificate)
+    other = f"{other} " if other else ""
     return Notice.about(
         "not_certified",
         f"{goal[0].upper()}{goal[1:]} cannot be certified with {n_tested:,} {tested} "
-        f"rows tested, and no label is published. {outlook}",
+        f"rows tested, and no label is published. {other}{outlook}",
         labels_needed=[
             {"labels": claim.labels, "more_labels": claim.more_labels, "outlook": claim.outlook}
             for claim in certificate.claims
@@ -216,20 +219,24 @@ def not_certified(
     )
 
 
-def _in_words(claim: CertifiedClaim, per: str, kind: str) -> str:
-    of = f"For {claim.labels[0]!r}" if per == "class" else "For all labels"
+def _in_words(claim: CertifiedClaim, certificate: Certificate, kind: str) -> str:
+    of = f"For {claim.labels[0]!r}" if certificate.per == "class" else "For all labels"
     if claim.more_labels is not None:
-        return f"{of} it would take about {claim.more_labels:,} more {kind} rows."
+        least = f", for {certificate.precision:g}" if certificate.best else ""
+        return f"{of} it would take about {claim.more_labels:,} more {kind} rows{least}."
     return f"{of} {_OUTLOOKS[claim.outlook or 'unclear'].format(kind=kind)}"
 
 
 _OUTLOOKS = {
     "model": "more {kind} rows would not do, by these: at every cut the model errs too often. It "
-    "takes a better model, other features, or a lower precision.",
+    "takes a better model, other features, a lower precision, or a person who is asked about the "
+    "surest rows (review export --certify).",
     "pool": "more {kind} rows would not do: the pool is so small that chance alone breaks the "
-    "promise with such a model. It takes a larger pool, a better model, or a lower precision.",
+    "promise with such a model. It takes a larger pool, a better model, a lower precision, or a "
+    "person who is asked about the rows (review export --certify).",
     "unclear": "these rows do not tell whether more {kind} ones would do: errors are not clearly "
-    "rarer than allowed at any cut. A better model or a lower precision would.",
+    "rarer than allowed at any cut. A better model would, or other features, a lower precision, "
+    "or a person who is asked about the surest rows (review export --certify).",
 }
 
 

@@ -421,6 +421,62 @@ class ClassResult(Document):
     """Its published rows."""
 
 
+class BandPoint(Document):
+    """A lower bound of the precision, one of many that hold together."""
+
+    share: Share
+    """Which part of the pool it is about, its most confident rows."""
+    rows: Count
+    """How many these are."""
+    lower: Share
+    """Lower bound of the share of right labels among them."""
+    cut: Share
+    """The confidence of the least confident of them, to the thousandth."""
+
+
+class LadderStep(Document):
+    """A precision that might be promised."""
+
+    precision: Share
+    """Share of right labels."""
+    rows: Count
+    """Pool rows for which the band shows it."""
+    share: Share
+    """Their share of the pool."""
+    certified: bool
+    """Whether these are enough of the pool (``min_coverage``)."""
+    more_labels: Annotated[int, Field(ge=1)] | None = None
+    """Estimate of the labels still missing; null where none is, or where it is not labels."""
+    outlook: Literal["labels", "model", "pool", "unclear"] | None = None
+    """What it takes, as of a claim; null where it can be shown of some rows."""
+
+
+class MissingLabels(Document):
+    """What a class takes to be shown by itself, at the promised precision."""
+
+    class_: Annotated[Label, Field(alias="class")]
+    """The label."""
+    n: Count
+    """Calibration rows predicted as it; copies and groups count once."""
+    wrong: Count
+    """How many of them are wrong."""
+    more_labels: Annotated[int, Field(ge=1)] | None = None
+    """Estimate of the labels still missing, of all classes together, drawn at random."""
+    outlook: Literal["labels", "model", "pool", "unclear"] | None = None
+    """What it takes; null where it could be shown now."""
+
+
+class Instead(Document):
+    """A promise that can be kept where the one that was asked for can't."""
+
+    precision: Share
+    """A step of the ladder."""
+    rows: Count
+    """Rows for which it is shown."""
+    setting: str
+    """What to say behind ``--set``, in another output, to have them published."""
+
+
 class PredictedPrior(Document):
     """Whether the calibration rows are drawn like the pool, as far as classes go."""
 
@@ -477,11 +533,15 @@ class Certificate(Document):
     claimed: bool
     """Whether anything is claimed."""
     precision: Share
-    """Promised share of right labels."""
+    """Promised share of right labels; of ``best`` the step that was taken, or the least one."""
     certainty: Share
     """Probability, over the draw of the labeled rows, that the promise is kept."""
     per: Literal["all", "class"]
     """Whether the promise holds over all published rows or in every class."""
+    best: bool = False
+    """Whether the precision was chosen by the run: the highest of the ladder that can be shown."""
+    min_coverage: Share | None = None
+    """For which share of the pool a step of the ladder has to hold."""
     source: Literal["out_of_fold", "held_out"]
     """Where the calibration rows' scores come from."""
     n_calibration: Count
@@ -499,6 +559,16 @@ class Certificate(Document):
     """Why nothing may be claimed whatever the numbers say; null otherwise."""
     by_class: list[ClassResult] = []
     """What was found of each class, whatever the claims are about; empty without a claim."""
+    band: list[BandPoint] = []
+    """Lower bounds of the precision over all labels, holding with the certainty at all cuts
+    together; empty where nothing may be claimed."""
+    ladder: list[LadderStep] = []
+    """What can be shown of precisions that might be promised, the highest first: together with the
+    band where the promise is one over all labels, else of each class and by itself."""
+    missing: list[MissingLabels] = []
+    """What each class takes to be shown by itself; empty where nothing may be claimed."""
+    instead: Instead | None = None
+    """What could be promised; null where the promise is kept, or nothing of the ladder could."""
     prior_shift: PredictedPrior | None = None
     """Predicted labels of the calibration rows and of the pool, compared."""
     prior: list[Share] | None = None
@@ -923,6 +993,21 @@ class PlanOutput(Document):
     """new, resumable, done, ..."""
 
 
+class PlanPromise(Document):
+    """What a certificate may come to, estimated before anything is scored."""
+
+    rows: Count
+    """Labeled rows that it rests on; copies and groups count once."""
+    estimator: str
+    """The model that stands for the run's, fitted in folds."""
+    certainty: Share
+    """With which the bounds would hold together."""
+    band: list[BandPoint]
+    """As of a certificate, for a pool that is scored as the labeled rows are."""
+    ladder: list[LadderStep]
+    """Likewise."""
+
+
 class PlanDocument(Document):
     """What ``run`` would do: the document of ``plan``."""
 
@@ -944,6 +1029,9 @@ class PlanDocument(Document):
     """Which policy is in force and why; null where ``selection`` says so itself."""
     rounds: PlanRounds
     """How many rounds there may be."""
+    promise: PlanPromise | None = None
+    """What could be promised, by an estimate from the labeled rows alone; null where nothing is to
+    be certified, or nothing may be claimed."""
     partitions: Count | None = None
     """Tasks of one scan of the pool; null when unknown."""
     output: PlanOutput

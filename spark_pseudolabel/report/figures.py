@@ -109,7 +109,7 @@ def draw(report: Report) -> dict[str, list[str]]:
     -------
     dict
         The SVG of each panel by the figure's name: ``metrics``, ``reliability``, ``accepted``,
-        ``confidence``, ``left``, ``time``; absent without data.
+        ``confidence``, ``left``, ``time``, ``promise``; absent without data.
     """
     figures: dict[str, Callable[[Report], list[Figure]]] = {
         "metrics": draw_metrics,
@@ -118,6 +118,7 @@ def draw(report: Report) -> dict[str, list[str]]:
         "confidence": draw_confidence,
         "left": draw_left,
         "time": draw_time,
+        "promise": draw_promise,
     }
     with _style():
         drawn = {name: drawing(report) for name, drawing in figures.items()}
@@ -252,6 +253,38 @@ def _draw_reliability(ax: Axes, table: ReliabilityTable) -> None:
     ax.vlines(stated, low, high, color=ACCENT, linewidth=1.4)
     ax.plot(stated, right, "o", color=ACCENT, ms=6, clip_on=False)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
+
+
+# --- what could be promised ---------------------------------------------------------------
+
+
+def draw_promise(report: Report) -> list[Figure]:
+    """Draw the lower bound of the precision against the share of the pool, all of it together."""
+    certified = report.certificate
+    if certified is None or not certified.band:
+        return []
+    figure, ax = _panel(WIDE, right=44)
+    share, lower = ([getattr(p, name) for p in certified.band] for name in ("share", "lower"))
+    floor = max(0.0, min(0.75, 0.05 * np.floor(20 * min(lower))))
+    # Below the line no bound is broken: the shaded part is what may be promised.
+    ax.fill_between(share, floor, lower, color=ACCENT, alpha=0.14, linewidth=0)
+    ax.plot(share, lower, "-", color=ACCENT)
+    ax.axhline(certified.precision, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
+    ax.annotate(
+        f"{certified.precision:g}",
+        (1, certified.precision),
+        xycoords=("axes fraction", "data"),
+        xytext=(6, 0),
+        textcoords="offset points",
+        color=MUTED,
+        va="center",
+        annotation_clip=False,
+    )
+    if certified.claimed:
+        ax.axvline(certified.coverage, color=BAD, linewidth=1.4)
+    ax.set(xlim=(0, 1), ylim=(floor, 1), xlabel="share of the pool, the surest rows first")
+    ax.set_title("At least so many labels are right", pad=12)
+    return [figure]
 
 
 # --- accepted per class per round ---------------------------------------------------------

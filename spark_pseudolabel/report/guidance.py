@@ -49,7 +49,8 @@ def next_steps(report: Report) -> list[Step]:
     asked = f"{out.rstrip('/')}-review"
     verify = Step(("verify", out, "--deep"), "Check that every file is there, whole and unchanged")
     if not report.rows.accepted:
-        precision = report.certificate.precision if report.certificate else 0.95
+        certified = report.certificate
+        precision = certified.precision if certified and not certified.best else 0.95
         certify = ("--certify", f"{precision:g}", "--budget", "300", "--to", asked)
         return [
             Step(

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from spark_pseudolabel.report import evidence, guidance, leftover, times, words
+from spark_pseudolabel.report import evidence, guidance, leftover, promises, times, words
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.provenance import flat, settings
 from spark_pseudolabel.report.tally import (
@@ -38,6 +38,10 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         verdict=words.verdict(data),
         certified=words.certificate(data),
         claims=words.claims(data),
+        ladder=promises.ladder(data),
+        promised=promises.promised(data),
+        band=promises.band(data),
+        missing=promises.missing(data),
         how_certified=guidance.how_certified(data),
         next_steps=guidance.next_steps(data),
         by_class=words.by_class(data),

@@ -85,7 +85,7 @@ def _parsed(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> Mapping[str
 def _of_kind(section: object, default: object) -> object:
     """Return what a section has by default, if it is one of the kind that is used by default."""
     if isinstance(section, Mapping) and isinstance(default, Mapping):
-        same = section.get("policy") == default.get("policy") and set(section) == set(default)
+        same = section.get("policy") == default.get("policy") and set(section) <= set(default)
         return default if same else {}
     return default
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.program import command
-from spark_pseudolabel.report import document, guidance, words
+from spark_pseudolabel.report import document, guidance, promises, words
 from spark_pseudolabel.report.document import (
     DoctorDocument,
     ExplainDocument,
@@ -64,6 +64,7 @@ def render_text(report: Document) -> str:
         _section("Review", review_lines(data.review)),
         _warnings(data.warnings),
         _certificate(data),
+        _promises(data),
         _by_class(data),
         _shift(data),
         _teacher(data),
@@ -89,6 +90,7 @@ def render_plan(plan: Document) -> str:
         _section("Classes", _plan_classes(data)),
         _section("Features", _plan_features(data)),
         _section("What would happen", _plan_steps(data)),
+        _plan_promise(data),
     )
 
 
@@ -237,6 +239,22 @@ def _certificate(report: Report) -> list[str]:
     for sentence in guidance.how_certified(report):
         lines += _wrap(sentence, indent=2)
     return _section("Certificate", lines)
+
+
+def _promises(report: Report) -> list[str]:
+    """Tabulate what could be promised, and what it takes; of each class, where nothing is."""
+    ladder, band = promises.ladder(report), promises.band(report)
+    if ladder is None or band is None:
+        return []
+    lines = _table(ladder.head, ladder.body, "rrrl")
+    for sentence in promises.promised(report):
+        lines += _wrap(sentence, indent=2)
+    lines += ["", *_table(band.head, band.body, "rrrr")]
+    missing = promises.missing(report)
+    if missing is not None and report.certificate and not report.certificate.claimed:
+        lines += ["", *_table(missing.head, missing.body[:MOST_CLASSES], "lrrl")]
+        lines += _more(len(missing.body) - MOST_CLASSES, "classes")
+    return _section("What can be promised", lines)
 
 
 def _by_class(report: Report) -> list[str]:
@@ -440,6 +458,16 @@ def _plan_features(plan: PlanDocument) -> list[str]:
     return _table(["column", "taken as", "type"], body, "lll") + _more(
         len(plan.features) - MOST_FEATURES, "columns"
     )
+
+
+def _plan_promise(plan: PlanDocument) -> list[str]:
+    if plan.promise is None:
+        return []
+    ladder, band = promises.ladder_of(plan.promise.ladder), promises.band_of(plan.promise.band)
+    lines = [*_wrap(promises.expected(plan.promise), indent=2, hang=2)]
+    lines += _table(ladder.head, ladder.body, "rrrl")
+    lines += ["", *_table(band.head, band.body, "rrrr")]
+    return _section("What could be promised", lines)
 
 
 def _plan_steps(plan: PlanDocument) -> list[str]:

@@ -203,7 +203,7 @@ def certificate(report: Report) -> str:
     certified = report.certificate
     if certified is None:
         return ""
-    promise = f"precision {certified.precision:g} with certainty {certified.certainty:g}"
+    promise = goal(certified)
     of = "in every class" if certified.per == "class" else "over all labels"
     kind = "validation" if certified.source == "held_out" else "labeled"
     where = f"tested on {rows(certified.n_calibration, kind)}"
@@ -211,6 +211,17 @@ def certificate(report: Report) -> str:
         return f"Not certified: {promise} ({of}; {where}). No label is published."
     covered = f"{percent(certified.coverage)} of {_about(certified)} covered"
     return f"Certified: {promise} {of}; {covered}, {where}."
+
+
+def goal(certified: Certificate) -> str:
+    """Name what was to be shown: a precision, or the best one there is."""
+    certainty = f"with certainty {certified.certainty:g}"
+    if not certified.best:
+        return f"precision {certified.precision:g} {certainty}"
+    if certified.claimed:
+        return f"precision {certified.precision:g}, the best that can be shown, {certainty}"
+    enough = percent(certified.min_coverage or 0.0)
+    return f"a precision of {certified.precision:g} or more {certainty} for {enough} of the pool"
 
 
 def _about(certified: Certificate) -> str:

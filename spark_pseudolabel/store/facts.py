@@ -30,11 +30,15 @@ from pydantic import (
 )
 
 from spark_pseudolabel.core.facts import (
+    BandPoint,
     Claim,
     ClassResult,
     Comparison,
+    Instead,
+    LadderStep,
     LossComparison,
     MeasuredShift,
+    MissingLabels,
     NotCompared,
     PriorShift,
     ReferenceRows,
@@ -297,7 +301,7 @@ def _with_code(value: object) -> object:
     return value
 
 
-def _with_class(result: ClassResult, fields: SerializerFunctionWrapHandler) -> Json:
+def _with_class(result: ClassResult | MissingLabels, fields: SerializerFunctionWrapHandler) -> Json:
     written: Json = fields(result)
     return {"class": written.pop("code"), **written}
 
@@ -309,10 +313,12 @@ class RoundCertificate(Fact):
     ----------
     claimed
         Whether any row may be published under the promise.
-    precision, certainty, per
-        The promise.
+    precision, certainty, per, best, min_coverage
+        The promise, see :class:`spark_pseudolabel.core.trust.promise.Promise`.
     source, n_calibration, n_only_ones, n_pool, coverage, claims, refused, by_class
         See :class:`spark_pseudolabel.core.trust.certificate.Certificate`.
+    band, ladder, missing, instead
+        See :class:`spark_pseudolabel.core.trust.survey.Survey`.
     prior_shift
         Predicted classes of the calibration rows and of the pool, compared.
     prior
@@ -330,6 +336,8 @@ class RoundCertificate(Fact):
     precision: float
     certainty: float
     per: Literal["all", "class"]
+    best: bool = False
+    min_coverage: float | None = None
     source: Literal["out_of_fold", "held_out"]
     n_calibration: Size
     n_only_ones: Size = 0
@@ -340,6 +348,12 @@ class RoundCertificate(Fact):
     by_class: tuple[
         Annotated[ClassResult, BeforeValidator(_with_code), WrapSerializer(_with_class)], ...
     ] = ()
+    band: tuple[BandPoint, ...] = ()
+    ladder: tuple[LadderStep, ...] = ()
+    missing: tuple[
+        Annotated[MissingLabels, BeforeValidator(_with_code), WrapSerializer(_with_class)], ...
+    ] = ()
+    instead: Instead | None = None
     prior_shift: PriorShift
     prior: tuple[float, ...] | None = None
     shift: MeasuredShift | None = None

@@ -12,7 +12,12 @@ from tests.config.files import MINIMAL, loaded, minimal, told
 
 WRITTEN_OUT = {
     "teacher": {"student": False},
-    "selection": {"policy": "certified", "precision": 0.95, "required": False},
+    "selection": {
+        "policy": "certified",
+        "precision": "best",
+        "min_coverage": 0.2,
+        "required": False,
+    },
 }
 
 
@@ -111,8 +116,8 @@ def test_set_of_a_precision_needs_no_policy(tmp_path: Path) -> None:
     )
     both = ("selection.precision=0.8", "selection.threshold=0.8")
     assert told(MINIMAL, tmp_path, both) == [
-        "selection.threshold: is no key of policy 'auto', which has certainty, policy, "
-        "precision, require, stable_under."
+        "selection.threshold: is no key of policy 'auto', which has certainty, min_coverage, "
+        "policy, precision, require, stable_under."
     ]
 
 
@@ -201,3 +206,38 @@ def test_training_is_the_students_where_there_is_one() -> None:
     ):
         given = minimal(**sections, training={"max_rows": 100})
         assert parse_config(given).training.max_rows == 100
+
+
+def test_precision_that_is_not_given_is_the_best_for_a_fifth_of_the_pool(tmp_path: Path) -> None:
+    best = loaded(MINIMAL, tmp_path).selection
+    assert (best.precision, best.min_coverage, best.enough) == ("best", 0.2, 0.2)
+    for said in ("selection.certainty=0.9", "selection.min_coverage=0.5"):
+        assert loaded(MINIMAL, tmp_path, (said,)).selection.precision == "best"
+    more = loaded(MINIMAL, tmp_path, ("selection.min_coverage=0.5",)).selection
+    assert (more.min_coverage, more.enough) == (0.5, 0.5)
+    asked = parse_config(minimal(selection={"policy": "certified", "precision": "best"}))
+    assert asked.selection.min_coverage == 0.2
+    assert asked.selection.required
+
+
+def test_number_that_is_given_stays_what_earlier_versions_wrote(tmp_path: Path) -> None:
+    given = loaded(MINIMAL, tmp_path, ("selection.precision=0.95",))
+    assert given.selection.precision == 0.95
+    assert "min_coverage" not in identity(given)["selection"]
+    certified = parse_config(minimal(selection={"policy": "certified"}))
+    assert certified.selection.precision == 0.95
+    assert "min_coverage" not in identity(certified)["selection"]
+    enough = parse_config(minimal(selection={"policy": "auto", "precision": 0.9}))
+    assert enough.selection.enough == 0.2
+
+
+@pytest.mark.parametrize("wrong", ["bset", "1.0", "true"])
+def test_precision_is_a_number_or_the_best(wrong: str, tmp_path: Path) -> None:
+    said = told(MINIMAL, tmp_path, (f"selection.precision={wrong}",))
+    (problem,) = said
+    assert problem.startswith("selection.precision: must be a number in (0, 1) or best. Got ") or (
+        "best" in problem and "(0, 1)" in problem
+    )
+    assert told(MINIMAL, tmp_path, ("selection.min_coverage=0",)) == [
+        "selection.min_coverage: must be in (0, 1] or null. Got 0."
+    ]

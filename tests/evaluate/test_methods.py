@@ -11,9 +11,11 @@ from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import load
 from spark_pseudolabel.evaluate.guarded import GUARDS, runs_of
 from spark_pseudolabel.evaluate.known import MemoryTeacher
-from spark_pseudolabel.evaluate.measured import Certificates, Scores, Seen
+from spark_pseudolabel.evaluate.measured import Certificates, Promises, Scores, Seen
+from spark_pseudolabel.evaluate.promises import promise_task
+from spark_pseudolabel.evaluate.quick import QuickTeacher, as_numbers
 from spark_pseudolabel.evaluate.shift import alarm
-from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate, guard
+from spark_pseudolabel.evaluate.tables import PAIRS, accuracy, certificate, guard, promise
 from spark_pseudolabel.evaluate.task import draw, with_copies, without_groups
 
 
@@ -26,6 +28,27 @@ def test_certificate_is_held_against_the_truth() -> None:
     assert "0 of 1" in certificate([found.of("clean", 0)])
     stored = found.model_dump(mode="json", by_alias=True)
     assert (set(stored) >= {"all", "class", "fixed"}, Certificates(**stored)) == (True, found)
+
+
+def test_promises_are_held_against_the_truth() -> None:
+    data = as_numbers(load("mixed", None))
+    assert all(feature.numeric for feature in data.features)
+    found = [
+        promise_task(QuickTeacher(), draw(data, 400, seed, n_pool=1500, n_test=1)).of("mixed", seed)
+        for seed in range(12)
+    ]
+    # Of twelve, five per cent and two standard errors.
+    assert sum(run.band.broken for run in found) <= 2
+    assert sum(run.best.broken for run in found) <= 2
+    assert all(
+        low <= true
+        for run in found
+        for low, true in zip(run.band.lower, run.band.true, strict=True)
+    )
+    assert any(run.best.precision is not None for run in found)
+    stored = found[0].model_dump(mode="json", by_alias=True)
+    assert Promises(**stored) == found[0]
+    assert "of the pool; " in promise(found)
 
 
 def test_what_a_model_knows_by_heart_is_no_evidence() -> None:

@@ -275,6 +275,56 @@ def with_mistakes(report: dict[str, Any]) -> dict[str, Any]:
     return report | {"seed": report["seed"] | {"mistakes": mistakes}}
 
 
+BAND = ((0.1, 0.971), (0.2, 0.969), (0.4, 0.953), (0.6, 0.931), (0.8, 0.905), (1.0, 0.862))
+
+
+def with_promises(report: dict[str, Any], *, shown: str = "best") -> dict[str, Any]:
+    """Return the report of a certified run with what it could promise.
+
+    Parameters
+    ----------
+    shown
+        ``"best"``: at 0.9; ``"given"``: 0.95 can't be shown, and 0.9 can; ``"few"``: no step holds
+        for enough rows; ``"none"``: no step holds for any.
+    """
+    report = with_certificate(report, claimed=shown == "best")
+    pool = report["rows"]["pool"]
+    of = {"best": 0.8, "given": 0.8, "few": 0.0666, "none": 0.0}[shown]
+    steps = {0.99: 0.0, 0.975: 0.0, 0.95: 0.0, 0.9: of, 0.85: of, 0.8: of}
+    ladder = [
+        {
+            "precision": precision,
+            "rows": round(share * pool),
+            "share": share,
+            "certified": share >= 0.2,
+            "more_labels": 4_200 if precision == 0.95 else None,
+            "outlook": "labels" if precision == 0.95 else None if share else "unclear",
+        }
+        for precision, share in steps.items()
+    ]
+    band = [
+        {"share": share, "rows": round(share * pool), "lower": lower, "cut": 1 - share / 2}
+        for share, lower in BAND
+    ]
+    missing = [
+        {"class": name, "n": 300, "wrong": 9 + 40 * code, "more_labels": None if code else 700}
+        | {"outlook": "model" if code else "labels"}
+        for code, name in enumerate(report["classes"])
+    ]
+    best = shown != "given"
+    instead = {"precision": 0.9, "rows": round(of * pool), "setting": "selection.precision=0.9"}
+    certificate = report["certificate"] | {
+        "precision": {"best": 0.9, "given": 0.95}.get(shown, 0.8),
+        "best": best,
+        "min_coverage": 0.2,
+        "band": band,
+        "ladder": ladder,
+        "missing": missing,
+        "instead": None if best else instead,
+    }
+    return report | {"certificate": certificate}
+
+
 def make_why() -> dict[str, Any]:
     """Build what ``explain --why`` adds."""
     values = [("job", "clerk", 0.31), ("age", 39, -0.12), ("v", None, 0.0)]
@@ -288,6 +338,13 @@ def make_why() -> dict[str, Any]:
         "features": [{"feature": f, "value": v, "effect": e} for f, v, e in values],
         "final": {"model": "model-0004", "label": "<=50K", "confidence": 0.61},
     }
+
+
+def with_expected(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan that says what could be promised."""
+    certificate = with_promises(make_report())["certificate"]
+    promise = {"rows": 600, "estimator": "LogisticRegression", "certainty": 0.95}
+    return plan | {"promise": promise | {k: certificate[k] for k in ("band", "ladder")}}
 
 
 def make_plan() -> dict[str, Any]:

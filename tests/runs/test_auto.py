@@ -124,7 +124,7 @@ def test_one_row_of_each_label_is_enough_to_run(spark: SparkSession, tmp_path: P
     sections = {**SMALL, "model": {"estimator": "KNeighborsClassifier"}, "shift": {}}
     report = run(spark, parse_config(written(tmp_path, one_each, **sections))).report.as_json()
     assert report["termination_condition"] == "not_certified"
-    assert report["certificate"]["claims"][0]["more_labels"] == 59
+    assert report["certificate"]["claims"][0]["more_labels"] == 21
     assert report["seed"]["oof"] is None
     assert report["final"]["test"]["accuracy"] == report["seed"]["test"]["accuracy"]
     (warning,) = [one for one in report["warnings"] if one["code"] == "student_not_used"]

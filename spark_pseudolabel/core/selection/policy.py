@@ -67,6 +67,9 @@ class Policy(Section):
     require: Literal["all", "majority"] | None = None
     """How many members of the model have to name a row's label for it to be accepted."""
 
+    unsaid_if_null: ClassVar[frozenset[str]] = _ASKED_OF_ROWS
+    """Keys that are not written down where they are null: earlier versions did not know them."""
+
     grows: ClassVar[bool] = False
     """Whether each round accepts a larger share of the whole pool, every row decided anew."""
 
@@ -96,7 +99,7 @@ class Policy(Section):
 
         Annotated by builtins alone: pydantic 2.10 looks names up in the modules of subclasses.
         """
-        unasked = {name for name in _ASKED_OF_ROWS if getattr(self, name) is None}
+        unasked = {name for name in self.unsaid_if_null if getattr(self, name) is None}
         return {name: value for name, value in handler(self).items() if name not in unasked}
 
 

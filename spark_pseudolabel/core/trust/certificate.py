@@ -21,13 +21,14 @@ from typing import Any, Literal
 from spark_pseudolabel.core.facts import Claim, ClassResult
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.selection.promised import LADDER
 from spark_pseudolabel.core.trust.band import local_level
 from spark_pseudolabel.core.trust.claims import Tests
 from spark_pseudolabel.core.trust.claims import rows_needed as rows_needed
 from spark_pseudolabel.core.trust.evidence import CalibrationRows as CalibrationRows
 from spark_pseudolabel.core.trust.evidence import tail_of
 from spark_pseudolabel.core.trust.finite_population import fewest_wrong, most_wrong
-from spark_pseudolabel.core.trust.ladder import LADDER, highest, steps
+from spark_pseudolabel.core.trust.ladder import highest, steps
 from spark_pseudolabel.core.trust.promise import Promise as Promise
 
 ScoreSource = Literal["out_of_fold", "held_out"]
@@ -118,7 +119,7 @@ def certify(
         Cuts are bin edges, so that the counts alone say exactly which pool rows they publish.
     """
     tests = Tests(promise, pool, rows, labels)
-    if refused is not None or promise.min_coverage is None:
+    if refused is not None or not promise.best:
         claims = tests.claims(promise.error)
     else:
         bands = tests.bands()
@@ -164,16 +165,25 @@ There are 58.'
     sizes: Sequence[int | None] = [None]
     if pool is not None and pool * promise.error < 1:
         sizes = range(1, pool + 1)
-    level, least = promise.risk, ""
-    if promise.min_coverage is not None:
-        level, least = local_level(max(1, n_rows), promise.risk), ", the least of the ladder,"
-    needed = min((rows_needed(promise.error, level, 0, size) for size in sizes), default=0)
+    needed = min((_needed(promise, size) for size in sizes), default=0)
+    least = ", the least of the ladder," if promise.best else ""
     if n_rows >= needed:
         return None
     return (
         f"precision {promise.precision:g}{least} with certainty {promise.certainty:g} needs at "
         f"least {needed:,} {kind} rows, all predicted right. There are {n_rows:,}."
     )
+
+
+def _needed(promise: Promise, pool: int | None) -> int:
+    """Return the fewest rows, all predicted right, that show the promise."""
+    needed = rows_needed(promise.error, promise.risk, 0, pool)
+    while promise.best:
+        more = rows_needed(promise.error, local_level(needed, promise.risk), 0, pool)
+        if more <= needed:
+            break
+        needed = more
+    return needed
 
 
 def _of_class(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.core.facts import Claim, Outlook
 from spark_pseudolabel.core.selection.counts import Counts
-from spark_pseudolabel.core.trust.band import Band, band
+from spark_pseudolabel.core.trust.band import Band, band, local_level
 from spark_pseudolabel.core.trust.evidence import CalibrationRows, Evidence, tail_of
 from spark_pseudolabel.core.trust.finite_population import most_wrong, p_value
 from spark_pseudolabel.core.trust.promise import Promise
@@ -97,6 +97,23 @@ class Tests:
             outlook=outlook,
         )
 
+    def short_of(self, codes: tuple[int, ...], error: float, band: Band | None) -> Claim:
+        """Return what it takes for a band to show a precision.
+
+        Parameters
+        ----------
+        band
+            Of these classes, which does not show it; None where none was made.
+        """
+        claim = self.claim(codes, error, self.level if band is None else band.level)
+        before = 0
+        while claim.more_labels is not None and claim.more_labels > before:
+            # The bounds of more rows are at a lower level each.
+            before = claim.more_labels
+            n = len(self.rows) + math.ceil(before / self._labels_per_row)
+            claim = self.claim(codes, error, local_level(n, self.level))
+        return claim
+
     def read_off(
         self, bands: Mapping[tuple[int, ...], Band], error: float, *, shown: bool
     ) -> tuple[Claim, ...]:
@@ -112,14 +129,13 @@ class Tests:
             Whether it is shown for enough rows; else there is no cut.
         """
         claims = []
-        for codes, tested in self.groups:
+        for codes, _ in self.groups:
             band = bands.get(codes)
             at = band.loosest(error) if band is not None and shown else None
             if band is not None and at is not None:
                 claims.append(_at(band, at, error))
                 continue
-            level = self.level if band is None else band.level
-            claim = self.claim(codes, error, level, tested=tested)
+            claim = self.short_of(codes, error, band)
             none = replace(claim, cut=None, rows=0, outlook=claim.outlook or "unclear")
             claims.append(none)
         return tuple(claims)

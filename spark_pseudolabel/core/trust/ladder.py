@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spark_pseudolabel.core.facts import LadderStep
+from spark_pseudolabel.core.selection.promised import LADDER
 from spark_pseudolabel.core.trust.band import Band
-
-LADDER = (0.99, 0.975, 0.95, 0.9, 0.85, 0.8)
-"""The highest first."""
-
-MIN_COVERAGE = 0.2
-"""Share of the pool for which a step has to hold, unless another one is given."""
 
 
 def steps(bands: Sequence[Band], n_pool: int, min_coverage: float) -> tuple[LadderStep, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from spark_pseudolabel.core.trust.ladder import LADDER, MIN_COVERAGE
+from spark_pseudolabel.core.selection.promised import LADDER, MIN_COVERAGE
 
 
 @dataclass(frozen=True)
@@ -21,25 +21,28 @@ class Promise:
     per
         ``"all"``: over the published rows together. ``"class"``: in each class, all of these
         claims holding together with the given certainty.
+    best
+        Whether `precision` is the least that will do, and the highest step of the ladder is wanted
+        that holds for enough of the pool.
     min_coverage
-        None: this precision and no other one. Else `precision` is the least that will do, and
-        the highest step of the ladder is wanted that holds for such a share of the pool.
+        Which share of the pool is enough.
     """
 
     precision: float = 0.95
     certainty: float = 0.95
     per: Literal["all", "class"] = "all"
-    min_coverage: float | None = None
+    best: bool = False
+    min_coverage: float = MIN_COVERAGE
 
     @classmethod
-    def best(
+    def of_best(
         cls,
         certainty: float = 0.95,
         per: Literal["all", "class"] = "all",
         min_coverage: float = MIN_COVERAGE,
     ) -> Promise:
         """Ask for the highest precision that can be shown."""
-        return cls(LADDER[-1], certainty, per, min_coverage)
+        return cls(LADDER[-1], certainty, per, best=True, min_coverage=min_coverage)
 
     @property
     def risk(self) -> float:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from spark_pseudolabel.core.facts import BandPoint, Instead, LadderStep, MissingLabels
 from spark_pseudolabel.core.selection.counts import Counts
-from spark_pseudolabel.core.trust.band import band
+from spark_pseudolabel.core.trust.band import Band, band
 from spark_pseudolabel.core.trust.claims import Tests
 from spark_pseudolabel.core.trust.evidence import CalibrationRows, tail_of
-from spark_pseudolabel.core.trust.ladder import MIN_COVERAGE, highest, steps
+from spark_pseudolabel.core.trust.ladder import highest, steps
 from spark_pseudolabel.core.trust.promise import Promise
 
 
@@ -44,13 +44,13 @@ def survey(
     A promise of the best precision is the one before a step was chosen. Not to be asked where
     nothing may be claimed.
     """
-    tests, wanted = Tests(promise, pool, rows, labels), promise.min_coverage or MIN_COVERAGE
+    tests = Tests(promise, pool, rows, labels)
     bands = tests.bands()
-    ladder = steps([*bands.values()], pool.total, wanted)
+    ladder = steps([*bands.values()], pool.total, promise.min_coverage)
     if promise.per == "all":
         (of_all,) = bands.values()
         ladder = tuple(
-            step if step.certified else _with_outlook(step, tests, of_all.level) for step in ladder
+            step if step.certified else _with_outlook(step, tests, of_all) for step in ladder
         )
     else:
         of_all = band(rows, range(len(pool.n)), pool, promise.risk)
@@ -62,10 +62,9 @@ def survey(
     )
 
 
-def _with_outlook(step: LadderStep, tests: Tests, level: float) -> LadderStep:
+def _with_outlook(step: LadderStep, tests: Tests, of_all: Band) -> LadderStep:
     """Say what it takes to show this precision by a band."""
-    ((codes, _),) = tests.groups
-    claim = tests.claim(codes, 1.0 - step.precision, level)
+    claim = tests.short_of(of_all.codes, 1.0 - step.precision, of_all)
     return replace(step, more_labels=claim.more_labels, outlook=claim.outlook)
 
 
@@ -73,7 +72,7 @@ def _missing(
     promise: Promise, ladder: tuple[LadderStep, ...], tests: Tests
 ) -> tuple[MissingLabels, ...]:
     error, chosen = promise.error, highest(ladder)
-    if promise.min_coverage is not None and chosen is not None:
+    if promise.best and chosen is not None:
         error = 1.0 - chosen.precision
     found = []
     for code, counts in enumerate(tests.pool.n):
@@ -87,7 +86,7 @@ def _missing(
 
 def _instead(promise: Promise, ladder: tuple[LadderStep, ...], tests: Tests) -> Instead | None:
     chosen = highest(ladder)
-    if promise.min_coverage is not None or chosen is None:
+    if promise.best or chosen is None:
         return None
     if any(claim.cut is not None for claim in tests.claims(promise.error)):
         return None

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spark_pseudolabel.core.selection.promised import LADDER
 from spark_pseudolabel.core.trust.band import Band
 from spark_pseudolabel.core.trust.evidence import Evidence
-from spark_pseudolabel.core.trust.ladder import LADDER, highest, steps
+from spark_pseudolabel.core.trust.ladder import highest, steps
 
 
 def band_of(codes: tuple[int, ...], wrong_at: dict[int, float]) -> Band:

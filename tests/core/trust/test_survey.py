@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from spark_pseudolabel.core.selection.counts import Counts
-from spark_pseudolabel.core.trust.certificate import CalibrationRows, Promise, certify
-from spark_pseudolabel.core.trust.ladder import LADDER, highest
+from spark_pseudolabel.core.selection.promised import LADDER
+from spark_pseudolabel.core.trust.certificate import (
+    CalibrationRows,
+    Promise,
+    certify,
+    why_impossible,
+)
+from spark_pseudolabel.core.trust.ladder import highest
 from spark_pseudolabel.core.trust.survey import Survey, survey
 from spark_pseudolabel.evaluate.certificates import counts_of
 
@@ -32,8 +38,8 @@ def published(certificate_cuts: tuple[float | None, ...], pool: CalibrationRows)
 
 def test_best_takes_the_highest_step_and_publishes_its_rows() -> None:
     rows, pool, counts = drawn(0)
-    looked = survey(Promise.best(), counts, rows)
-    found = certify(Promise.best(), counts, rows)
+    looked = survey(Promise.of_best(), counts, rows)
+    found = certify(Promise.of_best(), counts, rows)
     step = highest(looked.ladder)
     assert step is not None
     assert found.claimed
@@ -49,7 +55,7 @@ def test_best_takes_the_highest_step_and_publishes_its_rows() -> None:
 def test_step_that_holds_for_fewer_rows_is_taken_where_these_are_enough() -> None:
     rows, _, counts = drawn(0)
     wide, narrow = (
-        certify(Promise.best(min_coverage=least), counts, rows) for least in (0.9, 0.05)
+        certify(Promise.of_best(min_coverage=least), counts, rows) for least in (0.9, 0.05)
     )
     assert wide.promise.precision < narrow.promise.precision
     assert wide.coverage >= 0.9 > narrow.coverage
@@ -59,7 +65,7 @@ def test_ladder_is_kept_in_at_least_95_percent_of_draws() -> None:
     draws, broken, steps_taken = 60, 0, set()
     for seed in range(draws):
         rows, pool, counts = drawn(seed, 300, 1000, worst=0.2 + 0.015 * seed)
-        found = certify(Promise.best(), counts, rows)
+        found = certify(Promise.of_best(), counts, rows)
         cuts = found.plan({}, 2).cuts
         accepted = published(tuple(None if c is None else c.confidence for c in cuts), pool)
         steps_taken.add(found.promise.precision if found.claimed else None)
@@ -70,28 +76,28 @@ def test_ladder_is_kept_in_at_least_95_percent_of_draws() -> None:
 
 def test_classes_share_the_risk_and_take_one_step() -> None:
     rows, _, counts = drawn(1, 2000, 4000)
-    found = certify(Promise.best(per="class"), counts, rows)
+    found = certify(Promise.of_best(per="class"), counts, rows)
     assert found.claimed
     assert len(found.claims) == 2
     assert all(claim.bound >= found.promise.precision for claim in found.claims)
-    looked = survey(Promise.best(per="class"), counts, rows)
+    looked = survey(Promise.of_best(per="class"), counts, rows)
     assert sum(claim.rows for claim in found.claims) == highest(looked.ladder).rows  # type: ignore[union-attr]
-    alone = certify(Promise.best(), counts, rows)
+    alone = certify(Promise.of_best(), counts, rows)
     assert found.coverage <= alone.coverage or found.promise.precision < alone.promise.precision
 
 
 def test_class_that_can_not_be_shown_publishes_nothing_and_the_others_do() -> None:
     rows, _, counts = drawn(2, 2000, 4000)
     bad = CalibrationRows(rows.codes, rows.confidence, rows.right & (rows.codes == 0))
-    found = certify(Promise.best(per="class"), counts, bad)
+    found = certify(Promise.of_best(per="class"), counts, bad)
     assert [claim.cut is None for claim in found.claims] == [False, True]
 
 
 def test_no_step_claims_nothing_and_says_what_it_takes() -> None:
     rows, _, counts = drawn(3, 600)
     bad = CalibrationRows(rows.codes, rows.confidence, np.arange(600) % 2 > 0)
-    found = certify(Promise.best(), counts, bad)
-    looked = survey(Promise.best(), counts, bad)
+    found = certify(Promise.of_best(), counts, bad)
+    looked = survey(Promise.of_best(), counts, bad)
     assert not found.claimed
     assert found.promise.precision == LADDER[-1]
     assert found.claims[0].outlook == "model"
@@ -103,11 +109,11 @@ def test_no_step_claims_nothing_and_says_what_it_takes() -> None:
 
 def test_few_rows_are_told_how_many_more_each_step_takes() -> None:
     rows, _, counts = drawn(4, 40, worst=0.0)
-    looked = survey(Promise.best(), counts, rows)
+    looked = survey(Promise.of_best(), counts, rows)
     more = [step.more_labels for step in looked.ladder if not step.certified]
     assert None not in more
     assert more == sorted(more, reverse=True)  # type: ignore[type-var]
-    assert survey(Promise.best(), counts, rows, labels=400).ladder[0].more_labels == 10 * more[0]  # type: ignore[operator]
+    assert survey(Promise.of_best(), counts, rows, labels=400).ladder[0].more_labels == 10 * more[0]  # type: ignore[operator]
 
 
 def test_classes_are_told_apart_in_what_they_miss() -> None:
@@ -144,14 +150,14 @@ def test_step_that_a_given_number_would_miss_is_to_be_asked_for_as_the_best() ->
     assert looked.instead is not None
     assert looked.instead.precision == 0.95
     assert not looked.instead.given
-    assert certify(Promise.best(), counts, odd).coverage * counts.total == looked.instead.rows
+    assert certify(Promise.of_best(), counts, odd).coverage * counts.total == looked.instead.rows
 
 
 def test_promise_that_is_kept_needs_no_other() -> None:
     rows, _, counts = drawn(8, 600)
     assert certify(Promise(0.9), counts, rows).claimed
     assert survey(Promise(0.9), counts, rows).instead is None
-    assert survey(Promise.best(), counts, rows).instead is None
+    assert survey(Promise.of_best(), counts, rows).instead is None
 
 
 def test_band_of_classes_is_one_over_all_labels() -> None:
@@ -163,6 +169,16 @@ def test_band_of_classes_is_one_over_all_labels() -> None:
 
 def test_refused_certificate_has_no_step() -> None:
     rows, _, counts = drawn(10, 600)
-    found = certify(Promise.best(), counts, rows, refused="shift")
+    found = certify(Promise.of_best(), counts, rows, refused="shift")
     assert (found.claimed, found.coverage, found.promise.precision) == (False, 0.0, LADDER[-1])
     assert Survey() == Survey((), (), (), None)
+
+
+def test_fewest_rows_are_those_with_which_a_band_shows_the_least_step() -> None:
+    said = why_impossible(Promise.of_best(), 20)
+    assert said is not None
+    assert "at least 21 labeled rows" in said
+    assert why_impossible(Promise.of_best(), 21) is None
+    for n, claimed in ((20, False), (21, True)):
+        rows, _, counts = drawn(11, n, worst=0.0)
+        assert certify(Promise.of_best(min_coverage=1.0), counts, rows).claimed == claimed
