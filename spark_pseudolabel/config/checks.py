@@ -319,6 +319,22 @@ def _dropped_rows_have_ids(parts: Parts) -> Iterator[tuple[str, str]]:
         )
 
 
+def _reviews_fit(parts: Parts) -> Iterator[tuple[str, str]]:
+    labeled, output = parts.get("labeled"), parts.get("output")
+    if not labeled or not labeled.reviews:
+        return
+    if "id" in parts and parts["id"] is None:
+        yield "labeled.reviews", "needs id: answers are about rows of the pool, found by their id."
+    if parts.get("mode") == "sklearn":
+        yield "labeled.reviews", "must be left out with mode: sklearn, which knows one table."
+    if output and output.path.rstrip("/") in {path.rstrip("/") for path in labeled.reviews}:
+        yield (
+            "labeled.reviews",
+            f"must be the output of another run. Got {output.path!r}, where this one writes: give "
+            "output.path another directory.",
+        )
+
+
 def _relabeling_ends(parts: Parts) -> Iterator[tuple[str, str]]:
     rounds, selection = parts.get("rounds"), parts.get("selection")
     endless = rounds and rounds.relabel and rounds.max is None
@@ -475,6 +491,7 @@ CHECKS: tuple[Check, ...] = (
     _calibration_has_scores,
     _rows_have_ids,
     _dropped_rows_have_ids,
+    _reviews_fit,
     _relabeling_ends,
     _label_is_no_feature,
     _named_columns_are_features,

@@ -25,6 +25,9 @@ def identity(config: Config) -> dict[str, Any]:
 def public(config: Config) -> dict[str, Any]:
     """Return the resolved configuration as it may be written down: no ``spark``, no secrets."""
     document = config.model_dump(mode="json", by_alias=True, exclude={"spark"})
+    labeled = document.get("labeled")
+    if isinstance(labeled, dict) and not labeled.get("reviews"):
+        labeled.pop("reviews", None)  # a run without them is the run that it always was
     for section in document.values():
         if isinstance(section, dict) and section.get("options"):
             section["options"] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,7 @@ from spark_pseudolabel.config.documents import config_schema
 from spark_pseudolabel.config.estimators import unfit_estimators, unfit_members
 from spark_pseudolabel.config.loading import ConfigSource, policy_of, read_overrides, read_yaml
 from spark_pseudolabel.config.problems import JsonSchema, choice, section_problems, unknown_key
-from spark_pseudolabel.config.sections import Config
+from spark_pseudolabel.config.sections import Config, with_reviews
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.teachers.kinds import KINDS, kind_of
 from spark_pseudolabel.errors import ConfigError, Problem
@@ -59,6 +60,7 @@ def load_config(
         With every problem of the file and of the overrides.
     """
     source, problems = read_yaml(path)
+    source = _with_reviews(source)
     source, set_problems = read_overrides(source, overrides)
     return _parse(
         source,
@@ -90,13 +92,21 @@ def parse_config(
         As of :func:`load_config`.
     """
     return _parse(
-        ConfigSource.of(data),
+        _with_reviews(ConfigSource.of(data)),
         [],
         allow_import,
         dataframes=True,
         estimators=check_estimators,
         estimator=estimator,
     )
+
+
+def _with_reviews(source: ConfigSource) -> ConfigSource:
+    """Let ``labeled`` be one section where it is a list, so that keys of it can be overridden."""
+    if "labeled" not in source.data:
+        return source
+    labeled = with_reviews(source.data["labeled"])
+    return replace(source, data={**source.data, "labeled": labeled})
 
 
 def _parse(

@@ -123,11 +123,24 @@ class LabeledTable(Table):
     ``unlabeled.prior`` does not say it and each label has 50 rows at least, and scores are
     corrected to it. ``group``: the column that says which rows are alike, such as those of one
     customer: they share a fold and a side of the validation split, and a certificate counts groups.
+    ``reviews``: outputs whose reviewed rows are labeled, too, with what people have answered; in a
+    file, further elements of a list.
     """
 
     label: Text
     group: Text | None = None
     drawn: Literal["random", "per_class"] = "random"
+    reviews: tuple[Text, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_other_list(cls, data: Any) -> Any:
+        if isinstance(data, list):
+            raise wrong_section(
+                "must be a table, or a list: first a table with label, then {reviews: OUT} for "
+                "each output whose answers are labels, too."
+            )
+        return data
 
 
 class UnlabeledTable(Table):
@@ -355,6 +368,24 @@ class SparkSettings(Section):
     conf: dict[str, SparkText] = Field(default={})
 
 
+def with_reviews(labeled: Any) -> Any:
+    """Return a section ``labeled`` as one mapping, where it is a list of a table and reviews.
+
+    Examples
+    --------
+    >>> with_reviews([{"path": "a.csv", "label": "y"}, {"reviews": "out"}])
+    {'path': 'a.csv', 'label': 'y', 'reviews': ['out']}
+    """
+    if not isinstance(labeled, list) or not labeled:
+        return labeled
+    table, *others = labeled
+    reviews = [each.get("reviews") for each in others if isinstance(each, Mapping)]
+    lone = all(isinstance(each, Mapping) and set(each) == {"reviews"} for each in others)
+    if not isinstance(table, Mapping) or "reviews" in table or not lone:
+        return labeled
+    return {**table, "reviews": reviews} if others else dict(table)
+
+
 class Config(Section):
     """A whole configuration, resolved; made by `load_config` and `parse_config`."""
 
@@ -393,6 +424,11 @@ class Config(Section):
         """The column of true labels in every table that has some."""
         of_test = None if self.test is None else self.test.label
         return of_test or LABEL if self.labeled is None else self.labeled.label
+
+    @property
+    def reviews(self) -> tuple[str, ...]:
+        """Outputs whose reviewed rows are labeled, too."""
+        return () if self.labeled is None else self.labeled.reviews
 
     @property
     def drawn(self) -> Literal["random", "per_class"]:

@@ -16,7 +16,7 @@ from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.selection.policy import RoundContext
-from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT, fold_of
+from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT
 from spark_pseudolabel.core.trust.certificate import (
     CalibrationRows,
     Certificate,
@@ -215,7 +215,7 @@ def given_rows(setting: Setting, chosen: Certified) -> int:
 
     Of them a prior and `withhold` leave some out, and a split-off validation part is a share.
     """
-    labeled: int = setting.inputs.labeled.num_rows
+    labeled: int = setting.inputs.labeled.num_rows - int(setting.selected.sum())
     validation: int = setting.inputs.validation.num_rows
     if chosen.scores == "out_of_fold":
         return labeled
@@ -280,7 +280,7 @@ def _only_ones(setting: Setting, chosen: Certified) -> int:
     units = setting.units.labeled
     alone = only_ones(labeled, validation)
     if chosen.scores == "out_of_fold":
-        alone = fold_of(labeled, setting.row_hashes(inputs.labeled), units=units) == NEVER_HELD_OUT
+        alone = (setting.folds == NEVER_HELD_OUT) & ~setting.selected
     if setting.support is not None:
         alone = alone & setting.support[1]
     return len(np.unique(units[alone]))
@@ -297,5 +297,5 @@ def _calibration(
     codes = rows.column(CODE).to_numpy().astype(np.int32)
     hashes = setting.row_hashes(rows)
     if chosen.scores == "out_of_fold":
-        known = fold_of(codes, hashes, units=units) != NEVER_HELD_OUT
+        known = setting.held_out != NEVER_HELD_OUT
     return codes[known], hashes[known], units[known]

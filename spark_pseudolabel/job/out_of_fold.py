@@ -16,7 +16,7 @@ from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.facts import LossComparison
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score, score_any, withheld
-from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, fold_of, rounded
+from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.node_scores import takes_nodes
 from spark_pseudolabel.core.teachers.training_frame import key_columns
@@ -41,11 +41,14 @@ def cross_fit_labeled(models: Models) -> CrossFit:
     that is fitted on all of them.
     """
     setting, rows = models.setting, models.labeled
-    hashes = setting.row_hashes(setting.inputs.labeled)
-    folds = fold_of(rows.codes, hashes, units=setting.units.labeled)
-    return models.ready(models.teacher).cross_fit(
-        rows, folds, setting.inputs.classes, mean=setting.config.cross_fitted
+    fitted = models.ready(models.teacher).cross_fit(
+        rows, setting.folds, setting.inputs.classes, mean=setting.config.cross_fitted
     )
+    if not setting.selected.any():
+        return fitted
+    # Rows that were chosen to be labeled say nothing of the pool.
+    P = np.where(setting.selected[:, np.newaxis], np.nan, fitted.P)
+    return replace(fitted, folds=setting.held_out, P=P)
 
 
 def score_sample(
@@ -234,7 +237,7 @@ def measure_student(
     rows, classes, prior = setting.labeled, inputs.classes, models.prior
     student = models.ready(models.student)
     if pseudo is None or not pseudo.num_rows:
-        P = student.cross_fit(rows, teacher.folds, classes).P
+        P = student.cross_fit(rows, setting.folds, classes).P
         if prior is not None:
             P = rounded(correct(P, shares(rows.codes, len(classes)), prior))
     else:
@@ -242,7 +245,7 @@ def measure_student(
         of_folds = models.cross_fit or cross_fit_labeled(models)
         P = cross_fit_student(
             student.fit,
-            replace(of_folds, adjustments=teacher.adjustments),
+            replace(of_folds, adjustments=teacher.adjustments, folds=setting.folds),
             rows,
             to_frame(pseudo, inputs.features),
             weights,

@@ -20,6 +20,7 @@ from spark_pseudolabel.core.nodes import NodeIds, NodeTable
 from spark_pseudolabel.core.rounds import LoopLimits
 from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.policy import CountingPolicy
+from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT, fold_of
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import Weighting, labeled_rows
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
@@ -124,6 +125,35 @@ class Setting:
     def units(self) -> RowUnits:
         """Which rows with true labels are copies of one another, or of one group."""
         return units_in(self.inputs)
+
+    @cached_property
+    def selected(self) -> NDArray[np.bool_]:
+        """Labeled rows that were chosen to be labeled, (n_labeled,): they measure nothing."""
+        chosen = self.inputs.selected
+        return np.zeros(self.inputs.labeled.num_rows, dtype=bool) if chosen is None else chosen
+
+    @cached_property
+    def folds(self) -> NDArray[np.int32]:
+        """The fold of each labeled row whose models are fitted without it, (n_labeled,).
+
+        Of a selected row only where it is a copy, or of the group, of a row that is measured, which
+        its models must not know either.
+        """
+        codes = self.inputs.labeled.column(CODE).to_numpy()
+        hashes, units = self.row_hashes(self.inputs.labeled), self.units.labeled
+        drawn = ~self.selected
+        folds = np.full(len(codes), NEVER_HELD_OUT, dtype=np.int32)
+        folds[drawn] = fold_of(codes[drawn], hashes[drawn], units=units[drawn])
+        of_unit = dict(zip(units[drawn].tolist(), folds[drawn].tolist(), strict=True))
+        for row in np.flatnonzero(self.selected):
+            folds[row] = of_unit.get(int(units[row]), NEVER_HELD_OUT)
+        return folds
+
+    @cached_property
+    def held_out(self) -> NDArray[np.int32]:
+        """The fold in which each labeled row is measured, :data:`NEVER_HELD_OUT` for none."""
+        held: NDArray[np.int32] = np.where(self.selected, NEVER_HELD_OUT, self.folds)
+        return held.astype(np.int32)
 
     @cached_property
     def group_sizes(self) -> GroupSizes | None:

@@ -65,7 +65,7 @@ def compare_with_labeled(setting: Setting, sample: pa.Table) -> Representativene
     inputs, features = setting.inputs, setting.inputs.features
     # A class-balanced sample differs from the pool, whatever it was drawn from; copies
     # are nearer to each other than pool rows can be to any, and so are rows of one group.
-    chosen = setting.mixed_as(setting.given_prior, inputs.labeled)
+    chosen = setting.mixed_as(setting.given_prior, inputs.labeled, ~setting.selected)
     hashes = setting.row_hashes(inputs.labeled)
     chosen[chosen] = first_of(setting.units.labeled[chosen], hashes[chosen])
     if chosen.sum() < 2:

@@ -34,6 +34,7 @@ from spark_pseudolabel.config import Config
 from spark_pseudolabel.config.sections import Table as TableSection
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.key_sets import KeySet
 from spark_pseudolabel.core.teachers.rules import codes_of
 from spark_pseudolabel.core.teachers.training import Label, class_codes
 from spark_pseudolabel.core.text_types import MISSING
@@ -41,6 +42,7 @@ from spark_pseudolabel.core.uniqueness import Hashes
 from spark_pseudolabel.core.validation_split import group_validation_mask, validation_mask
 from spark_pseudolabel.errors import ConfigError, InputError, Problem, text_of
 from spark_pseudolabel.redaction import redacted
+from spark_pseudolabel.spark.answered import Answers, read_answers
 from spark_pseudolabel.spark.direct.keys import key_hashes, require_reach, survey_keys
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
@@ -180,6 +182,9 @@ class Inputs:
         The column with the votes of rules, in all tables; empty where no rules label the pool.
     rule_columns
         What the rules look at.
+    selected
+        Which labeled rows were chosen to be labeled, by a queue or an audit: models are trained on
+        them, and nothing is measured on them. None: none.
     overlap
         Rows of the pool's table that an earlier generation has seen, and that are left out.
     """
@@ -203,6 +208,7 @@ class Inputs:
     votes: tuple[Feature, ...] = ()
     rule_columns: tuple[Feature, ...] = ()
     overlap: int = 0
+    selected: NDArray[np.bool_] | None = None
 
     @property
     def seed_features(self) -> tuple[Feature, ...]:
@@ -272,22 +278,32 @@ def read_inputs(
     voted = _Voted.on(tables, rules)
     tables, votes = voted.tables, voted.votes
     labeled, classes, shown = _labeled_rows(tables, config, keys, [*features, *votes])
+    answers = read_answers(spark, config.reviews, keys[0]) if config.reviews else None
     of_strings = notes_on_strings(tables["labeled"], shown, features, config.features)
     features = completed(features, shown, config.features)
     read = (*features, *votes)
     labeled, validation = split_labeled(labeled, config)
     if "validation" in tables:
         validation = _collect_validation(tables["validation"], config, keys, read, classes)
+    answered = None
+    if answers is not None:
+        parts = _Labeled(labeled, validation, classes)
+        answered = _answered_rows(spark, tables["unlabeled"], config, keys, read, parts, answers)
+        labeled, validation, classes = answered.labeled
     (labeled, validation), groups = _groups_apart(labeled, validation, tables, config, keys)
     if config.labeled is not None:
         _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
+    selected = None if answered is None else answered.among(labeled, keys)
+    asked = None if answered is None else answered.ids
     seen = _seen_before(spark, tables["unlabeled"], config, keys, features, new_rows)
-    pool = _pool(spark, tables["unlabeled"], keys, read, known, config, seen)
+    pool = _pool(spark, tables["unlabeled"], keys, read, known, config, seen, asked)
     frozen_labeled = _fingerprint(labeled, features, keys, groups)
     frozen_validation = _fingerprint(validation, features, keys)
     before = _known_before(frozen_labeled, frozen_validation, frozen_pool, proved)
-    survey = _survey(spark, tables["unlabeled"], config, keys, features, known, probe, before, seen)
+    survey = _survey(
+        spark, tables["unlabeled"], config, keys, features, known, probe, before, seen, asked
+    )
     if survey.scan is None:
         require_spark_reads(tables["unlabeled"], [feature.name for feature in features])
     ids = survey.ids or _check_keys(spark, pool, known, keys, config, before)
@@ -317,7 +333,13 @@ def read_inputs(
             **frozen_test,
             seen=_seen(tables, config),
         ),
-        notes=(*settled.notes, *of_strings, *_notes(tables, config, keys, settled.empty, classes)),
+        notes=(
+            *settled.notes,
+            *of_strings,
+            *_notes(tables, config, keys, settled.empty, classes),
+            *(() if answered is None else answered.notes),
+        ),
+        selected=selected,
         groups=groups,
         votes=votes,
         rule_columns=voted.columns,
@@ -465,6 +487,145 @@ def _key_hashes(
     return np.sort(hashed.column(HASH).to_numpy().view(np.uint64))
 
 
+def _left_out(config: Config, known: pa.Table, asked: pa.Array | None) -> pa.Array | None:
+    """Return ids of the pool's rows that are labeled, where these are left out; None: none is."""
+    if config.unlabeled.drop_labeled:
+        return known.column(0).combine_chunks()
+    return asked
+
+
+@dataclass(frozen=True)
+class _Labeled:
+    """Rows with true labels, and the labels."""
+
+    labeled: pa.Table
+    validation: pa.Table
+    classes: tuple[Label, ...]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Labeled rows of which some were rows of the pool that people have answered.
+
+    Parameters
+    ----------
+    labeled
+        Labeled and validation rows, and all labels.
+    ids
+        Of the answered rows.
+    notes
+        What was not taken.
+    """
+
+    labeled: tuple[pa.Table, pa.Table, tuple[Label, ...]]
+    ids: pa.Array
+    notes: tuple[Note, ...]
+
+    def among(self, labeled: pa.Table, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which labeled rows are answered ones."""
+        return KeySet.of([self.ids]).contains([labeled.column(keys[0])])
+
+
+@reading("unlabeled")
+def _answered_rows(
+    spark: SparkSession,
+    pool: Table,
+    config: Config,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    given: _Labeled,
+    answers: Answers,
+) -> _Answered:
+    """Fetch answered rows from the pool and add them to the labeled ones, sorted by id again."""
+    key = keys[0]
+    with_labels = pa.concat_tables(
+        [rows.select([key, CODE]) for rows in (given.labeled, given.validation)]
+    )
+    of_given = dict(
+        zip(
+            with_labels.column(key).to_pylist(),
+            [
+                given.classes[code] if code >= 0 else None
+                for code in with_labels.column(CODE).to_pylist()
+            ],
+            strict=True,
+        )
+    )
+    answers = answers.without(with_labels, key, of_given)
+    _require_same_kind(answers.labels, given.classes)
+    wanted = pa.table({key: answers.ids.cast(with_labels.schema.field(key).type)})
+    found = _rows_with(spark, pool, config, keys, features, wanted)
+    place = KeySet.of([wanted.column(key)]).find([found.column(key)])
+    labels = [answers.labels[i] for i in place.tolist()]
+    classes = tuple(np.unique(np.asarray([*given.classes, *labels])).tolist())
+    recoded = pa.array([classes.index(label) for label in given.classes], pa.int32())
+    parts = [_recoded(rows, recoded) for rows in (given.labeled, given.validation)]
+    coded = found.append_column(CODE, pa.array(class_codes(labels, classes)))
+    hashes = xxhash64([*[coded.column(k) for k in keys], config.random_state])
+    coded = coded.append_column(HASH, pa.array(hashes))
+    both = pa.concat_tables(
+        [parts[0], coded.select(parts[0].column_names)], promote_options="permissive"
+    )
+    order = pa.compute.sort_indices(both, sort_keys=[(k, "ascending") for k in keys])
+    notes = answers.notes + _not_in_pool(len(answers) - found.num_rows)
+    return _Answered(
+        (both.take(order), parts[1], classes), found.column(key).combine_chunks(), notes
+    )
+
+
+def _require_same_kind(labels: Sequence[Label], classes: Sequence[Label]) -> None:
+    kinds = {type(label).__name__ for label in labels} - {type(classes[0]).__name__}
+    if kinds:
+        raise InputError(
+            f"labeled.reviews must have labels of the same type as labeled: {classes[0]!r} is one "
+            f"of these, and {labels[0]!r} was answered.",
+            code="type_differs",
+            where="labeled.reviews",
+        )
+
+
+def _recoded(rows: pa.Table, codes: pa.Array) -> pa.Table:
+    """Number labels anew, where answers name labels that no labeled row has."""
+    before = rows.column(CODE)
+    known = pa.compute.if_else(pa.compute.less(before, 0), None, before)
+    place = rows.column_names.index(CODE)
+    return rows.set_column(place, CODE, codes.take(known).fill_null(-1))
+
+
+def _rows_with(
+    spark: SparkSession,
+    pool: Table,
+    config: Config,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    wanted: pa.Table,
+) -> pa.Table:
+    """Collect the rows of the pool with some ids: keys, features and the group."""
+    rows = pool.rows
+    for reason in reasons_of(rows):
+        rows = rows.filter(reason.isNull())
+    ids = F.broadcast(_frame(spark, wanted, pool.schema))
+    chosen = Table.of_rows(pool.name, rows.join(ids, on=list(keys), how="left_semi"))
+    group = config.group
+    renamed = {GROUP: group} if group is not None and group in pool.schema.names else {}
+    found = collect(chosen, keys, features, renamed)
+    if group is not None and not renamed:
+        found = found.append_column(GROUP, pa.nulls(found.num_rows, pa.string()))
+    return found
+
+
+def _not_in_pool(n: int) -> tuple[Note, ...]:
+    if n <= 0:
+        return ()
+    return (
+        Note(
+            "answers_not_in_pool",
+            f"{n:,} answered rows are none of unlabeled: their features are not known here, and "
+            "they are not learned from.",
+        ),
+    )
+
+
 def _pool(
     spark: SparkSession,
     table: Table,
@@ -473,6 +634,7 @@ def _pool(
     known: pa.Table,
     config: Config,
     seen: _Seen | None,
+    asked: pa.Array | None,
 ) -> Table:
     """Return keys and features of the unlabeled rows, without the labeled ones if so asked for."""
 
@@ -480,9 +642,11 @@ def _pool(
         pool = rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
         if seen is not None:
             pool = seen.left(spark, pool, keys[0])
-        if not config.unlabeled.drop_labeled:
+        left_out = _left_out(config, known, asked)
+        if left_out is None:
             return pool
-        taken = F.broadcast(_frame(spark, known, table.schema))
+        ids = pa.table({keys[0]: left_out})
+        taken = F.broadcast(_frame(spark, ids, table.schema))
         return pool.join(taken, on=list(keys), how="left_anti")
 
     return table.changed(selected_schema(table.schema, keys, features), change)
@@ -927,6 +1091,7 @@ def _survey(
     probe: str | None,
     before: _Before | None,
     seen: _Seen | None,
+    asked: pa.Array | None,
 ) -> _Survey:
     """Try whether workers can read the pool by themselves, and look at its keys on the way."""
     one_table = config.unlabeled.from_ == "labeled"
@@ -938,7 +1103,7 @@ def _survey(
         keys,
         [feature.name for feature in features],
         only_null=config.label if one_table else None,
-        excluded=known.column(0).combine_chunks() if config.unlabeled.drop_labeled else None,
+        excluded=_left_out(config, known, asked),
         seen=None if seen is None else seen.hashes,
     )
     scan = Scan(source, table.plain.parts)
