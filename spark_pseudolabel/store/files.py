@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, cast
 from uuid import uuid4
@@ -38,6 +39,10 @@ _LINKS_REFUSED = frozenset(
 )
 # Some file systems do not know fsync of a directory; they have no weaker promise to offer.
 _FSYNC_UNKNOWN = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+_SYNCS = 8
+"""Files that are made safe at once: a disk that others use answers them together, tens of thousands
+in seconds instead of minutes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -280,11 +285,11 @@ class LocalFiles:
 
     def sync(self, root: str, paths: Iterable[str]) -> None:
         top = os.path.abspath(local_path(root))
-        folders: set[str] = set()
-        for path in paths:
-            target = os.path.abspath(local_path(path))
-            _fsync(target)
-            folders.update(_folders_between(top, target))
+        targets = [os.path.abspath(local_path(path)) for path in paths]
+        with ThreadPoolExecutor(_SYNCS) as threads:
+            # Every result is asked for: an error of the disk must not be lost.
+            list(threads.map(_fsync, targets))
+        folders = {folder for target in targets for folder in _folders_between(top, target)}
         for folder in sorted(folders, reverse=True):
             _fsync_dir(folder)
 

@@ -289,3 +289,18 @@ def test_a_plain_path_is_no_pattern(path: str) -> None:
 
 def test_what_spark_would_take_for_a_pattern_is_escaped() -> None:
     assert unglobbed("/run[1]/{a,b}*?") == r"/run\[1\]/\{a,b\}\*\?"
+
+
+def test_sync_of_many_files_loses_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{number}" for number in range(100)]
+    for path in paths:
+        path.touch()
+    LocalFiles().sync(str(tmp_path), map(str, paths))
+
+    def fails_once(path: str) -> None:
+        if path == str(paths[57]):
+            raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr(files_module, "_fsync", fails_once)
+    with pytest.raises(OSError, match="57"):
+        LocalFiles().sync(str(tmp_path), map(str, paths))
