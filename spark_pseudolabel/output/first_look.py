@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.core.text_types import TextFacts, facts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import format_of_path, is_hidden, is_tab_separated
+from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.files import LocalFiles, local_path, scheme_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _SEPARATORS = (",", ";", "\t", "|")
 _OTHER_ENCODING = "windows-1252"
 _LOGS = {"_delta_log": "delta", "metadata": "iceberg", ".hoodie": "hudi"}
 _NAMED = 5
+_NAMELESS = ("", "Unnamed: 0", "__index_level_0__")
+"""How pandas writes the index of a table; runs leave it out."""
 _FEW_ROWS = 1_000
 """Below, a column that happens to be unique is no id unless its name says so."""
 _WORDS, _DISTINCT = 3.0, 0.5
@@ -110,6 +113,7 @@ def look_at(path: str, label: str, key: str | None = None) -> Look:
         If it can't be read, lacks a column, holds no label, or its rows share an id that was named.
     """
     table = _open(path, label)
+    _require_different(table.columns, path)
     wanted = [label] if key is None else [label, key]
     missing = [name for name in wanted if name not in table.columns]
     if missing:
@@ -131,6 +135,18 @@ def look_at(path: str, label: str, key: str | None = None) -> Look:
             where=label,
         )
     return _found(path, table, seen, key)
+
+
+def _require_different(columns: Sequence[str], path: str) -> None:
+    lowered = [name.lower() for name in columns]
+    twice = sorted({name for name in columns if lowered.count(name.lower()) > 1})
+    if twice:
+        raise InputError(
+            f"Every column of {path} must have a name of its own, in whatever case. "
+            f"{', '.join(map(repr, twice))} occur more than once: rename them.",
+            code="duplicate_column",
+            where=path,
+        )
 
 
 @dataclass(frozen=True)
@@ -343,7 +359,7 @@ class _Seen:
         if len(self.classes) > MOST_CLASSES:
             return
         for counted in pc.value_counts(valid.dictionary_decode() if _coded(valid) else valid):
-            name = str(counted["values"].as_py())
+            name = label_key(counted["values"].as_py())
             self.empty_texts += counted["counts"].as_py() if not name.strip() else 0
             self.classes[name] = self.classes.get(name, 0) + counted["counts"].as_py()
 
@@ -382,7 +398,9 @@ class _Unique:
     def add(self, batch: pa.RecordBatch) -> None:
         """Look at further rows: columns that have failed are looked at no more."""
         if self._hashes is None:
-            self._hashes = {f.name: [] for f in batch.schema if _may_be_id(f.type)}
+            self._hashes = {
+                f.name: [] for f in batch.schema if f.name not in _NAMELESS and _may_be_id(f.type)
+            }
         for name in [*self._hashes]:
             column = batch.column(name)
             hashes = None if column.null_count else _hashes(column)

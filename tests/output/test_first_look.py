@@ -186,6 +186,22 @@ def test_labels_that_cannot_be_used_are_told() -> None:
     assert "two classes" in look_at("v.parquet", "y").notes[0]
 
 
+def test_an_index_that_pandas_has_written_is_no_id() -> None:
+    Path("t.csv").write_text(",x,y\n0,5,a\n1,5,\n2,5,b\n")
+    assert look_at("t.csv", "y").id is None
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    Path("t.csv").write_text("id,x,X,y\n0,5,1,a\n1,5,1,b\n")
+    with pytest.raises(InputError, match="'X', 'x' occur more than once"):
+        look_at("t.csv", "y")
+
+
+def test_labels_are_spelled_as_in_reports() -> None:
+    pq.write_table(pa.table({"id": [1, 2, 3], "y": [True, None, False]}), "t.parquet")
+    assert dict(look_at("t.parquet", "y").classes) == {"false": 1, "true": 1}
+
+
 def test_numbers_that_no_reader_reads_are_left_out() -> None:
     Path("t.csv").write_text('id,price,x,y\n1,"1,234",5,a\n2,"2,500",5,\n3,"3,1",5,b\n')
     look = look_at("t.csv", "y")
