@@ -108,9 +108,16 @@ def _found(claim: CertifiedClaim, certified: Certificate) -> str:
         f"Of the rows{of}, {count(claim.n)} lie {where}, and {count(claim.wrong)} of them "
         f"{'is' if claim.wrong == 1 else 'are'} wrong. "
     )
+    if certified.best and claim.cut is None:
+        return (
+            f"{found}By bounds that hold at all cuts together, no precision from "
+            f"{certified.precision:g} on is shown for {percent(certified.min_coverage or 0.0)} of "
+            "the pool, so that nothing is claimed."
+        )
+    chosen = ", a small one since the cut was chosen among all" if certified.best else ""
     test = (
         f"If a share of {certified.precision:g} were right, so few wrong ones or fewer had a "
-        f"probability of {claim.p_value:.2g}; a claim takes {claim.level:.2g} at most"
+        f"probability of {claim.p_value:.2g}; a claim takes {claim.level:.2g} at most{chosen}"
     )
     if claim.cut is None:
         return f"{found}{test}, so that nothing is claimed."

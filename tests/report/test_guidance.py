@@ -8,7 +8,7 @@ import pytest
 
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.guidance import how_certified, mail_line, next_steps
-from tests.report.builders import empty_pool, make_report, with_certificate
+from tests.report.builders import empty_pool, make_report, with_certificate, with_promises
 
 
 def _report(**changes: Any) -> Report:
@@ -70,3 +70,12 @@ def test_one_line_sums_a_run_up(report: dict[str, Any], line: str) -> None:
 def test_the_line_stays_one_whatever_a_path_holds() -> None:
     config = make_report()["config"] | {"output": {"path": "out\nFrom: x"}}
     assert "\n" not in mail_line(_report(config=config))
+
+
+def test_a_precision_that_was_chosen_is_explained_by_bounds_that_hold_together() -> None:
+    best = how_certified(Report.model_validate(with_promises(make_report())))
+    assert "at most, a small one since the cut was chosen among all. Hence" in best[1]
+    none = how_certified(Report.model_validate(with_promises(make_report(), shown="few")))
+    assert none[1].endswith(
+        "no precision from 0.8 on is shown for 20.0% of the pool, so that nothing is claimed."
+    )
