@@ -64,12 +64,20 @@ def _usual(config: Mapping[str, Any]) -> Mapping[str, Any]:
     How rows are selected and who teaches decides what other sections hold: whether there are
     validation rows, how many rounds. These two are compared by themselves.
     """
-    chosen = {key: config[key] for key in ("mode", "selection", "teacher") if config.get(key)}
+    decisive = ("mode", "selection", "teacher")
+    chosen = {key: _said(config[key]) for key in decisive if config.get(key)}
     implied, default = _in_force(_parsed(config, chosen)), _parsed(config, {})
     of_kind = {
         name: _of_kind(config.get(name), default.get(name)) for name in ("selection", "teacher")
     }
     return {**implied, **of_kind, "mode": default.get("mode")}
+
+
+def _said(section: object) -> object:
+    """Return a section without keys of null: some name a kind wherever they stand."""
+    if not isinstance(section, Mapping):
+        return section
+    return {key: value for key, value in section.items() if value is not None}
 
 
 def _parsed(config: Mapping[str, Any], chosen: Mapping[str, Any]) -> Mapping[str, Any]:
