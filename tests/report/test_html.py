@@ -163,6 +163,22 @@ def test_the_threshold_tells_precision_and_who_confuses_what(pages: dict[str, st
     )
 
 
+def test_what_people_did_since_has_a_section(pages: dict[str, str]) -> None:
+    review = {
+        "commits": 2,
+        "sets": [{"kind": "queue", "number": 1, "rows": 200, "answered": 37, "skipped": 4}],
+        "revoked": 12,
+        "trained_on_revoked": 5,
+        "labels": 18_140,
+        "certificate_holds": False,
+    }
+    text = " ".join(Page(render_html(make_report() | {"review": review})).text.split())
+    assert "queue 1: 200 asked, 37 answered, 4 skipped" in text
+    assert "the certificate no longer holds" in text
+    assert "labels/ has 18,140 rows now" in text
+    assert 'id="review"' not in pages["two classes"]
+
+
 def test_draws_twelve_classes_and_lists_all(pages: dict[str, str]) -> None:
     page = Page(pages["26 classes"])
     cells = re.findall(r'<td class="text name" title="([A-Z])">', pages["26 classes"])
