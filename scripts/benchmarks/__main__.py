@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import asked as more
-from benchmarks import graphs, labels, parts, rounds, runs, scoring, tables, timing
+from benchmarks import drops, graphs, labels, parts, rounds, runs, scoring, tables, timing
 from benchmarks import models as model_of
 from benchmarks import starts as ids
 from benchmarks.draw import draw_all
@@ -240,6 +240,27 @@ def draw(options: argparse.Namespace) -> Figures:
     return {}
 
 
+def incremental(options: argparse.Namespace) -> Figures:
+    """Label a thousand drops of a thousand rows, one after the other; compare early and late."""
+    with runs.session() as spark:
+        folder = options.data / "drops"
+        seconds = drops.many(spark, folder, options.drops, options.drop_rows)
+    costs = {
+        f"drop {drop:,}": {name: drops.around(values, drop) for name, values in seconds.items()}
+        for drop in (10, 100, 200, 500, 1000)
+        if drop <= options.drops
+    }
+    _print(
+        "",
+        ("seconds", "CPU seconds"),
+        {name: (f"{cost['wall']:.2f}", f"{cost['cpu']:.2f}") for name, cost in costs.items()},
+    )
+    first, *_, last = costs.values()
+    ratio = {name: last[name] / first[name] for name in first}
+    print(f"the last of these costs {ratio['wall']:.2f} x the first, {ratio['cpu']:.2f} x its CPU")
+    return {"costs": costs, "ratio": ratio, "seconds": seconds}
+
+
 BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "score": score,
     "round": round_,
@@ -254,6 +275,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "starts": starts,
     "graph": graph,
     "labels": few_labels,
+    "incremental": incremental,
     "draw": draw,
 }
 
@@ -270,6 +292,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--anchors", type=int, default=500, help="graph")
     methods = ("propagation", "spreading", "poisson")
     parser.add_argument("--method", choices=methods, help="graph: of neighbors, not of anchors")
+    parser.add_argument("--drops", type=int, default=1_000, help="incremental")
+    parser.add_argument("--drop-rows", type=int, default=1_000, help="incremental")
     parser.add_argument("--parts", type=int, default=40_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
     parser.add_argument("--ours", action="store_true", help="score: only the limit and our ways")
