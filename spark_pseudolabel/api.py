@@ -20,6 +20,7 @@ from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.job.finished import open_finished
+from spark_pseudolabel.output.generations import latest_report
 from spark_pseudolabel.progress import Events
 from spark_pseudolabel.spark.reading.rules import Functions, RuleSet
 from spark_pseudolabel.spark.reading.schema_text import schema_of, without_foreign_types
@@ -76,6 +77,9 @@ class SelfTraining:
     group
         Column that says which labeled rows are alike, such as those of one customer; the pool has
         it, too, where a certificate is to be given.
+    incremental
+        True, or the section ``incremental`` of a configuration: :meth:`fit` labels the rows whose
+        ids no earlier call with the same `output` has seen.
     features, validation, rounds, training, save
         The sections ``features``, ``validation``, ``rounds``, ``training`` and ``output`` of a
         configuration, the latter without its path.
@@ -107,6 +111,7 @@ class SelfTraining:
         prior: Mapping[Any, float] | None = None,
         drawn: str = "random",
         group: str | None = None,
+        incremental: bool | Section | None = None,
         features: Section | None = None,
         validation: Section | None = None,
         rounds: Section | None = None,
@@ -138,6 +143,7 @@ class SelfTraining:
             "training": training,
             "teacher": teacher,
             "calibration": calibration,
+            "incremental": incremental,
         }
 
     def fit(
@@ -289,7 +295,7 @@ class SelfTrainingResult:
             spark,
             output,
             scorer.model,
-            dict(finished.final.report.document),
+            dict(latest_report(finished.store)),
             scorer,
             RuleSet(spark, finished.store.settings.rules, functions or {})
             if finished.by_rules

@@ -216,9 +216,12 @@ class _Incremental:
     # --- one that has begun
 
     def _resume(self, generations: Generations) -> tuple[Report | None, Generations]:
-        """Bring a generation that was begun to its end; None where there is none."""
+        """Bring a generation that was begun to its end; None where there is none.
+
+        So, too, one that has ended and whose tables were lost since.
+        """
         number = generations.count
-        if number == 1 or generations.end(number) is not None:
+        if number == 1 or _is_whole(generations, number):
             return None, generations
         claim, _ = generations.claim(number)
         place = self._place(generations, number - 1)
@@ -416,7 +419,10 @@ class _Step:
     def label(self, adopted: Adopted, inputs: Inputs) -> Report:
         """Label its rows with a model that there is."""
         store, deciding = self._store, adopted.deciding
-        setting = Setting(self.asked.config, adopted.inputs(inputs))
+        # No model learns from these rows.
+        training = self.asked.config.training.model_copy(update={"rows": "accepted"})
+        config = self.asked.config.model_copy(update={"training": training})
+        setting = Setting(config, adopted.inputs(inputs))
         opened = self.asked.opened(setting, store)
         lent = LentModels(setting, store, opened.backend.pool, trusted=self.asked.trusted)
         run = replace(opened, models=lent, model_name=deciding.name)
@@ -526,6 +532,8 @@ class _Step:
         deciding: Deciding | None,
         sample: FileEntry | None,
     ) -> None:
+        if self.generations.end(self.number) is not None:
+            return  # its tables were built again
         store, before = run.store, self.place.end
         attempt = _attempt(store)
         with run.events.stage(0, "remember what was read"):
@@ -545,6 +553,14 @@ class _Step:
             **self.generations.common(store),
         )
         self.generations.finish(end)
+
+
+def _is_whole(generations: Generations, number: int) -> bool:
+    """Whether a generation has ended, and its tables are in place."""
+    ended = generations.end(number)
+    if ended is None:
+        return False
+    return ended[0].facts.outcome != "labeled" or generations.store(number).views_are_current()
 
 
 def _following(generations: Generations, place: _Place, claim: Ref, facts: GenerationFacts) -> End:

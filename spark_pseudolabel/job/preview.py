@@ -27,7 +27,12 @@ from spark_pseudolabel.report.document import (
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
-from spark_pseudolabel.store.identity import frozen_before, read_run, require_same
+from spark_pseudolabel.store.identity import (
+    frozen_before,
+    read_run,
+    require_same,
+    require_same_configuration,
+)
 from spark_pseudolabel.store.store import RoundStore
 
 _FEW_LABELS = 10
@@ -120,6 +125,9 @@ def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:
     stored = read_run(files, root)
     if stored is None:
         return "new"
+    if config.incremental is not None:
+        require_same_configuration(stored, identity(config), root)
+        return "incremental"
     require_same(stored, identity(config), inputs.frozen, root)
     return "resumable" if RoundStore.open(files, root).final is None else "done"
 

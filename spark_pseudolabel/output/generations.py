@@ -22,6 +22,7 @@ from spark_pseudolabel.store.generations import (
     Sums,
 )
 from spark_pseudolabel.store.manifest import FinalManifest, damaged, decode, sha256
+from spark_pseudolabel.store.store import RoundStore
 
 _NAMED = 3
 
@@ -71,6 +72,16 @@ def reported(generations: Generations, end: End) -> Mapping[str, Any]:
     if sha256(data) != end.final.sha256:
         raise damaged(where, "was changed after it was written: its sha256 does not match")
     return decode(data, FinalManifest, where).report.document
+
+
+def latest_report(store: RoundStore) -> Mapping[str, Any]:
+    """Return the document of ``report.json`` of a run, or of its output's latest generation."""
+    generations = Generations.read(store.files, store.root)
+    ended = None if generations is None else generations.ended
+    if generations is not None and ended is not None:
+        return reported(generations, ended[0])
+    assert store.final is not None
+    return store.final.report.document
 
 
 def drift_message(facts: GenerationFacts, deciding: Deciding) -> str:

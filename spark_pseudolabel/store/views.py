@@ -119,7 +119,7 @@ def add_to_view(
 
     Their names tell the generation, so that a crash between two of them, or before the marker,
     leaves files that the next start finds and replaces: no row is ever there twice. A reader sees
-    each file from the moment of its one rename.
+    each file from the moment of its one rename. Without rows no file comes: the schema is there.
     """
     commit = ViewCommit(final.run_id, final.commit_id)
     built = _built(files, root, commit, name, built_dir, rows, written)
@@ -129,7 +129,8 @@ def add_to_view(
         files.delete_tree(join(target, left.path))
     failpoint("view.add.tmp")
     added = []
-    for number, file in enumerate(sorted(built.files, key=lambda file: file.path)):
+    moved = built.files if built.rows else ()
+    for number, file in enumerate(sorted(moved, key=lambda file: file.path)):
         path = layout.added_name(generation, f"part-{number:06d}.parquet")
         files.rename_dir(join(built_dir, file.path), join(target, path))
         added.append(ViewFile(path=path, bytes=file.bytes))

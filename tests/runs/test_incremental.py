@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from spark_pseudolabel.api import SelfTraining
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import DriftError, InputError
 from spark_pseudolabel.job import label, run
@@ -224,3 +225,37 @@ def test_a_plain_run_is_refused_and_told_how_to_go_on(week: Told) -> None:
 
 def test_nothing_new_is_nothing_to_do(week: Told) -> None:
     assert week.drops.run() == week.reports[-1]
+
+
+def test_a_dataframe_that_grows_is_labeled_by_its_ids_and_fitted_by_rule(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    out, labeled = str(tmp_path / "out"), spark.createDataFrame(rows(0, 150))
+    asked = SelfTraining(
+        "LogisticRegression",
+        label="kind",
+        id="row_id",
+        selection={"policy": "threshold", "threshold": 0.8},
+        rounds={"max": 1},
+        validation={"fraction": 0},
+        incremental={"refit": {"every": 2}},
+    )
+    pool = rows(1000, 300)
+    told = []
+    for first in (2000, 3000, 4000):
+        result = asked.fit(labeled, spark.createDataFrame(pool.drop(columns="kind")), output=out)
+        told.append(result.report)
+        pool = pd.concat([pool, rows(first, 200)])
+    assert [report["rows"]["pool"] for report in told] == [300, 200, 200]
+    last = told[-1]["generations"]
+    assert [(each["rows"], each["overlap"], each["refit"]) for each in last] == [
+        (300, 0, False),
+        (200, 300, False),
+        (200, 500, True),
+    ]
+    labels = read_labels(tmp_path / "out")
+    assert labels["row_id"].is_unique
+    assert len(labels) == told[-1]["all_generations"]["accepted"]
+    models = set(labels.loc[labels["row_id"] >= "r003000", "model"])
+    assert models == {"generation-0003/model-0001"}
+    assert check_output(out, deep=True).problems == []

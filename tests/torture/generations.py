@@ -109,6 +109,7 @@ class Place:
             "model": {"estimator": "LogisticRegression"},
             "selection": {"policy": "threshold", "threshold": 0.8},
             "rounds": {"max": 1},
+            "shift": {"action": "off"},  # half of a generation's time, and nothing to kill there
             "output": {"path": str(self.folder / "out")},
             **sections,
         }
