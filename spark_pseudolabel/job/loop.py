@@ -26,6 +26,7 @@ from spark_pseudolabel.job.spreading import SpreadingTold
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.teachers import require_usable, teacher_of
 from spark_pseudolabel.job.training import trainer_of
+from spark_pseudolabel.output.preflight import refuse_generations
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of, module_of
@@ -40,7 +41,6 @@ from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.given_rows import keep_given
 from spark_pseudolabel.store.identity import frozen_before, require_place
 from spark_pseudolabel.store.inputs import FrozenInputs
-from spark_pseudolabel.store.layout import end_file
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.publish import require_slots, writing
 from spark_pseudolabel.store.store import RoundStore
@@ -108,7 +108,7 @@ def run(
         spark, config, events or SilentEvents(), frames, functions, estimator, tuple(trusted)
     )
     with asked.output() as (files, root):
-        _refuse_generations(files, root)
+        refuse_generations(files, root)
         proved = frozen_before(files, root, identity(config))
         return to_the_end(asked.run(files, root, asked.begin(files, root), proved=proved))
 
@@ -205,17 +205,6 @@ class Asked:
         """Choose what reads the pool."""
         seed = self.config.random_state
         return open_backend(self.spark, setting.inputs, store, setting.carried, seed)
-
-
-def _refuse_generations(files: Files, root: str) -> None:
-    """Refuse to go on with a first run whose rows were left to later generations."""
-    if files.exists(join(root, end_file(1))):
-        raise InputError(
-            f"{root} holds generations of an incremental run. Add --incremental (or write "
-            "incremental: true) to label what is new, or use another output.path.",
-            code="generations",
-            where="incremental",
-        )
 
 
 def require_file_system(path: str, files: Files, root: str) -> None:

@@ -18,8 +18,9 @@ from spark_pseudolabel.config.sections import Table
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden, is_tab_separated
 from spark_pseudolabel.store.file_systems import open_files
-from spark_pseudolabel.store.files import LocalFiles, local_path, scheme_of
+from spark_pseudolabel.store.files import Files, LocalFiles, join, local_path, scheme_of
 from spark_pseudolabel.store.identity import read_run, require_place, require_same_configuration
+from spark_pseudolabel.store.layout import end_file
 from spark_pseudolabel.store.manifest import ModelManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -51,6 +52,8 @@ def check_configuration(config: Config) -> None:
         require_place(files, root)
         if (run := read_run(files, root)) is not None:
             require_same_configuration(run, identity(config), root)
+            if config.incremental is None:
+                refuse_generations(files, root)
 
 
 def check_labeling(out: str, source: str, target: str) -> None:
@@ -72,6 +75,17 @@ def check_labeling(out: str, source: str, target: str) -> None:
         raise _missing("--input", source)
     if _is_there(target):
         raise output_exists(target)
+
+
+def refuse_generations(files: Files, root: str) -> None:
+    """Refuse to go on with a first run whose rows were left to later generations."""
+    if files.exists(join(root, end_file(1))):
+        raise InputError(
+            f"{root} holds generations of an incremental run. Add --incremental (or write "
+            "incremental: true) to label what is new, or use another output.path.",
+            code="generations",
+            where="incremental",
+        )
 
 
 def require_finished(store: RoundStore, out: str) -> None:
