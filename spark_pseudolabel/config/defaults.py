@@ -12,7 +12,9 @@ from spark_pseudolabel.core.selection.policies.auto import Auto
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.selection.policies.threshold import Threshold
 from spark_pseudolabel.core.selection.policy import Policy
+from spark_pseudolabel.core.teachers.kind import TeacherKind
 from spark_pseudolabel.core.teachers.kinds import DEFAULT
+from spark_pseudolabel.core.teachers.kinds.anchors import AnchorSettings
 from spark_pseudolabel.registry import unknown_name
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def recommended(
     parts = parts | {"selection": certified}
     has_student = "model" in parts and parts["model"].is_named
     if "teacher" in parts:
-        teacher = parts["teacher"] or DEFAULT()
+        teacher = _with_graph(parts["teacher"] or DEFAULT())
         if "student" not in teacher.model_fields_set:
             student = has_student or teacher.transductive or teacher.student_by_default
             teacher = teacher.model_copy(update={"student": student})
@@ -96,6 +98,14 @@ def recommended(
             settings["labels"] = "soft" if soft else "hard"
         parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **settings})}
     return parts
+
+
+def _with_graph(teacher: TeacherKind) -> TeacherKind:
+    """Add an anchor graph to a committee that nobody has named."""
+    named = teacher.model_fields_set & {"committee", "graph"}
+    if not isinstance(teacher, DEFAULT) or named:
+        return teacher
+    return teacher.model_copy(update={"graph": AnchorSettings(graph="anchors")})
 
 
 def _may_take_weights(

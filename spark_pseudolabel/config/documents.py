@@ -19,6 +19,8 @@ def identity(config: Config) -> dict[str, Any]:
     del document["incremental"]
     document["rounds"] = {k: v for k, v in document["rounds"].items() if k != "max"}
     document["output"] = {k: v for k, v in document["output"].items() if k != "path"}
+    if document["teacher"] is not None:  # what is not there is no part of it
+        document["teacher"] = {k: v for k, v in document["teacher"].items() if v is not None}
     return document
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,10 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.nodes import NodeIds, node_frame
-from spark_pseudolabel.core.teachers.anchor_graph import AnchorGraph
-from spark_pseudolabel.core.teachers.anchors import AnchorsTeacher, anchors_teacher
 from spark_pseudolabel.core.teachers.committee import Committee
 from spark_pseudolabel.core.teachers.correct_and_smooth import CorrectAndSmooth
 from spark_pseudolabel.core.teachers.cross_fitting import (
+    Once,
     Weigh,
     by_mixture,
     cross_fit,
@@ -32,7 +31,6 @@ from spark_pseudolabel.core.teachers.neighbor_search import Grid, nearest
 from spark_pseudolabel.core.teachers.neighbors import GraphSettings
 from spark_pseudolabel.core.teachers.node_votes import GraphRows
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
-from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 from spark_pseudolabel.core.teachers.vote import members_of, soft_vote
 from spark_pseudolabel.evaluate.task import Task
@@ -41,29 +39,10 @@ Matrix = NDArray[np.float64]
 _ROW = "row"
 
 
-def anchors_of(task: Task) -> AnchorsTeacher:
-    """Return an anchor graph over the pool, with the settings that it has by default."""
-    data, settings = task.data, AnchorSettings(graph="anchors")
+def _spread(task: Task) -> pd.DataFrame:
+    """Return the rows that anchors are put among, as far as they spread."""
     labeled = task.labeled.X
-    spread = Reference.of(labeled, task.pool.head(rows_to_draw(labeled))).spread
-    teacher = anchors_teacher(data.features, settings.anchors, settings.neighbors, task.seed)
-    teacher = teacher.placed(spread)
-    assert teacher.columns is not None
-    return teacher.informed(AnchorGraph.of(teacher.columns.transform(task.pool)))
-
-
-@dataclass
-class _Fits:
-    """Fits of one teacher, each made once."""
-
-    teacher: Teacher
-    known: dict[bytes, BaseEstimator] = field(default_factory=dict)
-
-    def __call__(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
-        key = rows.X.index.to_numpy().tobytes()
-        if key not in self.known:
-            self.known[key] = self.teacher.fit(rows, classes)
-        return self.known[key]
+    return Reference.of(labeled, task.pool.head(rows_to_draw(labeled))).spread
 
 
 def with_anchors(task: Task, committee: Committee) -> Mapping[str, Matrix]:
@@ -77,7 +56,9 @@ def with_anchors(task: Task, committee: Committee) -> Mapping[str, Matrix]:
         Prepared.
     """
     classes, folds = task.data.classes, fold_of(task.labeled.codes, task.hashes)
-    both = _Fits(CommitteeWithAnchors(committee.members, anchors_of(task)))
+    settings = AnchorSettings(graph="anchors")
+    graph = settings.made(task.data.features, task.seed)
+    both = Once(CommitteeWithAnchors(committee.members, graph).placed(_spread(task)).fit)
 
     def some(parts: slice) -> Callable[[TrainingRows, Sequence[Label]], BaseEstimator]:
         def fit(rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
@@ -117,9 +98,7 @@ def around(task: Task, committee: Committee) -> Mapping[str, Matrix]:
     nodes = NodeIds((_ROW,), task.seed)
     ids = nodes.of(rows)
     teacher = CorrectAndSmooth(GraphSettings(), features, task.seed, committee=committee)
-    labeled = task.labeled.X
-    spread = Reference.of(labeled, task.pool.head(rows_to_draw(labeled))).spread
-    teacher = teacher.placed(spread)
+    labeled, teacher = task.labeled.X, teacher.placed(_spread(task))
     assert teacher.vectors is not None
     by_id = np.argsort(ids)
     graph = _graph(ids[by_id], teacher.vectors.of(X)[by_id], teacher.settings.k)

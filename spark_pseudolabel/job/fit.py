@@ -158,6 +158,7 @@ class _Step:
         failpoint("train.collected")
         with fit_errors(inputs, models.teacher.name, rows):
             fitted = cross_fit_labeled(models)
+        models.voters = fitted.voters
         failpoint("model.fitted")
         model = fitted.mean_model(inputs.classes)
         if setting.config.student is not None:
@@ -272,6 +273,7 @@ class _Step:
         artifact = models.store.write_model(self.attempt, model, models.trusted)
         models.keep(self.number, model, adjustment)
         validation, mistakes, against_best = _measure(models, self.number)
+        found = models.voters if self.number == 1 else None
         return FittedModel(
             artifact=artifact,
             classes=inputs.classes,
@@ -290,7 +292,7 @@ class _Step:
             validation=validation if validation.n else None,
             mistakes=mistakes,
             marginals=keep_marginals(models, self.attempt) if self.number == 1 else None,
-            voters=models.maker(self.number).voters,
+            voters=found or models.maker(self.number).voters,
             adjustment=adjustment,
         )
 

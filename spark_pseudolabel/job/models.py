@@ -65,6 +65,8 @@ class Models:
     tell: Tell = field(default=lambda products, change: None)
     cross_fit: CrossFit | None = None
     """The models of the folds while a student still has to be taught by them."""
+    voters: int | None = None
+    """Members of the first model where fitting has found how many; None: see the teacher."""
     _fitted: dict[int, BaseEstimator] = field(default_factory=dict)
     _adjustments: dict[int, Adjustment | None] = field(default_factory=dict)
     _sample: pa.Table | None = None
@@ -185,10 +187,11 @@ class Models:
         """Whether models decide, row by row, which labels may count."""
         return self.agreement is not None or self.stability is not None
 
-    @cached_property
+    @property
     def agreement(self) -> Agreement | None:
         """How many members have to name a row's label; None: they are not asked."""
-        return agreement_of(self.setting.config.selection.require, self.teacher.voters)
+        stored = self.store.models[0].voters if self.store.models else self.teacher.voters
+        return agreement_of(self.setting.config.selection.require, self.voters or stored)
 
     @cached_property
     def marginals(self) -> pd.DataFrame | None:

@@ -391,7 +391,8 @@ def _adapted(models: Models) -> list[Notice]:
     changed = {
         key: value
         for key, value in used.parameters.items()
-        if key in wanted and value != wanted[key]
+        # One graph among the members of a vote may have the anchors that there is room for.
+        if key in wanted and value != wanted[key] and "." not in key
     }
     return [
         Notice.about(

@@ -95,11 +95,12 @@ def taught_by(config: Config, teacher: Teacher, fitted: CrossFit) -> TeacherFact
     names = teacher.member_names or [kind.name]
     if len(names) < len(scores):  # of one estimator, taught by each other
         names = [f"{kind.name} {number}" for number in range(1, len(scores) + 1)]
+    voters = fitted.voters or len(names)
     members = tuple(
-        TeacherMember(name, 1 / len(names), None, None)
+        TeacherMember(name, 1 / voters if number < voters else 0.0, None, None)
         if score is None
         else TeacherMember(name, round(score.weight, 6), score.coverage, score.accuracy)
-        for name, score in zip(names, scores, strict=True)
+        for number, (name, score) in enumerate(zip(names, scores, strict=True))
     )
     settings = {**kind.parameters, **teacher.adapted, **fitted.settled}
     return TeacherFacts(kind.name, settings, members)

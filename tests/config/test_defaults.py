@@ -11,7 +11,7 @@ from spark_pseudolabel.errors import ConfigError
 from tests.config.files import MINIMAL, loaded, minimal, told
 
 WRITTEN_OUT = {
-    "teacher": {"student": False},
+    "teacher": {"student": False, "graph": {"graph": "anchors"}},
     "selection": {
         "policy": "certified",
         "precision": "best",
@@ -151,6 +151,12 @@ def test_auto_is_written_out_around_what_is_said() -> None:
     assert auto.why_selection.startswith("auto: ")
     assert auto.student is None
     assert "HistGradientBoostingClassifier" in auto.estimators
+    assert auto.teacher is not None
+    assert auto.teacher.parameters["graph.anchors"] == 1000
+    without = parse_config(minimal(selection={"policy": "auto"}, teacher={"graph": None}))
+    assert without.teacher is not None
+    assert without.teacher.parameters == {}
+    assert "graph" not in identity(without)["teacher"]  # as it was before there were any
     own = {
         "teacher": {"committee": [{"estimator": "GaussianNB"}]},
         "training": {"max_rows": 300},
@@ -159,6 +165,7 @@ def test_auto_is_written_out_around_what_is_said() -> None:
     kept = parse_config(minimal(selection={"policy": "auto"}, **own))
     assert kept.teacher is not None
     assert [member.estimator for member in kept.teacher.committee] == ["GaussianNB"]
+    assert kept.teacher.parameters == {}  # whoever names members has named them all
     assert (kept.training.rows, kept.training.max_rows) == ("all", 300)
     assert kept.training.labels == "soft"
     assert kept.student is not None

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.core.teachers.committee import Committee
 from spark_pseudolabel.core.teachers.cross_fitting import (
     CrossFit,
     MemberScore,
+    Once,
     cross_fit,
     cross_fit_mean,
     member_score,
+    numbered,
     scores_without_two,
 )
 from spark_pseudolabel.core.teachers.gate import SURE, calibrated_losses, surely
@@ -86,7 +87,7 @@ class CorrectAndSmooth(GraphWithCommittee):
         CrossFit
             Its models are all the one that is used; those of `unseen` score the folds.
         """
-        own, fit = without_nodes(_numbered(rows)), _Once(self.committee)
+        own, fit = without_nodes(numbered(rows)), Once(self.committee.fit)
         voted = (cross_fit_mean if mean else cross_fit)(fit, own, folds, classes)
         if not voted.held_out.any():
             said = self.votes(voted.models, classes)[0]
@@ -220,24 +221,6 @@ class _Solving:
         P = self.votes[number].astype(np.float64)
         by_node = means_of_nodes(P, self.graph.node_of, self.graph.n_nodes)
         return self.smoother.smooth(by_node, spread, strength)
-
-
-def _numbered(rows: TrainingRows) -> TrainingRows:
-    return replace(rows, X=rows.X.reset_index(drop=True))
-
-
-@dataclass(frozen=True)
-class _Once:
-    """Fits of numbered rows, each made once."""
-
-    teacher: Committee
-    known: dict[bytes, BaseEstimator] = field(default_factory=dict)
-
-    def __call__(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
-        key = rows.X.index.to_numpy().tobytes()
-        if key not in self.known:
-            self.known[key] = self.teacher.fit(rows, classes)
-        return self.known[key]
 
 
 def _members(

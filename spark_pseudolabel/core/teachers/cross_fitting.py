@@ -81,6 +81,8 @@ class CrossFit:
         How each member of the models does; empty where no row is held out.
     settled
         Settings that were found while fitting, for reports.
+    voters
+        Members of each model, where that was found while fitting; None: as many as the teacher has.
     """
 
     models: tuple[BaseEstimator, ...]
@@ -90,6 +92,7 @@ class CrossFit:
     unseen: tuple[BaseEstimator, ...] = ()
     members: tuple[MemberScore, ...] = ()
     settled: Mapping[str, bool | float] = field(default_factory=dict)
+    voters: int | None = None
 
     @property
     def adjusted(self) -> NDArray[np.float64]:
@@ -462,6 +465,34 @@ def _as_one(
     parts: Sequence[BaseEstimator], classes: Sequence[Label], weights: Sequence[float]
 ) -> BaseEstimator:
     return parts[0] if len(parts) == 1 else _vote(parts, classes, weights)
+
+
+def numbered(rows: TrainingRows) -> TrainingRows:
+    """Return the same rows with numbers for an index, by which parts of them are known."""
+    return replace(rows, X=rows.X.reset_index(drop=True))
+
+
+@dataclass(frozen=True)
+class Once:
+    """Fits of parts of :func:`numbered` rows, each made once.
+
+    Parameters
+    ----------
+    fit
+        Makes them.
+    known
+        Those that are made.
+    """
+
+    fit: Fit
+    known: dict[bytes, BaseEstimator] = field(default_factory=dict)
+
+    def __call__(self, rows: TrainingRows, classes: Sequence[Label]) -> BaseEstimator:
+        """Return the fit of some rows."""
+        key = rows.X.index.to_numpy().tobytes()
+        if key not in self.known:
+            self.known[key] = self.fit(rows, classes)
+        return self.known[key]
 
 
 def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:

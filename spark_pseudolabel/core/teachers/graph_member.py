@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import VotingClassifier
-from sklearn.exceptions import ConvergenceWarning
 
+from spark_pseudolabel.core.teachers.anchor_graph import AnchorGraph
 from spark_pseudolabel.core.teachers.anchors import AnchorsTeacher
 from spark_pseudolabel.core.teachers.committee import Committee
-from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
+from spark_pseudolabel.core.teachers.cross_fitting import (
+    CrossFit,
+    MemberScore,
+    Once,
+    cross_fit,
+    cross_fit_mean,
+    numbered,
+)
 from spark_pseudolabel.core.teachers.gate import gated_weights
-from spark_pseudolabel.core.teachers.teacher import PoolPass
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
-from spark_pseudolabel.core.teachers.vote import soft_vote
+from spark_pseudolabel.core.teachers.vote import members_of, soft_vote
+from spark_pseudolabel.core.threads import hold_threads
+from spark_pseudolabel.errors import InputError
 
 GRAPH = "graph"
 """What the graph is called among the members."""
@@ -36,9 +44,12 @@ class CommitteeWithAnchors(Committee):
         By name, without the graph.
     graph
         The member that they have beside them.
+    usable
+        Whether anchors could be put among rows.
     """
 
     graph: AnchorsTeacher
+    usable: bool = True
 
     @property
     def name(self) -> str:
@@ -66,37 +77,31 @@ class CommitteeWithAnchors(Committee):
         return True
 
     @property
-    def takes_weights(self) -> bool:
-        """Whether every member does; the graph does."""
-        return super().takes_weights
-
-    @property
     def adapted(self) -> Mapping[str, int]:
         """The graph's settings that rows have changed."""
-        return {f"{GRAPH}.{key}": value for key, value in self.graph.adapted.items()}
+        adapted = self.graph.adapted if self.usable else {}
+        return {f"{GRAPH}.{key}": value for key, value in adapted.items()}
 
     def placed(self, X: pd.DataFrame) -> Self:
-        """Put anchors among rows."""
-        return replace(self, graph=self.graph.placed(X))
-
-    @property
-    def pool_pass(self) -> PoolPass | None:
-        """One scan in which the pool's rows are connected."""
-        return self.graph.pool_pass
-
-    def informed(self, seen: Any) -> Self:
-        """Take in the graph."""
-        return replace(self, graph=self.graph.informed(seen))
+        """Put anchors among rows, and connect these: a sample is enough for one of many members."""
+        try:
+            graph = self.graph.placed(X)
+        except InputError:  # no column tells rows apart: it can't help
+            return replace(self, usable=False)
+        assert graph.columns is not None
+        with hold_threads(1), config_context(transform_output="default"):
+            connected = AnchorGraph.of(graph.columns.transform(X))
+        return replace(self, graph=graph.informed(connected))
 
     def fit(
         self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
     ) -> VotingClassifier:
         """Fit every member, and spread the labels; equal weights."""
-        with warnings.catch_warnings():
-            # As in a committee.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = {name: member.fit(rows, classes) for name, member in self.members.items()}
-        return soft_vote({**fitted, GRAPH: self.graph.fit(rows, classes)}, classes)
+        committee = super().fit(rows, classes)
+        if not self.usable:
+            return committee
+        models = dict(zip(self.members, members_of(committee), strict=True))
+        return soft_vote({**models, GRAPH: self.graph.fit(rows, classes)}, classes)
 
     def cross_fit(
         self,
@@ -106,6 +111,23 @@ class CommitteeWithAnchors(Committee):
         *,
         mean: bool = False,
     ) -> CrossFit:
-        """Fit one model per fold; in each, the other folds say whether the graph has a vote."""
+        """Fit one model per fold; in each, the other folds say whether the graph has a vote.
+
+        Where it has none in any of them, the models are committees without it.
+        """
         cross = cross_fit_mean if mean else cross_fit
-        return cross(self.fit, rows, folds, classes, gated_weights)
+        rows, fit = numbered(rows), Once(self.fit)
+        graph = MemberScore(0.0, 0.0, None)
+        if self.usable:
+            fitted = cross(fit, rows, folds, classes, gated_weights)
+            if fitted.members and fitted.members[-1].weight:
+                return fitted
+            graph = fitted.members[-1] if fitted.members else graph
+
+        def alone(some: TrainingRows, classes: Sequence[Label]) -> VotingClassifier:
+            models = members_of(fit(some, classes))[: len(self.members)]
+            return soft_vote(dict(zip(self.members, models, strict=True)), classes)
+
+        fitted = cross(alone, rows, folds, classes)
+        members = (*fitted.members, graph) if fitted.members else ()
+        return replace(fitted, members=members, voters=len(self.members))

@@ -36,6 +36,9 @@ class GivenRows:
     rows: pa.RecordBatch
 
 
+_ROWS = 4096
+"""Rows at a time: what all parts of all models say about them is in memory together."""
+
 Look = Callable[[Iterable[pa.RecordBatch]], Any]
 Together = Callable[[Sequence[Any]], Any]
 Gather = Callable[[Look, Together], Any]
@@ -152,7 +155,9 @@ class _Look:
         nothing = np.zeros((len(self.weights), 0, n_classes), dtype=np.float32)
         seen = [NodeVotes(np.zeros(0, dtype=np.int64), nothing)]
         with hold_threads(1):
-            seen += [self._of(batch) for batch in batches]
+            for batch in batches:
+                starts = range(0, batch.num_rows, _ROWS)
+                seen += [self._of(batch.slice(start, _ROWS)) for start in starts]
         return NodeVotes.together(seen)
 
     def _of(self, batch: pa.RecordBatch) -> NodeVotes:

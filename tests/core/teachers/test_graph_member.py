@@ -1,19 +1,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import VotingClassifier
 
 from spark_pseudolabel.core.feature import Feature
-from spark_pseudolabel.core.teachers.anchor_graph import AnchorGraph
 from spark_pseudolabel.core.teachers.anchors import anchors_teacher
 from spark_pseudolabel.core.teachers.committee import registered_committee
-from spark_pseudolabel.core.teachers.cross_fitting import fold_of, probabilities
+from spark_pseudolabel.core.teachers.cross_fitting import MemberScore, fold_of, probabilities
 from spark_pseudolabel.core.teachers.graph_member import CommitteeWithAnchors
 from spark_pseudolabel.core.teachers.training import TrainingRows
-from spark_pseudolabel.core.teachers.vote import members_of, weights_of
+from spark_pseudolabel.core.teachers.vote import members_of
 
 FEATURES = (Feature("x", "numeric", "double"), Feature("y", "numeric", "double"))
 CLASSES = ("even", "odd")
 N_LABELED = 60
+BAYES = ("GaussianNB", {})
 
 
 def table(clustered: bool):
@@ -33,20 +34,17 @@ def table(clustered: bool):
 def on_clusters():
     """Rows of clusters, and the teacher fitted on some of them."""
     X, codes = table(clustered=True)
-    committee, both = teachers(X)
+    committee, both = teachers(X, BAYES)
     rows = labeled(X, codes)
     folds = fold_of(rows.codes, np.arange(N_LABELED))
     return X, codes, committee, both, folds, both.cross_fit(rows, folds, CLASSES)
 
 
-def teachers(X):
-    named = [("LogisticRegression", {}), ("GaussianNB", {})]
+def teachers(X, *others):
+    named = [("LogisticRegression", {}), *others]
     committee = registered_committee(named, FEATURES, 0).prepared(X)
-    both = CommitteeWithAnchors(committee.members, anchors_teacher(FEATURES, 100, 3, 0)).placed(X)
-    seen = both.pool_pass
-    assert seen is not None
-    assert both.graph.columns is not None
-    return committee, both.informed(AnchorGraph.of(both.graph.columns.transform(X[N_LABELED:])))
+    both = CommitteeWithAnchors(committee.members, anchors_teacher(FEATURES, 100, 3, 0))
+    return committee, both.placed(X)
 
 
 def labeled(X, codes):
@@ -79,7 +77,7 @@ def test_it_helps_where_classes_are_clusters(on_clusters) -> None:
 
 def test_where_it_does_not_help_the_committee_is_what_it_is_without() -> None:
     X, codes = table(clustered=False)
-    committee, both = teachers(X)
+    committee, both = teachers(X, BAYES)
     rows = labeled(X, codes)
     folds = fold_of(rows.codes, np.arange(N_LABELED))
     fitted, alone = (
@@ -90,8 +88,30 @@ def test_where_it_does_not_help_the_committee_is_what_it_is_without() -> None:
     models = (fitted.mean_model(CLASSES), alone.mean_model(CLASSES))
     P, expected = (probabilities(model, X) for model in models)
     assert np.array_equal(P, expected)
-    assert weights_of(models[0])[2::3] == [0.0] * 5
-    assert len(members_of(models[0])) == 15
+    # Nothing is left of the graph: the model is scikit-learn's own.
+    assert (type(models[0]), fitted.voters) == (VotingClassifier, 2)
+    assert len(members_of(models[0])) == 10
+
+
+def test_where_no_column_tells_rows_apart_it_has_no_say() -> None:
+    X, codes = table(clustered=True)
+    X[["x", "y"]] = 1.0
+    committee, both = teachers(X)  # the other one has no variance
+    rows = labeled(X, codes)
+    folds = fold_of(rows.codes, np.arange(N_LABELED))
+    fitted, alone = (teacher.cross_fit(rows, folds, CLASSES) for teacher in (both, committee))
+    assert np.array_equal(fitted.P, alone.P)
+    assert fitted.members[-1] == MemberScore(0.0, 0.0, None)
+    assert len(fitted.members) == len(both.member_names)
+
+
+def test_without_a_held_out_row_nothing_speaks_for_it() -> None:
+    X, _ = table(clustered=True)
+    _, both = teachers(X, BAYES)
+    rows = TrainingRows(X[:2], np.array([0, 1], dtype=np.int32), None, 0)
+    fitted = both.cross_fit(rows, np.full(2, -1, dtype=np.int32), CLASSES, mean=True)
+    assert (fitted.members, fitted.voters) == ((), 2)
+    assert len(members_of(fitted.mean_model(CLASSES))) == 2
 
 
 def test_no_member_of_a_fold_knows_its_labels(on_clusters) -> None:

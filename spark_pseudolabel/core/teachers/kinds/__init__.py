@@ -25,7 +25,8 @@ DEFAULT = CommitteeKind
 def kind_of(section: Mapping[str, Any]) -> type[TeacherKind] | None:
     """Return the kind that a section names; None where its key has a value of no kind.
 
-    A mapping says no kind where a word does: it is the settings of a member of the default kind.
+    A mapping says no kind where a word does: it is the settings of a member of the default kind,
+    and null is that there is none.
     """
     named = [kind for kind in KINDS if _is_named(kind, section)] or [DEFAULT]
     # A word says more than a key that another kind has, too.
@@ -39,4 +40,4 @@ def kind_of(section: Mapping[str, Any]) -> type[TeacherKind] | None:
 def _is_named(kind: type[TeacherKind], section: Mapping[str, Any]) -> bool:
     if kind.key not in section:
         return False
-    return not (kind.values() and isinstance(section[kind.key], Mapping))
+    return not kind.values() or not isinstance(section[kind.key], Mapping | None)
