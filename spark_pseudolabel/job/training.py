@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.features import odd_numbers, to_frame
+from spark_pseudolabel.core.kernel import without_odd_vectors
 from spark_pseudolabel.core.sampling import (
     HashLimits,
     hash_limits,
@@ -120,6 +121,7 @@ class DriverTrainer:
         setting, inputs = self.setting, self.setting.inputs
         rounds = setting.published(self.store.rounds, len(self.store.rounds))
         limits, table = self.pool_rows(rounds) if rounds else (None, None)
+        table = self._learnable(table)
         weighting, weights = self._weights(table)
         features = setting.features_of(len(self.store.rounds) + 1)
         rows = training_rows(
@@ -169,6 +171,20 @@ class DriverTrainer:
         limits = hash_limits(codes, hashes, shares)
         # All are here: to fetch them again would be one more scan, where Spark reads the pool.
         return limits, rows.filter(pa.array(within(codes, hashes, limits)))
+
+    def _learnable(self, table: pa.Table | None) -> pa.Table | None:
+        """Leave out rows with a number that no model takes, where the first one has not seen it.
+
+        A rule may vote on a row that is invalid to any model of its columns.
+        """
+        features = self.setting.inputs.features
+        if table is None or not table.num_rows or self.setting.features_of(1) == features:
+            return table
+        rows, odd = without_odd_vectors(table.combine_chunks().to_batches()[0], features)
+        numbers = to_frame(rows, features).select_dtypes("float64")
+        takes = ~np.isinf(numbers.to_numpy()).any(axis=1)
+        takes[list(odd)] = False
+        return table.filter(pa.array(takes))
 
     def _weights(self, table: pa.Table | None) -> tuple[RowWeights, NDArray[np.float64]]:
         """Settle what pool rows weigh in a fit; also return the weight of each."""

@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from spark_pseudolabel import SelfTraining, SelfTrainingResult
-from spark_pseudolabel.config import load_config
+from spark_pseudolabel.config import load_config, parse_config
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import label, run
 from spark_pseudolabel.output.explain import explain_row
@@ -60,6 +60,10 @@ def unlabeled_run(
     home = tmp_path_factory.mktemp("rules")
     (home / "pool").mkdir()
     pool = rows.drop(columns="diagnosis")
+    # Rules vote on it, and the student can't learn from it.
+    pool.loc[rows["row_id"] == rows["row_id"][rows["mean_area"] > 900].iloc[0], "area_error"] = (
+        np.inf
+    )
     pool[:300].to_parquet(home / "pool" / "0.parquet", index=False)
     pool[300:].to_parquet(home / "pool" / "1.parquet", index=False)
     rows.to_parquet(home / "truth.parquet", index=False)
@@ -121,6 +125,65 @@ def test_explain_names_the_rules_that_voted(
     assert "large for 'malignant'" in explained.text
     assert explained.why is None
     assert "No rule voted" in explain_row(str(out), str(ABSTAINS)).text
+
+
+# --- with labels that are certified, and no model that learns from them
+
+
+def mixed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in an order of chance, the one without a vote last."""
+    return pd.concat([rows[:-1].sample(frac=1, random_state=0), rows[-1:]])
+
+
+@pytest.fixture(scope="module")
+def certified_run(
+    spark: SparkSession, rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    home = tmp_path_factory.mktemp("certified")
+    rows = mixed(rows)
+    rows[:250].to_parquet(home / "labeled.parquet", index=False)
+    rows[250:].drop(columns="diagnosis").to_parquet(home / "pool.parquet", index=False)
+    rules = load_config(CONF).rules
+    assert rules is not None
+    config = {
+        "labeled": {"path": str(home / "labeled.parquet"), "label": "diagnosis"},
+        "unlabeled": {"path": str(home / "pool.parquet")},
+        "id": "row_id",
+        "teacher": rules.model_dump(exclude_none=True) | {"student": False},
+        "selection": {"policy": "auto", "precision": 0.9},
+        "output": {"path": str(home / "out")},
+    }
+    return home, run(spark, parse_config(config)).report.as_json()
+
+
+def test_labels_of_rules_are_certified(
+    certified_run: tuple[Path, dict[str, Any]], rows: pd.DataFrame
+) -> None:
+    home, report = certified_run
+    assert report["certificate"]["claimed"]
+    labels = pd.read_parquet(home / "out" / "labels").set_index("row_id")["label"]
+    truth = rows.set_index("row_id")["diagnosis"]
+    assert len(labels) == report["rows"]["accepted"] > 150
+    assert (labels == truth[labels.index]).mean() >= 0.9
+    assert not set(labels.index) & set(mixed(rows)["row_id"][:250])
+    counts = report["rows"]
+    parts = ("accepted", "rejected", "invalid", "abstained")
+    assert sum(counts[part] for part in parts) == counts["pool"] == len(rows) - 250
+
+
+def test_rules_label_new_rows_without_a_student(
+    spark: SparkSession, certified_run: tuple[Path, dict[str, Any]], rows: pd.DataFrame
+) -> None:
+    home, report = certified_run
+    out, target = str(home / "out"), home / "new"
+    done = label(spark, out, input=str(home / "pool.parquet"), output=str(target))
+    new = pd.read_parquet(target).set_index("row_id")
+    labels = pd.read_parquet(home / "out" / "labels").set_index("row_id")["label"]
+    assert done
+    assert len(new) == report["rows"]["pool"]
+    assert (new.loc[labels.index, "label"] == labels).all()
+    assert new["accepted"].sum() == len(labels)
+    assert pd.isna(new.loc[ABSTAINS, "label"])
 
 
 # --- beside labeled rows
