@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 DECIMALS = 6
 """Confidences are rounded to this many decimals, so that the last bits of a matrix product,
 which depend on the batch's size, decide nothing."""
+
+Seen = TypeVar("Seen")
+"""What a worker has found out about rows."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from spark_pseudolabel.core.published_rows import Published, Undecided, Unscored
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.setting import Setting
-from spark_pseudolabel.spark.pool import Pool, RowsByFile
+from spark_pseudolabel.spark.pool import Pool, Publication, RowsByFile
 from spark_pseudolabel.spark.reading.schema import arrow_type
 from spark_pseudolabel.store.following import follow, put_built
 from spark_pseudolabel.store.given_rows import read_bytes
@@ -137,7 +137,9 @@ class _Tables:
         columns = [LABEL, CONFIDENCE, *raw, ROUND, MODEL, WEIGHT, *extra, *self._features]
         rows = self._published(columns)
         written = self.pool.publish(
-            "accepted", self._rounds, rows, rows.schema, target, features=output.features
+            Publication(
+                "accepted", self._rounds, rows, rows.schema, target, features=output.features
+            )
         )
         return _accepted(self._rounds), written
 
@@ -149,13 +151,15 @@ class _Tables:
         rows = self._published([LABEL, WEIGHT, SOURCE, ROUND, *self._features], types)
         labeled = rows.given(inputs.labeled)
         written = self.pool.publish(
-            "accepted",
-            self._rounds,
-            rows,
-            rows.schema,
-            target,
-            features=self.setting.config.output.features,
-            more=labeled,
+            Publication(
+                "accepted",
+                self._rounds,
+                rows,
+                rows.schema,
+                target,
+                features=self.setting.config.output.features,
+                more=labeled,
+            )
         )
         return _accepted(self._rounds) + labeled.num_rows, written
 
@@ -163,7 +167,7 @@ class _Tables:
         """Write the rows that could not be scored, and why."""
         schema = self._schema([REASON, ROUND], {})
         rounds = [manifest for manifest in self._rounds if manifest.counts.invalid]
-        written = self.pool.publish("scored", rounds, Unscored(schema), schema, target)
+        written = self.pool.publish(Publication("scored", rounds, Unscored(schema), schema, target))
         return sum(manifest.counts.invalid for manifest in rounds), written
 
     def _write_undecided(self, target: str) -> _Written:
@@ -180,7 +184,8 @@ class _Tables:
         n_rows = sum(manifest.counts.left for manifest in rounds) + (
             0 if used else _accepted(rounds)
         )
-        return n_rows, self.pool.publish("scored", rounds, undecided, undecided.schema, target)
+        table = Publication("scored", rounds, undecided, undecided.schema, target)
+        return n_rows, self.pool.publish(table)
 
     def _published(
         self, columns: list[str], types: Mapping[str, pa.DataType] | None = None

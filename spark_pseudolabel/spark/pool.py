@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
 from spark_pseudolabel.columns import HASH
-from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.kernel import Scorer, Seen
 from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection.counts import Candidates
@@ -31,8 +31,34 @@ Transform = Callable[[pa.Table], pa.Table]
 RowTransform = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 """Turns rows of the pool into other rows, in a worker."""
 
-Seen = TypeVar("Seen")
-"""What a worker has found out about rows."""
+
+@dataclass(frozen=True)
+class Publication:
+    """A table made of stored rows.
+
+    Parameters
+    ----------
+    kind
+        Which rows.
+    rounds
+        Whose.
+    transform, schema
+        What becomes of them.
+    target
+        Directory to be made.
+    features
+        Whether they are joined with the pool's columns before they are transformed.
+    more
+        Further rows of the schema, from the driver.
+    """
+
+    kind: Literal["accepted", "scored"]
+    rounds: Sequence[RoundManifest]
+    transform: Transform
+    schema: pa.Schema
+    target: str
+    features: bool = False
+    more: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -214,33 +240,8 @@ class Pool(Protocol):
         """
         ...
 
-    def publish(
-        self,
-        kind: str,
-        rounds: Sequence[RoundManifest],
-        transform: Transform,
-        schema: pa.Schema,
-        target: str,
-        *,
-        features: bool = False,
-        more: pa.Table | None = None,
-    ) -> RowsByFile | None:
-        """Write a table made of stored rows below `target`, at least one file.
-
-        Parameters
-        ----------
-        kind
-            ``"accepted"`` or ``"scored"``.
-        rounds
-            Whose rows.
-        transform, schema
-            What becomes of them.
-        target
-            Directory to be made.
-        features
-            Join the rows with the pool's columns before they are transformed.
-        more
-            Further rows of the schema, from the driver.
+    def publish(self, table: Publication) -> RowsByFile | None:
+        """Write a table made of stored rows, at least one file.
 
         Returns
         -------

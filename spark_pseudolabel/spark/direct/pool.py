@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
-from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.kernel import Scorer, Seen
 from spark_pseudolabel.core.parts import Part, Piece, pieces_of
 from spark_pseudolabel.core.sampling import HashLimits, sample_limit, within
 from spark_pseudolabel.core.scored_rows import Withheld
@@ -28,11 +28,10 @@ from spark_pseudolabel.spark.frame.scoring import broadcast
 from spark_pseudolabel.spark.pool import (
     Accepted,
     Overlap,
+    Publication,
     RowsByFile,
     RowTransform,
-    Seen,
     StoredKind,
-    Transform,
     content_of,
     lowest,
 )
@@ -158,30 +157,20 @@ class DirectPool:
         self._fetched.add(bring(self.spark, fetch, work, self.scratch))
         return self._fetched.rows
 
-    def publish(
-        self,
-        kind: str,
-        rounds: Sequence[RoundManifest],
-        transform: Transform,
-        schema: pa.Schema,
-        target: str,
-        *,
-        features: bool = False,
-        more: pa.Table | None = None,
-    ) -> RowsByFile | None:
+    def publish(self, table: Publication) -> RowsByFile | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         entries: list[FileEntry] = [
-            entry for manifest in rounds for entry in getattr(manifest, kind)
+            entry for manifest in table.rounds for entry in getattr(manifest, table.kind)
         ]
         publish = partial(
             publish_part,
-            transform=transform,
-            schema=schema,
-            source=self.source if features else None,
-            folder=target,
+            transform=table.transform,
+            schema=table.schema,
+            source=self.source if table.features else None,
+            folder=table.target,
         )
         with self.scratch.cleared():
-            further = given_rows(more, self.scratch)
+            further = given_rows(table.more, self.scratch)
             work = publish_tasks(entries, self.root, self.parts, further)
             return files_of(run_tasks(self.spark, publish, work))
 

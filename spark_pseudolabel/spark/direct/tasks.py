@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
-from spark_pseudolabel.core.kernel import Scorer, score_any, score_batch
+from spark_pseudolabel.core.kernel import Scorer, Seen, score_any, score_batch
 from spark_pseudolabel.core.parts import Part, Piece
 from spark_pseudolabel.core.sampling import HashLimits, within
 from spark_pseudolabel.core.scored_rows import (
@@ -41,8 +41,6 @@ from spark_pseudolabel.spark.direct.source import Mask, PartSource, read_part
 if TYPE_CHECKING:
     from spark_pseudolabel.core.teachers.training import Label
     from spark_pseudolabel.spark.pool import RowTransform
-
-Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND, INVALID
-from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.kernel import Scorer, Seen
 from spark_pseudolabel.core.sampling import HashLimits, sample_limit
 from spark_pseudolabel.errors import text_of
 from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, gathered, score_rows
@@ -29,11 +29,10 @@ from spark_pseudolabel.spark.frame.selection import (
 )
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
 from spark_pseudolabel.spark.pool import (
+    Publication,
     RowsByFile,
     RowTransform,
-    Seen,
     StoredKind,
-    Transform,
     changed_pool,
     lowest,
 )
@@ -155,19 +154,10 @@ class FramePool:
         return fetched.drop_columns([_NOW, FINGERPRINT])
 
     @reading("unlabeled")
-    def publish(
-        self,
-        kind: str,
-        rounds: Sequence[RoundManifest],
-        transform: Transform,
-        schema: pa.Schema,
-        target: str,
-        *,
-        features: bool = False,
-        more: pa.Table | None = None,
-    ) -> RowsByFile | None:
+    def publish(self, table: Publication) -> RowsByFile | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""
-        stored = getattr(self.stored, kind)(rounds)
+        stored = getattr(self.stored, table.kind)(table.rounds)
+        features, transform = table.features, table.transform
         if features:
             stored = stored.join(self._marked, on=list(self.keys), how="inner")
 
@@ -177,13 +167,13 @@ class FramePool:
                     raise RuntimeError(_CHANGED)
                 yield from transform(pa.Table.from_batches([batch])).to_batches()
 
-        published = map_in_arrow(stored, make, from_arrow_schema(schema))
-        if more is not None:
-            published = published.unionByName(self.spark.createDataFrame(more))
+        published = map_in_arrow(stored, make, from_arrow_schema(table.schema))
+        if table.more is not None:
+            published = published.unionByName(self.spark.createDataFrame(table.more))
         files = max(1, -(-self.n_rows // ROWS_PER_FILE))
         try:
             with self._batches():
-                published.coalesce(files).write.mode("errorifexists").parquet(target)
+                published.coalesce(files).write.mode("errorifexists").parquet(table.target)
         except (PySparkException, Py4JError) as error:
             if _CHANGED in text_of(error):
                 raise changed_pool() from error

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 from pyspark import Broadcast, SparkContext
@@ -22,15 +22,13 @@ from spark_pseudolabel.columns import (
     UNREADABLE,
 )
 from spark_pseudolabel.core.features import Feature, Pack
-from spark_pseudolabel.core.kernel import Scorer, score_batches
+from spark_pseudolabel.core.kernel import Scorer, Seen, score_batches
 from spark_pseudolabel.core.scored_rows import scored_fields
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.spark.direct.source import BATCH_BYTES
 from spark_pseudolabel.spark.reading.names import column, map_in_arrow
 from spark_pseudolabel.spark.startup import jvm
 from spark_pseudolabel.spark.startup.freezing import freeze_imported
-
-Seen = TypeVar("Seen")
 
 BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
