@@ -45,6 +45,26 @@ def test_every_table_is_one_that_prepare_data_makes(file: Path, prepare_data: Mo
             assert (data, name in prepare_data.SETS) == ("data", True)
 
 
+@pytest.mark.parametrize("name", ["anchors", "graph"])
+def test_configurations_of_graphs_run(
+    spark: SparkSession,
+    prepare_data: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    target = tmp_path / "data" / "digits"
+    target.mkdir(parents=True)
+    prepare_data.digits(None, target)
+    monkeypatch.chdir(tmp_path)
+    report = run(spark, load_config(ROOT / "conf" / f"{name}.yaml")).report.as_json()
+    assert report["rows"]["accepted"] > 1_000
+    assert min(report["rounds"][0]["accepted_by_class"].values()) > 70
+    assert report["final"]["test"]["accuracy"] > 0.93
+    calibration = report["seed"]["adjustment"] and report["seed"]["adjustment"]["calibration"]
+    assert (calibration and calibration["method"]) == (None if name == "anchors" else "isotonic")
+
+
 def test_prepare_data_hides_labels_and_nothing_else(
     prepare_data: ModuleType, tmp_path: Path
 ) -> None:

@@ -7,15 +7,17 @@ scan.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.cluster.driver import Driver
 from tests.cluster.shapes import MB, TINY, Shape
-from tests.cluster.tables import POOL_FILES, labels_sha256, read_labels
+from tests.cluster.tables import POOL_FILES, ROWS_PER_FILE, labels_sha256, read_labels
 
 USUAL = Shape("local[2]", 128 * MB, 10_000, True, "auto")
 SHAPES = [
@@ -40,13 +42,20 @@ QUOTA_SHAPES = [
     Shape("local[2]", TINY, 10_000, True),
     Shape("standalone", MB, 10_000, False),
 ]
-# What it knows of the pool are sums over its rows, put together in workers.
-GRAPH: dict[str, Any] = {
-    "model": {},
-    "teacher": {"graph": "anchors", "anchors": 60, "student": False},
-    "selection": {"policy": "one_shot"},
-    "rounds": {"max": 1},
-    "training": {},
+# What they know of the pool are sums over its rows, who is near whom, and how often votes occur
+# together, each put together in workers.
+TEACHERS: dict[str, dict[str, Any]] = {
+    "anchors": {"graph": "anchors", "anchors": 60},
+    "neighbors": {"graph": "neighbors", "k": 7, "method": "poisson"},
+    "rules": {
+        "rules": [
+            {"name": "long", "label": "high", "when": "length > 0.8"},
+            {"name": "thin", "label": "high", "when": "width < -0.8 and color <> 'blue'"},
+            {"name": "short", "label": "low", "when": "length < -0.5"},
+            {"name": "wide", "label": "low", "when": "width > 0.9 and visits < 5"},
+            {"name": "plain", "label": "middle", "when": "abs(length) < 0.4 and color = 'green'"},
+        ]
+    },
 }
 POSITION = ("file", "row_index")
 
@@ -100,8 +109,30 @@ def test_rows_that_tie_are_cut_alike(shape: Shape, run: Run, usual_quota: Path) 
     assert labels_sha256(output, *POSITION) == labels_sha256(usual_quota, *POSITION)
 
 
-@pytest.mark.long
-def test_labels_that_spread_over_a_graph_of_sums_are_the_same(run: Run) -> None:
-    usual, other = (run(shape, **GRAPH) for shape in (USUAL, QUOTA_SHAPES[0]))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "neighbors",
+        pytest.param("anchors", marks=pytest.mark.long),
+        pytest.param("rules", marks=pytest.mark.long),
+    ],
+)
+def test_what_a_teacher_learns_of_the_pool_is_the_same(name: str, run: Run, tables: Path) -> None:
+    sections: dict[str, Any] = {
+        "model": {},
+        "teacher": TEACHERS[name] | {"student": False},
+        "selection": {"policy": "one_shot"},
+        "rounds": {"max": 1},
+        "training": {},
+    }
+    usual, other = (run(shape, **sections) for shape in (USUAL, QUOTA_SHAPES[1]))
     assert labels_sha256(usual) == labels_sha256(other)
-    assert len(read_labels(usual, "row_id")) > 2_500
+    labels, rows = read_labels(usual, "row_id"), json.loads((usual / "report.json").read_text())
+    counts = rows["rows"]
+    parts = ("accepted", "rejected", "invalid", "abstained")
+    assert sum(counts[part] for part in parts) == counts["pool"] == POOL_FILES * ROWS_PER_FILE
+    assert len(labels) == counts["accepted"] > 1_500
+    given = pd.read_parquet(tables / "labeled.parquet").set_index("row_id")["kind"]
+    kept = read_labels(usual, "row_id", table="training").set_index("row_id")
+    kept = kept[kept["source"] == "labeled"]["label"]
+    assert kept.to_dict() == given.to_dict()
