@@ -211,11 +211,11 @@ def test_label_applies_model_and_cut_to_new_rows(
     written = pd.read_parquet(tmp_path / "labels").set_index("row_id")
     assert list(written.columns) == ["label", "confidence", "accepted", "model"]
     assert written.index.dtype == pd.read_parquet(f"{result.output}/labels").row_id.dtype
-    assert (document["rows"], document["invalid"]) == (50, 1)
+    assert (document.rows, document.invalid, document.abstained) == (50, 1, 0)
     assert written.label.isna().sum() == 1
     valid = written[written.label.notna()]
     assert (valid.accepted == (valid.confidence > 0.95)).all()
-    assert document["accepted"] == valid.accepted.sum()
+    assert document.accepted == valid.accepted.sum()
     with pytest.raises(InputError, match="must not exist"):
         label(spark, result.output, input=str(tmp_path), output=str(tmp_path / "labels"))
 

@@ -92,6 +92,17 @@ def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
+def _test_can_be_scored(parts: Parts) -> Iterator[tuple[str, str]]:
+    teacher = parts.get("teacher")
+    if parts.get("test") is not None and teacher and teacher.transductive and not teacher.student:
+        yield (
+            "test",
+            f"must be left out with teacher {teacher.spelled()} and student: false: the final "
+            "model scores the rows of its graph alone, and rows that are only to measure it have "
+            "no place there. Name a student, or hold the labels against the truth yourself.",
+        )
+
+
 def _rows_can_be_corrupted(parts: Parts) -> Iterator[tuple[str, str]]:
     selection, teacher = parts.get("selection"), parts.get("teacher")
     if not selection or selection.stable_under is None or teacher is None:
@@ -481,6 +492,7 @@ CHECKS: tuple[Check, ...] = (
     _growing_shares_relabel,
     _one_round_is_one,
     _students_are_there,
+    _test_can_be_scored,
     _rows_can_be_corrupted,
     _members_may_agree,
     _certificate_has_rows,

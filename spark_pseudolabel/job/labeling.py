@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from spark_pseudolabel.columns import (
     CONFIDENCE,
     FILE,
+    INVALID,
     LABEL,
     MODEL,
     RAW_CONFIDENCE,
@@ -30,7 +30,7 @@ from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.output.preflight import output_exists
 from spark_pseudolabel.output.scoring import asking_as_run
 from spark_pseudolabel.progress import Events, SilentEvents
-from spark_pseudolabel.report.document import LabelDocument, document
+from spark_pseudolabel.report.document import LabelDocument
 from spark_pseudolabel.spark.evaluation import label_of
 from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, cells_of, score_rows
 from spark_pseudolabel.spark.frame.selection import accepted_by
@@ -47,7 +47,6 @@ from spark_pseudolabel.spark.reading.tables import (
     require_columns,
 )
 from spark_pseudolabel.spark.reading.text_columns import as_features, with_key_types
-from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.layout import model_name
 
 ACCEPTED = "accepted"
@@ -62,7 +61,7 @@ def label(
     format: str | None = None,
     events: Events | None = None,
     trusted: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> LabelDocument:
     """Label every row of a table with the final model of a finished run.
 
     Parameters
@@ -84,10 +83,10 @@ def label(
 
     Returns
     -------
-    dict
-        The document of ``label``. The written columns: id, of the type it has in
-        ``OUT/labels``, ``label`` (null only where the row
-        could not be scored), ``confidence``, ``raw_confidence`` (only where the confidence is
+    LabelDocument
+        What was done. The written columns: id, of the type it has in
+        ``OUT/labels``, ``label`` (null where the row could not be scored, or the model abstained
+        from it), ``confidence``, ``raw_confidence`` (only where the confidence is
         another one than the model gives), ``accepted`` (by the rule's cut; null for rules with
         quotas, where a certificate is about another model's scores, where members had to agree
         and the final model has none, and where the run withheld rows far from the labeled ones,
@@ -110,9 +109,12 @@ def label(
         broadcast(spark.sparkContext, scorer) as shared,
     ):
         labeled = _labeled(score_rows(rows, shared), finished, plan, keys)
-        labeled.write.mode("errorifexists").parquet(output)
+        seen = Observation()
+        labeled.observe(seen, *_counted()).drop(INVALID).write.mode("errorifexists").parquet(output)
     events.event("views", path=output)
-    return _document(spark, input, output, model_name(finished.model.number))
+    counts = {name: int(n) for name, n in seen.get.items()}
+    model = model_name(finished.model.number)
+    return LabelDocument(input=input, output=output, model=model, **counts)
 
 
 def _require_new(spark: SparkSession, output: str) -> None:
@@ -164,6 +166,7 @@ def _labeled(
         F.col(SCORE).alias(CONFIDENCE),
         *raw,
         _accepted(plan, keys).alias(ACCEPTED),
+        F.col(INVALID),
         F.lit(model_name(model.number)).alias(MODEL),
     )
 
@@ -192,12 +195,13 @@ def _accepted(plan: Plan | None, keys: Sequence[str]) -> Column:
     return accepted_by(plan, keys) if plan is not None else F.lit(None).cast("boolean")
 
 
-def _document(spark: SparkSession, input: str, output: str, model: str) -> dict[str, Any]:
-    written = spark.read.parquet(unglobbed(output))
-    row = written.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.count(F.when(F.col(ACCEPTED), 1)).alias("accepted"),
-        F.count(F.when(F.col(LABEL).isNull(), 1)).alias("invalid"),
-    ).collect()[0]
-    counts = {name: int(row[name]) for name in ("rows", "accepted", "invalid")}
-    return document(LabelDocument, {"input": input, "output": output, "model": model, **counts})
+def _counted() -> list[Column]:
+    """Return what is counted of the rows while they are written."""
+    no_label, invalid = F.col(LABEL).isNull(), F.col(INVALID).isNotNull()
+    conditions = {
+        "accepted": F.col(ACCEPTED),
+        "invalid": no_label & invalid,
+        "abstained": no_label & ~invalid,
+    }
+    counts = [F.count(F.when(condition, 1)).alias(name) for name, condition in conditions.items()]
+    return [F.count(F.lit(1)).alias("rows"), *counts]

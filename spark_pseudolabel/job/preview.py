@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
+from spark_pseudolabel.core.teachers.kind import NamedEstimator
 from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.expected import ESTIMATOR, expected
 from spark_pseudolabel.job.loop import announce
@@ -20,9 +20,17 @@ from spark_pseudolabel.registry import extras_of
 from spark_pseudolabel.report.document import (
     BandPoint,
     LadderStep,
+    Notice,
     PlanDocument,
+    PlanFeature,
+    PlanModel,
+    PlanOutput,
     PlanPromise,
-    document,
+    PlanRounds,
+    PlanRows,
+    PlanRule,
+    PlanStudent,
+    label_key,
 )
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
@@ -48,7 +56,7 @@ def plan(
     frames: Frames | None = None,
     *,
     events: Events | None = None,
-) -> dict[str, Any]:
+) -> PlanDocument:
     """Return the document of ``plan``: what ``run`` would do with this configuration.
 
     Raises
@@ -68,30 +76,27 @@ def plan(
     teacher = teacher_of(config, inputs.features)  # refuses what inputs lack
     teacher.require_rows(setting.node_rows, len(inputs.classes))
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
-    return document(
-        PlanDocument,
-        {
-            "rows": {
-                "labeled": inputs.labeled.num_rows,
-                "validation": inputs.validation.num_rows,
-                "pool": inputs.pool_rows,
-                "test": inputs.test.count() if inputs.test is not None else None,
-            },
-            "classes": {label: by_code[code] for code, label in enumerate(inputs.classes)},
-            "label_type": inputs.label_type,
-            "id": list(inputs.keys),
-            "features": [{"name": f.name, "kind": f.kind, "type": f.type} for f in inputs.features],
-            "model": _model(config, inputs),
-            "selection": config.selection.model_dump(mode="json"),
-            "why_selection": config.why_selection,
-            "rounds": config.rounds.model_dump(mode="json"),
-            "promise": _promise(setting),
-            "partitions": len(inputs.scan.parts)
-            if inputs.scan is not None
-            else inputs.pool.rows.rdd.getNumPartitions(),
-            "output": {"path": config.output.path, "state": _state(spark, config, inputs)},
-            "warnings": _warnings(inputs, by_code),
-        },
+    return PlanDocument(
+        rows=PlanRows(
+            labeled=inputs.labeled.num_rows,
+            validation=inputs.validation.num_rows,
+            pool=inputs.pool_rows,
+            test=inputs.test.count() if inputs.test is not None else None,
+        ),
+        classes={label_key(label): by_code[code] for code, label in enumerate(inputs.classes)},
+        label_type=inputs.label_type,
+        id=list(inputs.keys),
+        features=[PlanFeature(name=f.name, kind=f.kind, type=f.type) for f in inputs.features],
+        model=_model(config, inputs),
+        selection=config.selection.model_dump(mode="json"),
+        why_selection=config.why_selection,
+        rounds=PlanRounds(max=config.rounds.max, relabel=config.rounds.relabel),
+        promise=_promise(setting),
+        partitions=len(inputs.scan.parts)
+        if inputs.scan is not None
+        else inputs.pool.rows.rdd.getNumPartitions(),
+        output=PlanOutput(path=config.output.path, state=_state(spark, config, inputs)),
+        warnings=_warnings(inputs, by_code),
     )
 
 
@@ -108,16 +113,25 @@ def _promise(setting: Setting) -> PlanPromise | None:
     )
 
 
-def _model(config: Config, inputs: Inputs) -> dict[str, Any]:
+def _model(config: Config, inputs: Inputs) -> PlanModel:
     preprocessing = named_by(config, config.model.seed, inputs.features).preprocessing
-    members = config.teacher.said if config.teacher is not None else ()
-    return {
-        **config.model.model_dump(mode="json"),
-        "teacher": None if config.teacher is None else config.teacher.key,
-        "committee": [member.model_dump(mode="json") for member in members],
-        "committee_is_final": config.teacher is not None and config.student is None,
-        "preprocessing": list(preprocessing),
-    }
+    teacher, student = config.teacher, config.model.student
+    members = teacher.said if teacher is not None else ()
+    rules = config.rules.rules if config.rules is not None else ()
+    return PlanModel(
+        estimator=config.model.estimator,
+        params=config.model.params,
+        student=None if student is None else _named(student),
+        teacher=None if teacher is None else teacher.key,
+        committee=[_named(member) for member in members],
+        rules=[PlanRule(name=rule.name, label=rule.label, when=rule.when) for rule in rules],
+        committee_is_final=teacher is not None and config.student is None,
+        preprocessing=list(preprocessing),
+    )
+
+
+def _named(estimator: NamedEstimator) -> PlanStudent:
+    return PlanStudent(estimator=estimator.estimator, params=estimator.params)
 
 
 def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:
@@ -132,14 +146,13 @@ def _state(spark: SparkSession, config: Config, inputs: Inputs) -> str:
     return "resumable" if RoundStore.open(files, root).final is None else "done"
 
 
-def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
-    warnings = [note.to_dict() for note in inputs.notes]
+def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[Notice]:
+    warnings = [Notice.about(note.code, note.message) for note in inputs.notes]
     warnings += [
-        {
-            "code": "time_as_number",
-            "message": f"{feature.name!r} is a {feature.type}: the model sees "
-            f"{_IN_WORDS[feature.kind]}.",
-        }
+        Notice.about(
+            "time_as_number",
+            f"{feature.name!r} is a {feature.type}: the model sees {_IN_WORDS[feature.kind]}.",
+        )
         for feature in inputs.features
         if feature.kind in _IN_WORDS
     ]
@@ -148,11 +161,11 @@ def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[dict[str, str]]:
     few = [label for code, label in enumerate(inputs.classes) if by_code[code] < _FEW_LABELS]
     if few:
         warnings.append(
-            {
-                "code": "few_labels",
-                "message": f"Fewer than {_FEW_LABELS} training rows for "
+            Notice.about(
+                "few_labels",
+                f"Fewer than {_FEW_LABELS} training rows for "
                 f"{', '.join(map(repr, few))}: what is learned of them is weak, and so is what "
                 "the report says about it. Label more of them.",
-            }
+            )
         )
     return warnings

@@ -96,10 +96,12 @@ def explain_in(
     """Explain a row of one run; see :func:`explain_row`."""
     key = _key(store, row_id)
     explained = _explained(store, row_id, key)
+    found = _why(store, key, explained, row_file) if why else None
     return explained.model_copy(
         update={
             "final_model": model_name(store.final.final_model) if store.final else None,
-            "why": _why(store, key, explained, row_file) if why else None,
+            "why": None if isinstance(found, str) else found,
+            "why_not": found if isinstance(found, str) else None,
         }
     )
 
@@ -417,27 +419,31 @@ def _verdict(
 
 def _why(
     store: RoundStore, key: Key, explained: ExplainDocument, row_file: str | None
-) -> Why | None:
+) -> Why | str:
     """Explain the label that the deciding round gave; of a given row, its label by the last model.
 
-    None where no model has given one, or rules have, whose votes say why.
+    Where columns have no effects that could be told, say why.
     """
     from spark_pseudolabel.output.attribution import Decision, attribute
 
-    if not store.models:
-        return None
-    classes = store.models[0].classes
     if explained.history:
         step = next(step for step in explained.history if step.round == explained.round)
-        by_rules = any(f.name == VOTES for f in store.models[step.round - 1].features)
-        if step.label is None or by_rules:
-            return None
-        decision = Decision(step.round, classes.index(step.label), step.confidence, in_pool=True)
-    else:
-        if explained.given_label is None:
-            return None
+        number, label, confidence, in_pool = step.round, step.label, step.confidence, True
+    elif store.models:
         number = store.final.final_model if store.final is not None else len(store.models)
-        if any(feature.name == VOTES for feature in store.models[number - 1].features):
-            return None
-        decision = Decision(number, classes.index(explained.given_label), None, in_pool=False)
+        label, confidence, in_pool = explained.given_label, None, False
+    else:
+        return "no model has been fitted yet."
+    if label is None:
+        return "no model has given it a label."
+    manifest = store.models[number - 1]
+    if any(feature.name == VOTES for feature in manifest.features):
+        return f"{model_name(number)} sees the votes of rules, and no column."
+    if manifest.artifact.transductive:
+        return (
+            f"{model_name(number)} is a graph: labels came to this row from rows near it, in all "
+            "columns together, so that none has an effect of its own."
+        )
+    code = manifest.classes.index(label)
+    decision = Decision(number, code, confidence, in_pool=in_pool)
     return attribute(store, key, decision, row_file)

@@ -956,6 +956,17 @@ class PlanStudent(Document):
     """Its parameters."""
 
 
+class PlanRule(Document):
+    """A rule of the teacher; on which share of the rows it votes only a pass over them tells."""
+
+    name: str
+    """What reports call it."""
+    label: str | int | bool
+    """What it votes for."""
+    when: str | None
+    """Its condition in SQL; null where it is a function in Python."""
+
+
 class PlanModel(Document):
     """What would be trained."""
 
@@ -969,6 +980,8 @@ class PlanModel(Document):
     """The key of section ``teacher`` that says its kind; null: no teacher."""
     committee: list[PlanStudent] = []
     """The teacher's members; where there are any, the estimator is their student."""
+    rules: list[PlanRule] = []
+    """The rules that vote, where these are the teacher."""
     committee_is_final: bool = False
     """Whether no model learns from the teacher: the estimator is not used then."""
     preprocessing: list[str] = []
@@ -1334,7 +1347,9 @@ class ExplainDocument(Document):
     final_model: str | None = None
     """The model in ``model/``; null while the run has no end."""
     why: Why | None = None
-    """The features' effects; null where not asked for, or no model has given a label."""
+    """The features' effects; null where not asked for, or there are none to tell."""
+    why_not: str | None = None
+    """Why there are none; null where there are, or they were not asked for."""
     text: str
     """The answer in words."""
 
@@ -1355,6 +1370,8 @@ class LabelDocument(Document):
     """Rows above the last cut; null where the selection rule has quotas, not cuts."""
     invalid: Count
     """Rows that could not be scored; their label is null."""
+    abstained: Count = 0
+    """Rows on which the model abstained; their label is null, too."""
     model: str
     """The model that was applied."""
 

@@ -89,6 +89,7 @@ def render_plan(plan: Document) -> str:
         _section("Rows", _plan_rows(data)),
         _section("Classes", _plan_classes(data)),
         _section("Features", _plan_features(data)),
+        _section("Rules", _plan_rules(data)),
         _section("What would happen", _plan_steps(data)),
         _plan_promise(data),
     )
@@ -158,6 +159,7 @@ def render_explain(explained: Document) -> str:
         _most(_wrap(data.text), 6),
         _section("Round by round", _history(data)) if data.history else [],
         _section("Why", _attribution(data.why)) if data.why else [],
+        _wrap(f"No effects of columns: {clean(data.why_not)}") if data.why_not else [],
     )
 
 
@@ -169,6 +171,8 @@ def render_label(labeled: Document) -> str:
         facts.append(f"{count(data.accepted)} above the cut")
     if data.invalid:
         facts.append(f"{count(data.invalid)} could not be scored")
+    if data.abstained:
+        facts.append(f"{count(data.abstained)} from which the model abstained")
     done = f"{words.rows(data.rows)} of {data.input} labeled by {data.model}"
     return _page(
         _wrap(f"{done}{': ' if facts else ''}{', '.join(facts)}."),
@@ -468,6 +472,16 @@ def _plan_promise(plan: PlanDocument) -> list[str]:
     lines += _table(ladder.head, ladder.body, "rrrl")
     lines += ["", *_table(band.head, band.body, "rrrr")]
     return _section("What could be promised", lines)
+
+
+def _plan_rules(plan: PlanDocument) -> list[str]:
+    rules = plan.model.rules
+    body = [
+        [clean(rule.name), clean(label_key(rule.label)), clean(rule.when or "a function in Python")]
+        for rule in rules[:MOST_FEATURES]
+    ]
+    more = _more(len(rules) - MOST_FEATURES, "rules")
+    return _table(["name", "votes for", "when"], body, "lll") + more if rules else []
 
 
 def _plan_steps(plan: PlanDocument) -> list[str]:

@@ -207,6 +207,10 @@ VIEWS: dict[str, Any] = {"views": [["a"], ["b", "c"]]}
             "selection.require: 'all' asks members of a model",
         ),
         (
+            {"test": {"path": "t"}, "teacher": {"graph": "neighbors", "student": False}},
+            "test: must be left out with teacher graph: neighbors and student: false",
+        ),
+        (
             {"selection": {"stable_under": {}}, "teacher": {"graph": "neighbors"}},
             "knows the rows that are there, not their copies",
         ),

@@ -303,6 +303,23 @@ def test_label_says_how_many_and_where() -> None:
     assert "out/new" in PAGES["label"]
 
 
+def test_label_says_how_often_the_model_abstained() -> None:
+    page = render_label(LABELED | {"abstained": 4})
+    assert "4 from which the model abstained" in " ".join(page.split())
+
+
+def test_plan_lists_rules() -> None:
+    rules = [{"name": f"r{i}", "label": i > 3, "when": f"x > {i}"} for i in range(90)]
+    rules[0]["when"], plan = None, make_plan()
+    page = render_plan(plan | {"model": plan["model"] | {"rules": rules}})
+    assert "Rules\n" in page
+    assert "r1    false" in page
+    assert "x > 1" in page
+    assert "a function in Python" in page
+    assert "more rules" in page
+    assert "Rules" not in render_plan(plan)
+
+
 def test_label_by_quota_counts_no_row_as_accepted() -> None:
     page = render_label(LABELED | {"accepted": None, "invalid": 0})
     assert page.startswith("10 rows of data/new labeled by model-0003.\n")

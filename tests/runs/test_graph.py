@@ -18,6 +18,7 @@ from spark_pseudolabel.core.parts import parts_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job import plan, run
 from spark_pseudolabel.job.labeling import label
+from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.spark.direct import survey
 
@@ -101,8 +102,27 @@ def test_a_graph_labels_moons_the_same_through_both_backends(
         pd.testing.assert_frame_equal(
             published(out, name), published(through_spark.output.path, name)
         )
+    explained = explain_row(out, labels["id"][0], why=True)
+    assert explained.why is None
+    assert "model-0001 is a graph" in (explained.why_not or "")
     label(spark, out, input=given["unlabeled"]["path"], output=str(tmp_path / "new"))
     assert len(published(str(tmp_path), "new")) == rows.pool
+
+
+def test_one_label_a_class_is_enough(spark: SparkSession, tmp_path: Path) -> None:
+    given = sections(tmp_path, model={"estimator": "ExtraTreesClassifier"})
+    labeled = pd.read_parquet(tmp_path / "labeled.parquet").drop_duplicates("moon")
+    labeled.to_parquet(tmp_path / "labeled.parquet", index=False)
+    config = parse_config(given)
+    report = run(spark, config).report
+    truth, labels = moons().set_index("id")["moon"], published(config.output.path)
+    assert len(labels) == report.rows.accepted == report.rows.pool - 32
+    assert (labels["label"] == truth[labels["id"]].to_numpy()).mean() > 0.99
+    # Nothing measures the student, and it is what labels other rows.
+    assert report.final.model == "model-0002"
+    assert report.final.oof is None
+    kept = published(config.output.path, "training").set_index("id")
+    assert kept.loc[labeled["id"], "label"].tolist() == labeled["moon"].tolist()
 
 
 def _interrupted(*_: object) -> None:

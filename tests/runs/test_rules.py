@@ -18,7 +18,7 @@ from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.progress import SilentEvents
 from spark_pseudolabel.report.html import render_html
-from spark_pseudolabel.report.text import render_text
+from spark_pseudolabel.report.text import render_explain, render_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -124,6 +124,8 @@ def test_explain_names_the_rules_that_voted(
     assert "large" in explained.history[0].votes
     assert "large for 'malignant'" in explained.text
     assert explained.why is None
+    assert explained.why_not == "model-0001 sees the votes of rules, and no column."
+    assert "No effects of columns: model-0001 sees" in render_explain(explained)
     assert "No rule voted" in explain_row(str(out), str(ABSTAINS)).text
 
 
@@ -179,7 +181,7 @@ def test_rules_label_new_rows_without_a_student(
     done = label(spark, out, input=str(home / "pool.parquet"), output=str(target))
     new = pd.read_parquet(target).set_index("row_id")
     labels = pd.read_parquet(home / "out" / "labels").set_index("row_id")["label"]
-    assert done
+    assert (done.abstained, done.invalid) == (report["rows"]["abstained"], 0)
     assert len(new) == report["rows"]["pool"]
     assert (new.loc[labels.index, "label"] == labels).all()
     assert new["accepted"].sum() == len(labels)

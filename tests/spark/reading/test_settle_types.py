@@ -112,7 +112,7 @@ def test_rows_that_cannot_be_read_are_invalid_and_new_rows_are_read_as_the_model
         spark, str(tmp_path / "out"), input=str(tmp_path / "new.CSV"), output=f"{tmp_path}/new"
     )
     labels = pd.read_parquet(tmp_path / "new").set_index("n").sort_index()
-    assert (done["rows"], done["invalid"]) == (3, 1)
+    assert (done.rows, done.invalid) == (3, 1)
     assert labels.label.notna().to_dict() == {"2007": True, "2008": True, "2009": False}
 
 
