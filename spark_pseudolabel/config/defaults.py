@@ -143,7 +143,7 @@ def resolved(parts: Parts) -> Parts:
     ):
         parts = parts | {"validation": Validation(fraction=0.0)}
     teacher = parts["teacher"]
-    if parts["calibration"] == "auto" and not (teacher is not None and teacher.transductive):
+    if parts["calibration"] == "auto" and not (teacher is not None and teacher.without_scale):
         parts = parts | {"calibration": "none"}
     if parts["mode"] != "sklearn":
         return parts

@@ -39,6 +39,7 @@ def test_mode_sklearn_implies_its_settings() -> None:
         ({"teacher": {}}, "none"),
         ({"teacher": {"graph": "anchors"}}, "none"),
         ({"teacher": {"graph": "neighbors"}}, "auto"),
+        ({"teacher": {"graph": "neighbors", "around": "committee"}}, "none"),
         ({"teacher": {"graph": "neighbors"}, "calibration": "auto"}, "auto"),
         ({"teacher": {"graph": "neighbors"}, "calibration": "none"}, "none"),
         ({"teacher": {"graph": "neighbors"}, "calibration": "sigmoid"}, "sigmoid"),

@@ -162,7 +162,7 @@ def test_an_anchor_graph_in_a_committee_labels_moons_and_new_rows(
     selection = {"policy": "threshold", "threshold": 0.5, "require": "majority"}
     given = sections(tmp_path, N_LABELED * 5, teacher=teacher, selection=selection)
     config = parse_config(given)
-    assert plan(spark, config)["model"]["committee"][2]["estimator"] == "graph: anchors"
+    assert plan(spark, config).model.committee[2].estimator == "graph: anchors"
     report, out = run(spark, config).report, config.output.path
     assert report.teacher is not None
     assert report.teacher.kind == "committee"

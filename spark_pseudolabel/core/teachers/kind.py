@@ -102,6 +102,11 @@ class TeacherKind(Section, ABC):
         return False
 
     @property
+    def without_scale(self) -> bool:
+        """Whether its scores order rows, and do not say how probably they are right."""
+        return False
+
+    @property
     def parameters(self) -> dict[str, bool | int | float | str]:
         """Settings that reports repeat: all plain ones."""
         settings = self.model_dump(exclude={"student", self.key})

@@ -77,6 +77,11 @@ class NeighborsKind(NeighborSettings, TeacherKind):
         return self
 
     @property
+    def without_scale(self) -> bool:
+        """Whether labels alone spread; around a committee its probabilities do."""
+        return self.around is None
+
+    @property
     def transductive(self) -> bool:
         """Always."""
         return True
