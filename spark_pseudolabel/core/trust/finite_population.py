@@ -97,10 +97,12 @@ def most_wrong(wrong: int, n: int, pool: int, level: float) -> int:
     def possible(more: int) -> bool:
         return at_most(wrong, n, wrong + more, n + pool) > level
 
-    # That of an endless pool is near it, so that few steps away from there are enough.
-    near = float(betaincinv(wrong + 1, n - wrong, 1 - level)) if wrong < n else 1.0
+    # That of an endless pool, its distance widened by the luck of this one, is near it.
+    seen = wrong / n
+    endless = float(betaincinv(wrong + 1, n - wrong, 1 - level)) if wrong < n else 1.0
+    near = min(1.0, max(0.0, seen + (endless - seen) * math.sqrt(1 + n / max(1, pool))))
     low = high = int(near * pool)
-    step = 1 + int(0.1 * near * pool / math.sqrt(wrong + 1))
+    step = 1 + int(0.02 * abs(near - seen) * pool)
     while high < pool and possible(high):
         low, high, step = high, min(pool, high + step), 2 * step
     while low > 0 and not possible(low):

@@ -76,6 +76,14 @@ def test_level_of_an_endless_pool_is_exact(n: int) -> None:
     assert 0.97 * RISK <= broken_somewhere(counts, n, level) <= RISK
 
 
+def test_level_is_that_of_a_round_number_of_rows() -> None:
+    assert local_level(1234, RISK) == local_level(1300, RISK) < local_level(1200, RISK)
+    assert [local_level(n, RISK) for n in (99, 101)] == [
+        local_level(99, RISK),
+        local_level(110, RISK),
+    ]
+
+
 def test_probability_of_a_broken_bound_is_that_of_ordered_uniform_numbers() -> None:
     n, level = 30, 0.02
     counts = [0, 1, 4, 9]
