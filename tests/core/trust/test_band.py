@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import betaincinv
 
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.trust.band import band, broken_somewhere, local_level, most_counted
@@ -209,3 +210,36 @@ def test_many_errors_are_rounded_up_and_never_down() -> None:
     found = band(rows, (0,), counts_of(pool, 1), RISK)
     exact = most_wrong(int(wrong.sum()), n, n, found.level)
     assert exact <= found.wrong[-1] <= exact + 15
+
+
+PROFILES = {
+    "few": lambda rank: 0.3 * rank**4,
+    "growing": lambda rank: 0.5 * rank**2,
+    "even": lambda rank: 0.1 + 0.0 * rank,
+    "steps": lambda rank: np.where(rank < 0.3, 0.01, np.where(rank < 0.7, 0.08, 0.4)),
+    "worst first": lambda rank: 0.3 * (1 - rank),
+}
+
+
+@pytest.mark.parametrize("kind", PROFILES)
+def test_bounds_of_an_endless_pool_hold_at_all_cuts_of_any_model(kind: str) -> None:
+    # 2,000 draws of 500 tested rows at once, by the formulas that a large pool's bounds come to.
+    draws, n, cuts = 2000, 500, 100
+    error, chance = PROFILES[kind], np.random.default_rng(0)
+    rank = chance.random((draws, n))
+    wrong = chance.random((draws, n)) < error(rank)
+    cell = (np.arange(draws)[:, np.newaxis] * cuts + (rank * cuts).astype(int)).ravel()
+    tested, k = (
+        np.bincount(cell, weights, draws * cuts).reshape(draws, cuts).cumsum(axis=1)
+        for weights in (np.ones(draws * n), wrong.ravel().astype(float))
+    )
+    share = np.arange(1, cuts + 1) / cuts
+    fine = (np.arange(100 * cuts) + 0.5) / (100 * cuts)
+    true = np.cumsum(error(fine)).reshape(cuts, 100)[:, -1] / (100 * cuts)  # wrong, of all rows
+    level = local_level(n, RISK)
+    of_all = betaincinv(k + 1, n - k, 1 - level)
+    of_cut = share * betaincinv(k + 1, np.maximum(tested - k, 1e-9), 1 - level)
+    broken = [(bound < true).any(axis=1).mean() for bound in (of_all, np.maximum(of_all, of_cut))]
+    assert max(broken) <= RISK + SLACK / np.sqrt(draws)
+    assert broken[1] <= broken[0]
+    assert broken[0] > 0.005  # a band that no draw breaks would be wider than it has to be
