@@ -118,6 +118,8 @@ def promised(report: Report) -> list[str]:
     sure = f"With certainty {certified.certainty:g} all bounds of the curve hold together"
     if certified.per == "class":
         holds = f"{sure}. The precisions are of every class, and hold together by themselves."
+    elif certified.best and not certified.claimed:
+        holds = f"{sure}."
     elif certified.best:
         holds = f"{sure}, and the promise of the published rows with them: it is read off it."
     else:

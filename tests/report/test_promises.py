@@ -84,6 +84,7 @@ def test_test_that_fails_early_is_no_contradiction() -> None:
 
 def test_what_holds_together_is_said() -> None:
     assert "the promise of the published rows with them" in promises.promised(reported("best"))[0]
+    assert promises.promised(reported("none"))[0].endswith("hold together.")
     assert "is tested by itself" in promises.promised(reported("given"))[0]
     assert "of every class" in promises.promised(reported("best", per="class"))[0]
 
