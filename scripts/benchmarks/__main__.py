@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import asked as more
-from benchmarks import drops, graphs, labels, parts, rounds, runs, scoring, tables, timing
+from benchmarks import (
+    drops,
+    graphs,
+    labels,
+    parts,
+    reviews,
+    rounds,
+    runs,
+    scoring,
+    tables,
+    timing,
+)
 from benchmarks import models as model_of
 from benchmarks import starts as ids
 from benchmarks.draw import draw_all
@@ -233,6 +244,25 @@ def few_labels(options: argparse.Namespace) -> Figures:
     return {"cells": measured}
 
 
+def review(options: argparse.Namespace) -> Figures:
+    """Export queues of up to a million rows as tasks for Label Studio."""
+    made = tables.make(options.data, options.rows, options.layout)
+    measured = reviews.exports(made)
+    _print(
+        "tasks",
+        ("seconds", "MB", "MB written"),
+        {
+            n: (
+                f"{each['seconds']:.0f}",
+                f"{each['peak_mb']:.0f}",
+                f"{each['written_mb']:.0f}",
+            )
+            for n, each in measured.items()
+        },
+    )
+    return {"exports": measured}
+
+
 def draw(options: argparse.Namespace) -> Figures:
     """Draw what was kept as JSON in docs/benchmarks."""
     drawn = draw_all(Path(__file__).parents[2] / "docs" / "benchmarks")
@@ -272,6 +302,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "graph": graph,
     "labels": few_labels,
     "incremental": incremental,
+    "review": review,
     "draw": draw,
 }
 

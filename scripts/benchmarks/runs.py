@@ -46,12 +46,20 @@ def compare(tables: Tables, model: str, repeats: int, *, naive: bool) -> dict[st
     return {name: _median(list_) for name, list_ in by_way.items()}
 
 
-def ours(tables: Tables, model: str, heap: str = "2g", policy: str = "threshold") -> dict[str, Any]:
+def ours(
+    tables: Tables,
+    model: str,
+    heap: str = "2g",
+    policy: str = "threshold",
+    threshold: float = THRESHOLD,
+    rounds: int = ROUNDS,
+) -> dict[str, Any]:
     """Run our command, from its start to its end; policy ``auto`` makes a model of its own."""
     out = tables.root / "out"
     shutil.rmtree(out, ignore_errors=True)
     conf = tables.root / f"{model}.yaml"
     settings = _config(tables, model, out, heap)
+    settings["selection"]["threshold"], settings["rounds"]["max"] = threshold, rounds
     if policy == "auto":
         settings = {
             key: settings[key] for key in settings.keys() - {"model", "rounds", "validation"}

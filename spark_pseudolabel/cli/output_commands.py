@@ -91,6 +91,20 @@ def gc(
     return Answer(document, render_gc(document))
 
 
+def labels(
+    options: AnswerOptions,
+    out: Out,
+    csv: Annotated[str, typer.Option("--csv", metavar="FILE", help="The file to write.")],
+) -> Answer:
+    """Write the published labels of a run as one CSV file."""
+    from spark_pseudolabel.output.labels import write_labels
+    from spark_pseudolabel.report.review_text import render_labels
+
+    with output_opened(out) as opened:
+        document = write_labels(out, csv, opened)
+    return Answer(document, render_labels(document))
+
+
 def _seconds_of(age: str) -> float:
     """Return the seconds of an age such as 7d."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([dhms])", age)

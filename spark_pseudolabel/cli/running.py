@@ -16,13 +16,21 @@ from spark_pseudolabel.cli.answers import (
     standard_output_kept,
 )
 from spark_pseudolabel.cli.failures import fail
-from spark_pseudolabel.cli.output_commands import doctor, explain, gc, report, status, verify
+from spark_pseudolabel.cli.output_commands import (
+    doctor,
+    explain,
+    gc,
+    labels,
+    report,
+    status,
+    verify,
+)
 from spark_pseudolabel.cli.parsing import Group, Task, make_parser, read_answer_options, read_task
 from spark_pseudolabel.cli.review_commands import export, import_, revoke
 from spark_pseudolabel.cli.run_commands import demo, init, label, plan, run
 from spark_pseudolabel.cli.signals import sigterm_as_interrupt
 
-COMMANDS = (init, plan, run, status, verify, gc, report, explain, label, demo, doctor)
+COMMANDS = (init, plan, run, status, verify, gc, report, explain, labels, label, demo, doctor)
 """In the order of --help."""
 GROUPS = (
     Group(

@@ -28,10 +28,11 @@ from spark_pseudolabel.columns import (
 from spark_pseudolabel.core.selection.plan import Cut
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
+from spark_pseudolabel.output.review.explaining import with_people
 from spark_pseudolabel.output.status import is_used
 from spark_pseudolabel.report.document import ExplainDocument, ExplainStep, SuspiciousLabel, Why
 from spark_pseudolabel.store.file_systems import open_files
-from spark_pseudolabel.store.files import join
+from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.generations import Generations
 from spark_pseudolabel.store.given_rows import ROLE, read_bytes, read_given
 from spark_pseudolabel.store.layout import model_name
@@ -75,6 +76,14 @@ def explain_row(
         can't be had.
     """
     files, root = opened or open_files(out)
+    explained = _of_any_generation(files, root, row_id, why=why, row_file=row_file)
+    store = RoundStore.open(files, root)
+    return with_people(store, _key(store, row_id), explained)
+
+
+def _of_any_generation(
+    files: Files, root: str, row_id: str, *, why: bool, row_file: str | None
+) -> ExplainDocument:
     generations = Generations.read(files, root)
     if generations is not None and generations.numbers:
         later = explain_later(generations, row_id, why=why, row_file=row_file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.generations import reported
 from spark_pseudolabel.output.opening import Opened
-from spark_pseudolabel.output.review.reports import current_document
+from spark_pseudolabel.output.review.reports import current_document, with_review
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.generations import Generations
@@ -30,7 +30,8 @@ def read_report(out: str, *, opened: Opened | None = None) -> Report:
     files, root = opened or open_files(out)
     generations = Generations.read(files, root)
     if generations is not None and (ended := generations.ended) is not None:
-        return Report.model_validate(reported(generations, ended[0]))
+        document = reported(generations, ended[0])
+        return Report.model_validate(with_review(generations.store(1), document))
     store = RoundStore.open(files, root)
     if store.final is None:
         raise InputError(

@@ -91,6 +91,7 @@ def _of_generations(
             Unlabeled=sums.rows - sums.invalid - accepted,
         ),
         lease=lease,
+        review=review_state(first, sums.accepted),
         generations=generations_of(end),
         all_generations=sums_of(sums),
     )

@@ -1325,7 +1325,14 @@ class ExplainDocument(Document):
     id: str | int
     """The row's id, as it was asked for."""
     kind: Literal[
-        "accepted", "rejected", "invalid", "abstained", "labeled", "validation", "unknown"
+        "accepted",
+        "rejected",
+        "invalid",
+        "abstained",
+        "revoked",
+        "labeled",
+        "validation",
+        "unknown",
     ]
     """What became of the row."""
     label: Label | None = None
@@ -1431,6 +1438,19 @@ class FoundTable(Document):
     """Columns left out, since their numbers are written as only people read them."""
     notes: list[str]
     """What to mind before it runs."""
+
+
+class LabelsDocument(Document):
+    """The published labels as a file: the document of ``labels``."""
+
+    output: str
+    """The output."""
+    csv: str
+    """The file."""
+    rows: Count
+    """Rows written."""
+    columns: list[str]
+    """Its columns."""
 
 
 class InitDocument(Document):
@@ -1580,6 +1600,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "gc": GcDocument,
     "init": InitDocument,
     "label": LabelDocument,
+    "labels": LabelsDocument,
     "plan": PlanDocument,
     "report": Report,
     "review_export": ReviewExportDocument,

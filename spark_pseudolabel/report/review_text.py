@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spark_pseudolabel.program import command
 from spark_pseudolabel.report.document import (
+    LabelsDocument,
     Listed,
     ReviewExportDocument,
     ReviewImportDocument,
@@ -88,6 +89,12 @@ def render_revoke(revoked: ReviewRevokeDocument) -> str:
             "refitted: run into another output to train without them."
         )
     return "\n".join(lines) + "\n"
+
+
+def render_labels(written: LabelsDocument) -> str:
+    """Render the document of ``labels`` as text."""
+    columns = clean(", ".join(written.columns))
+    return f"{rows(written.rows)} written to {clean(written.csv)}: {columns}.\n"
 
 
 def _named(revoked: ReviewRevokeDocument) -> list[str]:

@@ -218,7 +218,7 @@ def _published_tables(store: RoundStore, reviews: Sequence[ReviewManifest]) -> I
 def _build(store: RoundStore, name: str, source: Source, changes: _Changes, target: str) -> int:
     """Write the files of a table; return its rows, without those of later generations."""
     rows, schema = 0, None
-    for path in _files_of(store.files, source.folder):
+    for path in files_of(store.files, source.folder):
         with store.files.open_input(join(source.folder, path)) as stream:
             # In nanoseconds INT96 would hold no date before 1677 or after 2262.
             parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
@@ -238,7 +238,7 @@ def _build(store: RoundStore, name: str, source: Source, changes: _Changes, targ
     return rows
 
 
-def _files_of(files: Files, folder: str) -> list[str]:
+def files_of(files: Files, folder: str) -> list[str]:
     """Return the data files of a whole table: those of a generation that is being added are not."""
     listed = [info.path for info in files.list(folder) if info.path.endswith(".parquet")]
     return [
@@ -355,7 +355,7 @@ def published_batches(
     """Yield keys and columns of a published table as it stands, of all generations."""
     names = [*key_columns(store), *columns]
     folder = join(store.root, name)
-    for path in _files_of(store.files, folder):
+    for path in files_of(store.files, folder):
         with store.files.open_input(join(folder, path)) as stream:
             parquet = pq.ParquetFile(stream)
             for batch in parquet.iter_batches(columns=names, use_threads=False):

@@ -23,6 +23,7 @@ ARGUMENTS = {
     "gc": ["OUT"],
     "report": ["OUT"],
     "explain": ["OUT", "--id", "1"],
+    "labels": ["OUT", "--csv", "a.csv"],
     "label": ["OUT", "--input", "a", "--output", "b"],
     "demo": [],
     "doctor": [],

@@ -19,7 +19,10 @@ from spark_pseudolabel.store.store import RoundStore
 
 def with_review(store: RoundStore, report: Mapping[str, Any]) -> Json:
     """Return a report and what people did since; `store` is of any generation of the output."""
-    state = review_state(first_of(store))
+    generations = Generations.read(store.files, store.root)
+    ended = None if generations is None else generations.ended
+    accepted = None if ended is None else ended[0].sums.accepted
+    state = review_state(first_of(store), accepted)
     return dict(report) if state is None else {**report, "review": state.as_json()}
 
 
@@ -32,8 +35,8 @@ def current_document(store: RoundStore) -> Json:
     """Return the report of the latest end as it was written, and what people did since."""
     assert store.final is not None
     generations = Generations.read(store.files, store.root)
-    ended = None if generations is None else generations.end(generations.count)
-    if generations is None or ended is None or generations.count == 1:
+    ended = None if generations is None else generations.ended
+    if generations is None or ended is None:
         return with_review(store, store.final.report.document)
     return with_review(store, reported(generations, ended[0]))
 

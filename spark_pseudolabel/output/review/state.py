@@ -10,8 +10,16 @@ from spark_pseudolabel.store.review import SKIPPED
 from spark_pseudolabel.store.store import RoundStore
 
 
-def review_state(store: RoundStore) -> ReviewState | None:
-    """Return what people did; None where that is nothing."""
+def review_state(store: RoundStore, accepted: int | None = None) -> ReviewState | None:
+    """Return what people did; None where that is nothing.
+
+    Parameters
+    ----------
+    store
+        The run, the first of several generations.
+    accepted
+        Labels that all generations have given; None: the run alone.
+    """
     if not store.reviews or store.final is None:
         return None
     steps = [(step, review) for review in store.reviews for step in review.revoked]
@@ -27,7 +35,8 @@ def review_state(store: RoundStore) -> ReviewState | None:
         revoked=revoked,
         trained_on_revoked=sum(step.trained_on for step, _ in steps),
         published=published,
-        labels=store.final.counts.accepted + store.change_of_labels,
+        labels=(store.final.counts.accepted if accepted is None else accepted)
+        + store.change_of_labels,
         certificate_holds=(revoked == 0 and published == 0) if claimed else None,
         steps=[
             RevokedStep(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from spark_pseudolabel.cli import main
+from spark_pseudolabel.output.explain import explain_row
+from spark_pseudolabel.output.gc import collect_garbage
 from spark_pseudolabel.output.report import read_report
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.report.text import render_text
-from tests.output.review.builders import command, table
+from spark_pseudolabel.store.files import LocalFiles
+from spark_pseudolabel.store.store import RoundStore
+from tests.output.review.builders import command, plain, table
+from tests.store.builders import commit_path
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -48,6 +55,54 @@ def test_classes_and_ids_are_revoked_and_what_is_unknown_is_listed(
     assert report.review is not None
     assert [step.by for step in report.review.steps] == ["class", "ids"]
     assert "revoked, class <yes>" in render_text(report)
+    page = Path(out, "report.html").read_text()
+    assert "revoked, class &lt;yes&gt;" in page
+
+
+def test_explain_tells_answers_and_labels_taken_back(
+    out: str, tmp_path: Path, capsys: Capsys
+) -> None:
+    labels = table(out, "labels")
+    row, left = labels.iloc[0], labels.iloc[1]
+    before = explain_row(out, row["id"])
+    other = {"no": "<yes>", "<yes>": "no"}[row["label"]]
+    answers = plain(tmp_path / "a.csv", [(row["id"], other), (left["id"], left["label"])])
+    command(capsys, "import", out, "--answers", answers)
+    told = explain_row(out, row["id"])
+    assert (before.kind, told.kind, told.label) == ("accepted", "revoked", None)
+    assert f"A person answered {other!r}." in told.text
+    assert "was taken back since a person named another class" in told.text
+    stays = explain_row(out, left["id"])
+    assert (stays.kind, stays.label) == ("accepted", left["label"])
+    assert "A person answered" in stays.text
+
+
+def test_labels_as_csv_are_those_that_stand(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    command(capsys, "revoke", out, "--round", "2")
+    file = tmp_path / "labels.csv"
+    assert main(["labels", out, "--csv", str(file)]) == 0
+    written = pd.read_csv(file, dtype={"id": str}).sort_values("id", ignore_index=True)
+    assert list(written) == list(pd.read_parquet(f"{out}/labels"))
+    pd.testing.assert_frame_equal(written, table(out, "labels"), check_dtype=False)
+
+
+def test_gc_keeps_what_reviews_name(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    command(capsys, "export", out, "--to", str(tmp_path / "q"), "--queue", "5")
+    command(capsys, "revoke", out, "--round", "2")
+    collect_garbage(out, delete=True, older_than_s=0.0)
+    assert check_output(out, deep=True).ok
+    assert len(RoundStore.open(LocalFiles(), out).reviews) == 2
+
+
+def test_a_changed_commit_is_found(out: str, capsys: Capsys) -> None:
+    command(capsys, "revoke", out, "--round", "2")
+    command(capsys, "revoke", out, "--class", "no")
+    store = RoundStore.open(LocalFiles(), out)
+    first = commit_path(store, "review-0001.json")
+    first.write_bytes(first.read_bytes().replace(b'"trained_on":', b'"trained_on": '))
+    assert not check_output(out).ok
+    first.unlink()
+    assert "is missing" in check_output(out).problems[0].problem
 
 
 @pytest.mark.parametrize("options", [["--round", "7"], ["--class", "maybe"], ["--ids", "none"]])
