@@ -108,9 +108,7 @@ PROVED_BY = {
         "output.review.answer_files output.review.reports output.review.state store.answers"
     ),
     "tests/output/review/test_next_run.py": "spark.answered",
-    "tests/output/review/test_revoking.py": (
-        "output.labels output.review.explaining store.following store.review"
-    ),
+    "tests/output/review/test_revoking.py": ("output.labels output.review.explaining store.review"),
     "tests/cli/test_output_commands.py": "output.gc output.report output.verify",
     "tests/cli/test_failures.py": "cli.options",
     "tests/cli/test_sessions.py": "cli.signals",
