@@ -109,6 +109,10 @@ PROVED_BY = {
     ),
     "tests/output/review/test_next_run.py": "spark.answered",
     "tests/output/review/test_revoking.py": ("output.labels output.review.explaining store.review"),
+    "tests/output/review/test_audits.py": (
+        "output.review.drawing output.review.kinds.audit output.review.labels report.audit_text"
+    ),
+    "tests/output/review/test_certify.py": "output.review.kinds.certify",
     "tests/cli/test_output_commands.py": "output.gc output.report output.verify",
     "tests/cli/test_failures.py": "cli.options",
     "tests/cli/test_sessions.py": "cli.signals",

@@ -13,6 +13,13 @@ from spark_pseudolabel.cli.options import AnswerOptions, Out, wrong_usage
 from spark_pseudolabel.cli.sessions import output_opened
 
 
+class Per(StrEnum):
+    """What an audit judges."""
+
+    ALL = "all"
+    CLASS = "class"
+
+
 class TaskFormat(StrEnum):
     """How rows are written for people."""
 
@@ -44,6 +51,9 @@ def export(
         int | None,
         typer.Option("--budget", metavar="N", min=1, help="With --certify: answers in all."),
     ] = None,
+    per: Annotated[
+        Per, typer.Option("--per", help="With --audit: judge all labels, or each class by itself.")
+    ] = Per.ALL,
     task_format: Annotated[
         TaskFormat, typer.Option("--format", help="How rows are written.")
     ] = TaskFormat.CSV,
@@ -62,6 +72,8 @@ def export(
     (kind,) = named
     if (certify is None) != (budget is None):
         raise wrong_usage("--certify P and --budget N go together. Give both, or neither.")
+    if per is Per.CLASS and audit is None:
+        raise wrong_usage("--per class goes with --audit N. Give --audit N, or leave it out.")
     if certify is not None and not 0 < certify < 1:
         raise wrong_usage(f"--certify must be between 0 and 1, as 0.95. Got {certify:g}.")
     from spark_pseudolabel.output.review.export import Target, export_questions
@@ -72,7 +84,9 @@ def export(
     assert rows is not None
     target = Target(Path(to), task_format.value, features=not no_features)
     with output_opened(out, to_write=True) as opened:
-        document = export_questions(out, kind, Wish(rows, certify), target, opened)
+        document = export_questions(
+            out, kind, Wish(rows, certify, per is Per.CLASS), target, opened
+        )
     return Answer(document, render_export(document))
 
 

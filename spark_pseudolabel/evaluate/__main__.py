@@ -12,12 +12,16 @@ from typing import get_args
 
 from spark_pseudolabel.core.adjustment import Method
 from spark_pseudolabel.evaluate.accuracy import GROUPS, measure
+from spark_pseudolabel.evaluate.asked import ask_task
+from spark_pseudolabel.evaluate.audits import audit_large, audit_rounds, audit_task
 from spark_pseudolabel.evaluate.certificates import certify_task
 from spark_pseudolabel.evaluate.data import BUILT_IN, DataSet, load
 from spark_pseudolabel.evaluate.guarded import runs_of, student_of, teacher_of
 from spark_pseudolabel.evaluate.learners import ESTIMATORS, LEARNERS, estimator_of, learner_of
 from spark_pseudolabel.evaluate.measured import (
     Alarms,
+    Asking,
+    Audited,
     CalibrationErrors,
     Certificates,
     Gates,
@@ -57,6 +61,8 @@ CELLS = {
     "reliability": ["overlap:500:tree", "noise:300:knn"],
     "prior": ["imbalance:500/class:tree", "imbalance:500/class:lr"],
     "rules": ["sms:0:svc", "adult:0:lr"],
+    "audit": ["rounds", "labels:0", "labels:1", "labels:2", "imbalance:100/class:lr"],
+    "asking": ["imbalance:500:lr", "rare:300:lr"],
 }
 
 
@@ -82,6 +88,10 @@ def _stored(options: argparse.Namespace) -> Iterator[MeasuredRun]:
 
 def _runs(options: argparse.Namespace) -> Iterator[MeasuredRun]:
     for cell in options.cells or CELLS[options.what]:
+        if options.what == "audit" and (simulated := _simulated(cell)) is not None:
+            for seed in range(options.first, options.first + options.seeds):
+                yield simulated(seed).of(cell, seed)
+            continue
         name, labels, *model = cell.split(":")
         changes = [_VARIANTS[word] for word in model if word in _VARIANTS]
         data = load(name, options.data)
@@ -181,6 +191,24 @@ def _shift(options: argparse.Namespace, task: Task) -> Gates:
     return Gates(none=gate(task), masked=masked, moved=moved)
 
 
+def _audit(options: argparse.Namespace, task: Task, model: str = "lr") -> Audited:
+    learner = learner_of(model, task)
+    return audit_task(learner.teacher, learner.task)
+
+
+def _simulated(cell: str) -> Callable[[int], Audited] | None:
+    """Return audits of generated labels: of fifty rounds, or of so many per cent wrong ones."""
+    name, _, percent = cell.partition(":")
+    if name == "rounds":
+        return audit_rounds
+    return partial(audit_large, float(percent)) if name == "labels" else None
+
+
+def _asking(options: argparse.Namespace, task: Task, model: str = "lr") -> Asking:
+    learner = learner_of(model, task)
+    return ask_task(learner.teacher, learner.task)
+
+
 _KINDS: dict[str, tuple[type[MeasuredRun], Callable[..., MeasuredRun]]] = {
     "accuracy": (Scores, _accuracy),
     "certificate": (Certificates, _certificate),
@@ -192,6 +220,8 @@ _KINDS: dict[str, tuple[type[MeasuredRun], Callable[..., MeasuredRun]]] = {
     "reliability": (CalibrationErrors, _reliability),
     "prior": (Priors, _prior),
     "rules": (RuleLabels, _rules),
+    "audit": (Audited, _audit),
+    "asking": (Asking, _asking),
 }
 """What a run of each kind says, and what makes it."""
 
@@ -208,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         f"{list(_VARIANTS)}: labeled rows that are copies, sessions without their key. The model "
         f"memory, for certificates of coins and coin_sessions, reads its scores from the rows; "
         f"quick, for promises, is fitted in less than a millisecond. "
+        f"Of audit besides: rounds, fifty of one run, and labels:P, of which P per cent are wrong. "
         f"Sets that need no files: {list(BUILT_IN)}.",
     )
     parser.add_argument("what", choices=list(_KINDS))

@@ -307,6 +307,12 @@ def _bank(directory: Path) -> Loaded:
     return rows.drop(columns=["y", "duration"]), rows["y"]
 
 
+def _bank_all(directory: Path) -> Loaded:
+    """Read Bank marketing with every column, as the file has them."""
+    rows = pd.read_csv(directory / "bank_marketing/bank-full.csv", sep=";")
+    return rows.drop(columns="y"), rows["y"]
+
+
 def _housing(directory: Path) -> Loaded:
     rows = pd.read_csv(directory / "bank_marketing/bank-full.csv", sep=";")
     return rows.drop(columns=["housing", "duration"]), rows["housing"]
@@ -373,6 +379,7 @@ FILES: Mapping[str, Callable[[Path], Loaded]] = {
     "adult": _adult,
     "marital": _marital,
     "bank": _bank,
+    "bank_all": _bank_all,
     "housing": _housing,
     "letter": _letter,
     "letter_half": _letter_half,

@@ -254,3 +254,61 @@ class Guarded(MeasuredRun):
 
     n_test: int
     pools: dict[str, PoolRuns]
+
+
+class Audited(MeasuredRun):
+    """An audit, or those of one run, looked at after each answer.
+
+    Parameters
+    ----------
+    broken
+        Whether a bound ever was wrong.
+    answers
+        How many it took until 0.95 was settled, or those there were.
+    shown
+        Whether 0.95 was shown or refuted; None: neither, or several audits.
+    precision
+        Share of right labels, where it is measured.
+    """
+
+    broken: bool
+    answers: int
+    shown: bool | None
+    precision: float | None = None
+
+
+class AskedFor(Measured):
+    """What answers have certified.
+
+    Parameters
+    ----------
+    coverage
+        Share of the pool that is published.
+    precision
+        Share of right labels among it; None where nothing is published.
+    broken
+        Whether less is right than was promised.
+    answers, sittings
+        How many there were, and in how many exports.
+    """
+
+    coverage: float
+    precision: float | None
+    broken: bool
+    answers: int
+    sittings: int
+
+
+class Asking(MeasuredRun):
+    """Certified by asking.
+
+    Parameters
+    ----------
+    oracle
+        Share of the pool that the best cut there is holds.
+    budgets
+        For each budget, what is certified in several orders of chance.
+    """
+
+    oracle: float
+    budgets: dict[str, list[AskedFor]]

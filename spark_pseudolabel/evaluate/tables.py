@@ -11,6 +11,8 @@ import numpy as np
 from spark_pseudolabel.evaluate.guarded import GUARDS, Guard
 from spark_pseudolabel.evaluate.measured import (
     Alarms,
+    Asking,
+    Audited,
     CalibrationErrors,
     Certificates,
     Gates,
@@ -288,6 +290,45 @@ def _guarded(runs: Sequence[Guarded], kind: str, pool: str, rule: Guard) -> list
     ]
 
 
+def audit(runs: Sequence[Audited]) -> str:
+    """Return how often a bound failed, and how many answers settled 0.95."""
+    rows = []
+    for cell, of in _by_cell(runs).items():
+        broken = sum(run.broken for run in of)
+        answers = np.array([run.answers for run in of])
+        settled = [sum(run.shown is way for run in of) for way in (True, False)]
+        rows.append([cell, len(of), f"{broken}", f"{np.median(answers):.0f}", *settled])
+    heads = ["cell", "runs", "with a bound that failed", "answers (median)"]
+    return _table([*heads, "0.95 shown", "refuted"], rows)
+
+
+def asking(runs: Sequence[Asking]) -> str:
+    """Return what is certified by asking, by cell and budget."""
+    rows = []
+    for cell, of in _by_cell(runs).items():
+        oracle = float(np.mean([run.oracle for run in of]))
+        for budget in of[0].budgets:
+            asked = [each for run in of for each in run.budgets[budget]]
+            coverage = _mean(each.coverage for each in asked)
+            broken = sum(each.broken for each in asked)
+            rows.append(
+                [
+                    cell,
+                    budget,
+                    len(of),
+                    f"{len(asked) - broken} of {len(asked)}",
+                    f"{oracle:.2f}",
+                    f"{coverage:.2f}",
+                    f"{coverage / oracle:.2f}" if oracle else "",
+                    sum(each.precision is None for each in asked),
+                    f"{_mean(each.answers for each in asked):.0f}",
+                    f"{_mean(each.sittings for each in asked):.1f}",
+                ]
+            )
+    heads = ["cell", "budget", "draws", "promise kept", "best cut", "published", "of the best cut"]
+    return _table([*heads, "nothing published", "answers", "exports"], rows)
+
+
 TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "accuracy": accuracy,
     "certificate": certificate,
@@ -299,6 +340,8 @@ TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "reliability": reliability,
     "prior": prior,
     "rules": rules,
+    "audit": audit,
+    "asking": asking,
 }
 
 

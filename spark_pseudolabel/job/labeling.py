@@ -22,7 +22,7 @@ from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.selection.exact import plan_of_parameters
-from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.core.selection.policies import read_policy
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.job.finished import FinishedOutput, open_finished
@@ -176,6 +176,9 @@ def _last_plan(finished: FinishedOutput) -> Plan | None:
     store, n_classes = finished.store, len(finished.model.classes)
     if store.settings.withholds:
         return None
+    asked = _certified_by_asking(finished)
+    if asked is not None:
+        return asked
     policy = read_policy(store.settings.selection)
     if policy.new_rows == "never":
         return None
@@ -189,6 +192,23 @@ def _last_plan(finished: FinishedOutput) -> Plan | None:
     if isinstance(policy, Certified) and decided_by != finished.model.artifact.sha256:
         return None
     return used[-1].plan
+
+
+def _certified_by_asking(finished: FinishedOutput) -> Plan | None:
+    """Return the loosest cut that answers have certified, if it is of the final model's scores."""
+    store = finished.store
+    steps = [review.published for review in store.reviews if review.published is not None]
+    cuts = [
+        step.cut
+        for step in steps
+        if step.cut is not None
+        and step.round is not None
+        and store.models[step.round - 1].artifact.sha256 == finished.model.artifact.sha256
+    ]
+    if not cuts:
+        return None
+    cut = Cut(min(cuts), "all")
+    return Plan({"policy": "certified"}, (cut,) * len(finished.model.classes))
 
 
 def _accepted(plan: Plan | None, keys: Sequence[str]) -> Column:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spark_pseudolabel.output.generations import generations_of, reported, sums_of
 from spark_pseudolabel.output.opening import Opened
+from spark_pseudolabel.output.review.audits import audits, certified
 from spark_pseudolabel.output.review.state import review_state
 from spark_pseudolabel.report.document import (
     Counters,
@@ -56,6 +57,8 @@ def read_status(out: str, *, opened: Opened | None = None) -> StatusDocument:
         counters=_counters(store),
         lease=lease,
         review=review_state(store),
+        audits=audits(store),
+        certified=certified(store),
     )
 
 

@@ -844,6 +844,85 @@ class ReviewedSet(Document):
     """Rows skipped."""
 
 
+class AuditedClass(Document):
+    """An audit of the labels of one class."""
+
+    label: Label
+    """The class."""
+    rows: Count
+    """Its labels."""
+    answers: Count
+    """Rows answered, in their order."""
+    wrong: Count
+    """How many of them are wrong, or could not be told."""
+    lower: Count
+    """So many of its labels are wrong at least,"""
+    upper: Count
+    """and at most."""
+    shown: bool | None
+    """Whether the precision is shown, or refuted; null: open."""
+    more: Count
+    """About how many more answers would settle it."""
+
+
+class Audit(Document):
+    """What answers about labels at random say of all of them."""
+
+    round: Count
+    """Which audit of the output it is, in the order in which they were begun."""
+    rows: Count
+    """Labels that are judged."""
+    asked: Count
+    """Rows asked."""
+    answers: Count
+    """Rows answered, in their order, without one left out."""
+    wrong: Count
+    """How many of them are wrong, or could not be told."""
+    lower: Count
+    """So many labels are wrong at least,"""
+    upper: Count
+    """and at most; all bounds of all audits hold together with 95 % certainty."""
+    settled: bool
+    """Whether it is settled that the precision is reached, or that it is not."""
+    shown: bool | None
+    """Which of the two; null: open."""
+    precision: Share
+    """The share of right labels that is to be shown."""
+    at_least: Share
+    """The share of right labels at least,"""
+    at_most: Share
+    """and at most."""
+    more: Count
+    """About how many more answers would settle it, should the share of errors stay."""
+    waiting: Count = 0
+    """Answers to rows behind the first one without an answer: they don't count yet."""
+    holds: bool
+    """Whether the labels that are judged are those that ``OUT/labels`` holds."""
+    by_class: list[AuditedClass] = []
+    """The same of each class, where each is judged by itself."""
+
+
+class CertifiedByAsking(Document):
+    """A cut of the scored rows that answers have shown."""
+
+    precision: Share
+    """The share of right labels that is shown,"""
+    certainty: Share
+    """and with which certainty."""
+    round: Count
+    """Whose scored rows they are."""
+    cut: Share
+    """Their confidence at least."""
+    rows: Count
+    """How many rows it is shown of, with and without a label before."""
+    coverage: Share
+    """Their share of the scored rows."""
+    answers: Count
+    """How many answers it took."""
+    published: Count
+    """How many of the rows got their label by it."""
+
+
 class ReviewState(Document):
     """What people did with a finished run."""
 
@@ -910,6 +989,10 @@ class Report(Document):
     """What deserves a look."""
     review: ReviewState | None = None
     """What people did since the end of the run, by commits of its own; null: nothing."""
+    audits: list[Audit] = []
+    """What answers about labels at random say of all of them."""
+    certified: list[CertifiedByAsking] = []
+    """What answers have shown of scored rows, so that these got labels."""
     paths: Paths
     """Where the outputs are."""
     config: dict[str, Any]
@@ -1188,6 +1271,10 @@ class StatusDocument(Document):
     """Who holds the output; null when no run does."""
     review: ReviewState | None = None
     """What people did since the end of the run; null: nothing."""
+    audits: list[Audit] = []
+    """What answers about labels at random say of all of them."""
+    certified: list[CertifiedByAsking] = []
+    """What answers have shown of scored rows, so that these got labels."""
     last_error: ErrorBody | None = None
     """What ended the last attempt, if it failed."""
     generations: list[Generation] = []

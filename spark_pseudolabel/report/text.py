@@ -19,6 +19,7 @@ from rich.text import Text
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.program import command
 from spark_pseudolabel.report import document, guidance, promises, words
+from spark_pseudolabel.report.audit_text import audit_lines, certified_lines
 from spark_pseudolabel.report.document import (
     DoctorDocument,
     ExplainDocument,
@@ -62,6 +63,8 @@ def render_text(report: Document) -> str:
     return _page(
         _verdict(data),
         _section("Review", review_lines(data.review)),
+        _section("Audits", audit_lines(data.audits)),
+        _section("Certified by asking", certified_lines(data.certified)),
         _warnings(data.warnings),
         _certificate(data),
         _promises(data),
@@ -107,6 +110,8 @@ def render_status(status: Document) -> str:
         _section("Generations", _generations(data)),
         _section("Rows", _table([], [[n, count(v)] for n, v in data.counters], "lr")),
         _section("Review", review_lines(data.review)),
+        _section("Audits", audit_lines(data.audits)),
+        _section("Certified by asking", certified_lines(data.certified)),
     )
 
 

@@ -21,6 +21,94 @@ SKIPPED = "spl_skipped"
 """Columns of asked and answered rows: a row's place in its set, and that no class was named."""
 
 
+class Stratum(Fact):
+    """Labels that an audit is about.
+
+    Parameters
+    ----------
+    code
+        The class that they are of, as an index; None: of all.
+    rows
+        How many there are.
+    """
+
+    code: int | None = None
+    rows: Size
+
+
+class AuditTerms(Fact):
+    """What an audit was before its first answer.
+
+    Parameters
+    ----------
+    audit
+        Which one of the output it is, from 1: decides its error level.
+    a, b
+        Of the prior on the number of wrong labels, a beta-binomial law.
+    delta
+        Its error level, shared by its strata.
+    precision
+        The share of right labels that is to be shown.
+    labels, after
+        A name of the labels that are judged, and how many reviews there had been.
+    strata
+        The labels that are judged by themselves.
+    """
+
+    audit: Annotated[int, Field(ge=1)]
+    a: float
+    b: float
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    precision: float
+    labels: Sha256
+    after: Size
+    strata: tuple[Stratum, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many labels are judged."""
+        return sum(stratum.rows for stratum in self.strata)
+
+
+class CutTerms(Fact):
+    """A cut to be tested.
+
+    Parameters
+    ----------
+    bin, rows
+        Scored rows of this confidence bin and above, and how many there are.
+    expected
+        The share of errors that labeled rows show.
+    """
+
+    bin: Size
+    rows: Size
+    expected: float | None = None
+
+
+class CertifyTerms(Fact):
+    """What is to be certified, settled before the first answer.
+
+    Parameters
+    ----------
+    precision, risk
+        Share of right labels, and the probability that it is not reached.
+    round, end
+        Whose scored rows are asked about, and the end of the run that they are of.
+    pool
+        How many there are.
+    cuts
+        In the order in which they are tested.
+    """
+
+    precision: float
+    risk: Annotated[float, Field(gt=0, lt=1)]
+    round: Annotated[int, Field(ge=1)]
+    end: str
+    pool: Size
+    cuts: tuple[CutTerms, ...]
+
+
 class Exported(Fact):
     """Rows that a person was asked about.
 
@@ -38,6 +126,8 @@ class Exported(Fact):
         Parquet: their keys in the order in which they are asked, and that order as `ORDER`.
     wanted
         How many were asked for.
+    audit, certify
+        What was settled before the first answer; None for other kinds.
     """
 
     kind: Kind
@@ -46,6 +136,8 @@ class Exported(Fact):
     seed: int
     asked: FileEntry
     wanted: Size
+    audit: AuditTerms | None = None
+    certify: CertifyTerms | None = None
 
     @property
     def rows(self) -> int:
@@ -115,9 +207,27 @@ class PublishedRows(Fact):
     ----------
     files
         Parquet files with the columns of ``OUT/labels``.
+    set
+        The exported set whose answers certify them.
+    round, cut
+        They are the scored rows of this round with this confidence and above.
+    precision, certainty
+        What answers have shown of all these rows.
+    rows, coverage
+        How many these are, and their share of the scored rows.
+    answers
+        How many there were.
     """
 
     files: FileList
+    set: Sha256 | None = None
+    round: int | None = None
+    cut: float | None = None
+    precision: float | None = None
+    certainty: float | None = None
+    rows: Size = 0
+    coverage: float = 0.0
+    answers: Size = 0
 
     @property
     def n_rows(self) -> int:

@@ -41,7 +41,7 @@ _CHUNK = 2**20
 # Hashes that are looked for in one reading of all ids; a table of doubles takes several.
 _COMPARED = 1_000_000
 _MAX_SHOWN = 5
-SINCE_THE_END = ("review", "audits")
+SINCE_THE_END = ("review", "audits", "certified")
 """What ``report.json`` says besides the report of the run's end."""
 
 

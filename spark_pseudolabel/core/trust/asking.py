@@ -218,6 +218,7 @@ def try_cuts(
     known: NDArray[np.int8],
     precision: float,
     risk: float,
+    passed: int = 0,
 ) -> Outcome:
     """Say which cuts the answers show.
 
@@ -233,6 +234,8 @@ def try_cuts(
         comes behind its first unanswered row waits until that row is answered.
     precision, risk
         As when the cuts were chosen.
+    passed
+        How many cuts a part of these answers is known to have shown.
     """
     tried: list[TriedCut] = []
     for i, cut in enumerate(cuts):
@@ -241,7 +244,7 @@ def try_cuts(
         answered = of_cut[: unanswered[0]] if len(unanswered) else of_cut
         errors = np.cumsum(answered == WRONG)
         shown: bool | None = None
-        if _passes(for_promise(cut, errors, precision), risk):
+        if i < passed or _passes(for_promise(cut, errors, precision), risk):
             shown = True
         elif _passes(against_promise(cut, errors, precision), risk):
             shown = False

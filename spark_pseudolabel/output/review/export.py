@@ -99,7 +99,8 @@ def export_questions(
             target.folder.mkdir(parents=True, exist_ok=True)
             writer = _writer(run, exported, target)
             with scratch_directory() as scratch:
-                for sheet in sheets(run, questions.rows, place, questions.first, Path(scratch)):
+                rows = questions.rows.drop_columns(list(asking.kept))
+                for sheet in sheets(run, rows, place, questions.first, Path(scratch)):
                     writer.write(_part(target.folder, sheet.number, writer.suffix), sheet)
                     parts += 1
             if parts == 0:
@@ -156,7 +157,7 @@ def _committed(run: FinishedRun, kind: ReviewKind, wish: Wish, questions: Questi
     if not asked.num_rows:
         raise _nothing_to_ask(run, kind.name)
     attempt = store.new_attempt("review", len(store.reviews) + 1)
-    data = _parquet(_with_order(asked.select(run.keys)))
+    data = _parquet(_with_order(asked.select([*run.keys, *kind.kept])))
     exported = Exported(
         kind=kind.name,
         number=known.number if known is not None else len(of_kind) + 1,

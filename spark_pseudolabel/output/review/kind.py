@@ -29,12 +29,15 @@ class Wish:
         How many rows, or answers in all.
     precision
         Of ``--certify``; None otherwise.
+    per_class
+        Whether each class is to be judged by itself.
     place
         Where the features of rows are; None: they are not looked at.
     """
 
     rows: int
     precision: float | None = None
+    per_class: bool = False
     place: Place | None = None
 
 
@@ -93,10 +96,13 @@ class ReviewKind(ABC):
         As the option of ``review export`` and the facts call it.
     predicts
         Whether people see what the model says: never where their answers judge it.
+    kept
+        Columns of the rows that stay with the set, and that nobody is shown.
     """
 
     name: ClassVar[str]
     predicts: ClassVar[bool] = False
+    kept: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def ask(self, run: FinishedRun, wish: Wish) -> Questions:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spark_pseudolabel.output.generations import reported
+from spark_pseudolabel.output.review.audits import audits, certified
 from spark_pseudolabel.output.review.state import review_state
 from spark_pseudolabel.report.html import render_html
 from spark_pseudolabel.store.facts import Json
@@ -22,8 +23,16 @@ def with_review(store: RoundStore, report: Mapping[str, Any]) -> Json:
     generations = Generations.read(store.files, store.root)
     ended = None if generations is None else generations.ended
     accepted = None if ended is None else ended[0].sums.accepted
-    state = review_state(first_of(store), accepted)
-    return dict(report) if state is None else {**report, "review": state.as_json()}
+    first = first_of(store)
+    state = review_state(first, accepted)
+    if state is None:
+        return dict(report)
+    said = {
+        "audits": [each.as_json() for each in audits(first)],
+        "certified": [each.as_json() for each in certified(first)],
+    }
+    told = {name: found for name, found in said.items() if found}
+    return {**report, "review": state.as_json(), **told}
 
 
 def first_of(store: RoundStore) -> RoundStore:
