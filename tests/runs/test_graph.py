@@ -178,9 +178,8 @@ def test_an_anchor_graph_in_a_committee_labels_moons_and_new_rows(
     assert rows.disagreement > 0
     labels = published(out)
     truth = moons().set_index("id").loc[labels["id"], "moon"].to_numpy()
-    near = truth != "far"  # the graph abstains from the others, the committee does not
+    near = truth != "far"  # of these no row has a label
     assert (labels["label"] == truth)[near].mean() > 0.99
-    assert (~near).any()
     label(spark, out, input=given["unlabeled"]["path"], output=str(tmp_path / "new"))
     new = published(str(tmp_path), "new").set_index("id")
     assert new.loc[labels["id"], "label"].tolist() == labels["label"].tolist()
@@ -204,9 +203,9 @@ def test_correct_and_smooth_is_the_same_through_both_backends(
     assert report.teacher is not None
     assert report.teacher.parameters["smooth"] == 0.8
     assert report.teacher.recall == 1.0
-    line, _, graph = report.teacher.members
+    *_, graph = report.teacher.members
     assert (graph.name, graph.weight) == ("graph: neighbors", 0.8)
-    assert (graph.accuracy or 0) > (line.accuracy or 0)
+    assert (graph.accuracy or 0) > 0.9
     assert report.final.validation is not None
     assert report.final.validation.accuracy > 0.9
     assert report.paths.model is None
