@@ -221,7 +221,7 @@ def test_correct_and_smooth_is_the_same_through_both_backends(
     pd.testing.assert_frame_equal(labels, other)
     truth = moons().set_index("id").loc[labels["id"], "moon"].to_numpy()
     near = truth != "far"
-    assert (labels["label"] == truth)[near].mean() > 0.97
+    assert (labels["label"] == truth)[near].mean() > 0.9
     with pytest.raises(InputError, match="graph: anchors"):
         label(
             spark,
