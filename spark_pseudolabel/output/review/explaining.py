@@ -19,7 +19,7 @@ from spark_pseudolabel.store.store import RoundStore
 def with_people(
     store: RoundStore, key: Mapping[str, str], explained: ExplainDocument
 ) -> ExplainDocument:
-    """Add what people answered about a row, and that its label was taken back.
+    """Add what people answered about a row, and that its label was taken back or certified.
 
     Parameters
     ----------
@@ -45,7 +45,30 @@ def with_people(
                 )
                 changes = {"kind": "revoked", "label": None, "text": text}
                 return explained.model_copy(update=changes)
+    certified = _certified(store, key)
+    if certified is not None:
+        label, told = certified
+        changes = {"kind": "accepted", "label": label, "text": text + told}
+        return explained.model_copy(update=changes)
     return explained.model_copy(update={"text": text})
+
+
+def _certified(store: RoundStore, key: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the label that answers to other rows have certified, and how."""
+    for review in store.reviews:
+        step = review.published
+        for entry in step.files if step is not None else ():
+            rows = read_bytes(store.read_file(entry))
+            place = _place(rows, key)
+            if place is None or step is None:
+                continue
+            label = label_key(rows.column(LABEL)[place].as_py())
+            return label, (
+                f" Answers have certified its label {label!r} ({review.written_at}): "
+                f"precision {step.precision or 0:g} is shown of the rows with a confidence of at "
+                f"least {step.cut or 0:g}. It is in labels/."
+            )
+    return None
 
 
 def _place(rows: pa.Table, key: Mapping[str, str]) -> int | None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from spark_pseudolabel.columns import CODE, INVALID, SCORE
+from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.store.files import LocalFiles
@@ -76,6 +77,9 @@ def test_sittings_end_with_a_published_cut(
         row: label for row, label in zip(inside["id"], named, strict=True) if row in set(new["id"])
     }
     assert set(new["id"]).isdisjoint(table(out, "undecided")["id"])
+    told = explain_row(out, new["id"].iloc[0])
+    assert (told.kind, told.label) == ("accepted", new["label"].iloc[0])
+    assert "Answers have certified" in told.text
     assert check_output(out, deep=True).ok
 
 
