@@ -59,7 +59,7 @@ def _two_classes(
     chance: np.random.Generator, n: int, moved: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     y = chance.integers(2, size=n)
-    return chance.normal(size=(n, 2)) + 1.7 * (2 * y[:, np.newaxis] - 1) + moved, y
+    return chance.normal(size=(n, 2)) + (2 * y[:, np.newaxis] - 1) + moved, y
 
 
 def audit_large(percent: float, seed: int) -> Audited:
