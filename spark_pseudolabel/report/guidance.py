@@ -62,15 +62,28 @@ def next_steps(report: Report) -> list[Step]:
                 "Have a person label the 200 rows that teach a model most",
             ),
         ]
+    return [
+        *_audit(report, out, asked),
+        Step(("labels", out, "--csv", "labels.csv"), "Take the labels as a CSV file"),
+        verify,
+    ]
+
+
+def _audit(report: Report, out: str, asked: str) -> list[Step]:
+    """Return how to go on with an audit, or how to begin one; nothing once one is settled."""
+    holding = [audit for audit in report.audits if audit.holds]
+    if any(audit.settled for audit in holding):
+        return []
+    if holding:
+        back = ("review", "import", out, "--answers", asked)
+        return [Step(back, "Read further answers of the audit, until it is settled")]
     audited = min(_MOST_AUDITED, report.rows.accepted)
     return [
         Step(
             ("review", "export", out, "--audit", str(audited), "--to", asked),
             f"Have a person check {rows(audited, 'labeled')}, which bounds the wrong labels "
             "whatever the given ones were drawn from",
-        ),
-        Step(("labels", out, "--csv", "labels.csv"), "Take the labels as a CSV file"),
-        verify,
+        )
     ]
 
 

@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from spark_pseudolabel.report import evidence, guidance, leftover, promises, times, words
+from spark_pseudolabel.report.audit_text import certified_lines
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.provenance import flat, settings
 from spark_pseudolabel.report.review_text import review_lines
@@ -43,7 +44,7 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         promised=promises.promised(data),
         band=promises.band(data),
         missing=promises.missing(data),
-        review=review_lines(data.review),
+        review=[*review_lines(data.review), *certified_lines(data.certified)],
         how_certified=guidance.how_certified(data),
         next_steps=guidance.next_steps(data),
         by_class=words.by_class(data),

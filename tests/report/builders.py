@@ -325,6 +325,26 @@ def with_promises(report: dict[str, Any], *, shown: str = "best") -> dict[str, A
     return report | {"certificate": certificate}
 
 
+def make_audit(*, settled: bool = False, holds: bool = True, number: int = 1) -> dict[str, Any]:
+    """Build what 120 answers of an audit have shown."""
+    return {
+        "round": number,
+        "rows": 18_152,
+        "asked": 200,
+        "answers": 120,
+        "wrong": 3,
+        "lower": 41,
+        "upper": 1_089,
+        "settled": settled,
+        "shown": True if settled else None,
+        "precision": 0.95,
+        "at_least": 0.94,
+        "at_most": 0.9977,
+        "more": 37,
+        "holds": holds,
+    }
+
+
 def make_why() -> dict[str, Any]:
     """Build what ``explain --why`` adds."""
     values = [("job", "clerk", 0.31), ("age", 39, -0.12), ("v", None, 0.0)]

@@ -8,7 +8,13 @@ import pytest
 
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.guidance import how_certified, mail_line, next_steps
-from tests.report.builders import empty_pool, make_report, with_certificate, with_promises
+from tests.report.builders import (
+    empty_pool,
+    make_audit,
+    make_report,
+    with_certificate,
+    with_promises,
+)
 
 
 def _report(**changes: Any) -> Report:
@@ -20,6 +26,20 @@ def test_labels_that_are_there_are_to_be_checked_by_a_person_first() -> None:
     assert first.arguments[:3] == ("review", "export", "out/income")
     assert first.arguments[3:5] == ("--audit", "200")
     assert [step.arguments[0] for step in others] == ["labels", "verify"]
+
+
+@pytest.mark.parametrize(
+    ("audits", "first"),
+    [
+        ([make_audit()], ("review", "import")),
+        ([make_audit(settled=True)], ("labels", "out/income")),
+        ([make_audit(settled=True, holds=False)], ("review", "export")),
+    ],
+)
+def test_an_audit_goes_on_until_it_is_settled(
+    audits: list[dict[str, Any]], first: tuple[str, str]
+) -> None:
+    assert next_steps(_report(audits=audits))[0].arguments[:2] == first
 
 
 def test_without_a_label_a_person_is_the_way_on() -> None:

@@ -14,6 +14,7 @@ from spark_pseudolabel.report.html import render_html
 from tests.report.builders import (
     adjusted,
     empty_pool,
+    make_audit,
     make_report,
     with_certificate,
     with_mistakes,
@@ -161,6 +162,15 @@ def test_the_threshold_tells_precision_and_who_confuses_what(pages: dict[str, st
     assert "How right they would be is not known" in " ".join(
         Page(pages["two classes"]).text.split()
     )
+
+
+def test_audits_tell_their_bounds() -> None:
+    audits = [make_audit(), make_audit(settled=True, holds=False, number=2)]
+    page = render_html(make_report() | {"audits": audits})
+    cells = re.sub("<[^>]+>", " ", page[page.index('id="audits"') :]).split()
+    text = " ".join(cells)
+    assert "1 18,152 120 3 41 1,089 94.0% 99.8% 95.0% about 37 more answers 2 18,152" in text
+    assert "shown; labels/ has changed since" in text
 
 
 def test_what_people_did_since_has_a_section(pages: dict[str, str]) -> None:
