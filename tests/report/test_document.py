@@ -63,6 +63,8 @@ def test_a_report_has_every_field_of_the_contract() -> None:
         "generations",
         "all_generations",
         "review",
+        "audits",
+        "certified",
         "warnings",
         "paths",
         "config",
