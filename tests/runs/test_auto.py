@@ -81,13 +81,21 @@ def test_twenty_labels_give_a_model_and_no_promise(spark: SparkSession, tmp_path
     assert "policy     auto, since there is no selection" in told
     assert all(name in told for name, _ in DEFAULT_COMMITTEE)
     assert "student" not in told
+    assert "What could be promised" in told
+    assert "An estimate from" in told
     said = io.StringIO()
     # The usual members take seconds for each fit on texts; who votes is not what is looked at.
     config = parse_config({**sections, "teacher": {"committee": LINEAR_AND_TREES}})
     report = run(spark, config, events=PlainEvents(said)).report.as_json()
     assert "policy auto, since there is no selection" in said.getvalue()
     assert report["termination_condition"] == "not_certified"
-    assert not report["certificate"]["claimed"]
+    certificate = report["certificate"]
+    assert (certificate["claimed"], certificate["best"]) == (False, True)
+    assert (certificate["precision"], certificate["min_coverage"]) == (0.8, 0.2)
+    assert len(certificate["ladder"]) == 6
+    assert not any(step["certified"] for step in certificate["ladder"])
+    assert certificate["band"][-1]["rows"] == 400
+    assert [of["class"] for of in certificate["missing"]] == ["cat", "dog", "owl"]
     assert len(pq.read_table(tmp_path / "out" / "labels")) == 0
     assert report["final"]["test"]["accuracy"] > 0.7
     assert report["final"]["oof"]["n"] == 19
@@ -104,6 +112,9 @@ def test_labels_are_certified_and_the_committee_is_kept(
     }
     report = run(spark, parse_config(written(tmp_path, table(250), **sections))).report.as_json()
     assert report["certificate"]["claimed"]
+    assert report["certificate"]["band"]
+    assert not report["certificate"]["best"]
+    assert report["certificate"]["instead"] is None
     labels = pq.read_table(tmp_path / "out" / "labels").to_pandas()
     truth = table(400, seed=7).set_index("id")["y"]
     assert len(labels) > 200
