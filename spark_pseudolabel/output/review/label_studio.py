@@ -45,7 +45,8 @@ class LabelStudioSheets:
         with path.open("w", encoding="utf-8") as file:
             for place, task in enumerate(self.tasks(sheet)):
                 file.write(",\n" if place else "[\n")
-                json.dump(task, file, ensure_ascii=False)
+                # Not by `dump`, which is Python all through and takes several times as long.
+                file.write(json.dumps(task, ensure_ascii=False))
             file.write("\n]\n" if sheet.orders else "[]\n")
 
     def tasks(self, sheet: Sheet) -> Iterator[Mapping[str, Any]]:
