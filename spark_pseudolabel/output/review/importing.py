@@ -399,17 +399,19 @@ def _answered(
 
 def _conclude(run: FinishedRun, attempt: Attempt, imported: _Imported) -> Conclusion:
     if imported.exported is None:
-        return Conclusion(next=(trained_by(run),))
+        return Conclusion(next=trained_by(run))
     kind = KINDS[imported.exported.kind]
     conclusion = kind.conclude(run, imported.exported, imported.all, attempt)
-    return Conclusion(conclusion.text, conclusion.published, (*conclusion.next, trained_by(run)))
+    return Conclusion(conclusion.text, conclusion.published, (*conclusion.next, *trained_by(run)))
 
 
-def trained_by(run: FinishedRun) -> str:
-    """Say how answers become labels of a next run."""
+def trained_by(run: FinishedRun) -> tuple[str, ...]:
+    """Say how answers become labels of a next run; nothing where rows have no id to be found by."""
+    if run.store.settings.id is None:
+        return ()
     return (
         f"labeled: [{{path: ...}}, {{reviews: {run.out}}}] in the configuration of a run into "
-        "another output.path: answers are its labels, too"
+        "another output.path: answers are its labels, too",
     )
 
 
