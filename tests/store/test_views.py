@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -168,3 +169,33 @@ def test_only_views_can_be_put(tmp_path: Path) -> None:
         store.put_view("../elsewhere", store.new_view_dir())
     with pytest.raises(ValueError, match=r"report\.json"):
         store.write_report("_layout.json", b"{}")
+
+
+def test_a_later_generation_adds_files_and_replaces_what_a_crash_left(tmp_path: Path) -> None:
+    first = two_rounds(tmp_path)
+    put_views(first)
+    second = replace(first, generation=2)
+    left = tmp_path / "labels" / "generation-0002-part-000000.parquet"
+    for ids in ([300, 301, 302], [300, 301]):  # the first one lost its marker
+        (tmp_path / "labels" / "_view-0002.json").unlink(missing_ok=True)
+        assert not second.view_is_current("labels")
+        built = Path(second.new_view_dir())
+        write_rows(built, 300, len(ids))
+        second.put_view("labels", str(built), len(ids))
+        assert _ids(tmp_path / "labels") == [100, 101, 200, 201, *ids]
+    assert left.exists()
+    assert second.view_is_current("labels")
+    assert first.view_is_current("labels")
+    left.unlink()
+    assert not second.view_is_current("labels")
+    assert first.view_is_current("labels")
+
+
+def test_a_generation_without_rows_adds_no_file(tmp_path: Path) -> None:
+    store = replace(two_rounds(tmp_path), generation=2)
+    put_views(replace(store, generation=1))
+    built = Path(store.new_view_dir())
+    write_rows(built, 0, 0)
+    store.put_view("labels", str(built), 0)
+    assert store.view_is_current("labels")
+    assert list((tmp_path / "labels").glob("generation-*")) == []
