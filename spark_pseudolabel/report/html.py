@@ -12,7 +12,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from spark_pseudolabel.report import evidence, guidance, leftover, promises, times, words
+from spark_pseudolabel.report import (
+    evidence,
+    generations,
+    guidance,
+    leftover,
+    promises,
+    times,
+    words,
+)
 from spark_pseudolabel.report.audit_text import certified_lines
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.provenance import flat, settings
@@ -52,6 +60,8 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         calibration_errors=words.calibration_errors(data),
         reliability=words.reliability(data),
         flips=words.flips(data),
+        generations=generations.lines(data.generations),
+        all_generations=generations.sums(data.all_generations),
         given_labels=words.given_labels(data),
         shift=words.shift(data),
         teacher=words.taught_by(data),

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.program import command
-from spark_pseudolabel.report import document, guidance, promises, words
+from spark_pseudolabel.report import document, generations, guidance, promises, words
 from spark_pseudolabel.report.audit_text import audit_lines, certified_lines
 from spark_pseudolabel.report.document import (
     DoctorDocument,
@@ -49,7 +49,6 @@ MOST_ROUNDS = 20
 MOST_CLASSES = 12
 MOST_FEATURES = 40
 MOST_PROBLEMS = 50
-MOST_GENERATIONS = 10
 MOST_EFFECTS = 10
 _SAME = 1e-5
 
@@ -678,28 +677,11 @@ def _top(by_class: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def _generations(document: Report | StatusDocument) -> list[str]:
     """List the latest generations of an incremental run; nothing of a run that is none."""
-    told = document.generations[-MOST_GENERATIONS:]
-    head = ["", "rows", "again", "accepted", "AUC labeled", "AUC before", "model"]
-    body = [
-        [
-            f"{each.generation}{'' if each.outcome == 'labeled' else ' ' + each.outcome}",
-            count(each.rows),
-            count(each.overlap),
-            count(each.accepted),
-            *(words.separability(each.shift, kind) for kind in ("labeled", "reference")),
-            each.model,
-        ]
-        for each in told
-    ]
-    lines = _table(head, body, "lrrrrrl")
-    sums = document.all_generations
-    if sums is None or not lines:
-        return lines
-    return [
-        *lines,
-        f"  {count(sums.generations)} generations: {count(sums.rows)} rows, "
-        f"{count(sums.accepted)} accepted",
-    ]
+    table = generations.lines(document.generations)
+    if table is None:
+        return []
+    sums = generations.sums(document.all_generations)
+    return [*_table(table.head, table.body, "lrrrrrl"), *([f"  {sums}"] if sums else [])]
 
 
 def _more(n: int, what: str) -> list[str]:

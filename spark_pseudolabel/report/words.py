@@ -11,7 +11,6 @@ from spark_pseudolabel.core.rounds import REASONS
 from spark_pseudolabel.core.trust.collapse import hardly_better
 from spark_pseudolabel.report.document import (
     Certificate,
-    GenerationShift,
     LabelModel,
     Metrics,
     ModelResult,
@@ -551,14 +550,6 @@ _MEASURED_ON = {
 
 
 # --- numbers ------------------------------------------------------------------------------
-
-
-def separability(shift: GenerationShift | None, kind: Literal["labeled", "reference"]) -> str:
-    """Say how well a model tells new rows from others, and whether that is too well."""
-    compared = None if shift is None else getattr(shift, kind)
-    if compared is None:
-        return "-"
-    return f"{compared.auc:.2f}{' !' if compared.shifted else ''}"
 
 
 def count(n: int | None) -> str:
