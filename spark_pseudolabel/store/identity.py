@@ -265,12 +265,16 @@ def _only_more(
 def require_same_configuration(run: StoredRun, identity: Json, root: str) -> None:
     """Refuse to continue a run with another configuration.
 
+    A key that the run's version did not know, and that is null now, is no difference.
+
     Raises
     ------
     InputError
         With code ``other_run``, naming the first difference.
     """
     for key, stored, given in differences(run.identity, normalized(redacted(identity))):
+        if stored is _ABSENT and given is None:
+            continue
         raise InputError(
             f"{root} holds a run with another configuration: {key} is {_show(stored)} there and "
             f"{_show(given)} now. Use another output.path, or the configuration of that run.",

@@ -138,6 +138,13 @@ def test_another_configuration_is_refused_by_its_first_difference(
     assert (caught.value.code, caught.value.where) == ("other_run", key)
 
 
+def test_a_key_that_is_new_and_null_is_no_difference(tmp_path: Path) -> None:
+    first = begin(tmp_path)
+    selection = IDENTITY["selection"] | {"stable_under": None}
+    again = begin(tmp_path, identity=IDENTITY | {"later": None, "selection": selection})
+    assert again.run_id == first.run_id
+
+
 @pytest.mark.parametrize(
     ("files", "file"),
     [
