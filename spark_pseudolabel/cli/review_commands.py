@@ -79,6 +79,7 @@ def export(
     from spark_pseudolabel.output.review.export import Target, export_questions
     from spark_pseudolabel.output.review.kind import Wish
     from spark_pseudolabel.report.review_text import render_export
+    from spark_pseudolabel.report.text import wrapped
 
     rows = queue or audit or budget
     assert rows is not None
@@ -87,7 +88,7 @@ def export(
         document = export_questions(
             out, kind, Wish(rows, certify, per is Per.CLASS), target, opened
         )
-    return Answer(document, render_export(document))
+    return Answer(document, wrapped(render_export(document)))
 
 
 def import_(
@@ -105,10 +106,11 @@ def import_(
     """Read answers back, any part of them, any number of times."""
     from spark_pseudolabel.output.review.importing import import_answers
     from spark_pseudolabel.report.review_text import render_import
+    from spark_pseudolabel.report.text import wrapped
 
     with output_opened(out, to_write=True) as opened:
         document = import_answers(out, answers, opened)
-    return Answer(document, render_import(document))
+    return Answer(document, wrapped(render_import(document)))
 
 
 def revoke(
@@ -135,7 +137,8 @@ def revoke(
         )
     from spark_pseudolabel.output.review.revoking import Named, revoke_labels
     from spark_pseudolabel.report.review_text import render_revoke
+    from spark_pseudolabel.report.text import wrapped
 
     with output_opened(out, to_write=True) as opened:
         document = revoke_labels(out, Named(of_round, of_class, ids), opened)
-    return Answer(document, render_revoke(document))
+    return Answer(document, wrapped(render_revoke(document)))

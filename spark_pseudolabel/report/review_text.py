@@ -78,9 +78,9 @@ def render_revoke(revoked: ReviewRevokeDocument) -> str:
             + "\n"
         )
     lines = [
-        f"{rows(revoked.revoked)} left labels/ and training/ of {clean(revoked.output)}, which "
-        f"{'has' if revoked.labels == 1 else 'have'} {count(revoked.labels)} labels now. They are "
-        "in undecided/ with the reason revoked; nothing was deleted."
+        f"{rows(revoked.revoked)} left labels/ and training/ of {clean(revoked.output)}, in "
+        f"undecided/ now with the reason revoked; nothing was deleted. labels/ has "
+        f"{rows(revoked.labels)} now."
     ]
     lines += _named(revoked)
     if revoked.trained_on:

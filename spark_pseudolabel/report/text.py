@@ -61,9 +61,9 @@ def render_text(report: Document) -> str:
     data = Report.model_validate(report)
     return _page(
         _verdict(data),
-        _section("Review", review_lines(data.review)),
-        _section("Audits", audit_lines(data.audits)),
-        _section("Certified by asking", certified_lines(data.certified)),
+        _section("Review", _wrapped(review_lines(data.review))),
+        _section("Audits", _wrapped(audit_lines(data.audits))),
+        _section("Certified by asking", _wrapped(certified_lines(data.certified))),
         _warnings(data.warnings),
         _certificate(data),
         _promises(data),
@@ -108,9 +108,9 @@ def render_status(status: Document) -> str:
         _section("Rounds", _rounds(data.rounds)),
         _section("Generations", _generations(data)),
         _section("Rows", _table([], [[n, count(v)] for n, v in data.counters], "lr")),
-        _section("Review", review_lines(data.review)),
-        _section("Audits", audit_lines(data.audits)),
-        _section("Certified by asking", certified_lines(data.certified)),
+        _section("Review", _wrapped(review_lines(data.review))),
+        _section("Audits", _wrapped(audit_lines(data.audits))),
+        _section("Certified by asking", _wrapped(certified_lines(data.certified))),
     )
 
 
@@ -647,8 +647,22 @@ def width() -> int:
 
 
 def wrapped(message: str) -> str:
-    """Wrap a message whose lines end where they do, for a terminal."""
-    return "\n".join(line for part in message.split("\n") for line in _wrap(part) or [""])
+    """Wrap a message whose lines end where they do, for a terminal.
+
+    Lines keep their indentation, and what to do next stays whole, so that it can be copied.
+    """
+    return "\n".join(_wrapped(message.split("\n")))
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    broken: list[str] = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip(" "))
+        hang = indent + 2 if indent else 0
+        broken += (
+            [line] if line.startswith("Next: ") else _wrap(line, indent=indent, hang=hang) or [""]
+        )
+    return broken
 
 
 def _wrap(text: str, *, indent: int = 0, hang: int | None = None) -> list[str]:

@@ -62,6 +62,41 @@ PAGES = {
 }
 
 
+REVIEWED = {
+    "review": {"commits": 2, "labels": 830, "certificate_holds": False},
+    "audits": [
+        {
+            "round": 1,
+            "rows": 831,
+            "asked": 60,
+            "answers": 60,
+            "wrong": 0,
+            "lower": 0,
+            "upper": 59,
+            "settled": False,
+            "shown": None,
+            "precision": 0.975,
+            "at_least": 0.929,
+            "at_most": 1.0,
+            "more": 129,
+            "holds": False,
+        }
+    ],
+    "certified": [
+        {
+            "precision": 0.95,
+            "certainty": 0.95,
+            "round": 1,
+            "cut": 0.9,
+            "rows": 800,
+            "coverage": 0.7,
+            "answers": 300,
+            "published": 790,
+        }
+    ],
+}
+
+
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 def test_lines_are_short_and_hold_no_control_characters(page: str) -> None:
     lines = page.splitlines()
@@ -82,6 +117,8 @@ def test_lines_fit_a_narrow_terminal_and_numbers_stay_whole(
         render_text(with_shift(adjusted(long_names))),
         render_plan(make_plan()),
         render_status(make_status()),
+        render_status(make_status() | REVIEWED),
+        render_text(make_report() | REVIEWED),
         render_verify(VERIFIED),
         render_explain(make_explained() | {"why": make_why()}),
     ]
@@ -89,6 +126,23 @@ def test_lines_fit_a_narrow_terminal_and_numbers_stay_whole(
         assert max(map(len, _wrapped(page))) <= columns
     assert "0.8531" in pages[0] or "0.8530" in pages[0]
     assert " 20,000 " in pages[0]
+
+
+def test_wrapped_keeps_indentation_and_leaves_what_to_do_next_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text, "width", lambda: 20)
+    command = "Next: spark-pseudolabel review import out --answers ask"
+    message = f"53 rows newly answered.\n  1 row that was skipped\n\n{command}\n"
+    assert text.wrapped(message).split("\n") == [
+        "53 rows newly",
+        "answered.",
+        "  1 row that was",
+        "    skipped",
+        "",
+        command,
+        "",
+    ]
 
 
 def _wrapped(page: str) -> list[str]:

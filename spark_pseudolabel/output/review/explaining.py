@@ -39,7 +39,7 @@ def with_people(
             place = _place(rows, key)
             if place is not None:
                 label = rows.column(LABEL)[place].as_py()
-                text += (
+                text = text.replace(" has the label ", " had the label ", 1) + (
                     f" Its label {label_key(label)!r} was taken back {_why(step)} "
                     f"({review.written_at}): it is in undecided/ and no longer in labels/."
                 )

@@ -72,6 +72,7 @@ def test_explain_tells_answers_and_labels_taken_back(
     assert (before.kind, told.kind, told.label) == ("accepted", "revoked", None)
     assert f"A person answered {other!r}." in told.text
     assert "was taken back since a person named another class" in told.text
+    assert f"{row['id']} had the label" in told.text
     stays = explain_row(out, left["id"])
     assert (stays.kind, stays.label) == ("accepted", left["label"])
     assert "A person answered" in stays.text
