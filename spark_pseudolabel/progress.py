@@ -384,6 +384,22 @@ def _resume(fields: Mapping[str, Any]) -> str:
     return f"resuming at round {fields['round']} ({rounds})"
 
 
+def _generation(fields: Mapping[str, Any]) -> str:
+    name = f"generation {fields['number']}"
+    if fields.get("resumed"):
+        return f"resuming {name}"
+    rows, kind = fields["rows"], fields.get("kind")
+    new = f"{name}: {rows:,} new {'row' if rows == 1 else 'rows'}"
+    return new + (f", {_KINDS[kind]}" if kind in _KINDS else "")
+
+
+_KINDS = {
+    "label": "labeled by the model that there is",
+    "fit": "on which a new model is fitted",
+    "stop": "unlike the others, and left for you to decide",
+}
+
+
 def _inputs(fields: Mapping[str, Any]) -> str:
     classes = fields.get("classes")
     n_classes = classes if isinstance(classes, int) else len(classes or ())
@@ -430,6 +446,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "session": _session,
     "policy": lambda fields: f"policy {fields['why']}",
     "resume": _resume,
+    "generation": _generation,
     "inputs": _inputs,
     "graph": lambda fields: (
         f"graph of {fields['nodes']:,} rows{_seconds(fields)}: {fields['neighbors']} neighbors "

@@ -102,6 +102,12 @@ def test_a_display_is_drawn_only_in_a_terminal(
             {"code": "tiny_class", "message": "Few rows."},
             "warning (tiny_class): Few rows.",
         ),
+        (
+            "generation",
+            {"number": 2, "resumed": False, "kind": "label", "rows": 100},
+            "generation 2: 100 new rows, labeled by the model that there is",
+        ),
+        ("generation", {"number": 2, "resumed": True}, "resuming generation 2"),
         ("views", {"path": "out/labels"}, "wrote out/labels"),
         ("done", {"out": "out"}, "done: out"),
         ("unheard_of", {"x": 1}, "unheard_of x=1"),

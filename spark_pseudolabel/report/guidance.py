@@ -15,6 +15,7 @@ from spark_pseudolabel.report.words import (
     rounds_word,
     rows,
     seconds,
+    still_certified,
 )
 
 _MOST_AUDITED = 200
@@ -77,12 +78,13 @@ def _audit(report: Report, out: str, asked: str) -> list[Step]:
     if holding:
         back = ("review", "import", out, "--answers", asked)
         return [Step(back, "Read further answers of the audit, until it is settled")]
-    audited = min(_MOST_AUDITED, report.rows.accepted)
+    every = report.all_generations
+    audited = min(_MOST_AUDITED, every.accepted if every else report.rows.accepted)
     return [
         Step(
             ("review", "export", out, "--audit", str(audited), "--to", asked),
-            f"Have a person check {rows(audited, 'labeled')}, which bounds the wrong labels "
-            "whatever the given ones were drawn from",
+            f"Have a person check the labels of {rows(audited)}, which bounds how many are wrong "
+            "however the given ones were drawn",
         )
     ]
 
@@ -158,6 +160,8 @@ def mail_line(report: Report) -> str:
 def _promise(report: Report) -> str:
     """Say what is promised of the labels; what was measured, where nothing is."""
     certified = report.certificate
+    if certified is not None and certified.claimed and not still_certified(report):
+        return "nothing certified of the labels as they stand"
     if certified is not None and certified.claimed:
         return f"precision {certified.precision:g} certified with certainty {certified.certainty:g}"
     if certified is not None:

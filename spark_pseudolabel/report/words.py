@@ -179,6 +179,10 @@ def _doubt(report: Report) -> tuple[Level, str] | None:
     if certificate is not None and certificate.claimed:
         if checked and checked.precision is not None and checked.precision < certificate.precision:
             doubts.append(("check", "Test rows fall short"))
+        if not still_certified(report):
+            doubts.append(("check", "Certified labels have changed since"))
+        if any(audit.holds and audit.shown is False for audit in report.audits):
+            doubts.append(("bad", "An audit contradicts the certificate"))
         if any(of.published and of.upper < certificate.precision for of in certificate.by_class):
             doubts.append(_SUSPICIONS["class_below_precision"])
     shift = report.shift
@@ -209,7 +213,19 @@ def certificate(report: Report) -> str:
     if not certified.claimed:
         return f"Not certified: {promise} ({of}; {where}). No label is published."
     covered = f"{percent(certified.coverage)} of {_about(certified)} covered"
+    if not still_certified(report):
+        return (
+            f"Was certified when the run ended: {promise} {of}; {covered}, {where}. labels/ has "
+            "other rows now, of which that says nothing."
+        )
     return f"Certified: {promise} {of}; {covered}, {where}."
+
+
+def still_certified(report: Report) -> bool:
+    """Return whether something is certified of the labels as they stand after reviews."""
+    if report.certificate is None or not report.certificate.claimed:
+        return False
+    return report.review is None or report.review.certificate_holds is not False
 
 
 def goal(certified: Certificate) -> str:

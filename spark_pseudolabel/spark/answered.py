@@ -64,8 +64,8 @@ class Answers:
             notes += (
                 Note(
                     "answers_differ",
-                    f"{len(differ):,} answered rows have a given label that is another one, such "
-                    f"as {differ[:_SHOWN]}: the given label counts.",
+                    f"Answered rows with another given label: {len(differ):,}, such as "
+                    f"{', '.join(map(str, differ[:_SHOWN]))}. The given label counts.",
                 ),
             )
         return self.take(~known, notes)
@@ -106,8 +106,8 @@ def read_answers(spark: SparkSession, outputs: Sequence[str], key: str) -> Answe
         notes = (
             Note(
                 "answers_conflict",
-                f"{len(differ):,} rows have several answers that differ, such as "
-                f"{differ[:_SHOWN]}: none of these is used.",
+                f"Rows with several answers that differ: {len(differ):,}, such as "
+                f"{', '.join(map(str, differ[:_SHOWN]))}. None of these answers is used.",
             ),
         )
     return Answers(pa.array([*agreed]), tuple(agreed.values()), notes)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from spark_pseudolabel.report import text
+from spark_pseudolabel.report import guidance, text
+from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.report.text import (
     render_explain,
     render_label,
@@ -24,6 +25,7 @@ from tests.report.builders import (
     make_report,
     make_status,
     make_why,
+    with_certificate,
     with_shift,
     with_teacher,
     without_measures,
@@ -62,7 +64,7 @@ PAGES = {
 }
 
 
-REVIEWED = {
+REVIEWED: dict[str, Any] = {
     "review": {"commits": 2, "labels": 830, "certificate_holds": False},
     "audits": [
         {
@@ -126,6 +128,22 @@ def test_lines_fit_a_narrow_terminal_and_numbers_stay_whole(
         assert max(map(len, _wrapped(page))) <= columns
     assert "0.8531" in pages[0] or "0.8530" in pages[0]
     assert " 20,000 " in pages[0]
+
+
+def test_labels_that_changed_since_are_not_called_certified() -> None:
+    report = with_certificate(make_report())
+    assert "Certified: precision" in render_text(report)
+    changed = render_text(report | REVIEWED)
+    assert "Certified: precision" not in changed
+    assert "Was certified when the run ended: precision 0.95" in changed
+    in_short = guidance.mail_line(Report.model_validate(report | REVIEWED))
+    assert "nothing certified of the labels as they stand" in in_short
+
+
+def test_an_audit_that_contradicts_a_certificate_is_the_verdict() -> None:
+    refuted = REVIEWED["audits"][0] | {"shown": False, "settled": True, "holds": True}
+    report = with_certificate(make_report()) | {"audits": [refuted]}
+    assert render_text(report).startswith("An audit contradicts the certificate.")
 
 
 def test_wrapped_keeps_indentation_and_leaves_what_to_do_next_whole(
