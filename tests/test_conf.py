@@ -45,7 +45,7 @@ def test_every_table_is_one_that_prepare_data_makes(file: Path, prepare_data: Mo
             assert (data, name in prepare_data.SETS) == ("data", True)
 
 
-@pytest.mark.parametrize("name", ["anchors", "graph"])
+@pytest.mark.parametrize("name", ["anchors", pytest.param("graph", marks=pytest.mark.long)])
 def test_configurations_of_graphs_run(
     spark: SparkSession,
     prepare_data: ModuleType,

@@ -89,6 +89,10 @@ def test_a_graph_labels_moons_the_same_through_both_backends(
     assert report.teacher is not None
     assert (report.teacher.abstained, report.teacher.recall) == (30, 1.0)
     assert report.final.model == "model-0002"
+    adjustment = report.seed.adjustment
+    assert adjustment is not None
+    assert adjustment.calibration is not None
+    assert adjustment.calibration.method == "temperature"  # 6 labeled rows a class; curves take 20
     assert not check_output(out, deep=True).problems
     through_spark = parse_config(
         {
