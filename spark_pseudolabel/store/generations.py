@@ -285,6 +285,9 @@ class Generations:
             gap = next(n for n in range(2, len(numbers) + 3) if n not in numbers)
             where = join(root, layout.claim_file(gap))
             raise damaged(where, "is missing, although later generations exist")
+        following = len(numbers) + 2
+        if layout.end_file(following).rpartition("/")[2] in names:
+            raise damaged(join(root, layout.claim_file(following)), "is missing, although it ended")
         return cls(files, root, first, tuple(numbers))
 
     @property

@@ -133,8 +133,8 @@ def add_files(
 
 def read_files(store: RoundStore, segments: Sequence[FileEntry]) -> list[SeenFile]:
     """Return the files that earlier generations have read."""
-    tables = [_opened(store, entry).read(use_threads=False) for entry in segments]
-    return [SeenFile(*row.values()) for table in tables for row in table.to_pylist()]
+    batches = [batch for entry in segments for batch in _batches(store, entry)]
+    return [SeenFile(*row.values()) for batch in batches for row in batch.to_pylist()]
 
 
 def _chunks(hashes: Iterable[Hashes]) -> Iterator[Hashes]:
@@ -154,20 +154,21 @@ def _chunks(hashes: Iterable[Hashes]) -> Iterator[Hashes]:
 
 
 def _groups(store: RoundStore, entry: FileEntry) -> Iterator[Hashes]:
-    for batch in _opened(store, entry).iter_batches(batch_size=_GROUP_ROWS, use_threads=False):
+    for batch in _batches(store, entry):
         if batch.num_rows:
             yield batch.column(0).to_numpy()
 
 
-def _opened(store: RoundStore, entry: FileEntry) -> pq.ParquetFile:
+def _batches(store: RoundStore, entry: FileEntry) -> Iterator[pa.RecordBatch]:
     where = join(store.root, entry.path)
     try:
-        opened = store.files.open_input(where)
-        return pq.ParquetFile(opened, page_checksum_verification=True)
+        with store.files.open_input(where) as opened:
+            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+            yield from parquet.iter_batches(batch_size=_GROUP_ROWS, use_threads=False)
     except FileNotFoundError as error:
         raise damaged(where, "is gone") from error
     except (pa.ArrowException, OSError) as error:
-        raise damaged(where, f"is not a whole Parquet file: {error}") from error
+        raise damaged(where, f"is not as it was written: {error}") from error
 
 
 def _written(table: pa.Table) -> bytes:

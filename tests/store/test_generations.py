@@ -148,6 +148,17 @@ def test_a_gap_among_claims_is_told(first: Generations) -> None:
         opened(Path(first.root))
 
 
+def test_a_claim_that_is_lost_after_the_end_is_told(first: Generations) -> None:
+    generations = claimed(first, "second")
+    ended = first.end(1)
+    assert ended is not None
+    claim = generations.claim(2)[1]
+    generations.finish(end_of(generations, generations.store(2), claim, ended[0]))
+    (Path(first.root) / "_generations" / "generation-0002.json").unlink()
+    with pytest.raises(StoredStateError, match=r"generation-0002\.json is missing"):
+        opened(Path(first.root))
+
+
 def test_changed_inputs_of_a_generation_are_told(first: Generations) -> None:
     generations = claimed(first, "second")
     (Path(first.root) / "_runs" / "second" / "inputs.json").write_text("{}")

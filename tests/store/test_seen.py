@@ -84,3 +84,18 @@ def test_a_damaged_segment_is_named(tmp_path: Path) -> None:
     (tmp_path / entry.path).write_bytes(b"PAR1")
     with pytest.raises(StoredStateError, match="ids-0000"):
         seen.known(store, (entry,), hashes(0, 3))
+
+
+def test_a_flipped_byte_of_a_segment_is_stored_damage(tmp_path: Path) -> None:
+    store = begin(tmp_path)
+    (ids,) = add(store, (), hashes(0, 1000))
+    read = [SeenFile(f"{name:x}", 1, 2) for name in hashes(1, 1000).tolist()]
+    (files,) = seen.add_files(store, store.new_attempt("final", 0), (), read)
+    for entry in (ids, files):
+        data = bytearray((tmp_path / entry.path).read_bytes())
+        data[1000] ^= 1
+        (tmp_path / entry.path).write_bytes(data)
+    with pytest.raises(StoredStateError, match="ids-0000"):
+        seen.known(store, (ids,), np.sort(hashes(0, 3)))
+    with pytest.raises(StoredStateError, match=r"files\.parquet"):
+        seen.read_files(store, (files,))
