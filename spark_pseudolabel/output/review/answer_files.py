@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from spark_pseudolabel.columns import LABEL
@@ -21,6 +24,9 @@ from spark_pseudolabel.report.document import ExportFile
 EXPORT_FILE = "export.json"
 SKIP = "?"
 _SEPARATORS = (",", ";", "\t")
+_LONGEST_HEADER = 1_000_000
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 2**20, 2**28
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _KINDS = (".csv", ".tsv", ".txt", ".json")
 
 
@@ -87,7 +93,12 @@ def _exported_beside(path: Path) -> ExportFile | None:
         return None
     try:
         return ExportFile.model_validate(json.loads(where.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or EXPORT_FILE
+        what = f"is not as it was exported: {place}: {first['msg']}"
+        raise _unreadable(where, what) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(where, f"is not as it was exported: {error}") from error
 
 
@@ -110,7 +121,7 @@ def _of_csv(run: FinishedRun, path: Path, of_set: str | None) -> GivenAnswers:
     answer = next((name for name in (ANSWER, LABEL) if name in table.column_names), None)
     if answer is None:
         raise InputError.missing_columns("--answers", [ANSWER], table.column_names, str(path))
-    answers = table.column(answer).combine_chunks()
+    answers = _only(table, answer, path).combine_chunks()
     return GivenAnswers(
         str(path), of_set, pa.table(dict(zip(run.keys, keys, strict=True))), answers
     )
@@ -121,7 +132,7 @@ def column_of(table: pa.Table, key: str, run: FinishedRun, path: Path) -> pa.Chu
     plain = "id" if run.store.settings.id else key
     for name in (f"{FEATURE}{key}", key, plain):
         if name in table.column_names:
-            return table.column(name)
+            return _only(table, name, path)
     raise InputError.missing_columns("--answers", [key], table.column_names, str(path))
 
 
@@ -135,16 +146,18 @@ def read_text_table(path: Path) -> pa.Table:
     """
     try:
         with path.open("rb") as opened:
-            header = opened.readline().decode("utf-8-sig")
+            header = opened.readline(_LONGEST_HEADER + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, f"can't be read: {error}") from error
     if not header.strip():
         raise _unreadable(path, "is empty")
+    if len(header) > _LONGEST_HEADER:
+        raise _unreadable(path, f"has no header: its first line is longer than {_LONGEST_HEADER:,}")
     separator = max(_SEPARATORS, key=header.count)
     try:
         return pa_csv.read_csv(
             pa.OSFile(str(path), "rb"),
-            read_options=pa_csv.ReadOptions(use_threads=False),
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=_block_size(path)),
             parse_options=pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=pa_csv.ConvertOptions(
                 default_column_type=pa.string(), strings_can_be_null=False
@@ -152,6 +165,17 @@ def read_text_table(path: Path) -> pa.Table:
         )
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, f"is not CSV in UTF-8: {error}") from error
+
+
+def _block_size(path: Path) -> int:
+    """Return a size in which every row fits, as long as it is shorter than the largest one."""
+    return min(max(path.stat().st_size, _SMALLEST_BLOCK), _LARGEST_BLOCK)
+
+
+def _only(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    if table.column_names.count(name) > 1:
+        raise _unreadable(path, f"has more than one column {name!r}: keep one of them")
+    return table.column(name)
 
 
 def _unreadable(path: Path, what: str) -> InputError:
@@ -189,3 +213,25 @@ def keys_of(run: FinishedRun, ids: Sequence[str]) -> pa.Table:
 def texts_of(keys: pa.Table) -> list[str]:
     """Return keys as people name them."""
     return [id_text(tuple(row.values())) for row in keys.to_pylist()]
+
+
+def typed_keys(schema: pa.Schema, keys: pa.Table) -> tuple[pa.Table, NDArray[np.bool_]]:
+    """Return keys, given as text, in their types, and which rows have one of that type."""
+    fine = np.ones(keys.num_rows, dtype=np.bool_)
+    columns = []
+    for field in schema:
+        texts = keys.column(field.name)
+        if pa.types.is_string(field.type):
+            columns.append(texts)
+            continue
+        numbers = [_integer(text) for text in texts.to_pylist()]
+        fine &= np.array([number is not None for number in numbers], dtype=np.bool_)
+        columns.append(pa.array([number or 0 for number in numbers], pa.int64()).cast(field.type))
+    return pa.table(columns, schema=schema), fine
+
+
+def _integer(text: str) -> int | None:
+    if _INTEGER.fullmatch(text.strip()) is None:
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None

@@ -93,10 +93,11 @@ def export_questions(
         place = place_of(run) if target.features else None
         wish = replace(wish, place=place)
         questions = asking.ask(run, wish)
+        if questions.settled is None and questions.rows.num_rows:
+            _make(target.folder)
         exported = _committed(run, asking, wish, questions)
         parts = 0
         if questions.settled is None:
-            target.folder.mkdir(parents=True, exist_ok=True)
             writer = _writer(run, exported, target)
             with scratch_directory() as scratch:
                 rows = questions.rows.drop_columns(list(asking.kept))
@@ -120,11 +121,30 @@ def require_room(folder: Path) -> None:
     InputError
         People may have written answers into the files that are there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise _not_empty(folder)
-    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise _not_empty(folder)
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     if any(not name.startswith("part-") and name != CONFIG_FILE for name in names):
         raise _not_empty(folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"--to must be a directory that can be written. {folder} is not: {error.strerror}. Name "
+        "another one.",
+        code="unwritable",
+        where=str(folder),
+    )
 
 
 def _not_empty(folder: Path) -> InputError:

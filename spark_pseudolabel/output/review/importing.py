@@ -21,6 +21,7 @@ from spark_pseudolabel.output.review.answer_files import (
     GivenAnswers,
     read_answer_files,
     texts_of,
+    typed_keys,
 )
 from spark_pseudolabel.output.review.finished import FinishedRun, reviewing
 from spark_pseudolabel.output.review.kind import Conclusion
@@ -183,7 +184,7 @@ def _typed(run: FinishedRun, given: Sequence[GivenAnswers], told: _Told) -> pa.T
         code = by_text[different.indices.to_numpy(zero_copy_only=False)]
         bad = (code < 0) & ~skipped
         told.unknown_classes.add(_said(keys, texts, bad), int(bad.sum()))
-        typed, is_key = _typed_keys(run, keys)
+        typed, is_key = typed_keys(run.key_schema, keys)
         told.unknown_ids.add(_ids(keys, ~is_key & ~bad), int((~is_key & ~bad).sum()))
         fine = ~bad & is_key
         columns = [
@@ -197,21 +198,6 @@ def _typed(run: FinishedRun, given: Sequence[GivenAnswers], told: _Told) -> pa.T
 
 def _schema(run: FinishedRun) -> pa.Schema:
     return pa.schema([*run.key_schema, pa.field(CODE, pa.int32()), pa.field(SKIPPED, pa.bool_())])
-
-
-def _typed_keys(run: FinishedRun, keys: pa.Table) -> tuple[pa.Table, NDArray[np.bool_]]:
-    """Return keys in their types, and which rows have one of that type."""
-    fine = np.ones(keys.num_rows, dtype=np.bool_)
-    columns = []
-    for field_ in run.key_schema:
-        texts = keys.column(field_.name).combine_chunks()
-        if not pa.types.is_string(field_.type):
-            texts = pc.utf8_trim_whitespace(texts)
-            is_number = pc.match_substring_regex(texts, r"^-?\d{1,18}$").fill_null(False)
-            fine &= is_number.to_numpy(zero_copy_only=False)
-            texts = pc.if_else(is_number, texts, "0")
-        columns.append(texts.cast(field_.type))
-    return pa.table(columns, schema=run.key_schema), fine
 
 
 def class_codes(run: FinishedRun) -> _Codes:

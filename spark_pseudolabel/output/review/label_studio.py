@@ -142,34 +142,64 @@ def read_tasks(path: Path) -> Iterator[TaskAnswer]:
     """
     try:
         tasks = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise _no_export(path, f"can't be read: {error}") from error
     if not isinstance(tasks, list):
         raise _no_export(path, "holds no list of tasks")
-    for task in tasks:
+    for number, task in enumerate(tasks, 1):
         data = task.get("data") if isinstance(task, dict) else None
         if not isinstance(data, dict) or ROW_ID not in data:
             raise _no_export(path, f"holds a task without data.{ROW_ID}")
         if "annotations" not in task:
             continue  # a task as it was exported, which nobody has answered
-        for annotation in task["annotations"]:
-            yield TaskAnswer(
-                row_id=str(data[ROW_ID]),
-                set=data.get(SET),
-                run_id=data.get(RUN),
-                answer=_answer(annotation),
-            )
+        try:
+            for annotation in _objects(task["annotations"], "annotations"):
+                yield TaskAnswer(
+                    row_id=_text(str(data[ROW_ID]), ROW_ID),
+                    set=_optional_text(data.get(SET), SET),
+                    run_id=_optional_text(data.get(RUN), RUN),
+                    answer=_answer(annotation),
+                )
+        except _NotAsWrittenError as error:
+            raise _no_export(path, f"has been changed: in task {number}, {error}") from error
+
+
+class _NotAsWrittenError(Exception):
+    """A value is not what Label Studio writes there."""
 
 
 def _answer(annotation: Mapping[str, Any]) -> str | None:
     if annotation.get("was_cancelled"):
         return "?"
-    for result in annotation.get("result", ()):
+    for result in _objects(annotation.get("result", []), "result"):
         if result.get("from_name") == CONTROL:
-            choices = result.get("value", {}).get("choices", [])
+            (value,) = _objects([result.get("value", {})], "value")
+            choices = value.get("choices", [])
+            if not isinstance(choices, list):
+                raise _NotAsWrittenError("choices must be a list")
             # Two ticks where one was asked for: no class of ours, which is told.
-            return str(choices[0]) if len(choices) == 1 else " + ".join(map(str, choices)) or None
+            return " + ".join(_text(choice, "choices") for choice in choices) or None
     return None
+
+
+def _objects(value: object, name: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise _NotAsWrittenError(f"{name} must hold objects")
+    return value
+
+
+def _optional_text(value: object, name: str) -> str | None:
+    return None if value is None else _text(value, name)
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise _NotAsWrittenError(f"{name} must be text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half of a pair, which JSON can name
+        raise _NotAsWrittenError(f"{name} is no Unicode text") from error
+    return value
 
 
 def _no_export(path: Path, what: str) -> InputError:

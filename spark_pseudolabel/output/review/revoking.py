@@ -23,6 +23,7 @@ from spark_pseudolabel.output.review.answer_files import (
     keys_of,
     read_text_table,
     texts_of,
+    typed_keys,
 )
 from spark_pseudolabel.output.review.finished import FinishedRun, reviewing
 from spark_pseudolabel.output.review.reports import write_reports
@@ -115,7 +116,8 @@ def _selection(
         return "class", lambda batch: _equal(batch.column(LABEL), label), None
     assert named.ids is not None
     wanted = _ids_of(run, Path(named.ids))
-    keys = KeySet.of(wanted.columns)
+    typed, is_key = typed_keys(run.key_schema, wanted)
+    keys = KeySet.of(typed.filter(pa.array(is_key)).columns)
     return "ids", lambda batch: keys.contains([batch.column(k) for k in run.keys]), wanted
 
 
@@ -191,24 +193,12 @@ def _not_standing(
     """Count the wanted ids whose label was taken back before, and list those that never had one."""
     if wanted is None:
         return 0, Listed(n=0)
-    standing = KeySet.of([rows.column(key).cast(pa.string()) for key in run.keys])
-    # Texts are compared with texts: what a number is written as has one form.
-    left = wanted.filter(pa.array(~standing.contains(wanted.columns)))
-    revoked = _as_text(run, before, left)
-    unknown = left.filter(pa.array(~revoked))
+    typed, is_key = typed_keys(run.key_schema, wanted)
+    standing = KeySet.of([rows.column(key) for key in run.keys]).contains(typed.columns) & is_key
+    revoked = before.contains(typed.columns) & is_key & ~standing
+    unknown = wanted.filter(pa.array(~standing & ~revoked))
     examples = texts_of(unknown.slice(0, MOST_EXAMPLES))
     return int(revoked.sum()), Listed(n=unknown.num_rows, examples=examples)
-
-
-def _as_text(run: FinishedRun, before: KeySet, texts: pa.Table) -> NDArray[np.bool_]:
-    columns = []
-    for field in run.key_schema:
-        column = texts.column(field.name)
-        if not pa.types.is_string(field.type):
-            is_number = pc.match_substring_regex(column, r"^-?\d{1,18}$")
-            column = pc.if_else(is_number, column, "-1").cast(field.type)
-        columns.append(column)
-    return before.contains(columns)
 
 
 def revoked_step(

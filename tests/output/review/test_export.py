@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.store import RoundStore
 from tests.output.review.builders import answer, command, plain, sheet, table
@@ -151,3 +152,11 @@ def test_nothing_left_to_ask_is_told(out: str, tmp_path: Path, capsys: Capsys) -
     command(capsys, "import", out, "--answers", answers)
     told = command(capsys, "export", out, "--to", str(tmp_path / "q"), "--queue", "5", code=3)
     assert told["error"]["code"] == "nothing_to_ask"
+
+
+def test_a_target_that_cannot_be_made_is_refused(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    (tmp_path / "file").write_text("")
+    for to in (tmp_path / "file" / "below", tmp_path / ("a" * 300)):
+        told = command(capsys, "export", out, "--queue", "5", "--to", str(to), code=3)
+        assert told["error"]["code"] == "unwritable"
+    assert check_output(out, deep=True).ok

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from spark_pseudolabel.output.review.answer_files import typed_keys
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.output.verify import check_output
 from spark_pseudolabel.store.answers import all_answers
@@ -129,3 +131,62 @@ def test_an_import_that_is_killed_before_its_commit_left_nothing_and_is_repeated
     status = read_status(out)
     assert status.review is not None
     assert (status.review.revoked, status.review.labels) == (3, len(labels) - 3)
+
+
+CHANGED = pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"annotations": None}, "annotations must hold objects"),
+        ({"annotations": [1]}, "annotations must hold objects"),
+        ({"annotations": [{"result": None}]}, "result must hold objects"),
+        ({"annotations": [{"result": [{"from_name": "label", "value": None}]}]}, "value must hold"),
+        (
+            {"annotations": [{"result": [{"from_name": "label", "value": {"choices": "no"}}]}]},
+            "choices must be a list",
+        ),
+        ({"annotations": [{}], "data": {"spl_set": [1]}}, "spl_set must be text"),
+        ({"annotations": [{}], "data": {"spl_row_id": "\ud800"}}, "no Unicode text"),
+    ],
+)
+
+
+@CHANGED
+def test_tasks_that_were_changed_are_refused(
+    out: str, tmp_path: Path, capsys: Capsys, task: dict[str, object], said: str
+) -> None:
+    file = tmp_path / "tasks.json"
+    own = task.get("data", {})
+    assert isinstance(own, dict)
+    file.write_text(json.dumps([{**task, "data": {"spl_row_id": "100", **own}}]))
+    refused = command(capsys, "import", out, "--answers", str(file), code=3)
+    assert said in refused["error"]["message"]
+
+
+def test_json_of_any_depth_is_no_export(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    for name in ("a.json", "export.json"):
+        (tmp_path / name).write_text("[" * 100_000)
+        (tmp_path / "a.csv").write_text("id,answer\n")
+        file = tmp_path / ("a.csv" if name == "export.json" else name)
+        refused = command(capsys, "import", out, "--answers", str(file), code=3)
+        assert name in refused["error"]["message"]
+
+
+def test_a_column_that_is_there_twice_is_named(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    for columns in ("id,id,answer", "id,answer,answer"):
+        (tmp_path / "a.csv").write_text(f"{columns}\n1,2,no\n")
+        refused = command(capsys, "import", out, "--answers", str(tmp_path / "a.csv"), code=3)
+        assert "more than one column" in refused["error"]["message"]
+
+
+def test_a_long_cell_is_read(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    row = table(out, "undecided")["id"][0]
+    (tmp_path / "a.csv").write_text(f"id,text,answer\n{row},{'x' * 3_000_000},no\n")
+    told = command(capsys, "import", out, "--answers", str(tmp_path / "a.csv"))
+    assert told["sets"][0]["new"] == 1
+
+
+def test_ids_of_all_64_bits_are_known() -> None:
+    texts = ["9223372036854775807", "9223372036854775808", " 007", "1.0", "-9223372036854775808"]
+    typed, fine = typed_keys(pa.schema([("id", pa.int64())]), pa.table({"id": texts}))
+    assert fine.tolist() == [True, False, True, False, True]
+    assert typed["id"].to_pylist() == [2**63 - 1, 0, 7, 0, -(2**63)]

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyspark.sql import SparkSession
 
 from spark_pseudolabel.cli import main
+from spark_pseudolabel.config import parse_config
+from spark_pseudolabel.job import run
 from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.gc import collect_garbage
 from spark_pseudolabel.output.report import read_report
@@ -115,3 +118,30 @@ def test_what_the_run_does_not_have_is_refused(
 
 def test_one_thing_is_revoked_at_a_time(out: str, capsys: Capsys) -> None:
     command(capsys, "revoke", out, "--round", "1", "--class", "no", code=2)
+
+
+def test_ids_that_are_numbers_are_found(
+    spark: SparkSession, tmp_path: Path, capsys: Capsys
+) -> None:
+    rows = pd.DataFrame({"id": range(2**62, 2**62 + 80), "x": [-1.0, 1.0] * 40})
+    rows[:20].assign(y=["no", "yes"] * 10).to_parquet(tmp_path / "labeled.parquet", index=False)
+    rows[20:].to_parquet(tmp_path / "pool.parquet", index=False)
+    out = str(tmp_path / "out")
+    config = {
+        "mode": "sklearn",
+        "labeled": {"path": str(tmp_path / "labeled.parquet"), "label": "y"},
+        "unlabeled": {"path": str(tmp_path / "pool.parquet")},
+        "id": "id",
+        "model": {"estimator": "LogisticRegression"},
+        "rounds": {"max": 1},
+        "output": {"path": out},
+    }
+    run(spark, parse_config(config))
+    before = table(out, "labels")["id"].tolist()
+    ids = tmp_path / "ids.txt"
+    ids.write_text(f"{before[0]}\n {before[1]}\n7\nx\n")
+    told = command(capsys, "revoke", out, "--ids", str(ids))
+    assert (told["revoked"], told["unknown"]["n"]) == (2, 2)
+    assert table(out, "labels")["id"].tolist() == before[2:]
+    again = command(capsys, "revoke", out, "--ids", str(ids))
+    assert (again["revoked"], again["before"]) == (0, 2)
