@@ -167,7 +167,7 @@ def local_level(n: int, risk: float) -> float:
     Examples
     --------
     >>> [round(local_level(n, 0.05), 4) for n in (100, 600, 2000)]
-    [0.0056, 0.0033, 0.0025]
+    [0.0057, 0.0033, 0.0025]
     """
     unit = 10 ** max(0, len(str(n)) - 2)
     return _local_level(-(-n // unit) * unit, risk)
