@@ -1,7 +1,9 @@
 import importlib.machinery
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -45,19 +47,31 @@ def test_every_table_is_one_that_prepare_data_makes(file: Path, prepare_data: Mo
             assert (data, name in prepare_data.SETS) == ("data", True)
 
 
-@pytest.mark.parametrize("name", ["anchors", pytest.param("graph", marks=pytest.mark.long)])
-def test_configurations_of_graphs_run(
+RunOn = Callable[[str, str], dict[str, Any]]
+
+
+@pytest.fixture
+def run_on(
     spark: SparkSession,
     prepare_data: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    name: str,
-) -> None:
-    target = tmp_path / "data" / "digits"
-    target.mkdir(parents=True)
-    prepare_data.digits(None, target)
-    monkeypatch.chdir(tmp_path)
-    report = run(spark, load_config(ROOT / "conf" / f"{name}.yaml")).report.as_json()
+) -> RunOn:
+    """Make a data set and run a configuration of ours on it; return the report."""
+
+    def run_it(data: str, name: str) -> dict[str, Any]:
+        target = tmp_path / "data" / data
+        target.mkdir(parents=True)
+        getattr(prepare_data, data)(None, target)
+        monkeypatch.chdir(tmp_path)
+        return run(spark, load_config(ROOT / "conf" / f"{name}.yaml")).report.as_json()
+
+    return run_it
+
+
+@pytest.mark.parametrize("name", ["anchors", pytest.param("graph", marks=pytest.mark.long)])
+def test_configurations_of_graphs_run(run_on: RunOn, name: str) -> None:
+    report = run_on("digits", name)
     assert report["rows"]["accepted"] > 1_000
     assert min(report["rounds"][0]["accepted_by_class"].values()) > 70
     assert report["final"]["test"]["accuracy"] > 0.93
@@ -94,35 +108,16 @@ def test_prepare_data_makes_the_same_tables_twice(prepare_data: ModuleType, tmp_
 
 
 @pytest.mark.parametrize("name", ["tri_training", "co_training"])
-def test_configurations_on_data_of_scikit_learn_run(
-    spark: SparkSession,
-    prepare_data: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-) -> None:
-    target = tmp_path / "data" / "breast_cancer"
-    target.mkdir(parents=True)
-    prepare_data.breast_cancer(None, target)
-    monkeypatch.chdir(tmp_path)
-    report = run(spark, load_config(ROOT / "conf" / f"{name}.yaml")).report.as_json()
+def test_configurations_on_data_of_scikit_learn_run(run_on: RunOn, name: str) -> None:
+    report = run_on("breast_cancer", name)
     rows = report["rows"]
     assert rows["accepted"] > 200
     assert rows["unstable" if name == "tri_training" else "disagreement"] > 0
     assert report["final"]["test"]["labels"]["precision"] > 0.95
 
 
-def test_correct_and_smooth_runs_on_digits(
-    spark: SparkSession,
-    prepare_data: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    target = tmp_path / "data" / "digits"
-    target.mkdir(parents=True)
-    prepare_data.digits(None, target)
-    monkeypatch.chdir(tmp_path)
-    report = run(spark, load_config(ROOT / "conf" / "correct_and_smooth.yaml")).report.as_json()
+def test_correct_and_smooth_runs_on_digits(run_on: RunOn, tmp_path: Path) -> None:
+    report = run_on("digits", "correct_and_smooth")
     rows, teacher = report["rows"], report["teacher"]
     assert rows["accepted"] + rows["rejected"] + rows["invalid"] + rows["abstained"] == rows["pool"]
     assert rows["accepted"] > 1000
@@ -132,7 +127,9 @@ def test_correct_and_smooth_runs_on_digits(
     assert [member["name"] for member in members] == ["LogisticRegression", "GaussianNB"]
     assert (graph["name"], graph["coverage"]) == ("graph: neighbors", 1.0)
     assert graph["accuracy"] > max(member["accuracy"] for member in members)
-    given = pd.read_parquet(target / "labeled.parquet").set_index("row_id")["digit"]
+    given = pd.read_parquet(tmp_path / "data" / "digits" / "labeled.parquet").set_index("row_id")[
+        "digit"
+    ]
     kept = pd.read_parquet(tmp_path / "out" / "correct_and_smooth" / "training")
     kept = kept[kept["source"] == "labeled"].set_index("row_id")["label"]
     assert kept.sort_index().equals(given.sort_index().rename("label"))
