@@ -9,7 +9,7 @@ know of those before it is in the last end, so that its cost does not grow with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeVar
 from uuid import uuid4
@@ -468,8 +468,3 @@ def model_ref(store: RoundStore, number: int) -> Ref:
     """Return name and sha256 of a model's manifest."""
     name = layout.commit_file(store.run_id, "model", number)
     return Ref(name=name, sha256=sha256(store.files.read(join(store.root, name))))
-
-
-def all_files(ends: Sequence[End]) -> set[str]:
-    """Return the paths of all files that ends name."""
-    return {entry.path for end in ends for entry in end.entries}

@@ -446,7 +446,8 @@ class RoundStore:
                 views.add_to_view(self.files, self.root, final, name, built_dir, rows, written, of)
                 return
             commit = self.view_commit(name)
-            views.put_view(self.files, self.root, commit, name, built_dir, rows, written)
+            views.mark_view(self.files, self.root, commit, name, built_dir, rows, written)
+            views.swap_view(self.files, self.root, commit.run_id, name, built_dir)
 
     def mark_view(
         self, name: str, built_dir: str, rows: int, written: Mapping[str, int] | None

@@ -72,24 +72,6 @@ class ViewCommit:
     review: str | None = None
 
 
-def put_view(
-    files: Files,
-    root: str,
-    commit: ViewCommit,
-    name: str,
-    built_dir: str,
-    rows: int | None,
-    written: Mapping[str, int] | None,
-) -> None:
-    """Mark a built directory as a view of `commit` and swap it in; see `RoundStore.put_view`.
-
-    The old view is moved away before the new one is moved in, since no file system renames a
-    directory onto another: a crash between the two leaves no view, never a mixed one.
-    """
-    mark_view(files, root, commit, name, built_dir, rows, written)
-    _swap(files, root, commit.run_id, name, built_dir)
-
-
 def mark_view(
     files: Files,
     root: str,
@@ -273,7 +255,12 @@ def read_parquet(files: Files, path: str) -> int:
             raise damaged(path, f"is not a whole Parquet file: {error}") from error
 
 
-def _swap(files: Files, root: str, run_id: str, name: str, built_dir: str) -> None:
+def swap_view(files: Files, root: str, run_id: str, name: str, built_dir: str) -> None:
+    """Put a marked directory in the place of a view.
+
+    The old view is moved away before the new one is moved in, since no file system renames a
+    directory onto another: a crash between the two leaves no view, never a mixed one.
+    """
     target = join(root, name)
     failpoint("view.swap.tmp")
     if files.exists(target):
