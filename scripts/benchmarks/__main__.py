@@ -209,7 +209,7 @@ def graph(options: argparse.Namespace) -> Figures:
     teacher: dict[str, Any] = {"graph": "anchors", "anchors": options.anchors}
     if options.method is not None:
         teacher = {"graph": "neighbors", "method": options.method}
-    done = graphs.run(root, shape, teacher)
+    done = graphs.run(root, shape, teacher, options.master)
     _print(
         "rows",
         ("seconds", "MB", "right", "linear model"),
@@ -223,6 +223,7 @@ def graph(options: argparse.Namespace) -> Figures:
         },
     )
     print("\n".join(f"{step}: {seconds:.1f} s" for step, seconds in done["round"].items()))
+    print(f"labels and confidences: sha256 {done['labels_sha256']}")
     return {"run": done}
 
 
@@ -315,6 +316,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=("lr", "hgb"), default="lr")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--shape", choices=graphs.SHAPES, default="moons", help="graph: of rows")
+    parser.add_argument("--master", default="local[2]", help="graph: of Spark")
     parser.add_argument("--draws", type=int, default=20, help="labels")
     parser.add_argument("--anchors", type=int, default=500, help="graph")
     methods = ("propagation", "spreading", "poisson")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -87,7 +88,9 @@ def make(directory: Path, rows: int, shape: Shape) -> Path:
     return root
 
 
-def run(root: Path, shape: Shape, teacher: dict[str, Any], heap: str = "1g") -> dict[str, Any]:
+def run(
+    root: Path, shape: Shape, teacher: dict[str, Any], master: str, heap: str = "1g"
+) -> dict[str, Any]:
     """Run our command with a teacher and no student; return what it took and how right it is."""
     out, result = root / "out", root / "result.json"
     shutil.rmtree(out, ignore_errors=True)
@@ -99,33 +102,37 @@ def run(root: Path, shape: Shape, teacher: dict[str, Any], heap: str = "1g") -> 
         "selection": {"policy": "one_shot"},
         "shift": {"action": "off"},
         "output": {"path": str(out)},
-        "spark": {"master": "local[2]", "conf": {"spark.driver.memory": heap}},
+        "spark": {"master": master, "conf": {"spark.driver.memory": heap}},
     }
     conf = root / "run.yaml"
     conf.write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "spark_pseudolabel", "run", str(conf), "--result", str(result)]
-    seconds, peak, _ = timing.run([*command, "--quiet"])
+    seconds, peak, _ = timing.run(command)
     report = json.loads(result.read_text(encoding="utf-8"))
     (first,) = report["rounds"]
+    right, sha256 = _labels(out / "labels", shape)
     return {
+        "master": master,
         "seconds": seconds,
         "peak_mb": peak,
         "own_s": report["elapsed_s"],
         "round": first["seconds"],
         "rows": report["rows"],
-        "right": _right(out / "labels", shape),
+        "right": right,
+        "labels_sha256": sha256,
         "linear": _linear(root, shape),
     }
 
 
-def _right(labels: Path, shape: Shape) -> float:
-    right = rows = 0
-    for path in sorted(labels.glob("*.parquet")):
-        table = pq.read_table(path, columns=["id", "label"])
-        wanted = shape.classes(table["id"].to_numpy())
-        right += int((table["label"].to_numpy() == wanted).sum())
-        rows += table.num_rows
-    return right / rows
+def _labels(directory: Path, shape: Shape) -> tuple[float, str]:
+    """Return how right labels are, and a hash of them and their confidences in the order of ids."""
+    table = pq.read_table(directory, columns=["id", "label", "confidence"], partitioning=None)
+    order = np.argsort(table["id"].to_numpy())
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        digest.update(table[name].to_numpy()[order].tobytes())
+    right = table["label"].to_numpy() == shape.classes(table["id"].to_numpy())
+    return float(right.mean()), digest.hexdigest()
 
 
 def _linear(root: Path, shape: Shape) -> float:
