@@ -24,6 +24,11 @@ P_GIVEN: Final = "p_given"
 P_SUGGESTED: Final = "p_suggested"
 OF_SUSPECTS: Final = (GIVEN, SUGGESTED, P_GIVEN, P_SUGGESTED)
 
+# Of `OUT/labels` where labels are numbers: the bounds that the true one is between.
+LOWER: Final = "lower"
+UPPER: Final = "upper"
+OF_NUMBERS: Final = (LOWER, UPPER)
+
 # Row identity where the user has no id: only for Parquet given by path.
 FILE: Final = "file"
 ROW_INDEX: Final = "row_index"
@@ -31,6 +36,10 @@ ROW_INDEX: Final = "row_index"
 # Scored candidates and training rows, inside `_attempts` and in memory only: prefixed, since they
 # stand beside the user's own columns. The code is the label's index in the model's classes.
 CODE: Final = "spl_code"
+# Of labels that are numbers: the number, and the bounds that the true one is between.
+VALUE: Final = "spl_value"
+LOWEST: Final = "spl_lower"
+HIGHEST: Final = "spl_upper"
 HASH: Final = "spl_hash"
 SCORE: Final = "spl_confidence"
 RAW_SCORE: Final = "spl_raw_confidence"

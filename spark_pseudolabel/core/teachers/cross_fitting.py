@@ -497,8 +497,14 @@ class Once:
 
 def subset(rows: TrainingRows, chosen: NDArray[np.bool_]) -> TrainingRows:
     """Return some labeled rows, in their order."""
-    weights = None if rows.weights is None else rows.weights[chosen]
-    return replace(rows, X=rows.X[chosen], codes=rows.codes[chosen], weights=weights)
+    return replace(
+        rows,
+        X=rows.X[chosen],
+        codes=rows.codes[chosen],
+        weights=None if rows.weights is None else rows.weights[chosen],
+        values=None if rows.values is None else rows.values[chosen],
+        folds=None if rows.folds is None else rows.folds[chosen],
+    )
 
 
 def probabilities(model: BaseEstimator, X: Any) -> NDArray[np.float64]:

@@ -40,18 +40,27 @@ class TrainingRows:
         ndarray of shape (n_rows,), or None where every row weighs 1.
     n_pseudo
         How many accepted rows are in it; with soft labels each is in several lines.
+    values
+        ndarray of shape (n_rows,): the labels, where they are numbers; codes say nothing then.
+    folds
+        ndarray of shape (n_rows,): with numbers, the fold in which each row is held out to measure
+        errors on it; -1 for rows that are in every fit.
     """
 
     X: pd.DataFrame
     codes: NDArray[np.int32]
     weights: NDArray[np.float64] | None
     n_pseudo: int
+    values: NDArray[np.float64] | None = None
+    folds: NDArray[np.int32] | None = None
 
     def sha256(self) -> str:
         """Hash the whole frame: two fits on the same hash see the same bits in the same order."""
         digest = hashlib.sha256(pd.util.hash_pandas_object(self.X, index=False).to_numpy())
         digest.update(self.codes.tobytes())
         digest.update(b"" if self.weights is None else self.weights.tobytes())
+        for numbers in (self.values, self.folds):
+            digest.update(b"" if numbers is None else numbers.tobytes())
         return digest.hexdigest()
 
 
@@ -84,7 +93,7 @@ def fit(
     classes
         The labels by class index, ascending.
     encoded_labels
-        Fit on class indices instead of labels.
+        Fit on class indices instead of labels; numbers are what they are.
     named
         Fit on the DataFrame, or on its bare matrix.
     previous
@@ -100,7 +109,11 @@ def fit(
     """
     model = deepcopy(previous) if previous is not None else clone(estimator)
     X = rows.X if named else rows.X.to_numpy()
-    y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
+    y: NDArray[Any]
+    if rows.values is not None:
+        y = rows.values
+    else:
+        y = rows.codes if encoded_labels else np.asarray(classes)[rows.codes]
     small = len(X) * max(X.shape[1], _COLUMNS) <= _SMALL
     alone = small or (isinstance(final_step(model), LogisticRegression) and X.shape[1] <= _NARROW)
     own_columns, last = split(model)

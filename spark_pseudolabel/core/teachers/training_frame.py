@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, VALUE
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.teachers.cross_fitting import NEVER_HELD_OUT
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.weights import PseudoWeights
 
@@ -56,6 +57,7 @@ def joined_rows(
     *,
     soft: bool = True,
     keys: tuple[Keys, Keys] | None = None,
+    values: NDArray[np.float64] | None = None,
 ) -> TrainingRows:
     """Join labeled rows and rows that a model has labeled.
 
@@ -75,6 +77,8 @@ def joined_rows(
     keys
         Of the labeled and of the other rows, by which the lines are sorted; of equal ones the
         labeled come first. None: labeled rows first, each kind in its order.
+    values
+        ndarray of shape (n,): what the model says, where labels are numbers.
     """
     row, code, share = _lines(labels, soft)
     own = np.ones(len(labeled.codes)) if labeled.weights is None else labeled.weights
@@ -89,7 +93,19 @@ def joined_rows(
         codes=np.concatenate([labeled.codes, code.astype(np.int32)])[order],
         weights=all_weights[order] if needed else None,
         n_pseudo=len(X),
+        values=_joined(labeled.values, values, order),
+        folds=_joined(labeled.folds, np.full(len(row), NEVER_HELD_OUT, dtype=np.int32), order),
     )
+
+
+def _joined(
+    of_labeled: NDArray[Any] | None, of_others: NDArray[Any] | None, order: NDArray[np.intp]
+) -> NDArray[Any] | None:
+    """Put together what labeled rows have, if they have it, and what the others do."""
+    if of_labeled is None or of_others is None:
+        return None
+    joined: NDArray[Any] = np.concatenate([of_labeled, of_others])[order]
+    return joined
 
 
 def training_rows(
@@ -99,13 +115,14 @@ def training_rows(
     keys: Sequence[str],
     weighting: Weighting,
     weights: NDArray[np.float64] | None = None,
+    folds: NDArray[np.int32] | None = None,
 ) -> TrainingRows:
     """Join tables of labeled and accepted rows into one frame, ordered by key.
 
     Parameters
     ----------
     labeled
-        Columns `keys`, the features, ``spl_code``.
+        Columns `keys`, the features, ``spl_code``; ``spl_value`` where labels are numbers.
     pseudo
         The same; ``spl_probabilities`` with soft labels. None for the seed model.
     features
@@ -116,8 +133,10 @@ def training_rows(
         How accepted rows enter.
     weights
         ndarray of shape (n_pseudo,): of the accepted rows, in their order; None: 1 each.
+    folds
+        ndarray of shape (n_labeled,), where labels are numbers; see :class:`TrainingRows`.
     """
-    own = labeled_rows(labeled, features)
+    own = labeled_rows(labeled, features, folds)
     soft = weighting.labels == "soft" and pseudo is not None
     rows = labeled.slice(0, 0) if pseudo is None else pseudo
     return joined_rows(
@@ -127,13 +146,22 @@ def training_rows(
         np.ones(rows.num_rows) if weights is None else weights,
         soft=soft,
         keys=(key_columns(labeled, keys), key_columns(rows, keys)),
+        values=_values(rows),
     )
 
 
-def labeled_rows(labeled: pa.Table, features: Sequence[Feature]) -> TrainingRows:
-    """Return labeled rows alone as a training frame, in their order."""
-    codes = labeled.column(CODE).to_numpy().astype(np.int32)
-    return TrainingRows(to_frame(labeled, features), codes, None, 0)
+def labeled_rows(
+    labeled: pa.Table, features: Sequence[Feature], folds: NDArray[np.int32] | None = None
+) -> TrainingRows:
+    """Return labeled rows alone as a training frame, in their order; see :func:`training_rows`."""
+    codes, values = labeled.column(CODE).to_numpy().astype(np.int32), _values(labeled)
+    folds = None if values is None else folds
+    return TrainingRows(to_frame(labeled, features), codes, None, 0, values, folds)
+
+
+def _values(rows: pa.Table) -> NDArray[np.float64] | None:
+    """Return the labels of rows, where they are numbers."""
+    return rows.column(VALUE).to_numpy() if VALUE in rows.column_names else None
 
 
 def key_columns(rows: pa.Table, keys: Sequence[str]) -> Keys:

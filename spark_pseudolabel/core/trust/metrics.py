@@ -12,8 +12,34 @@ LOG_LOSS_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
+class NumberMetrics:
+    """Errors of predicted numbers.
+
+    Parameters
+    ----------
+    rmse, mae
+        Root of the mean squared error, and mean absolute error, in units of the label.
+    r2
+        Share of the variance that is explained, at most 1; None of numbers that are all alike.
+    coverage
+        Share of true numbers within the published bounds.
+    width
+        Mean width of these, in units of the label.
+    """
+
+    rmse: float
+    mae: float
+    r2: float | None
+    coverage: float
+    width: float
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """Classification metrics over n rows; None where n is 0.
+    """Metrics over n rows; None where n is 0.
+
+    Of labels that are numbers `accuracy` is the share within the tolerance, `log_loss` that of the
+    confidences, and the class-wise figures are None.
 
     Parameters
     ----------
@@ -26,6 +52,8 @@ class Metrics:
         Mean of ``-log(p_true)`` in nats, p floored at 1e-6.
     majority
         Share of the most common class among the true labels: the accuracy of always saying it.
+    numbers
+        Errors, where labels are numbers.
     """
 
     n: int
@@ -34,6 +62,7 @@ class Metrics:
     f1_macro: float | None
     log_loss: float | None
     majority: float | None = None
+    numbers: NumberMetrics | None = None
 
 
 def metrics_of(
