@@ -18,8 +18,8 @@ from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
 from spark_pseudolabel.core.nodes import NodeTable
+from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
-from spark_pseudolabel.core.teachers.graph_solvers import Tell
 from spark_pseudolabel.core.teachers.node_scores import takes_nodes
 from spark_pseudolabel.core.teachers.node_votes import GivenRows, GraphRows, Look, Together
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw

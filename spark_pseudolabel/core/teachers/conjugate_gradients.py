@@ -8,8 +8,11 @@ coarse spaces of Nicolaides (1987).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event, Lock
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,12 @@ from spark_pseudolabel.core.teachers.neighbor_search import RUN
 
 Floats = NDArray[np.float64]
 Operator = Callable[[Floats], Floats]
+
+Tell = Callable[[int, float], None]
+"""Is told how many products were made, and the change or the residual by now."""
+
+Item = TypeVar("Item")
+Solved = TypeVar("Solved")
 
 MAX_CELLS = 4096
 _SHIFT = 1e-7
@@ -44,7 +53,10 @@ class CoarseCells:
     starts: NDArray[np.int64]
 
     def preconditioner(self, free: NDArray[np.bool_]) -> Operator:
-        """Return an approximate inverse of D - W over the free nodes, shape (n,) of bool."""
+        """Return an approximate inverse of D - W over the free nodes, shape (n,) of bool.
+
+        It takes and gives ndarrays of shape (n,).
+        """
         n = len(self.degree)
         cells = self.starts[:: -(-(len(self.starts) - 1) // MAX_CELLS)]
         cells = np.append(cells, n) if cells[-1] != n else cells
@@ -56,18 +68,17 @@ class CoarseCells:
         factor = cho_factor(matrix, lower=True)
         in_cell = np.arange(n) - np.repeat(self.starts[:-1], np.diff(self.starts))
         runs = np.append(np.flatnonzero(in_cell % RUN == 0), n)
-        of_run = self._between(runs, free).diagonal()[:, np.newaxis]
+        of_run = self._between(runs, free).diagonal()
         of_run = np.divide(1.0, of_run, out=np.zeros_like(of_run), where=of_run > 0)
-        of_node = (free / np.where(self.degree > 0, self.degree, 1.0))[:, np.newaxis]
-        is_free = free[:, np.newaxis]
+        of_node = free / np.where(self.degree > 0, self.degree, 1.0)
 
-        def apply(R: Floats) -> Floats:
-            coarse = cho_solve(factor, np.add.reduceat(R, cells[:-1], axis=0))
-            spread: Floats = np.repeat(coarse, np.diff(cells), axis=0)
-            finer = np.add.reduceat(R, runs[:-1], axis=0) * of_run
-            spread += np.repeat(finer, np.diff(runs), axis=0)
-            spread *= is_free
-            spread += of_node * R
+        def apply(r: Floats) -> Floats:
+            coarse = cho_solve(factor, np.add.reduceat(r, cells[:-1]))
+            spread: Floats = np.repeat(coarse, np.diff(cells))
+            finer = np.add.reduceat(r, runs[:-1]) * of_run
+            spread += np.repeat(finer, np.diff(runs))
+            spread *= free
+            spread += of_node * r
             return spread
 
         return apply
@@ -83,55 +94,99 @@ class CoarseCells:
         return diags_array(degree).tocsr() - P.T @ (self.W @ P)
 
 
+class Threads:
+    """Threads that each solve a part of a problem, with what they tell put together.
+
+    Numpy and scipy let go of the interpreter's lock where the work is. A part is solved by one
+    thread and knows nothing of the others: how many there are does not change a bit of it.
+
+    Parameters
+    ----------
+    n_threads
+        How many.
+    tell
+        Is told the products of all of them together, and the residual of the one that made the
+        last.
+    """
+
+    def __init__(self, n_threads: int, tell: Tell):
+        self._n_threads = n_threads
+        self._tell = tell
+        self._lock, self._ended, self._products = Lock(), Event(), 0
+
+    def tell(self, _: int, residual: float) -> None:
+        """Take note of a product.
+
+        Raises
+        ------
+        CancelledError
+            If nobody waits for the result any longer.
+        """
+        if self._ended.is_set():
+            raise CancelledError
+        with self._lock:
+            self._products += 1
+            self._tell(self._products, residual)
+
+    def solve(self, one: Callable[[Item], Solved], parts: Sequence[Item]) -> Iterator[Solved]:
+        """Yield what `one` makes of every part, in their order."""
+        with ThreadPoolExecutor(max(1, min(self._n_threads, len(parts)))) as pool:
+            try:
+                yield from pool.map(one, parts)
+            except BaseException:  # such as Ctrl-C, which the main thread gets
+                self._ended.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
 def conjugate_gradients(
-    apply: Operator,
-    precondition: Operator,
-    B: Floats,
-    tol: float,
-    max_iter: int,
-    tell: Callable[[int, float], None],
+    apply: Operator, precondition: Operator, b: Floats, tol: float, max_iter: int, tell: Tell
 ) -> Floats:
-    """Solve A X = B, every column by itself: what is in the others does not change a bit of it.
+    """Solve A x = b.
 
     Parameters
     ----------
     apply
-        A times some columns; symmetric, not negative.
+        A times a vector; symmetric, not negative.
     precondition
         An approximate inverse of it, symmetric and positive.
-    B
-        ndarray of shape (n, n_columns).
+    b
+        ndarray of shape (n,).
     tol
-        A column is done where the norm of its residual is at most `tol` times that of B's.
+        Ends where the norm of the residual is at most `tol` times that of b.
     max_iter
         Most products.
     tell
-        Is told the number of products, and the largest relative residual.
+        Is told the number of products, and the relative residual.
 
     Returns
     -------
-    ndarray of shape (n, n_columns)
+    ndarray of shape (n,)
     """
-    X, R = np.zeros_like(B), B.copy()
-    scale = np.linalg.norm(B, axis=0)
-    scale[scale == 0] = 1.0
-    Z = precondition(R)
-    D = Z.copy()
-    rz = np.einsum("ij,ij->j", R, Z)
+    x, r, held = np.zeros_like(b), b.copy(), np.empty_like(b)
+    scale = _dot(b, b) ** 0.5 or 1.0
+    z = precondition(r)
+    d = z.copy()
+    rz = _dot(r, z)
     for number in range(1, max_iter + 1):
-        residual = np.linalg.norm(R, axis=0) / scale
-        going = residual > tol
-        if not going.any():
+        residual = _dot(r, r) ** 0.5 / scale
+        if residual <= tol:
             break
-        product = apply(D)
-        curvature = np.einsum("ij,ij->j", D, product)
-        step = np.divide(rz, curvature, out=np.zeros_like(rz), where=going & (curvature > 0))
-        X += step * D
-        R -= step * product
-        tell(number, float(residual.max()))
-        Z = precondition(R)
-        following = np.einsum("ij,ij->j", R, Z)
-        D *= np.divide(following, rz, out=np.zeros_like(rz), where=rz > 0)
-        D += Z
+        product = apply(d)
+        curvature = _dot(d, product)
+        if curvature <= 0:
+            break
+        x += np.multiply(d, rz / curvature, out=held)
+        r -= np.multiply(product, rz / curvature, out=held)
+        tell(number, residual)
+        z = precondition(r)
+        following = _dot(r, z)
+        d *= following / rz
+        d += z
         rz = following
-    return X
+    return x
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    # Not by BLAS, which sums in another order with another number of threads.
+    return float(np.einsum("i,i->", a, b))

@@ -8,24 +8,29 @@ label has reached, gets the probability 0 for each class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
-from spark_pseudolabel.core.teachers.conjugate_gradients import CoarseCells, conjugate_gradients
+from spark_pseudolabel.core.teachers.conjugate_gradients import (
+    CoarseCells,
+    Tell,
+    Threads,
+    conjugate_gradients,
+)
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
 
 Floats = NDArray[np.float64]
 Probabilities = NDArray[np.float32]
-Tell = Callable[[int, float], None]
-"""Is told how many products were made, and the change or the residual by now."""
 
-_COLUMNS, _VALUES = 16, 2**25
-"""Right-hand sides that are solved together, and their values: more take more memory and hardly
-less time. Conjugate gradients hold eight arrays of so many numbers."""
+_SOLVED_AT_ONCE, _SOLUTIONS = 2**25, 2**27
+"""Values that are solved for by all threads together, whose conjugate gradients hold nine arrays of
+so many numbers, and values of solutions that are held at once: 1 GiB."""
 
 _MEDIAN_ODDS = 9.0
 """Odds of the likelier of two classes in the row whose scores differ as those of the median row."""
@@ -48,6 +53,74 @@ class Labels:
 
     nodes: NDArray[np.int32]
     codes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a right-hand side is not 0: at some nodes, and its values there; both of shape (n,)."""
+
+    nodes: NDArray[np.int32]
+    values: Floats
+
+    def everywhere(self, n_nodes: int) -> Floats:
+        """Return it for all nodes."""
+        b = np.zeros(n_nodes)
+        b[self.nodes] = self.values
+        return b
+
+
+@dataclass(frozen=True)
+class Units:
+    """Right-hand sides of which all are made that sum to 0 over the labels of each component.
+
+    Each is 1 at a labeled node, and -1 at the first one of its component.
+
+    Parameters
+    ----------
+    nodes
+        ndarray of shape (n_units,): ascending.
+    first
+        ndarray of shape (n_units,): the first labeled node of the component of each.
+    """
+
+    nodes: NDArray[np.int32]
+    first: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, nodes: NDArray[np.int32], graph: NeighborGraph) -> Units:
+        """Return those of labeled nodes, ascending."""
+        _, first, of_node = np.unique(
+            graph.components[nodes], return_index=True, return_inverse=True
+        )
+        others = np.setdiff1d(np.arange(len(nodes)), first)
+        return cls(nodes[others], nodes[first[of_node[others]]])
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.nodes)
+
+    @property
+    def sources(self) -> list[Sources]:
+        """Each of them."""
+        return [
+            Sources(np.array(pair), np.array([1.0, -1.0]))
+            for pair in zip(self.nodes, self.first, strict=True)
+        ]
+
+    @property
+    def most_error(self) -> float:
+        """By what the relative residual of a sum is at most larger than that of each of them.
+
+        With shares s at the units' own nodes, the residual is at most tol sqrt(2) |s|_1, and the
+        norm of the sum at least |s|_2 >= |s|_1 / sqrt(n_units).
+        """
+        return float(np.sqrt(2.0 * max(1, len(self))))
+
+    def shares(self, sources: Sources) -> Floats:
+        """Return what each contributes to others, shape (n_units,)."""
+        place = np.minimum(np.searchsorted(sources.nodes, self.nodes), len(sources.nodes) - 1)
+        shares: Floats = np.where(sources.nodes[place] == self.nodes, sources.values[place], 0.0)
+        return shares
 
 
 def _silent(products: int, change: float) -> None:
@@ -81,6 +154,10 @@ class Solver(ABC):
     @abstractmethod
     def solve(self, sets: Sequence[Labels]) -> Iterator[Probabilities]:
         """Yield the probabilities by each set of labels, of shape (n_nodes, n_classes)."""
+
+    def threads(self) -> Threads:
+        """Return as many threads as there are cores, fewer for a large graph."""
+        return Threads(min(cpu_count(), _SOLVED_AT_ONCE // self.graph.n_nodes), self.tell)
 
     def one_hot(self, labels: Labels) -> Floats:
         """Return the shares of each node's labels, 0 without any; (n_nodes, n_classes)."""
@@ -154,25 +231,38 @@ class Harmonic(Solver):
         """
         degree = np.asarray(self.W.sum(axis=1)).ravel()
         cells = CoarseCells(self.W, degree, self.graph.starts)
-        for labels in sets:
-            certain, known = _one_class(self.graph.components, labels, self.n_classes)
-            free = ~known
-            free[labels.nodes] = False
-            certain[labels.nodes] = self.one_hot(labels)[labels.nodes]
+        threads, alone = self.threads(), Threads(1, self.tell)
+        if len(sets) == 1:
+            yield self._of_set(cells, threads, threads, sets[0])
+        else:
+            yield from threads.solve(
+                lambda labels: self._of_set(cells, threads, alone, labels), sets
+            )
+
+    def _of_set(
+        self, cells: CoarseCells, told: Threads, columns: Threads, labels: Labels
+    ) -> Probabilities:
+        certain, known = _one_class(self.graph.components, labels, self.n_classes)
+        free = ~known
+        free[labels.nodes] = False
+        certain[labels.nodes] = self.one_hot(labels)[labels.nodes]
+        if free.any():
+            precondition = cells.preconditioner(free)
+
+            def apply(x: Floats) -> Floats:
+                return cells.degree * x - np.where(free, self.W @ x, 0.0)
+
+            def solve(given: Floats) -> Floats:
+                b = np.where(free, self.W @ given, 0.0)
+                return conjugate_gradients(
+                    apply, precondition, b, self.tol / 1000, self.max_iter, told.tell
+                )
+
             # The last class has what the others leave.
-            B = np.where(free[:, np.newaxis], self.W @ certain[:, :-1], 0.0)
-
-            def apply(X: Floats, free: NDArray[np.bool_] = free) -> Floats:
-                return degree[:, np.newaxis] * X - np.where(free[:, np.newaxis], self.W @ X, 0.0)
-
-            coarse = cells.preconditioner(free)
-            X = B
-            if free.any():
-                X = conjugate_gradients(apply, coarse, B, self.tol / 1000, self.max_iter, self.tell)
-            P = certain
-            P[free, :-1] = np.clip(X[free], 0.0, 1.0)
-            P[free, -1] = np.clip(1.0 - P[free, :-1].sum(axis=1), 0.0, 1.0)
-            yield _normalized(P).astype(np.float32)
+            for code, x in enumerate(columns.solve(solve, list(certain[:, :-1].T))):
+                certain[free, code] = np.clip(x[free], 0.0, 1.0)
+            certain[free, -1] = np.clip(1.0 - certain[free, :-1].sum(axis=1), 0.0, 1.0)
+        return _normalized(certain).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -196,51 +286,71 @@ class Poisson(Solver):
     W: csr_array = field(default_factory=lambda: csr_array((0, 0)))
 
     def solve(self, sets: Sequence[Labels]) -> Iterator[Probabilities]:
-        """Solve for some sets of labels at a time."""
-        degree = np.asarray(self.W.sum(axis=1)).ravel()
-        anywhere = np.ones(len(degree), dtype=bool)
-        coarse = CoarseCells(self.W, degree, self.graph.starts).preconditioner(anywhere)
-        n_columns = self.n_classes - 1
-        most = min(_COLUMNS, _VALUES // len(degree))
-        at_once = max(1, most // n_columns)
+        """Solve for some sets of labels at a time.
 
-        def apply(X: Floats) -> Floats:
-            product: Floats = degree[:, np.newaxis] * X - self.W @ X
+        Solutions are linear in b. Where there are fewer labeled rows than sets and classes, one
+        solution for each row makes up all of them, and knows no label.
+        """
+        degree = np.asarray(self.W.sum(axis=1)).ravel()
+        precondition = CoarseCells(self.W, degree, self.graph.starts).preconditioner(
+            np.ones(len(degree), dtype=bool)
+        )
+        at_once = max(1, _SOLUTIONS // len(degree))
+
+        def solve(sources: Sources, tol: float = self.tol / 1000) -> Floats:
+            b = sources.everywhere(len(degree))
+            return self._centered(
+                conjugate_gradients(apply, precondition, b, tol, self.max_iter, threads.tell),
+                degree,
+            )
+
+        def apply(x: Floats) -> Floats:
+            product: Floats = degree * x - self.W @ x
             return product
 
-        for start in range(0, len(sets), at_once):
-            some = sets[start : start + at_once]
-            B = np.concatenate([self._sources(labels)[:, :-1] for labels in some], axis=1)
-            X = B
-            if B.any():
-                X = conjugate_gradients(apply, coarse, B, self.tol / 1000, self.max_iter, self.tell)
-            X -= self._means(X, degree)
-            for number, labels in enumerate(some):
-                yield self._scores(X[:, number * n_columns : (number + 1) * n_columns], labels)
+        threads = self.threads()
+        wanted = [self._sources(labels) for labels in sets]
+        units = Units.of(np.unique(np.concatenate([labels.nodes for labels in sets])), self.graph)
+        if len(units) < min(len(sets) * (self.n_classes - 1), at_once):
+            solve_unit = partial(solve, tol=self.tol / 1000 / units.most_error)
+            solutions = np.array(list(threads.solve(solve_unit, units.sources))).reshape(
+                len(units), len(degree)
+            )
+            for labels, columns in zip(sets, wanted, strict=True):
+                shares = np.stack([units.shares(column) for column in columns])
+                yield self._scores(shares @ solutions, labels)
+            return
+        step = max(1, at_once // (self.n_classes - 1))
+        for start in range(0, len(sets), step):
+            columns = [column for of_set in wanted[start : start + step] for column in of_set]
+            solved = threads.solve(solve, columns)
+            for labels in sets[start : start + step]:
+                X = np.stack([next(solved) for _ in range(self.n_classes - 1)])
+                yield self._scores(X, labels)
 
-    def _sources(self, labels: Labels) -> Floats:
-        """Return b, of shape (n_nodes, n_classes)."""
-        nodes = np.unique(labels.nodes)
+    def _sources(self, labels: Labels) -> list[Sources]:
+        """Return b of each class but the last."""
+        nodes, place = np.unique(labels.nodes, return_inverse=True)
+        y = np.zeros((len(nodes), self.n_classes))
+        np.add.at(y, (place, labels.codes), 1.0)
+        y = _normalized(y)
         _, of_label = np.unique(self.graph.components[nodes], return_inverse=True)
-        y = self.one_hot(labels)[nodes]
         sums = np.zeros((of_label.max(initial=-1) + 1, self.n_classes))
         np.add.at(sums, of_label, y)
         means = sums / sums.sum(axis=1, keepdims=True)
-        B = np.zeros((self.graph.n_nodes, self.n_classes))
-        B[nodes] = y - means[of_label]
-        return B
+        return [Sources(nodes, column) for column in (y - means[of_label]).T[:-1]]
 
-    def _means(self, X: Floats, degree: Floats) -> Floats:
-        """Return the weighted mean of each column over the component of each node."""
+    def _centered(self, x: Floats, degree: Floats) -> Floats:
+        """Take its weighted mean over the component of each node from a column."""
         components = self.graph.components
         total = np.maximum(np.bincount(components, degree), np.finfo(np.float64).tiny)
-        columns = [np.bincount(components, degree * column) / total for column in X.T]
-        means: Floats = np.stack(columns, axis=1)[components]
-        return means
+        centered: Floats = x - (np.bincount(components, degree * x) / total)[components]
+        return centered
 
     def _scores(self, X: Floats, labels: Labels) -> Probabilities:
+        """Make probabilities of the solutions for all classes but the last."""
         certain, known = _one_class(self.graph.components, labels, self.n_classes)
-        U = np.concatenate([X, -X.sum(axis=1, keepdims=True)], axis=1)[~known]
+        U = np.concatenate([X, -X.sum(axis=0, keepdims=True)]).T[~known]
         if len(U):
             highest = np.partition(U, self.n_classes - 2, axis=1)[:, -2:]
             apart = highest[:, 1] - highest[:, 0]

@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.teachers.committee import Committee
+from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, probabilities
-from spark_pseudolabel.core.teachers.graph_solvers import Tell
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
 from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
 from spark_pseudolabel.core.teachers.node_scores import NodeScores

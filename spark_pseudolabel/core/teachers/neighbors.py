@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.teachers.anchors import no_usable_column
+from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
-from spark_pseudolabel.core.teachers.graph_solvers import Labels, Solver, Tell, make_solver
+from spark_pseudolabel.core.teachers.graph_solvers import Labels, Solver, make_solver
 from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
 from spark_pseudolabel.core.teachers.node_scores import NodeScores

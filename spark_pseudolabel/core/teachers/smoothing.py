@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from spark_pseudolabel.core.teachers.graph_solvers import Labels, Tell
+from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
+from spark_pseudolabel.core.teachers.graph_solvers import Labels
 
 Floats = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, c
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 
 if TYPE_CHECKING:  # they import this module
-    from spark_pseudolabel.core.teachers.graph_solvers import Tell
+    from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
     from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
     from spark_pseudolabel.core.teachers.node_votes import GraphRows
 

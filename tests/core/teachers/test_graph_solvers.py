@@ -5,7 +5,8 @@ from sklearn.datasets import load_digits, load_iris, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.semi_supervised import LabelPropagation, LabelSpreading
 
-from spark_pseudolabel.core.teachers.graph_solvers import Labels, make_solver
+from spark_pseudolabel.core.teachers.conjugate_gradients import Threads
+from spark_pseudolabel.core.teachers.graph_solvers import Labels, Units, make_solver
 from spark_pseudolabel.core.teachers.neighbor_graph import FoundNeighbors, NeighborGraph
 from spark_pseudolabel.core.teachers.neighbor_search import distinct_rows, nearest
 
@@ -188,6 +189,33 @@ def test_several_sets_of_labels_are_solved_as_each_alone(method):
     for rows, P in zip(sets, solver.solve(labels), strict=True):
         alone = solved(graph, y, rows, method, tol=1e-5, max_iter=3000)
         assert np.allclose(graph.by_id(P), alone, atol=1e-4)
+
+
+def test_sets_made_of_one_solution_for_each_row_are_as_each_alone():
+    graph, y = moons(1500)
+    rows = np.append(some_labels(y, 5), np.flatnonzero(graph.components[graph.node_of] > 0)[:1])
+    sets = [rows, *(np.delete(rows, i) for i in range(len(rows)))]
+    labels = [Labels(graph.nodes(graph.ids[s]), y[s].astype(np.int32)) for s in sets]
+    assert len(Units.of(np.unique(labels[0].nodes), graph)) < len(sets)
+    solver = make_solver(graph, 2, "poisson", gaussian=True, alpha=0.99, max_iter=3000, tol=1e-5)
+    for some, P in zip(sets, solver.solve(labels), strict=True):
+        alone = solved(graph, y, some, "poisson", tol=1e-5, max_iter=3000)
+        assert np.allclose(graph.by_id(P), alone, atol=1e-5)
+
+
+def test_threads_end_when_nobody_waits_for_them():
+    told = []
+    threads = Threads(2, lambda products, residual: told.append(products))
+
+    def solve(endless):
+        if not endless:
+            raise KeyboardInterrupt
+        while True:
+            threads.tell(0, 1.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(threads.solve(solve, [False, True, True]))
+    assert told == list(range(1, len(told) + 1))
 
 
 def test_one_label_a_class_is_enough_for_poisson():
