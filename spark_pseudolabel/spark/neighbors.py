@@ -77,7 +77,7 @@ _SENT = pa.schema(
 
 _QUERIES = 500
 _SAMPLE, _SAMPLE_OF_CELL = 20_000, 20
-_SENT_BYTES = 64 * 2**20
+_SENT_BYTES, _SENT_ROWS = 64 * 2**20, 200_000
 _ROWS_PER_TASK = 50_000
 _TASKS_PER_CORE = 3
 
@@ -358,15 +358,17 @@ def _around_together(parts: Sequence[_Around], k: int) -> _Around:
     return _Around(Sketch.together([part.sketch for part in parts]), cells, squared, hashes)
 
 
-def _whole(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.int64], Grid]]:
-    """Yield ids and vectors of blocks, some of them together so that none is small."""
+def _whole(
+    batches: Iterable[pa.RecordBatch], n_rows: int = _ROWS_PER_TASK
+) -> Iterator[tuple[NDArray[np.int64], Grid]]:
+    """Yield ids and vectors of blocks, some of them together so that most have `n_rows`."""
     ids: list[NDArray[np.int64]] = []
     vectors: list[Grid] = []
     for of_block, X, _ in _nodes_of(batches):
         if len(of_block):
             ids.append(of_block)
             vectors.append(X)
-        if sum(map(len, ids)) >= _ROWS_PER_TASK:
+        if sum(map(len, ids)) >= n_rows:
             yield np.concatenate(ids), np.concatenate(vectors)
             ids, vectors = [], []
     if ids:
@@ -375,16 +377,16 @@ def _whole(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[NDArray[np.int64
 
 def _sent(batches: Iterable[pa.RecordBatch], search: Search) -> Iterator[pa.RecordBatch]:
     """Send each row to its own cell, and to the others in which its neighbors are looked for."""
-    for ids, X in _whole(batches):
+    for ids, X in _whole(batches, _SENT_ROWS):
         ids, X = ids[np.argsort(ids)], X[np.argsort(ids)]
         row_bytes = (8 + X.itemsize * X.shape[1]) * search.n_searched
         step = max(1, _SENT_BYTES // row_bytes)
         for start in range(0, len(ids), step):
             rows = slice(start, start + step)
-            yield from _sent_rows(ids[rows], X[rows], search)
+            yield _sent_rows(ids[rows], X[rows], search)
 
 
-def _sent_rows(ids: NDArray[np.int64], X: Grid, search: Search) -> Iterator[pa.RecordBatch]:
+def _sent_rows(ids: NDArray[np.int64], X: Grid, search: Search) -> pa.RecordBatch:
     near = nearest_cells(X, search.centers, search.n_searched)
     nodes = np.searchsorted(search.ids, ids).astype(np.int32)
     # Of rows alike the one with the lowest id has neighbors for all of them.
@@ -392,14 +394,25 @@ def _sent_rows(ids: NDArray[np.int64], X: Grid, search: Search) -> Iterator[pa.R
     own, others = near[:, 0], near[first, 1:].ravel()
     by_own, by_other = np.argsort(own, kind="stable"), np.argsort(others, kind="stable")
     guests = first[by_other // max(1, search.n_searched - 1)]
-    cells = np.arange(len(search.centers) + 1)
-    starts = np.searchsorted(own[by_own], cells)
-    guest_starts = np.searchsorted(others[by_other], cells)
-    for cell in np.union1d(own, others).tolist():
-        rows = by_own[starts[cell] : starts[cell + 1]]
-        guest = guests[guest_starts[cell] : guest_starts[cell + 1]]
-        parts = (nodes[rows], X[rows], nodes[guest], own[guest], X[guest])
-        yield _batch(_SENT, [cell, *(part.tobytes() for part in parts)])
+    cells = np.union1d(own, others)
+    starts = np.searchsorted(own[by_own], np.append(cells, len(search.centers)))
+    guest_starts = np.searchsorted(others[by_other], np.append(cells, len(search.centers)))
+    columns = (
+        (nodes[by_own], starts),
+        (X[by_own], starts),
+        (nodes[guests], guest_starts),
+        (own[guests], guest_starts),
+        (X[guests], guest_starts),
+    )
+    of_cells = [pa.array(cells), *(_ranges(values, places) for values, places in columns)]
+    return pa.RecordBatch.from_arrays(of_cells, schema=_SENT)
+
+
+def _ranges(values: NDArray[Any], starts: NDArray[np.intp]) -> pa.Array:
+    """Return the bytes of ranges of rows, which follow each other, from each start to the next."""
+    offsets = (starts * (values.nbytes // max(1, len(values)))).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.binary(), len(starts) - 1, buffers)
 
 
 def _found(received: pa.Table, search: Search, n_parts: int) -> pa.Table:

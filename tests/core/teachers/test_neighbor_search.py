@@ -37,6 +37,20 @@ def test_neighbors_are_those_of_scikit_learn(n_dimensions):
     assert np.allclose(np.sqrt(squared), expected[:, 1:])
 
 
+@pytest.mark.parametrize("n_dimensions", [1, 2, 8])
+@pytest.mark.parametrize("size", [3, 1000])
+def test_of_rows_equally_far_the_first_are_found(n_dimensions, size):
+    X = np.random.default_rng(0).integers(size, size=(700, n_dimensions)).astype(np.int32)
+    own = np.arange(90)
+    D = squared_distances(X[:90], X)
+    found, squared = nearest(X[:90], X, K)
+    assert np.array_equal(found, D.argsort(axis=1, kind="stable")[:, :K])
+    assert np.array_equal(squared, np.sort(D, axis=1)[:, :K])
+    D[own, own] = np.inf
+    found, _ = nearest(X[:90], X, K, own)
+    assert np.array_equal(found, D.argsort(axis=1, kind="stable")[:, :K])
+
+
 @pytest.mark.parametrize("n_dimensions", [3, 40])
 def test_a_distance_is_the_same_bits_whatever_it_is_found_with(n_dimensions):
     X = np.clip(grid(3000, n_dimensions).astype(np.int64) * 40, -LIMIT, LIMIT).astype(np.int32)
