@@ -211,3 +211,29 @@ export_spark_settings() {
   # Without a locale Java can't open files whose names are not ASCII.
   export LANG=${LANG:-C.UTF-8}
 }
+
+# ---- jars of tests -----------------------------------------------------------------------------
+
+jars_of() { "$1/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__) + "/jars")'; }
+
+# fetch_jars VENV IVY TARGET WHAT [JAVA_OPTION...]: what an Ivy file names, by the Ivy that the Spark
+# of an environment brings along, into TARGET, once.
+fetch_jars() {
+  local jars ivy=$2 target=$3 what=$4 scratch log
+  jars=$(jars_of "$1")
+  shift 4
+  [ ! -d "$target" ] || return 0
+  say "Fetching $what ..."
+  mkdir -p "$(dirname "$target")"
+  scratch=$(mktemp -d "$(dirname "$target")/fetching-XXXXXX")
+  # Not by `quietly`, which runs apt and gives its options to whatever it runs.
+  if ! log=$("$JAVA_HOME/bin/java" "$@" -cp "$jars/*" org.apache.ivy.Main \
+    ${IVY_SETTINGS:+-settings "$IVY_SETTINGS"} -ivy "$ivy" \
+    -cache "$scratch/cache" -retrieve "$scratch/jars/[artifact]-[revision].[ext]" 2>&1); then
+    say "$(tail -n 3 <<<"$log")"
+    rm -r "$scratch"
+    return 1
+  fi
+  mv "$scratch/jars" "$target"
+  rm -r "$scratch"
+}

@@ -95,6 +95,25 @@ class InputError(PseudoLabelError):
     default_code = "bad_input"
 
     @classmethod
+    def expired(cls, what: str, pinned: str) -> Self:
+        """Name what is gone of the version of a table that a run keeps to.
+
+        Parameters
+        ----------
+        what
+            The file.
+        pinned
+            Table and version, in words.
+        """
+        return cls(
+            f"{what} is gone, which {pinned} needs: the version is expired, by VACUUM or by "
+            "deleting old snapshots. Start with a new output.path, which reads the latest version, "
+            "and let the table keep versions for as long as a run may take.",
+            code="version_expired",
+            where=what,
+        )
+
+    @classmethod
     def missing_columns(
         cls, table: str, missing: Sequence[str], columns: Sequence[str], path: str | None = None
     ) -> Self:

@@ -21,6 +21,9 @@ _FORMATS: Mapping[str, str] = {
 FILE_FORMATS = ("parquet", "csv", "json", "orc", "avro")
 """Formats whose tables are the files themselves, and not what a log says about them."""
 
+LOGGED_FORMATS = ("delta", "iceberg")
+"""Formats whose tables keep a log that this package reads."""
+
 _TABS = (".tsv", ".tab")
 _COMPRESSED = re.compile(r"\.(gz|bz2|zst|zstd|lz4|snappy|deflate|xz)$")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")

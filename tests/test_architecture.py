@@ -58,6 +58,8 @@ PROVED_BY = {
     "tests/spark/direct/test_source.py": (
         "spark.direct.damage spark.direct.survey spark.reading.schema_text core.calendars"
     ),
+    "tests/spark/reading/test_logged.py": "spark.direct.logged",
+    "tests/store/logs/test_delta.py": "store.logs.opening store.logs.version",
     "tests/spark/direct/test_bringing.py": "spark.scratch",
     "tests/spark/direct/test_keys.py": "spark.frame.keys",  # both backends by the same tests
     "tests/spark/reading/test_settle_types.py": "spark.reading.names",

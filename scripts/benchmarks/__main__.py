@@ -16,6 +16,7 @@ from benchmarks import (
     drops,
     graphs,
     labels,
+    logs,
     parts,
     reviews,
     rounds,
@@ -264,6 +265,34 @@ def review(options: argparse.Namespace) -> Figures:
     return {"exports": measured}
 
 
+def table_logs(options: argparse.Namespace) -> Figures:
+    """Open and score one pool as plain Parquet, as a Delta table and as an Iceberg table."""
+    made = tables.make(options.data, options.rows, options.layout)
+    model = model_of.make(options.model).fit(*made.matrix("labeled"))
+    with runs.session() as spark:
+        few = tables.make(options.data, WARMING_ROWS, options.layout)
+        scanned = timing.alternate(
+            logs.ways(spark, made, model), options.repeats, logs.ways(spark, few, model)
+        )
+        opened = timing.alternate(
+            logs.opening(spark, made), options.repeats, logs.opening(spark, few)
+        )
+    scans, opens = timing.medians(scanned), timing.medians(opened)
+    _print(
+        "",
+        ("M rows/s", "of Parquet", "seconds to open"),
+        {
+            name: (
+                f"{options.rows / s / 1e6:.3f}",
+                f"{scans['Parquet'] / s:.2f}",
+                f"{opens[name]:.2f}",
+            )
+            for name, s in scans.items()
+        },
+    )
+    return {"scan_seconds": scanned, "open_seconds": opened}
+
+
 def draw(options: argparse.Namespace) -> Figures:
     """Draw what was kept as JSON in docs/benchmarks."""
     drawn = draw_all(Path(__file__).parents[2] / "docs" / "benchmarks")
@@ -304,6 +333,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "labels": few_labels,
     "incremental": incremental,
     "review": review,
+    "logs": table_logs,
     "draw": draw,
 }
 

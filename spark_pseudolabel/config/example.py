@@ -12,6 +12,7 @@ labeled:                       # rows with given labels
   path: pseudolabel-demo/data/labeled.parquet
   # format: parquet            # or csv, json, orc, or any that this Spark reads; else by the name
   # options: {sep: ";"}        # passed to Spark's reader
+  # version: 12                # with format: delta or iceberg: not the latest, but this one
   label: digit                 # the column that holds the label
   # drawn: random              # or per_class: how the rows were chosen
 

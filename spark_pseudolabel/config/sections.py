@@ -35,7 +35,7 @@ from spark_pseudolabel.fields import (
     Whole,
     wrong_section,
 )
-from spark_pseudolabel.formats import format_of_path
+from spark_pseudolabel.formats import LOGGED_FORMATS, format_of_path
 
 
 def _as_spark_text(value: Any) -> Any:
@@ -44,6 +44,17 @@ def _as_spark_text(value: Any) -> Any:
         return str(value).lower()
     return str(value) if isinstance(value, (int, float)) else value
 
+
+_VERSION_OPTIONS = (
+    "versionasof",
+    "timestampasof",
+    "snapshot-id",
+    "as-of-timestamp",
+    "branch",
+    "tag",
+    "start-snapshot-id",
+    "end-snapshot-id",
+)
 
 SparkText = Annotated[str, BeforeValidator(_as_spark_text)]
 
@@ -63,7 +74,11 @@ Prior = Annotated[dict[str, Annotated[Number, Field(ge=0, le=1)]], BeforeValidat
 
 
 class Table(Section):
-    """Rows named by exactly one of a path, a catalog table, a query or (in Python) a frame."""
+    """Rows named by exactly one of a path, a catalog table, a query or (in Python) a frame.
+
+    ``version``: of a table that keeps a log, Delta's version or the id of Iceberg's snapshot;
+    without it the latest one when a run begins.
+    """
 
     path: Text | None = None
     table: Text | None = None
@@ -71,6 +86,7 @@ class Table(Section):
     from_: Literal["dataframe"] | None = Field(default=None, alias="from")
     format: Text = "parquet"
     options: dict[str, SparkText] = Field(default={})
+    version: Whole | None = None
 
     @property
     def sources(self) -> list[str]:
@@ -103,6 +119,22 @@ class Table(Section):
             raise wrong_section(
                 "must name its rows by exactly one of path, table, query. "
                 f"Got {' and '.join(self.sources) or 'none of them'}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _version_of_a_log(self) -> Table:
+        logged = self.format in LOGGED_FORMATS
+        if self.version is not None and not (logged and (self.path or self.table)):
+            raise wrong_section(
+                "version needs format: delta or format: iceberg, and path or table: only these "
+                "tables have versions."
+            )
+        chosen = [key for key in self.options if key.lower() in _VERSION_OPTIONS]
+        if logged and chosen:
+            raise wrong_section(
+                f"must name a version by version: N (Delta's version or Iceberg's snapshot id), "
+                f"and not by options. Got {chosen[0]}."
             )
         return self
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 MAX_ROWS = 262_144
 """Rows of a part, unless a single row group has more."""
@@ -15,6 +19,24 @@ MAX_BYTES = 128 * 2**20
 
 MAX_PIECES = 16
 MIN_PIECE_ROWS = 2_048
+
+
+@dataclass(frozen=True)
+class FileColumns:
+    """How a file holds the columns of a table whose log says so.
+
+    A column of the table that is in neither is missing in every row of the file.
+
+    Parameters
+    ----------
+    names
+        Columns that the file has: what the table calls them, what the file does.
+    values
+        Columns that have one value in all rows, which is not in the file.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    values: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +57,10 @@ class RowGroup:
         Number of rows.
     bytes
         Uncompressed size of all its columns.
+    columns
+        How its file holds the table's columns; None: by their own names.
+    deleted
+        Which rows the table's log has deleted, as :func:`packed` makes it; empty: none.
     """
 
     file: str
@@ -43,6 +69,21 @@ class RowGroup:
     first_row: int
     rows: int
     bytes: int
+    columns: FileColumns | None = None
+    deleted: bytes = b""
+
+    def kept(self, wanted: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Take deleted rows out of those that are wanted.
+
+        Parameters
+        ----------
+        wanted
+            ndarray of shape (rows,); None: all rows. So is what is returned.
+        """
+        if not self.deleted:
+            return wanted
+        there = ~unpacked(self.deleted, self.rows)
+        return there if wanted is None else wanted & there
 
 
 @dataclass(frozen=True)
@@ -84,6 +125,23 @@ class Piece:
     number: int
     start: int
     stop: int
+
+
+def packed(flags: NDArray[np.bool_]) -> bytes:
+    """Return flags in little space, none where none is set.
+
+    Examples
+    --------
+    >>> packed(np.array([False, False])), unpacked(packed(np.array([True, False])), 2).tolist()
+    (b'', [True, False])
+    """
+    return zlib.compress(np.packbits(flags).tobytes(), 1) if flags.any() else b""
+
+
+def unpacked(stored: bytes, n: int) -> NDArray[np.bool_]:
+    """Return what :func:`packed` made of `n` flags."""
+    bits = np.frombuffer(zlib.decompress(stored), dtype=np.uint8)
+    return np.unpackbits(bits, count=n).view(np.bool_)
 
 
 def pieces_of(parts: Sequence[Part], tasks: int) -> list[Piece]:

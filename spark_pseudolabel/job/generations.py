@@ -100,6 +100,10 @@ def run(
         return _Incremental(asked, files, root, config.incremental).run()
 
 
+_GONE = ("inputs_changed", "no_files", "missing_path", "damaged_file", "version_expired")
+"""Codes of errors about inputs that are not there any more as they were."""
+
+
 @dataclass(frozen=True)
 class _Place:
     """The latest generation that has ended, and the slots."""
@@ -163,7 +167,7 @@ class _Incremental:
             result = to_the_end(opened)
         except InputError as error:
             # A run that is finished needs its pool no more, which may be gone or have grown.
-            if before is None or error.code != "inputs_changed":
+            if before is None or error.code not in ("inputs_changed", "version_expired"):
                 raise
             store = RoundStore.open(self.files, self.root, VERSION)
             if store.final is None or not store.views_are_current():
@@ -243,7 +247,7 @@ class _Incremental:
 
     def _may_be_left(self, generations: Generations, number: int, error: InputError) -> bool:
         """Whether what has begun may be given up, since its inputs are not there any more."""
-        changed = error.code in ("inputs_changed", "no_files", "missing_path", "damaged_file")
+        changed = error.code in _GONE
         return changed and generations.store(number).final is None
 
     def _leave(self, generations: Generations, place: _Place, number: int) -> Generations:

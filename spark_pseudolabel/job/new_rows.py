@@ -6,8 +6,9 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.uniqueness import Hashes
-from spark_pseudolabel.output.new_files import NewFiles, compared, is_listed
+from spark_pseudolabel.output.new_files import NewFiles, compared, is_listed, is_logged, logged
 from spark_pseudolabel.spark.inputs import NewRows
+from spark_pseudolabel.spark.reading.logged import version_of
 from spark_pseudolabel.spark.reading.tables import list_data
 from spark_pseudolabel.store import seen
 from spark_pseudolabel.store.generations import End, Entries
@@ -16,7 +17,7 @@ from spark_pseudolabel.store.store import RoundStore
 
 
 def find_new(spark: SparkSession, config: Config, store: RoundStore, end: End) -> NewFiles:
-    """List the pool, and take out what generations have read.
+    """List the pool, or ask the log of its table, and take out what generations have read.
 
     Raises
     ------
@@ -25,8 +26,11 @@ def find_new(spark: SparkSession, config: Config, store: RoundStore, end: End) -
     """
     if not is_listed(config):
         return NewFiles(None)
+    read = seen.read_files(store, end.files)
+    if is_logged(config):
+        return logged(version_of(spark, config.unlabeled), read)
     listed = [SeenFile.of(info) for info in list_data(spark, str(config.unlabeled.path))]
-    return compared(listed, seen.read_files(store, end.files))
+    return compared(listed, read)
 
 
 def new_rows(

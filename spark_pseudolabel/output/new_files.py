@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.formats import FILE_FORMATS, is_hidden
+from spark_pseudolabel.formats import FILE_FORMATS, LOGGED_FORMATS, is_hidden
 from spark_pseudolabel.output.generations import reported
 from spark_pseudolabel.report.document import Notice, Report
 from spark_pseudolabel.store import seen
@@ -16,6 +16,8 @@ from spark_pseudolabel.store.files import scheme_of
 from spark_pseudolabel.store.generations import Generations
 from spark_pseudolabel.store.identity import require_same_configuration
 from spark_pseudolabel.store.inputs import SeenFile
+from spark_pseudolabel.store.logs.opening import read_version
+from spark_pseudolabel.store.logs.version import TableVersion
 
 _NAMED = 5
 
@@ -43,9 +45,27 @@ class NewFiles:
 
 
 def is_listed(config: Config) -> bool:
-    """Whether the pool is a directory of files, of which a listing tells the new ones."""
+    """Whether the pool is files, of which a listing or the table's log tells the new ones."""
     pool = config.unlabeled
-    return pool.path is not None and pool.format in FILE_FORMATS
+    return is_logged(config) or (pool.path is not None and pool.format in FILE_FORMATS)
+
+
+def is_logged(config: Config) -> bool:
+    """Whether the pool is a table that keeps a log."""
+    pool = config.unlabeled
+    return pool.format in LOGGED_FORMATS and (pool.path is not None or pool.table is not None)
+
+
+def logged(version: TableVersion, read: Sequence[SeenFile]) -> NewFiles:
+    """Tell the files of a table's version that were not read.
+
+    That others are gone, since the table was compacted or rows were deleted, is no news: its log
+    says which rows there are, and ids tell those that were seen before.
+    """
+    if version.only_spark:
+        return NewFiles(None)
+    there = {file.info.path for file in version.files}
+    return NewFiles(frozenset(there - {file.path for file in read}))
 
 
 def compared(listed: Sequence[SeenFile], read: Sequence[SeenFile]) -> NewFiles:
@@ -101,6 +121,11 @@ def report_if_nothing_new(config: Config) -> Report | None:
         return None
     require_same_configuration(generations.first, identity(config), generations.root)
     files, root = open_files(str(path))
+    if is_logged(config):
+        pool = config.unlabeled
+        version = read_version(files, root, pool.format, pool.options, version=pool.version)
+        found = logged(version, seen.read_files(store, end.files))
+        return Report.model_validate(reported(generations, end)) if found.none else None
     listed = [SeenFile.of(info) for info in files.list(root) if not is_hidden(info.path)]
     new = compared(listed, seen.read_files(store, end.files))
     return None if new.paths else Report.model_validate(reported(generations, end))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.config.sections import Table
@@ -15,7 +15,7 @@ from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import scheme_of
 from spark_pseudolabel.store.following import follow
 from spark_pseudolabel.store.identity import differences
-from spark_pseudolabel.store.inputs import SeenFile
+from spark_pseudolabel.store.inputs import FrozenInputs, SeenFile
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.manifest import normalized
 from spark_pseudolabel.store.store import RoundStore
@@ -39,7 +39,7 @@ def report_if_finished(config: Config) -> Report | None:
     if store is None or store.final is None:
         return None
     same = not any(differences(store.identity, normalized(identity(config))))
-    if not same or not _inputs_are_as_seen(config, store.inputs.seen):
+    if not same or not _inputs_are_as_seen(config, store.inputs):
         return None
     for manifest in store.history.manifests:
         store.check_files(manifest)
@@ -120,8 +120,12 @@ def _opened(config: Config) -> RoundStore | None:
         return None
 
 
-def _inputs_are_as_seen(config: Config, seen: Mapping[str, Sequence[SeenFile]]) -> bool:
-    """Whether the files of all tables are those that the run has listed."""
+def _inputs_are_as_seen(config: Config, inputs: FrozenInputs) -> bool:
+    """Whether the files of all tables are those that the run has listed.
+
+    A table that keeps a log is read in the version that is pinned, whatever has come since.
+    """
+    seen = inputs.seen
     of_labeled = config.unlabeled.from_ == "labeled"
     sections: dict[str, Table | None] = {
         "labeled": config.labeled,
@@ -132,7 +136,10 @@ def _inputs_are_as_seen(config: Config, seen: Mapping[str, Sequence[SeenFile]]) 
     used = {name: section for name, section in sections.items() if section is not None}
     if set(seen) != set(used):
         return False
-    return all(_is_as_seen(section.path, seen[name]) for name, section in used.items())
+    return all(
+        name in inputs.pinned or _is_as_seen(section.path, seen[name])
+        for name, section in used.items()
+    )
 
 
 def _is_as_seen(path: str | None, seen: Sequence[SeenFile]) -> bool:

@@ -87,6 +87,7 @@ from spark_pseudolabel.store.inputs import (
     FrozenPool,
     FrozenRows,
     FrozenTable,
+    PinnedTable,
     SeenFile,
 )
 
@@ -256,7 +257,8 @@ def read_inputs(
         If a column's name collides with one of the output.
     """
     new_rows = new_rows or NewRows()
-    opened = _open_tables(spark, config, frames or {}, new_rows.files)
+    pinned = {} if proved is None else proved.pinned
+    opened = _open_tables(spark, config, frames or {}, new_rows.files, pinned)
     keys = (config.id,) if config.id is not None else (FILE, ROW_INDEX)
     _require_columns(opened, config, keys)
     rules = None if config.rules is None else RuleSet(spark, config.rules.rules, functions or {})
@@ -332,6 +334,9 @@ def read_inputs(
             unlabeled=ids.of(frozen_pool),
             **frozen_test,
             seen=_seen(tables, config),
+            pinned={
+                name: table.pinned for name, table in opened.items() if table.pinned is not None
+            },
         ),
         notes=(
             *settled.notes,
@@ -348,7 +353,11 @@ def read_inputs(
 
 
 def _open_tables(
-    spark: SparkSession, config: Config, frames: Frames, only: frozenset[str] | None
+    spark: SparkSession,
+    config: Config,
+    frames: Frames,
+    only: frozenset[str] | None,
+    pinned: Mapping[str, PinnedTable],
 ) -> dict[str, Table]:
     positions = config.id is None
     sections: dict[str, TableSection | None] = {
@@ -366,7 +375,14 @@ def _open_tables(
             tables[name] = Table.of_rows(name, frames[name])
         else:
             of_pool = only if name == "unlabeled" else None
-            tables[name] = open_table(spark, section, name, positions=positions, only=of_pool)
+            tables[name] = open_table(
+                spark,
+                section,
+                name,
+                positions=positions,
+                only=of_pool,
+                pinned=pinned.get(name),
+            )
     return tables
 
 

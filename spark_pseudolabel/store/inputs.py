@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -73,6 +73,33 @@ class FrozenPool(FrozenTable):
     ids_xor64: int | None = None
 
 
+class PinnedTable(Fact):
+    """Which version of a table that keeps a log a run reads.
+
+    Parameters
+    ----------
+    format
+        Of the table.
+    version
+        Delta's version, or the id of Iceberg's snapshot.
+    table
+        The table's own id, by which one that was made anew in its place is told; None: not known.
+    columns
+        Of Iceberg the id of the schema, which changes without a snapshot.
+    """
+
+    format: Literal["delta", "iceberg"]
+    version: int
+    table: str | None = None
+    columns: int | None = None
+
+    @property
+    def words(self) -> str:
+        """Name it in messages."""
+        called = "version" if self.format == "delta" else "snapshot"
+        return f"{called} {self.version}"
+
+
 class FrozenInputs(Fact):
     """The inputs of a run.
 
@@ -87,6 +114,8 @@ class FrozenInputs(Fact):
     seen
         By table its files, so that a later start can tell at once that none changed. A file that
         was written again with the same rows is the same input.
+    pinned
+        By table that keeps a log, the version that is read from the first start to the last.
     """
 
     labeled: FrozenRows
@@ -94,6 +123,7 @@ class FrozenInputs(Fact):
     unlabeled: FrozenPool
     test: FrozenTable | None = None
     seen: dict[str, tuple[SeenFile, ...]] = Field(default={})
+    pinned: dict[str, PinnedTable] = Field(default={})
 
     def as_json(self) -> Json:
         """Return what is stored, before secrets are taken out."""

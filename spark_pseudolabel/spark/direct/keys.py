@@ -158,7 +158,7 @@ def require_reach(spark: SparkSession, scan: Scan, probe: str | None) -> None:
 
     def reach(part: Part) -> None:
         _require_seen(probe)
-        with open_file(source.root, part.groups[0]):
+        with open_file(source, part.groups[0]):
             pass
 
     run_tasks(spark, reach, parts)

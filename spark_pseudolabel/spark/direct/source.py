@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -57,6 +57,8 @@ class PartSource:
     types
         What columns are to be where the files differ in them: a column that a file lacks is null
         there. None where all files are the same.
+    pinned
+        What table with a log the files are of, and which version of it; empty: none.
     """
 
     root: str
@@ -66,6 +68,7 @@ class PartSource:
     excluded: pa.Array | None = None
     types: pa.Schema | None = None
     seen: NDArray[np.uint64] | None = None
+    pinned: str = ""
 
     @property
     def unconditional(self) -> PartSource:
@@ -155,9 +158,9 @@ def _read_files(
         groups = list(of_file)
         end = start + sum(group.rows for group in groups)
         if keep is None or keep[start:end].any():
-            with open_file(source.root, groups[0]) as parquet:
+            with open_file(source, groups[0]) as parquet:
                 for group in groups:
-                    mask = None if keep is None else keep[start : start + group.rows]
+                    mask = group.kept(None if keep is None else keep[start : start + group.rows])
                     if mask is None or mask.any():
                         reader = _Reader(source, features, group, start, mask)
                         yield from reader.read(parquet, batch_rows)
@@ -174,10 +177,8 @@ class _Reader:
     mask: Mask | None
 
     def read(self, parquet: pq.ParquetFile, batch_rows: int) -> Iterator[Rows]:
-        columns = self.source.columns(self.features)
-        if self.source.types is not None:
-            columns = [name for name in columns if name in parquet.schema_arrow.names]
-        with _damage(self.source.root, self.group):
+        columns = self._columns(parquet)
+        with _damage(self.source, self.group):
             offset = 0
             at_once = _rows_at_once(parquet, self.group.index, columns, batch_rows)
             for batch in _batches(parquet, self.group.index, columns, at_once, self.group.rows):
@@ -185,6 +186,24 @@ class _Reader:
                 offset += batch.num_rows
                 if len(rows.positions):
                     yield rows
+
+    def _columns(self, parquet: pq.ParquetFile) -> list[str]:
+        """Return what is read of the file, by its own names."""
+        columns = self.source.columns(self.features)
+        if self._stored is not None:
+            return [self._stored[name] for name in columns if name in self._stored]
+        if self.source.types is not None:
+            return [name for name in columns if name in parquet.schema_arrow.names]
+        return columns
+
+    @cached_property
+    def _stored(self) -> dict[str, str] | None:
+        """The names that the file has for the table's columns, where they may differ."""
+        return None if self.group.columns is None else dict(self.group.columns.names)
+
+    @cached_property
+    def _values(self) -> dict[str, object]:
+        return {} if self.group.columns is None else dict(self.group.columns.values)
 
     def _rows(self, batch: pa.RecordBatch, offset: int) -> Rows:
         first = self.start + offset
@@ -202,10 +221,12 @@ class _Reader:
         columns = {}
         for name in self.source.columns(self.features):
             kind = self.source.types.field(name).type
-            if name in batch.schema.names:
-                columns[name] = batch.column(name).cast(kind, safe=False)
+            stored = name if self._stored is None else self._stored.get(name)
+            if stored is not None and stored in batch.schema.names:
+                columns[name] = batch.column(stored).cast(kind, safe=False)
             else:
-                columns[name] = pa.nulls(batch.num_rows, kind)
+                value = pa.scalar(self._values.get(name), kind)
+                columns[name] = pa.repeat(value, batch.num_rows)
         return pa.RecordBatch.from_pydict(columns) if columns else batch
 
     def _with_keys(self, batch: pa.RecordBatch, offset: int) -> pa.RecordBatch:
@@ -243,12 +264,12 @@ def key_type(kind: pa.DataType) -> pa.DataType:
 
 
 @contextlib.contextmanager
-def open_file(root: str, group: RowGroup) -> Iterator[pq.ParquetFile]:
+def open_file(source: PartSource, group: RowGroup) -> Iterator[pq.ParquetFile]:
     """Open the file of a row group, if it still has the length that was listed."""
-    path = join(root, group.file)
-    remote = scheme_of(root) not in ("", "file")
-    with _damage(root, group):
-        stream = _files(root).open_input(path)
+    path = join(source.root, group.file)
+    remote = scheme_of(source.root) not in ("", "file")
+    with _damage(source, group):
+        stream = _files(source.root).open_input(path)
     with stream:
         if stream.size() != group.file_bytes:
             raise InputError(
@@ -257,7 +278,7 @@ def open_file(root: str, group: RowGroup) -> Iterator[pq.ParquetFile]:
                 code="inputs_changed",
                 where=path,
             )
-        with _damage(root, group):
+        with _damage(source, group):
             parquet = pq.ParquetFile(
                 stream, pre_buffer=remote, coerce_int96_timestamp_unit=INT96_UNIT
             )
@@ -320,11 +341,13 @@ def _together(pieces: Sequence[Rows]) -> Rows:
 
 
 @contextlib.contextmanager
-def _damage(root: str, group: RowGroup) -> Iterator[None]:
-    path = join(root, group.file)
+def _damage(source: PartSource, group: RowGroup) -> Iterator[None]:
+    path = join(source.root, group.file)
     try:
         yield
     except FileNotFoundError as error:
+        if source.pinned:
+            raise InputError.expired(path, source.pinned) from error
         raise InputError(
             f"{path} is gone. Restore it, or start with a new output.path.",
             code="inputs_changed",

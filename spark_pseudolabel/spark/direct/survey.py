@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -209,12 +209,9 @@ def parquet_table(
     merged = merge(groups)
     if any("/" in info.path for info in listed):
         return ParquetTable(groups, merged, None)
-    calendars = {schemas[digest].calendar for digest in of_digest}
-    as_dated = calendars == {"today"} or (
-        calendars <= {"today", "untold"} and not _rebases_untold(spark)
-    )
+    dated = as_dated(spark, {schemas[digest].calendar for digest in of_digest})
     uniform = len(groups) == 1 and not any(pa.types.is_null(f.type) for f in merged.schema)
-    plain = PlainTable(root, tuple(footers), merged.schema, merged.spark_schema, as_dated, uniform)
+    plain = PlainTable(root, tuple(footers), merged.schema, merged.spark_schema, dated, uniform)
     return ParquetTable(groups, merged, plain)
 
 
@@ -240,6 +237,13 @@ class FileSchema:
 Schemas = dict[str, FileSchema]
 _Described = dict[str, tuple[bytes, str | None, Calendar]]
 """By digest: an Arrow schema, Spark's text of it, the calendar; as tasks tell it."""
+
+
+def as_dated(spark: SparkSession, calendars: Set[Calendar]) -> bool:
+    """Whether dates mean what they say in files that count them by these calendars."""
+    return calendars <= {"today"} or (
+        calendars <= {"today", "untold"} and not _rebases_untold(spark)
+    )
 
 
 def _rebases_untold(spark: SparkSession) -> bool:
@@ -317,7 +321,10 @@ def _metadata(files: Files, root: str, info: FileInfo) -> pq.FileMetaData:
 
 
 def _as_read(metadata: pq.FileMetaData) -> pa.Schema:
-    """Return the schema of the batches: what Spark wrote as INT96 is in a footer as ns."""
+    """Return the schema of the batches: what Spark wrote as INT96 is in a footer as ns.
+
+    With the numbers of the columns, where the file has some.
+    """
     int96 = {
         leaf.path
         for leaf in map(metadata.schema.column, range(len(metadata.schema)))
@@ -325,7 +332,11 @@ def _as_read(metadata: pq.FileMetaData) -> pa.Schema:
     }
     return pa.schema(
         [
-            pa.field(f.name, pa.timestamp(INT96_UNIT) if f.name in int96 else f.type)
+            pa.field(
+                f.name,
+                pa.timestamp(INT96_UNIT) if f.name in int96 else f.type,
+                metadata=f.metadata,
+            )
             for f in metadata.schema.to_arrow_schema()
         ]
     )
@@ -342,17 +353,21 @@ def merged_answers(
         for digest, (schema, text, calendar) in described.items():
             if digest not in schemas:
                 read = pa.ipc.read_schema(pa.py_buffer(schema))
-                spark_schema = _spark_schema(read, text)
-                schemas[digest] = FileSchema(read, spark_schema, calendar)
+                schemas[digest] = FileSchema(read, _spark_schema(read, text), calendar)
     return footers, schemas
 
 
 def _spark_schema(schema: pa.Schema, text: str | None) -> T.StructType:
     """Return the schema as Spark would infer it, with unknown types where it has none."""
     if text is not None:
-        spark_schema = parse_schema(text)
-        if spark_schema is not None and spark_schema.names == schema.names:
-            return spark_schema
+        parsed = parse_schema(text)
+        if parsed is not None and parsed.names == schema.names:
+            return parsed
+    return spark_schema(schema)
+
+
+def spark_schema(schema: pa.Schema) -> T.StructType:
+    """Return the types that Spark has for Arrow's, unknown ones where it has none."""
     return T.StructType([T.StructField(f.name, _spark_type(f.type)) for f in schema])
 
 

@@ -23,6 +23,7 @@ from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.reading.csv_files import open_csv
 from spark_pseudolabel.spark.reading.folders import Folders
 from spark_pseudolabel.spark.reading.json_files import CORRUPT, holds_documents, with_reasons
+from spark_pseudolabel.spark.reading.logged import is_logged, open_logged, rows_of
 from spark_pseudolabel.spark.reading.names import column, columns
 from spark_pseudolabel.spark.reading.schema_text import (
     has_unknown_types,
@@ -31,6 +32,7 @@ from spark_pseudolabel.spark.reading.schema_text import (
 )
 from spark_pseudolabel.spark.reading.slices import collect_arrow
 from spark_pseudolabel.store.files import FileInfo, Files, join, unglobbed
+from spark_pseudolabel.store.inputs import PinnedTable
 
 # Read as plain Parquet, these would return rows that their own log has deleted.
 _TABLE_FORMATS: Mapping[str, str] = {
@@ -69,6 +71,7 @@ class TableSettings(Protocol):
     query: str | None
     format: str
     options: dict[str, str]
+    version: int | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class Table:
         The data files, where it is given by path; None for tables, queries and DataFrames.
     plain
         The table as it is read without Spark, where that is possible.
+    pinned
+        Which version of it this is, where it keeps a log.
     texts
         Columns that are text for want of a type of their own, and what is known of their values.
     lacking
@@ -110,6 +115,7 @@ class Table:
     opener: Callable[[], DataFrame] = field(repr=False, compare=False)
     files: tuple[FileInfo, ...] | None = None
     plain: PlainTable | None = None
+    pinned: PinnedTable | None = None
     texts: Mapping[str, TextFacts | None] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
@@ -159,6 +165,7 @@ def open_table(
     *,
     positions: bool = False,
     only: Collection[str] | None = None,
+    pinned: PinnedTable | None = None,
 ) -> Table:
     """Open a table of the configuration.
 
@@ -172,6 +179,8 @@ def open_table(
         Add ``file`` and ``row_index``, which identify a row of a Parquet directory.
     only
         Of a directory, the files that are read, as :func:`list_data` names them; None: all.
+    pinned
+        Of a table that keeps a log, the version that a run has begun with; None: it begins now.
 
     Raises
     ------
@@ -180,6 +189,8 @@ def open_table(
     """
     refuse_hidden_loss(spark)
     try:
+        if is_logged(settings):
+            return _open_logged(spark, settings, name, only, pinned)
         if settings.path is not None:
             return _open_path(spark, settings, name, positions, only)
         if settings.table is not None:
@@ -271,6 +282,29 @@ def with_hash(rows: DataFrame, keys: Sequence[str], random_state: int) -> DataFr
 def to_arrow(rows: DataFrame) -> pa.Table:
     """Collect rows to the driver; an action."""
     return collect_arrow(rows)
+
+
+def _open_logged(
+    spark: SparkSession,
+    settings: TableSettings,
+    name: str,
+    only: Collection[str] | None,
+    pinned: PinnedTable | None,
+) -> Table:
+    opened = open_logged(spark, settings, name, pinned=pinned, only=only)
+    plain = opened.plain
+    if opened.rows is not None or plain is None:
+        assert opened.rows is not None
+        return replace(Table.of_rows(name, opened.rows), pinned=opened.pinned)
+    require_unique(plain.schema.names, name)
+    return Table(
+        name,
+        plain.spark_schema,
+        lambda: rows_of(spark, plain),
+        opened.files,
+        plain,
+        opened.pinned,
+    )
 
 
 def _open_path(
@@ -367,9 +401,16 @@ class _Opened:
                 ),
             )
         with_places = T.StructType([*schema, *(_POSITIONS if positions else ())])
-        texts = self.folders.facts
-        lacking = parquet.merged.lacking
-        return Table(self.name, with_places, opener, self.listed, plain, texts, lacking, notes)
+        return Table(
+            self.name,
+            with_places,
+            opener,
+            self.listed,
+            plain,
+            texts=self.folders.facts,
+            lacking=parquet.merged.lacking,
+            notes=notes,
+        )
 
     def _group(
         self, group: SchemaOfFiles, schema: T.StructType, positions: bool, n_groups: int
