@@ -15,7 +15,13 @@ from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.finish import MakeReport, finish
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
-from spark_pseudolabel.job.summary import environment_of, paths_of, round_of, rows_of
+from spark_pseudolabel.job.summary import (
+    environment_of,
+    paths_of,
+    pinned_inputs,
+    round_of,
+    rows_of,
+)
 from spark_pseudolabel.output.scoring import asking_as_run
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.report.document import (
@@ -161,6 +167,7 @@ def report_of(run: Run, end: Finish, elapsed_s: float, name: str) -> Report:
         rows=rows_of(run.setting, store, end),
         warnings=notes,
         paths=paths_of(run.setting.config.output.path, manifest.artifact),
+        pinned=pinned_inputs(inputs),
         config=public(run.setting.config),
         environment=environment_of(run.spark),
         elapsed_s=round(elapsed_s, 3),

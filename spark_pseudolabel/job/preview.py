@@ -14,6 +14,7 @@ from spark_pseudolabel.job.decide import require_possible
 from spark_pseudolabel.job.expected import ESTIMATOR, expected
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.summary import pinned_inputs
 from spark_pseudolabel.job.teachers import named_by, teacher_of
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
@@ -95,6 +96,7 @@ def plan(
         partitions=len(inputs.scan.parts)
         if inputs.scan is not None
         else inputs.pool.rows.rdd.getNumPartitions(),
+        pinned=pinned_inputs(inputs),
         output=PlanOutput(path=config.output.path, state=_state(spark, config, inputs)),
         warnings=_warnings(inputs, by_code),
     )

@@ -41,6 +41,7 @@ from spark_pseudolabel.report.document import (
     ModelResult,
     Notice,
     Paths,
+    PinnedInput,
     PoolPrior,
     PredictedPrior,
     Reliability,
@@ -55,6 +56,7 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.spark.backends import Backend
+from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, model_name
 from spark_pseudolabel.store.manifest import Artifact, ModelManifest, RoundManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -94,10 +96,19 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         class_shares=shares,
         warnings=_warnings(models, end, measured),
         paths=paths_of(config.output.path, store.models[end.best_round].artifact),
+        pinned=pinned_inputs(run.setting.inputs),
         config=public(config),
         environment=environment_of(run.spark),
         elapsed_s=round(elapsed_s, 3),
     )
+
+
+def pinned_inputs(inputs: Inputs) -> list[PinnedInput]:
+    """Return the versions of inputs that keep a log."""
+    return [
+        PinnedInput(table=name, format=pinned.format, version=str(pinned.version))
+        for name, pinned in inputs.frozen.pinned.items()
+    ]
 
 
 def _teacher(store: RoundStore, classes: Sequence[Label]) -> Teacher | None:

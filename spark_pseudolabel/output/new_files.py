@@ -110,7 +110,8 @@ def report_if_nothing_new(config: Config) -> Report | None:
     """
     path = config.unlabeled.path
     places = [config.output.path, path or ""]
-    if any(scheme_of(place) not in ("", "file") for place in places) or not is_listed(config):
+    elsewhere = any(scheme_of(place) not in ("", "file") for place in places)
+    if path is None or elsewhere or not is_listed(config):
         return None
     generations = Generations.read(*open_files(config.output.path))
     if generations is None or (ended := generations.end(generations.count)) is None:

@@ -610,6 +610,18 @@ class PoolPrior(Document):
     """Whether they were given, or estimated on a sample of the pool."""
 
 
+class PinnedInput(Document):
+    """The version of a table that keeps a log, which a run reads from its first start on."""
+
+    table: str
+    """The section: labeled, unlabeled, validation or test."""
+    format: str
+    """delta or iceberg."""
+    version: str
+    """Delta's version, or the id of Iceberg's snapshot; as text, since that has more digits than
+    some readers of JSON keep."""
+
+
 class Duplicates(Document):
     """Labeled rows that equal another one in every feature."""
 
@@ -995,6 +1007,8 @@ class Report(Document):
     """What answers have shown of scored rows, so that these got labels."""
     paths: Paths
     """Where the outputs are."""
+    pinned: list[PinnedInput] = []
+    """Versions of the inputs that keep a log."""
     config: dict[str, Any]
     """The resolved configuration."""
     environment: dict[str, Any]
@@ -1130,6 +1144,8 @@ class PlanDocument(Document):
     be certified, or nothing may be claimed."""
     partitions: Count | None = None
     """Tasks of one scan of the pool; null when unknown."""
+    pinned: list[PinnedInput] = []
+    """Versions of the inputs that keep a log, which a run would read."""
     output: PlanOutput
     """The output as it is now."""
     warnings: list[Notice] = []

@@ -89,7 +89,10 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         out=words.out_path(data),
         bar=_bar(data),
         settings=settings(data.config),
-        versions=list(flat(data.environment)),
+        versions=[
+            *((each.table, words.pinned(each)) for each in data.pinned),
+            *flat(data.environment),
+        ],
     )
 
 

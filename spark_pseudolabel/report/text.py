@@ -512,6 +512,7 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
             if plan.partitions is not None
             else "",
         ],
+        *([f"{each.table} at", words.pinned(each)] for each in plan.pinned),
         ["output", f"{plan.output.path} ({plan.output.state})"],
     ]
     return [line for name, value in body if value for line in _named(name, value)]

@@ -14,6 +14,7 @@ from spark_pseudolabel.report.document import (
     LabelModel,
     Metrics,
     ModelResult,
+    PinnedInput,
     ReliabilityTable,
     Report,
     Shift,
@@ -678,3 +679,8 @@ _TEACHERS: Mapping[str, str] = {
     "tri_training": "tri-training of ",
     "views": "co-training of two views by ",
 }
+
+
+def pinned(table: PinnedInput) -> str:
+    """Say which version of a table that keeps a log is read."""
+    return f"{table.format}, {'version' if table.format == 'delta' else 'snapshot'} {table.version}"

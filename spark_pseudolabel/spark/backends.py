@@ -110,7 +110,9 @@ def open_backend(
     )
     n_parts = len(scan.parts)
     parts = f"{n_parts:,} part{'' if n_parts == 1 else 's'}"
-    return Backend(direct, f"by the workers themselves, in {parts}", stored)
+    pinned = inputs.frozen.pinned.get("unlabeled")
+    of_version = "" if pinned is None else f", {pinned.words}"
+    return Backend(direct, f"by the workers themselves, in {parts}{of_version}", stored)
 
 
 def _scan(inputs: Inputs, store: RoundStore) -> Scan | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import (
     FileSchema,
+    Footer,
     PlainTable,
     as_dated,
     read_footers,
@@ -23,7 +24,13 @@ from spark_pseudolabel.spark.direct.survey import (
     spark_schema,
 )
 from spark_pseudolabel.store.files import Files, join
-from spark_pseudolabel.store.logs.version import Deleted, LoggedFile, TableVersion, plain_type
+from spark_pseudolabel.store.logs.version import (
+    Deleted,
+    LoggedFile,
+    Names,
+    TableVersion,
+    plain_type,
+)
 
 
 @dataclass(frozen=True)
@@ -107,26 +114,43 @@ def logged_table(
         deleted = version.deleted()
     except FileNotFoundError as error:
         raise InputError.expired(str(error.filename or error), version.words) from error
-    values = {file.info.path: file.values for file in chosen}
-    columns = {}
-    for footer in footers:
-        path, stored = footer.file.path, schemas[footer.schema].schema
-        held = version.columns_of(stored, values[path], join(version.root, path))
-        if held is not None:
-            columns[path] = held
+    used = {digest: schemas[digest] for digest in {footer.schema for footer in footers}}
+    columns = _columns(version, chosen, footers, used)
     read = {file.info.path for file in chosen}
-    used = [schemas[digest] for digest in {footer.schema for footer in footers}]
     return LoggedTable(
         version.root,
         tuple(footers),
         version.schema,
         spark_schema(version.schema),
-        as_dated(spark, {each.calendar for each in used}),
-        uniform=not columns and all(_is_uniform(each, version.schema) for each in used),
+        as_dated(spark, {each.calendar for each in used.values()}),
+        uniform=not columns and all(_is_uniform(each, version.schema) for each in used.values()),
         columns=columns,
         deleted={path: mask for path, mask in deleted.items() if path in read},
         pinned=version.words,
     )
+
+
+def _columns(
+    version: TableVersion,
+    chosen: Sequence[LoggedFile],
+    footers: Sequence[Footer],
+    schemas: Mapping[str, FileSchema],
+) -> dict[str, FileColumns]:
+    """Return how files hold the table's columns, those that do so by other names or not at all."""
+    values_of = {file.info.path: file.values for file in chosen}
+
+    @cache  # of a million files most are alike
+    def names_in(digest: str, given: tuple[str, ...], path: str) -> Names | None:
+        return version.names_in(schemas[digest].schema, given, path)
+
+    columns = {}
+    first = {footer.schema: join(version.root, footer.file.path) for footer in reversed(footers)}
+    for footer in footers:
+        values = values_of[footer.file.path]
+        names = names_in(footer.schema, tuple(values), first[footer.schema])
+        if names is not None:
+            columns[footer.file.path] = FileColumns(names, tuple(values.items()))
+    return columns
 
 
 def _is_uniform(file: FileSchema, schema: pa.Schema) -> bool:

@@ -251,11 +251,12 @@ def _positions(io: FileIO, path: str, kind: str) -> Iterator[tuple[str, NDArray[
     if kind == "PUFFIN":
         yield from _of_puffin(stored)
         return
-    table = pq.read_table(pa.BufferReader(stored), columns=["file_path", "pos"], use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(stored))
+    table = file.read(columns=["file_path", "pos"], use_threads=False)
     paths = table.column("file_path").combine_chunks().dictionary_encode()
     codes, places = paths.indices.to_numpy(), table.column("pos").to_numpy()
-    for code, file in enumerate(paths.dictionary.to_pylist()):
-        yield file, places[codes == code]
+    for code, data_file in enumerate(paths.dictionary.to_pylist()):
+        yield data_file, places[codes == code]
 
 
 def _of_puffin(stored: bytes) -> Iterable[tuple[str, NDArray[np.int64]]]:

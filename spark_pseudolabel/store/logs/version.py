@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.parts import FileColumns
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import FileInfo
 from spark_pseudolabel.store.inputs import PinnedTable
@@ -19,6 +18,9 @@ Deleted = Mapping[str, NDArray[np.bool_]]
 
 A mask may end with the last row that is deleted.
 """
+
+Names = tuple[tuple[str, str], ...]
+"""What a table calls its columns, and what a file does."""
 
 FIELD_ID = b"PARQUET:field_id"
 """Where Arrow keeps the number by which a Parquet file knows a column."""
@@ -97,19 +99,22 @@ class TableVersion:
         """What it is, for messages."""
         return f"{self.pinned.words} of {self.root}"
 
-    def columns_of(
-        self, stored: pa.Schema, values: Mapping[str, object], path: str
-    ) -> FileColumns | None:
-        """Return how a file holds the table's columns; None where by their own names.
+    def names_in(self, stored: pa.Schema, given: Collection[str], path: str) -> Names | None:
+        """Return what a file calls the table's columns; None where it does as the table does.
 
         Parameters
         ----------
         stored
             The file's own columns.
-        values
-            Those that are not in it, and have one value.
+        given
+            Columns of the table that are not read from it, since the log says their value.
         path
             The file, for messages.
+
+        Returns
+        -------
+        tuple of pairs, or None
+            The table's name and the file's, of columns that the file has.
 
         Raises
         ------
@@ -131,14 +136,12 @@ class TableVersion:
         names = tuple(
             (column.name, found)
             for column in self.columns
-            if column.name not in values
+            if column.name not in given
             and (found := _found(column, numbers, stored.names)) is not None
         )
-        same = tuple((name, name) for name in stored.names if name in self.schema.names)
-        if not values and sorted(names) == sorted(same):
-            return None
-        used = tuple((name, value) for name, value in values.items() if name in self.schema.names)
-        return FileColumns(names, used)
+        same = {name for name in stored.names if name in self.schema.names}
+        as_table = dict(names) == {name: name for name in same}
+        return None if as_table and not given else names
 
 
 def _found(column: StoredColumn, numbers: Mapping[int, str], names: Sequence[str]) -> str | None:

@@ -11,13 +11,12 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.types import DoubleType, LongType, StringType
 
-from spark_pseudolabel.core.parts import FileColumns
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.inputs import PinnedTable
 from spark_pseudolabel.store.logs.iceberg import EMPTY
 from spark_pseudolabel.store.logs.opening import read_version
-from spark_pseudolabel.store.logs.version import TableVersion
+from spark_pseudolabel.store.logs.version import Names, TableVersion
 from tests.store.logs.warehouse import in_memory, latest
 
 ROWS = pa.table({"id": [1, 2], "n": pa.array([1, 2], pa.int32()), "x": [0.5, 1.5]})
@@ -42,9 +41,9 @@ def version_of(
     return read_version(*found, "iceberg", {}, pinned=pinned, version=version)
 
 
-def held(version: TableVersion, place: int) -> FileColumns | None:
+def names_in(version: TableVersion, place: int) -> Names | None:
     path = f"{version.root}/{version.files[place].info.path}"
-    return version.columns_of(pq.read_schema(path), {}, path)
+    return version.names_in(pq.read_schema(path), (), path)
 
 
 def test_a_snapshot_is_what_it_was(table: Table) -> None:
@@ -56,7 +55,7 @@ def test_a_snapshot_is_what_it_was(table: Table) -> None:
     again = version_of(table, pinned=first.pinned)
     assert (again.pinned, again.files, again.schema) == (first.pinned, first.files, first.schema)
     assert first.schema.names == ["id", "n", "x"]
-    assert held(first, 0) is None
+    assert names_in(first, 0) is None
     now = version_of(table)
     assert now.schema.names == ["id", "n", "y"]
     assert now.pinned.version != first.pinned.version
@@ -71,7 +70,7 @@ def test_columns_are_known_by_number(table: Table) -> None:
     found = version_of(table)
     assert found.schema.names == ["id", "y", "n", "x"]
     # What is called x and n now are other columns than those that the file has.
-    assert held(found, 0) == FileColumns((("id", "id"), ("y", "x")))
+    assert names_in(found, 0) == (("id", "id"), ("y", "x"))
 
 
 def test_a_snapshot_that_is_gone_is_named(table: Table) -> None:
@@ -115,9 +114,7 @@ def test_files_from_before_the_table_are_read_by_the_names_it_maps(
     with table.update_schema() as change:
         change.rename_column("x", "y")
     found = version_of(table)
-    columns = held(found, 0)
-    assert columns is not None
-    assert dict(columns.names) == {"id": "id", "n": "n", "y": "x"}
+    assert names_in(found, 0) == (("id", "id"), ("n", "n"), ("y", "x"))
 
 
 def test_files_elsewhere_are_left_to_spark(catalog: Catalog, tmp_path: Path) -> None:
