@@ -46,7 +46,7 @@ ensure_venv() {
   # The stamps are written last, so an interrupted install counts as none.
   if ! stamped "$venv/.pins" "$pins" || ! "$venv/bin/python" -c '' 2>/dev/null; then
     create_venv "$venv" "$max_python"
-    say "Installing the pinned dependencies into $(basename "$venv"), once: 0.7 GB to fetch, 1.2 GB on disk;" \
+    say "Installing the pinned dependencies into $(basename "$venv"), once: 0.8 GB to fetch, 1.4 GB on disk;" \
       "two to five minutes without a word, longer on a slow network ..."
     # pyspark comes as an sdist. Built in isolation, pip would fetch an unpinned setuptools.
     # pip and not uv: 35 s slower, but it alone follows the machine's pip configuration.
