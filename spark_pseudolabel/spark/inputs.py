@@ -101,6 +101,8 @@ UNLABELED = -1
 """The label that means none to scikit-learn."""
 _ID = "spl_id"
 _SHOWN = 3
+_SURE = ("damaged_file", "encrypted_file", "version_expired")
+"""Codes of what workers find wrong with files, that Spark would find, too."""
 _SHOWING = 1000
 """Rows of the pool that show what columns hold, where no labeled row does."""
 
@@ -1129,7 +1131,7 @@ def _survey(
             return _Survey(scan, ids=before.ids)
         pool_keys = survey_keys(spark, scan, known.column(0), probe)
     except (OSError, PySparkException, Py4JError, InputError) as error:
-        if isinstance(error, InputError) and error.code in ("damaged_file", "encrypted_file"):
+        if isinstance(error, InputError) and error.code in _SURE:
             raise
         return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
     if config.id is None:
