@@ -20,6 +20,9 @@ MAX_BYTES = 128 * 2**20
 MAX_PIECES = 16
 MIN_PIECE_ROWS = 2_048
 
+Packed = bytes
+"""Flags in little space; see :func:`packed`."""
+
 
 @dataclass(frozen=True)
 class FileColumns:
@@ -70,7 +73,7 @@ class RowGroup:
     rows: int
     bytes: int
     columns: FileColumns | None = None
-    deleted: bytes = b""
+    deleted: Packed = b""
 
     def kept(self, wanted: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         """Take deleted rows out of those that are wanted.
@@ -127,7 +130,7 @@ class Piece:
     stop: int
 
 
-def packed(flags: NDArray[np.bool_]) -> bytes:
+def packed(flags: NDArray[np.bool_]) -> Packed:
     """Return flags in little space, none where none is set.
 
     Examples
@@ -138,7 +141,7 @@ def packed(flags: NDArray[np.bool_]) -> bytes:
     return zlib.compress(np.packbits(flags).tobytes(), 1) if flags.any() else b""
 
 
-def unpacked(stored: bytes, n: int) -> NDArray[np.bool_]:
+def unpacked(stored: Packed, n: int) -> NDArray[np.bool_]:
     """Return what :func:`packed` made of `n` flags."""
     bits = np.frombuffer(zlib.decompress(stored), dtype=np.uint8)
     return np.unpackbits(bits, count=n).view(np.bool_)

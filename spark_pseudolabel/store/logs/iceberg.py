@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +77,7 @@ def read_iceberg(
     return _read(table, _plain(table.metadata.location), pin)
 
 
-def _library() -> type[StaticTable]:
+def _library() -> Any:
     try:
         from pyiceberg.table import StaticTable
     except ImportError as error:
