@@ -75,6 +75,10 @@ PROVED_BY = {
         "core.teachers.kind core.teachers.kinds.committee core.teachers.teacher"
     ),
     "tests/core/teachers/test_anchors.py": "core.teachers.kinds.anchors",
+    "tests/core/teachers/test_block_gradients.py": (
+        "core.teachers.block_labels core.teachers.block_products core.teachers.block_scheme "
+        "core.teachers.exact_median core.teachers.graph_blocks"
+    ),
     "tests/core/teachers/test_graph_solvers.py": (
         "core.teachers.conjugate_gradients core.teachers.neighbor_graph"
     ),
@@ -118,6 +122,9 @@ PROVED_BY = {
     "tests/cli/test_output_commands.py": "output.gc output.report output.verify",
     "tests/cli/test_failures.py": "cli.options",
     "tests/cli/test_sessions.py": "cli.signals",
+    "tests/runs/test_cluster_graph.py": (
+        "job.cluster_graph spark.block_spreading spark.graph_blocks spark.packing"
+    ),
     "tests/runs/test_graph.py": "job.graph job.spreading spark.neighbors",
     "tests/core/teachers/test_correct_and_smooth.py": (
         "core.teachers.graph_with_committee core.teachers.node_votes"

@@ -23,12 +23,12 @@ from spark_pseudolabel.core.teachers.cross_fitting import (
     fold_of,
     probabilities,
 )
+from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
 from spark_pseudolabel.core.teachers.gate import gated_weights
 from spark_pseudolabel.core.teachers.graph_member import CommitteeWithAnchors
 from spark_pseudolabel.core.teachers.kinds.anchors import AnchorSettings
 from spark_pseudolabel.core.teachers.neighbor_graph import FoundNeighbors, NeighborGraph
 from spark_pseudolabel.core.teachers.neighbor_search import Grid, nearest
-from spark_pseudolabel.core.teachers.neighbors import GraphSettings
 from spark_pseudolabel.core.teachers.node_votes import GraphRows
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows

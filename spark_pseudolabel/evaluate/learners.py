@@ -11,6 +11,7 @@ from spark_pseudolabel.core.nodes import node_frame
 from spark_pseudolabel.core.teachers.anchor_graph import AnchorGraph
 from spark_pseudolabel.core.teachers.anchors import AnchorsTeacher, anchors_teacher
 from spark_pseudolabel.core.teachers.committee import registered_committee
+from spark_pseudolabel.core.teachers.distant_graph import GraphSettings, Method
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
 from spark_pseudolabel.core.teachers.kind import PeerEstimator
 from spark_pseudolabel.core.teachers.kinds.tri_training import TriTrainingKind
@@ -21,7 +22,7 @@ from spark_pseudolabel.core.teachers.neighbor_search import (
     nearest,
     spatial_order,
 )
-from spark_pseudolabel.core.teachers.neighbors import GraphSettings, Method, NeighborTeacher
+from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.evaluate.known import MemoryTeacher

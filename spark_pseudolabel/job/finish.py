@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from spark_pseudolabel.core.rounds import Finish
+from spark_pseudolabel.job.cluster_graph import forget_progress
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.views import build_views
@@ -43,6 +44,7 @@ def finish(
         )
         run.store.commit_final(run.store.new_attempt("final", end.n_iter), ended)
         run.events.event("stop", reason=end.reason, n_iter=end.n_iter, best_round=end.best_round)
+        forget_progress(run.store)
     with described(run.spark, "results"):
         build_views(run, end)
     final = run.store.final

@@ -197,7 +197,9 @@ class Asked:
         keep_given(store, inputs.labeled, inputs.validation, inputs.keys)
         backend = self.backend(setting, store)
         told = SpreadingTold(self.events)
-        models = Models(setting, store, backend.pool, self.estimator, self.trusted, told)
+        models = Models(
+            setting, store, backend.pool, self.estimator, self.trusted, told, self.spark
+        )
         trainer = trainer_of(setting, store, backend.pool)
         return Run(self.spark, setting, store, models, backend, trainer, self.events)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyspark.sql import SparkSession
 from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import NODE
@@ -20,6 +21,8 @@ from spark_pseudolabel.core.kernel import Scorer, without_odd_vectors
 from spark_pseudolabel.core.nodes import NodeTable
 from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
+from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
+from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
 from spark_pseudolabel.core.teachers.node_scores import takes_nodes
 from spark_pseudolabel.core.teachers.node_votes import GivenRows, GraphRows, Look, Together
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
@@ -29,11 +32,13 @@ from spark_pseudolabel.core.trust.agreement import Agreement
 from spark_pseudolabel.core.trust.shift import SAMPLE
 from spark_pseudolabel.core.trust.stability import MARGINAL_ROWS, Stability
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.job.cluster_graph import ClusterGraph
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.spreading import read_graph
 from spark_pseudolabel.job.teachers import student_of, teacher_of
 from spark_pseudolabel.output.scoring import agreement_of, scorer_of, stability_of
 from spark_pseudolabel.spark.pool import Pool
+from spark_pseudolabel.store.manifest import GraphManifest
 from spark_pseudolabel.store.store import RoundStore
 
 
@@ -63,6 +68,8 @@ class Models:
     own: BaseEstimator | None = None
     trusted: tuple[str, ...] = ()
     tell: Tell = field(default=lambda products, change: None)
+    spark: SparkSession | None = None
+    """Where labels spread over graphs that the driver does not hold."""
     cross_fit: CrossFit | None = None
     """The models of the folds while a student still has to be taught by them."""
     voters: int | None = None
@@ -109,7 +116,7 @@ class Models:
             graph = self.store.graph
             assert graph is not None
             if not maker.takes_features:
-                return maker.joined(read_graph(self.store, graph), self.tell)
+                return maker.joined(self._graph(maker, graph), self.tell)
             prepared = self.prepared(maker)
             return prepared.joined(read_graph(self.store, graph), self.tell, self._graph_rows)
         maker = self.prepared(maker).expecting(self.setting.given_prior)
@@ -120,6 +127,14 @@ class Models:
             return maker.informed(None)
         seen = self.pool.gather(wanted.look, wanted.together, wanted.features)
         return maker.informed(seen)
+
+    def _graph(self, maker: Teacher, graph: GraphManifest) -> NeighborGraph | ClusterGraph:
+        """Return the committed graph, where it is solved."""
+        assert isinstance(maker, NeighborTeacher)
+        if maker.fits_driver(graph.ids.rows):
+            return read_graph(self.store, graph)
+        assert self.spark is not None
+        return ClusterGraph(self.spark, self.store, graph)
 
     @property
     def _graph_rows(self) -> GraphRows:

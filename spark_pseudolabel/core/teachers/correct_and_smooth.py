@@ -32,6 +32,7 @@ from spark_pseudolabel.core.teachers.graph_with_committee import (
     without_nodes,
 )
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
+from spark_pseudolabel.core.teachers.neighbors import labels_on
 from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from spark_pseudolabel.core.teachers.smoothing import (
     STRENGTHS,
@@ -95,7 +96,7 @@ class CorrectAndSmooth(GraphWithCommittee):
         unseen = voted.unseen or voted.models
         votes = self.votes([voted.mean_model(classes), *unseen], classes)
         without = scores_without_two(fit, own, folds, classes, voted)
-        labels, nobody = self._labels(rows), np.zeros(len(folds), dtype=bool)
+        labels, nobody = labels_on(self.nodes, rows), np.zeros(len(folds), dtype=bool)
         tasks = [_Hidden(labels, voted.P, nobody)]
         tasks += [_Hidden(labels, P, folds == fold) for fold, P in enumerate(without)]
         solving = _Solving(self._smoother(), self.nodes, votes, tuple(tasks))

@@ -32,10 +32,10 @@ _SOLVED_AT_ONCE, _SOLUTIONS = 2**25, 2**27
 """Values that are solved for by all threads together, whose conjugate gradients hold nine arrays of
 so many numbers, and values of solutions that are held at once: 1 GiB."""
 
-_MEDIAN_ODDS = 9.0
+MEDIAN_ODDS = 9.0
 """Odds of the likelier of two classes in the row whose scores differ as those of the median row."""
 
-_LEAST_SCALE = 1e-6
+LEAST_SCALE = 1e-6
 """The median counts as at least so much of the largest difference."""
 
 
@@ -355,8 +355,8 @@ class Poisson(Solver):
             highest = np.partition(U, self.n_classes - 2, axis=1)[:, -2:]
             apart = highest[:, 1] - highest[:, 0]
             # Most rows may be as near to one class as to another.
-            scale = max(np.median(apart), apart.max() * _LEAST_SCALE, np.finfo(np.float64).tiny)
-            U = U * (np.log(_MEDIAN_ODDS) / scale)
+            scale = max(np.median(apart), apart.max() * LEAST_SCALE, np.finfo(np.float64).tiny)
+            U = U * (np.log(MEDIAN_ODDS) / scale)
             U = np.exp(U - U.max(axis=1, keepdims=True))
             certain[~known] = U / U.sum(axis=1, keepdims=True)
         return certain.astype(np.float32)

@@ -15,8 +15,12 @@ from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.teachers.committee import Committee
 from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, probabilities
+from spark_pseudolabel.core.teachers.distant_graph import DistantGraph
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
-from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
+from spark_pseudolabel.core.teachers.neighbors import (
+    MAX_EDGES,
+    NeighborTeacher,
+)
 from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from spark_pseudolabel.core.teachers.node_votes import GraphRows, votes_on
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
@@ -62,6 +66,15 @@ class GraphWithCommittee(NeighborTeacher):
     def require_rows(self, n_rows: int, n_classes: int = 2) -> None:
         """Refuse what a graph of neighbors does, and more probabilities than fit."""
         super().require_rows(n_rows, n_classes)
+        if not self.fits_driver(n_rows):
+            raise InputError(
+                "A committee with teacher graph: neighbors has the graph on the driver: at most "
+                f"{MAX_EDGES // self.settings.k:,} rows with {self.settings.k} neighbors each. "
+                f"There are {n_rows:,}. Lower teacher.k, or let teacher be graph: neighbors alone, "
+                "which workers solve where it is larger.",
+                code="graph_too_large",
+                where="teacher.k",
+            )
         if _SETS * n_rows * n_classes > MAX_SCORES:
             most = MAX_SCORES // (_SETS * n_classes)
             raise InputError(
@@ -78,7 +91,10 @@ class GraphWithCommittee(NeighborTeacher):
         return replace(self, committee=self.committee.prepared(X, fitted))
 
     def joined(
-        self, graph: NeighborGraph, tell: Tell | None = None, rows: GraphRows | None = None
+        self,
+        graph: NeighborGraph | DistantGraph,
+        tell: Tell | None = None,
+        rows: GraphRows | None = None,
     ) -> Self:
         """Take in the graph, who is told of progress, and the rows by their features."""
         return replace(super().joined(graph, tell), rows=rows)
@@ -86,7 +102,7 @@ class GraphWithCommittee(NeighborTeacher):
     @property
     def nodes(self) -> NeighborGraph:
         """The graph."""
-        assert self.graph is not None
+        assert isinstance(self.graph, NeighborGraph)
         return self.graph
 
     def votes(

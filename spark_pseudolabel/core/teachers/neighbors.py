@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.teachers.anchors import no_usable_column
 from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, cross_fit, cross_fit_mean
+from spark_pseudolabel.core.teachers.distant_graph import DistantGraph, GraphSettings
 from spark_pseudolabel.core.teachers.graph_solvers import Labels, Solver, make_solver
 from spark_pseudolabel.core.teachers.graph_vectors import VectorMaker
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
@@ -25,35 +26,11 @@ from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 from spark_pseudolabel.errors import InputError
 
-Method = Literal["propagation", "spreading", "poisson"]
-EdgeWeights = Literal["gaussian", "connectivity"]
-
-
 MAX_EDGES = 120_000_000
-"""Neighbors of all rows together: some 6 GB while labels spread."""
+"""Neighbors of all rows together that the driver holds: some 6 GB while labels spread."""
 
-
-@dataclass(frozen=True)
-class GraphSettings:
-    """How rows are joined, and how labels spread.
-
-    Parameters
-    ----------
-    k
-        Neighbors of each row.
-    method, alpha, max_iter, tol, weights
-        See :func:`~.graph_solvers.make_solver`.
-    standardize
-        See :meth:`~.graph_vectors.VectorMaker.fit`.
-    """
-
-    k: int = 10
-    method: Method = "propagation"
-    alpha: float = 0.99
-    max_iter: int = 1000
-    tol: float = 1e-3
-    weights: EdgeWeights = "gaussian"
-    standardize: bool = True
+MAX_ROWS = 2**31 - 1
+"""Rows are numbered in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +57,7 @@ class NeighborTeacher(Teacher):
     features: tuple[Feature, ...]
     random_state: int
     vectors: VectorMaker | None = None
-    graph: NeighborGraph | None = None
+    graph: NeighborGraph | DistantGraph | None = None
     tell: Tell = field(default=lambda products, change: None)
 
     @property
@@ -118,13 +95,12 @@ class NeighborTeacher(Teacher):
                 code="too_few_rows",
                 where="teacher.k",
             )
-        if k * n_rows > MAX_EDGES:
+        if n_rows > MAX_ROWS:
             raise InputError(
-                f"A graph of {n_rows:,} rows with {k} neighbors each is too large for the driver: "
-                f"at most {MAX_EDGES:,} neighbors in all. Lower teacher.k, or let teacher be "
-                "graph: anchors, which takes any number of rows.",
+                f"A graph of neighbors has at most {MAX_ROWS:,} rows. There are {n_rows:,}. Let "
+                "teacher be graph: anchors, which takes any number of rows.",
                 code="graph_too_large",
-                where="teacher.k",
+                where="teacher.graph",
             )
         if not self.settings.standardize and not any(f.numeric for f in self.features):
             raise InputError(
@@ -153,8 +129,15 @@ class NeighborTeacher(Teacher):
             raise no_usable_column("neighbors", self.features)
         return replace(self, vectors=vectors)
 
+    def fits_driver(self, n_rows: int) -> bool:
+        """Whether the graph of so many rows is small enough for the driver's memory."""
+        return self.settings.k * n_rows <= MAX_EDGES
+
     def joined(
-        self, graph: NeighborGraph, tell: Tell | None = None, rows: GraphRows | None = None
+        self,
+        graph: NeighborGraph | DistantGraph,
+        tell: Tell | None = None,
+        rows: GraphRows | None = None,
     ) -> Self:
         """Take in the graph, and who is told of progress."""
         return replace(self, graph=graph, tell=tell or self.tell)
@@ -204,30 +187,28 @@ class NeighborTeacher(Teacher):
 
     def _spread(self, sets: Sequence[TrainingRows], classes: Sequence[Label]) -> list[NodeScores]:
         assert self.graph is not None
-        solver = self._solver(len(classes))
-        labels = [self._labels(rows) for rows in sets]
+        ids = self.graph.ids
         return [
-            NodeScores.of(
-                self.graph.ids,
-                self.graph.by_id(P),
-                classes,
-                takes_nan=self.settings.standardize,
-            )
-            for P in solver.solve(labels)
+            NodeScores.of(ids, P, classes, takes_nan=self.settings.standardize)
+            for P in self._by_row(sets, len(classes))
         ]
 
-    def _labels(self, rows: TrainingRows) -> Labels:
-        assert self.graph is not None
-        nodes = self.graph.nodes(rows.X[NODE].to_numpy())
-        if (nodes < 0).any():
-            raise ValueError("every labeled row must be in the graph")
-        return Labels(nodes, rows.codes)
+    def _by_row(
+        self, sets: Sequence[TrainingRows], n_classes: int
+    ) -> Iterable[NDArray[np.float32]]:
+        """Return the probabilities of all rows by each set of labels, in the order of the ids."""
+        graph = self.graph
+        assert graph is not None
+        if not isinstance(graph, NeighborGraph):
+            places = [Labels(_places(graph.ids, rows), rows.codes) for rows in sets]
+            return graph.spread(places, n_classes, self.settings, self.tell)
+        solver = self._solver(graph, n_classes)
+        return (graph.by_id(P) for P in solver.solve([labels_on(graph, rows) for rows in sets]))
 
-    def _solver(self, n_classes: int) -> Solver:
-        assert self.graph is not None
+    def _solver(self, graph: NeighborGraph, n_classes: int) -> Solver:
         chosen = self.settings
         return make_solver(
-            self.graph,
+            graph,
             n_classes,
             chosen.method,
             gaussian=chosen.weights == "gaussian",
@@ -236,6 +217,21 @@ class NeighborTeacher(Teacher):
             tol=chosen.tol,
             tell=self.tell,
         )
+
+
+def _places(ids: NDArray[np.int64], rows: TrainingRows) -> NDArray[np.int32]:
+    """Return where labeled rows are among all."""
+    wanted = rows.X[NODE].to_numpy()
+    places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    if (ids[places] != wanted).any():
+        raise ValueError("every labeled row must be in the graph")
+    found: NDArray[np.int32] = places.astype(np.int32)
+    return found
+
+
+def labels_on(graph: NeighborGraph, rows: TrainingRows) -> Labels:
+    """Return the labels of rows as those of their nodes."""
+    return Labels(graph.node_of[_places(graph.ids, rows)], rows.codes)
 
 
 def _digest(rows: TrainingRows) -> bytes:

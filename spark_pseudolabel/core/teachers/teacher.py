@@ -19,6 +19,7 @@ from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 
 if TYPE_CHECKING:  # they import this module
     from spark_pseudolabel.core.teachers.conjugate_gradients import Tell
+    from spark_pseudolabel.core.teachers.distant_graph import DistantGraph
     from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
     from spark_pseudolabel.core.teachers.node_votes import GraphRows
 
@@ -106,7 +107,10 @@ class Teacher(ABC):
         return {}
 
     def joined(
-        self, graph: NeighborGraph, tell: Tell | None = None, rows: GraphRows | None = None
+        self,
+        graph: NeighborGraph | DistantGraph,
+        tell: Tell | None = None,
+        rows: GraphRows | None = None,
     ) -> Self:
         """Take in the graph of all rows, if it is transductive.
 

@@ -11,7 +11,7 @@ from spark_pseudolabel.core.nodes import NodeIds
 from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.correct_and_smooth import CorrectAndSmooth
 from spark_pseudolabel.core.teachers.cross_fitting import fold_of, probabilities
-from spark_pseudolabel.core.teachers.neighbors import GraphSettings
+from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
 from spark_pseudolabel.core.teachers.node_votes import GivenRows, GraphRows, votes_on
 from spark_pseudolabel.core.teachers.smoothing import STRENGTHS
 from spark_pseudolabel.core.teachers.training import TrainingRows

@@ -5,8 +5,9 @@ import pytest
 
 from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.teachers.cross_fitting import fold_of, probabilities
+from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
 from spark_pseudolabel.core.teachers.neighbor_member import CommitteeWithNeighbors
-from spark_pseudolabel.core.teachers.neighbors import GraphSettings, NeighborTeacher
+from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
 from spark_pseudolabel.core.teachers.node_scores import NodeScores
 from tests.core.teachers.test_correct_and_smooth import (
     CLASSES,

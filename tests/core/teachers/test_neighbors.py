@@ -5,9 +5,10 @@ import pytest
 from spark_pseudolabel.columns import NODE
 from spark_pseudolabel.core.feature import Feature
 from spark_pseudolabel.core.teachers.cross_fitting import fold_of
+from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
 from spark_pseudolabel.core.teachers.graph_vectors import DIMENSIONS, VectorMaker
 from spark_pseudolabel.core.teachers.neighbor_search import LIMIT
-from spark_pseudolabel.core.teachers.neighbors import GraphSettings, NeighborTeacher
+from spark_pseudolabel.core.teachers.neighbors import NeighborTeacher
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.artifact import dump_model, load_model

@@ -17,7 +17,7 @@ from spark_pseudolabel.fields import Count, Flag, Level, Number, Section, wrong_
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.features import Feature
-    from spark_pseudolabel.core.teachers.neighbors import GraphSettings
+    from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
     from spark_pseudolabel.core.teachers.teacher import Teacher
 
 
@@ -41,7 +41,7 @@ class NeighborSettings(Section):
     @property
     def settings(self) -> GraphSettings:
         """The same for the teacher."""
-        from spark_pseudolabel.core.teachers.neighbors import GraphSettings
+        from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
 
         names = ("k", "method", "alpha", "max_iter", "tol", "weights", "standardize")
         return GraphSettings(**{name: getattr(self, name) for name in names})
