@@ -119,7 +119,7 @@ def test_rows_in_one_place_are_refused_before_any_neighbor_is_looked_for(standar
     ("settings", "n_rows", "key"),
     [
         (GraphSettings(k=10), 10, "teacher.k"),
-        (GraphSettings(k=10), 2_000_000_000, "graph: anchors"),
+        (GraphSettings(k=10), 3_000_000_000, "graph: anchors"),
         (GraphSettings(standardize=False), 100, "teacher.standardize"),
     ],
 )
