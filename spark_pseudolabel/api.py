@@ -80,6 +80,9 @@ class SelfTraining:
     incremental
         True, or the section ``incremental`` of a configuration: :meth:`fit` labels the rows whose
         ids no earlier call with the same `output` has seen.
+    snapshot
+        ``"never"``, or ``"keep"``: whether the pool's rows are copied into the output as Parquet
+        and read there; ``"auto"``, where that is cheaper, until the run has ended.
     features, validation, rounds, training, save
         The sections ``features``, ``validation``, ``rounds``, ``training`` and ``output`` of a
         configuration, the latter without its path.
@@ -112,6 +115,7 @@ class SelfTraining:
         drawn: str = "random",
         group: str | None = None,
         incremental: bool | Section | None = None,
+        snapshot: str = "auto",
         features: Section | None = None,
         validation: Section | None = None,
         rounds: Section | None = None,
@@ -133,7 +137,7 @@ class SelfTraining:
         }
         if rules is not None:
             teacher = {**(teacher or {}), "rules": [_described(rule) for rule in rules]}
-        self._unlabeled = {**_FROM_DATAFRAME, "prior": prior}
+        self._unlabeled = {**_FROM_DATAFRAME, "prior": prior, "snapshot": snapshot}
         self._save = dict(save or {})
         self._sections = {
             "selection": {"policy": selection} if isinstance(selection, str) else selection,

@@ -50,6 +50,7 @@ PROVED_BY = {
     "tests/runs/test_incremental.py": (
         "job.adopted job.drift job.generations job.new_rows output.deciding output.generations"
     ),
+    "tests/runs/test_snapshots.py": "job.snapshots spark.snapshot",
     "tests/spark/test_inputs.py": (
         "spark.reading.collecting spark.reading.folders spark.reading.row_errors "
         "spark.reading.tables"

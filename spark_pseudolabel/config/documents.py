@@ -12,11 +12,13 @@ def identity(config: Config) -> dict[str, Any]:
     """Return what makes a run this run, as plain JSON values.
 
     Left out: ``spark`` (how it is computed), ``rounds.max`` (a raised limit continues the run),
-    ``output.path`` (an output stays itself when its directory is renamed) and ``incremental`` (each
-    generation keeps its own rule).
+    ``output.path`` (an output stays itself when its directory is renamed), ``incremental`` (each
+    generation keeps its own rule) and ``unlabeled.snapshot`` (what a run reads is settled when it
+    begins; whether it is kept, when it ends).
     """
     document = public(config)
     del document["incremental"]
+    document["unlabeled"] = {k: v for k, v in document["unlabeled"].items() if k != "snapshot"}
     document["rounds"] = {k: v for k, v in document["rounds"].items() if k != "max"}
     document["output"] = {k: v for k, v in document["output"].items() if k != "path"}
     if document["teacher"] is not None:  # what is not there is no part of it

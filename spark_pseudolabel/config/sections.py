@@ -180,10 +180,14 @@ class UnlabeledTable(Table):
 
     ``prior`` is the share of every label in it, where that is known: scores are corrected to it.
     ``max_invalid`` is the share of rows that the model may be unable to score before the run stops.
+    ``snapshot``: whether a pool that workers can't read themselves is copied into the output as
+    Parquet, once, and read there: ``auto`` where that is cheaper, until the run has ended, or
+    ``keep`` for good.
     """
 
     from_: Literal["labeled", "dataframe"] | None = Field(default=None, alias="from")  # type: ignore[assignment]
     scan: Literal["auto", "spark"] = "auto"
+    snapshot: Literal["auto", "never", "keep"] = "auto"
     drop_labeled: Flag = False
     prior: Prior | None = None
     max_invalid: Annotated[Number, Field(ge=0, le=1)] = 0.5

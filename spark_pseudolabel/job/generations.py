@@ -27,6 +27,7 @@ from spark_pseudolabel.job.finish import write_reports
 from spark_pseudolabel.job.loop import Asked, Result, tell_where_it_stands, to_the_end
 from spark_pseudolabel.job.new_rows import find_new, new_rows
 from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.snapshots import release
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.output.deciding import deciding_of
 from spark_pseudolabel.output.generations import (
@@ -38,6 +39,7 @@ from spark_pseudolabel.output.generations import (
 )
 from spark_pseudolabel.output.new_files import is_listed
 from spark_pseudolabel.progress import Events, SilentEvents
+from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.report.document import Notice, Report
 from spark_pseudolabel.spark.inputs import Frames, Inputs, NewRows
 from spark_pseudolabel.spark.reading.rules import Functions
@@ -59,7 +61,7 @@ from spark_pseudolabel.store.generations import (
 from spark_pseudolabel.store.identity import frozen_before, require_same, require_same_configuration
 from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.layout import model_name
-from spark_pseudolabel.store.manifest import FileEntry, Ref, now
+from spark_pseudolabel.store.manifest import FileEntry, Ref, normalized, now
 from spark_pseudolabel.store.store import Attempt, RoundStore
 from spark_pseudolabel.version import VERSION
 
@@ -97,7 +99,13 @@ def run(
         spark, config, events or SilentEvents(), frames, functions, estimator, tuple(trusted)
     )
     with asked.output() as (files, root):
-        return _Incremental(asked, files, root, config.incremental).run()
+        try:
+            result = _Incremental(asked, files, root, config.incremental).run()
+        except DriftError:
+            release(files, root, config)  # the generation has ended
+            raise
+        release(files, root, config)
+        return result
 
 
 _GONE = ("inputs_changed", "no_files", "missing_path", "damaged_file", "version_expired")
@@ -136,10 +144,10 @@ class _Incremental:
         """Finish what an earlier start has begun, then label what is new."""
         generations = Generations.read(self.files, self.root)
         first = None
+        if generations is not None:
+            require_same_configuration(generations.first, self._identity, self.root)
         if generations is None or generations.end(1) is None:
             first, generations = self._first(generations)
-        else:
-            require_same_configuration(generations.first, self._identity, self.root)
         resumed, generations = self._resume(generations)
         place = self._place(generations)
         report = self._next(place)
@@ -296,8 +304,9 @@ class _Incremental:
         facts = place.end.facts
         if facts.outcome != "drift" or not self._stops:
             return
-        before = place.generations.run(facts.generation).inputs
-        if (before.unlabeled, before.labeled) == (inputs.frozen.unlabeled, inputs.frozen.labeled):
+        before = place.generations.run(facts.generation).inputs.compared()
+        read = normalized(redacted(inputs.frozen.compared()))
+        if all(normalized(before[name]) == read[name] for name in ("unlabeled", "labeled")):
             assert place.end.deciding is not None
             raise self._drift_error(facts, place.end.deciding)
 

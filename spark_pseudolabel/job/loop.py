@@ -22,6 +22,7 @@ from spark_pseudolabel.job.graph import build_graph
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.job.setting import Setting
+from spark_pseudolabel.job.snapshots import freezer_of, release
 from spark_pseudolabel.job.spreading import SpreadingTold
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.teachers import require_usable, teacher_of
@@ -39,7 +40,12 @@ from spark_pseudolabel.spark.reading.rules import Functions
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.files import Files, LocalFiles, join, scheme_of
 from spark_pseudolabel.store.given_rows import keep_given
-from spark_pseudolabel.store.identity import frozen_before, require_place
+from spark_pseudolabel.store.identity import (
+    frozen_before,
+    read_run,
+    require_place,
+    require_same_configuration,
+)
 from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.publish import require_slots, writing
@@ -109,8 +115,11 @@ def run(
     )
     with asked.output() as (files, root):
         refuse_generations(files, root)
+        refuse_other_run(files, root, config)
         proved = frozen_before(files, root, identity(config))
-        return to_the_end(asked.run(files, root, asked.begin(files, root), proved=proved))
+        result = to_the_end(asked.run(files, root, asked.begin(files, root), proved=proved))
+        release(files, root, config)
+        return result
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,7 @@ class Asked:
         new_rows: NewRows | None = None,
     ) -> Inputs:
         """Open and check all tables; see :func:`read_inputs`."""
+        freezer = freezer_of(files, root, self.config, proved)
         with _probe_file(files, root) as probe, self.events.stage(0, "read inputs"):
             return read_inputs(
                 self.spark,
@@ -158,6 +168,7 @@ class Asked:
                 proved=proved,
                 functions=self.functions,
                 new_rows=new_rows,
+                freezer=freezer,
             )
 
     def begin(self, files: Files, root: str) -> Callable[[FrozenInputs], RoundStore]:
@@ -220,6 +231,13 @@ def require_file_system(path: str, files: Files, root: str) -> None:
             code="file_system",
             where="output.path",
         )
+
+
+def refuse_other_run(files: Files, root: str, config: Config) -> None:
+    """Refuse an output of another configuration, before its pool is read for nothing."""
+    stored = read_run(files, root)
+    if stored is not None:
+        require_same_configuration(stored, identity(config), root)
 
 
 @contextlib.contextmanager

@@ -30,11 +30,13 @@ from spark_pseudolabel.report.document import (
     PlanRounds,
     PlanRows,
     PlanRule,
+    PlanSnapshot,
     PlanStudent,
     label_key,
 )
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.spark.snapshot import Choice, bytes_of
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.identity import (
     frozen_before,
@@ -42,6 +44,7 @@ from spark_pseudolabel.store.identity import (
     require_same,
     require_same_configuration,
 )
+from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.store import RoundStore
 
 _FEW_LABELS = 10
@@ -97,8 +100,23 @@ def plan(
         if inputs.scan is not None
         else inputs.pool.rows.rdd.getNumPartitions(),
         pinned=pinned_inputs(inputs),
+        snapshot=_snapshot(config, inputs, proved),
         output=PlanOutput(path=config.output.path, state=_state(spark, config, inputs)),
         warnings=_warnings(inputs, by_code),
+    )
+
+
+def _snapshot(config: Config, inputs: Inputs, proved: FrozenInputs | None) -> PlanSnapshot | None:
+    choice = inputs.freezing
+    if choice is None:
+        return None
+    if proved is not None:
+        choice = Choice(proved.unlabeled.snapshot is not None, "so the run has begun")
+    return PlanSnapshot(
+        frozen=choice.freezes,
+        why=choice.why,
+        bytes=bytes_of(inputs.pool.schema, inputs.pool_rows) if choice.freezes else None,
+        kept=choice.freezes and config.unlabeled.snapshot == "keep",
     )
 
 

@@ -18,6 +18,7 @@ from spark_pseudolabel.store.identity import differences
 from spark_pseudolabel.store.inputs import FrozenInputs, SeenFile
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.manifest import normalized
+from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.verify import report_problems
 
@@ -43,13 +44,7 @@ def report_if_finished(config: Config) -> Report | None:
         return None
     for manifest in store.history.manifests:
         store.check_files(manifest)
-    end = next_step(
-        model_facts(store),
-        round_facts(store),
-        limits_of(config, _pool_rows(store)),
-        has_graph=store.graph is not None,
-    )
-    if not is_committed(store, end):
+    if not has_ended(store, config):
         return None
     if store.reviews and not store.views_are_current():
         with hold(store.files, store.root, owner="run"):
@@ -58,7 +53,23 @@ def report_if_finished(config: Config) -> Report | None:
         return None
     if any(report_problems(store, store.final.report.document)):
         return None
+    snapshots = Snapshots(store.files, store.root)
+    if config.unlabeled.snapshot != "keep" and snapshots.left:
+        # The start that ended the run was killed before it came to that.
+        with hold(store.files, store.root, owner="run"):
+            snapshots.delete()
     return Report.model_validate(current_document(store))
+
+
+def has_ended(store: RoundStore, config: Config) -> bool:
+    """Whether the end that a configuration asks for is committed."""
+    end = next_step(
+        model_facts(store),
+        round_facts(store),
+        limits_of(config, _pool_rows(store)),
+        has_graph=store.graph is not None,
+    )
+    return is_committed(store, end)
 
 
 def limits_of(config: Config, pool_rows: int) -> LoopLimits:

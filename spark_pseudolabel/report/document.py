@@ -1118,6 +1118,19 @@ class PlanPromise(Document):
     """Likewise."""
 
 
+class PlanSnapshot(Document):
+    """What becomes of a pool that workers cannot read by themselves."""
+
+    frozen: bool
+    """Whether it is copied into the output as Parquet, once, and read there."""
+    why: str
+    """The reason."""
+    bytes: Count | None = None
+    """About how much the copy takes, before compression; null where there is none."""
+    kept: bool = False
+    """Whether it stays when the run has ended."""
+
+
 class PlanDocument(Document):
     """What ``run`` would do: the document of ``plan``."""
 
@@ -1146,6 +1159,8 @@ class PlanDocument(Document):
     """Tasks of one scan of the pool; null when unknown."""
     pinned: list[PinnedInput] = []
     """Versions of the inputs that keep a log, which a run would read."""
+    snapshot: PlanSnapshot | None = None
+    """Null where workers read the pool's own files."""
     output: PlanOutput
     """The output as it is now."""
     warnings: list[Notice] = []
@@ -1328,7 +1343,7 @@ class GarbageItem(Document):
 
     path: str
     """Directory or file, below the output."""
-    kind: Literal["attempt", "lost", "view", "start", "temp", "retired"]
+    kind: Literal["attempt", "lost", "view", "start", "temp", "retired", "snapshot"]
     """A try not committed, a lost task's file beside committed ones, a table put aside, a start
     that lost, or a half-written file."""
     files: Count

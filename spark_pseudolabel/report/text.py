@@ -30,6 +30,7 @@ from spark_pseudolabel.report.document import (
     Metrics,
     Notice,
     PlanDocument,
+    PlanSnapshot,
     Report,
     Round,
     StatusDocument,
@@ -513,9 +514,22 @@ def _plan_steps(plan: PlanDocument) -> list[str]:
             else "",
         ],
         *([f"{each.table} at", words.pinned(each)] for each in plan.pinned),
+        ["snapshot", _snapshot(plan.snapshot)],
         ["output", f"{plan.output.path} ({plan.output.state})"],
     ]
     return [line for name, value in body if value for line in _named(name, value)]
+
+
+def _snapshot(snapshot: PlanSnapshot | None) -> str:
+    if snapshot is None:
+        return ""
+    if not snapshot.frozen:
+        return f"none, the pool is read through Spark in every pass: {snapshot.why}"
+    end = "it is kept" if snapshot.kept else "it is deleted when the run ends"
+    return (
+        f"the pool is read through Spark once and copied into the output: {snapshot.why}. About "
+        f"{-(-(snapshot.bytes or 0) // 10**6):,} MB of Parquet before compression; {end}"
+    )
 
 
 def _named(name: str, value: str, indent: int = 13) -> list[str]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
+from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.teachers.training import Label
-from spark_pseudolabel.spark.direct.narrow import is_piece
+from spark_pseudolabel.spark.direct.narrow import is_piece, part_number
 from spark_pseudolabel.spark.direct.pool import DirectPool
+from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan
+from spark_pseudolabel.spark.direct.tasks import has_rows_at
 from spark_pseudolabel.spark.evaluation import HeldOutRows, labels_against_truth
 from spark_pseudolabel.spark.frame.pool import FramePool
 from spark_pseudolabel.spark.frame.scoring import cells_of
@@ -22,6 +27,7 @@ from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.spark.reading.tables import refuse_unsafe_commits
 from spark_pseudolabel.spark.scratch import Scratch
+from spark_pseudolabel.spark.tasking import run_tasks
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.layout import scratch_dir
 from spark_pseudolabel.store.manifest import RoundManifest
@@ -80,7 +86,7 @@ def open_backend(
     keys = T.StructType([inputs.pool.schema[key] for key in inputs.keys])
     stored = StoredRows(spark, store.root, keys, carried)
     n_classes = len(inputs.classes)
-    scan = _scan(inputs, store)
+    scan = _scan(spark, inputs, store)
     if scan is None:
         refuse_unsafe_commits(spark)
         frame = FramePool(
@@ -112,15 +118,37 @@ def open_backend(
     parts = f"{n_parts:,} part{'' if n_parts == 1 else 's'}"
     pinned = inputs.frozen.pinned.get("unlabeled")
     of_version = "" if pinned is None else f", {pinned.words}"
-    return Backend(direct, f"by the workers themselves, in {parts}{of_version}", stored)
+    whose = "its snapshot " if inputs.frozen.unlabeled.snapshot is not None else ""
+    return Backend(direct, f"{whose}by the workers themselves, in {parts}{of_version}", stored)
 
 
-def _scan(inputs: Inputs, store: RoundStore) -> Scan | None:
+def _scan(spark: SparkSession, inputs: Inputs, store: RoundStore) -> Scan | None:
     """Return how workers read the pool by themselves; None where Spark reads it.
 
     Also None where Spark has read it in an earlier round: what it has stored does not tell where
-    in the pool's files a row is.
+    in the pool's files a row is. So, too, where the pool was frozen anew and its rows lie in other
+    places than rounds have found them in.
     """
     stored = [(*manifest.scored, *manifest.accepted)[:1] for manifest in store.rounds]
     by_spark = any(not is_piece(entry.path) for first in stored for entry in first)
-    return None if by_spark else inputs.scan
+    if by_spark or inputs.scan is None:
+        return None
+    moved = inputs.refrozen and store.rounds and not _same_places(spark, inputs.scan, store)
+    return None if moved else inputs.scan
+
+
+def _same_places(spark: SparkSession, scan: Scan, store: RoundStore) -> bool:
+    """Whether the first round, which has scored all rows, has found them where they are now."""
+    paths: dict[int, list[str]] = defaultdict(list)
+    for entry in store.rounds[0].scored:
+        paths[part_number(entry.path)].append(join(store.root, entry.path))
+    if sorted(paths) != [part.number for part in scan.parts]:
+        return False
+    work = [(part, paths[part.number]) for part in scan.parts]
+    look = partial(_is_in_place, source=scan.source)
+    return all(run_tasks(spark, look, work))
+
+
+def _is_in_place(task: tuple[Part, list[str]], source: PartSource) -> bool:
+    part, paths = task
+    return has_rows_at(part, paths, source)

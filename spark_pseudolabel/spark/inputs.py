@@ -80,12 +80,14 @@ from spark_pseudolabel.spark.reading.tables import (
     to_arrow,
     with_hash,
 )
+from spark_pseudolabel.spark.snapshot import Choice, Freezer, PoolSnapshot, choose
 from spark_pseudolabel.spark.startup.warm_up import warm_up
 from spark_pseudolabel.store.files import same_system
 from spark_pseudolabel.store.inputs import (
     FrozenInputs,
     FrozenPool,
     FrozenRows,
+    FrozenSnapshot,
     FrozenTable,
     PinnedTable,
     SeenFile,
@@ -173,6 +175,10 @@ class Inputs:
         The same rows as parts that workers read by themselves, or None.
     no_scan
         Why they don't.
+    freezing
+        Whether the pool is frozen first, and why; None where workers read it as it is.
+    refrozen
+        Whether it was frozen anew, so that rounds may have found its rows in other places.
     test
         Rows with true labels, or None.
     frozen
@@ -212,6 +218,8 @@ class Inputs:
     rule_columns: tuple[Feature, ...] = ()
     overlap: int = 0
     selected: NDArray[np.bool_] | None = None
+    freezing: Choice | None = None
+    refrozen: bool = False
 
     @property
     def seed_features(self) -> tuple[Feature, ...]:
@@ -228,6 +236,7 @@ def read_inputs(
     proved: FrozenInputs | None = None,
     functions: Functions | None = None,
     new_rows: NewRows | None = None,
+    freezer: Freezer | None = None,
 ) -> Inputs:
     """Open and check all tables of a configuration.
 
@@ -250,6 +259,8 @@ def read_inputs(
         Rules that are functions in Python, by their name.
     new_rows
         Which rows of the pool are read; None: all.
+    freezer
+        Freezes a pool that workers can't read themselves; None: nothing is written.
 
     Raises
     ------
@@ -308,8 +319,19 @@ def read_inputs(
     survey = _survey(
         spark, tables["unlabeled"], config, keys, features, known, probe, before, seen, asked
     )
+    freezing, copy = None, None
     if survey.scan is None:
         require_spark_reads(tables["unlabeled"], [feature.name for feature in features])
+        freezing = choose(config, tables["unlabeled"], reached=not survey.tried)
+        nothing_new = seen is not None and not len(seen.new)
+        if freezer is not None and freezer.wanted(freezing) and not nothing_new:
+            grouped = groups is not None and groups.pool is not None
+            of_group = _group_columns(config) if grouped else []
+            wide = _pool(
+                spark, tables["unlabeled"], keys, read, known, config, seen, asked, of_group
+            )
+            copy = _copied(spark, freezer, _Pool(wide, pool, config, keys, known, before), probe)
+            pool, survey, groups = copy.pool, copy.survey, copy.groups(groups)
     ids = survey.ids or _check_keys(spark, pool, known, keys, config, before)
     return Inputs(
         keys=keys,
@@ -333,7 +355,7 @@ def read_inputs(
         frozen=FrozenInputs(
             labeled=frozen_labeled,
             validation=frozen_validation,
-            unlabeled=ids.of(frozen_pool),
+            unlabeled=ids.of(frozen_pool, None if copy is None else copy.frozen),
             **frozen_test,
             seen=_seen(tables, config),
             pinned={
@@ -351,6 +373,8 @@ def read_inputs(
         votes=votes,
         rule_columns=voted.columns,
         overlap=0 if seen is None else len(seen.hashes),
+        freezing=freezing,
+        refrozen=copy is not None and copy.again,
     )
 
 
@@ -653,11 +677,18 @@ def _pool(
     config: Config,
     seen: _Seen | None,
     asked: pa.Array | None,
+    of_group: Sequence[str] = (),
 ) -> Table:
-    """Return keys and features of the unlabeled rows, without the labeled ones if so asked for."""
+    """Return keys and features of the unlabeled rows, without the labeled ones if so asked for.
+
+    With ``spl_group`` where the column that says which rows belong together is named.
+    """
+    groups = [column(name).alias(GROUP) for name in of_group]
 
     def change(rows: DataFrame) -> DataFrame:
-        pool = rows.select(*columns(keys), *select_features(rows, features), *reasons_of(rows))
+        pool = rows.select(
+            *columns(keys), *select_features(rows, features), *groups, *reasons_of(rows)
+        )
         if seen is not None:
             pool = seen.left(spark, pool, keys[0])
         left_out = _left_out(config, known, asked)
@@ -1079,10 +1110,12 @@ class _Ids:
     rows: int
     xor64: int | None = None
 
-    def of(self, table: FrozenTable) -> FrozenPool:
+    def of(self, table: FrozenTable, snapshot: FrozenSnapshot | None) -> FrozenPool:
         """Freeze the pool."""
         pool = FrozenPool(schema=table.columns, rows=self.rows)
         changes: dict[str, object] = {}
+        if snapshot is not None:
+            changes["snapshot"] = snapshot
         if table.files is not None:
             changes["files"] = table.files
         if self.xor64 is not None:
@@ -1092,11 +1125,15 @@ class _Ids:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What the direct scan found out about the pool: nothing, where it can't be used."""
+    """What the direct scan found out about the pool: nothing, where it can't be used.
+
+    Tried, where workers could not read what seemed to be theirs to read.
+    """
 
     scan: Scan | None = None
     no_scan: str = ""
     ids: _Ids | None = None
+    tried: bool = False
 
 
 def _survey(
@@ -1133,7 +1170,7 @@ def _survey(
     except (OSError, PySparkException, Py4JError, InputError) as error:
         if isinstance(error, InputError) and error.code in _SURE:
             raise
-        return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})")
+        return _Survey(no_scan=f"the workers can't read it ({_first_line(error)})", tried=True)
     if config.id is None:
         return _Survey(scan, ids=_Ids(pool_keys.rows))
     if pool_keys.nulls or pool_keys.known or not pool_keys.unique:
@@ -1159,6 +1196,119 @@ def _needs_spark(
     if not table.plain.readable([*ids, *(feature.name for feature in features)]):
         return "it has columns of types that are left to Spark"
     return ""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """A pool that Spark reads, and what is known of it.
+
+    Parameters
+    ----------
+    wide
+        Keys, features and ``spl_group``, which are frozen.
+    narrow
+        Keys and features.
+    config, keys, known, before
+        Of the run.
+    """
+
+    wide: Table
+    narrow: Table
+    config: Config
+    keys: tuple[str, ...]
+    known: pa.Table
+    before: _Before | None
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """A pool that was frozen, in the place of the one that Spark reads.
+
+    Parameters
+    ----------
+    snapshot
+        The files.
+    pool
+        Keys and features.
+    survey
+        How workers read them.
+    keys
+        Key columns.
+    """
+
+    snapshot: PoolSnapshot
+    pool: Table
+    survey: _Survey
+    keys: tuple[str, ...]
+
+    @property
+    def frozen(self) -> FrozenSnapshot:
+        return self.snapshot.stored.frozen
+
+    @property
+    def again(self) -> bool:
+        return self.snapshot.stored.again
+
+    def groups(self, groups: Groups | None) -> Groups | None:
+        """Return the groups of rows, those of the pool as they were frozen."""
+        if groups is None or groups.pool is None:
+            return groups
+        schema, table = groups.pool.schema, self.snapshot.table
+        of_keys = T.StructType([*(schema[key] for key in self.keys), table.schema[GROUP]])
+        names = of_keys.names
+        return replace(
+            groups, pool=table.changed(of_keys, lambda rows: rows.select(*columns(names)))
+        )
+
+
+def _copied(spark: SparkSession, freezer: Freezer, pool: _Pool, probe: str | None) -> _Copied:
+    """Open the snapshot of a run, or freeze its pool, whose ids are looked at before it is real."""
+    found = freezer.found(spark)
+    if found is not None:
+        return _looked_at(spark, found, pool, probe, pool.before)
+    with freezer.freeze(spark, pool.wide) as frozen:
+        return _looked_at(spark, frozen, pool, probe, None)
+
+
+def _looked_at(
+    spark: SparkSession,
+    snapshot: PoolSnapshot,
+    pool: _Pool,
+    probe: str | None,
+    before: _Before | None,
+) -> _Copied:
+    rows = snapshot.narrowed(pool.narrow)
+    survey = _survey_copy(spark, snapshot, pool, probe, before)
+    if survey.ids is None:
+        ids = _check_keys(spark, rows, pool.known, pool.keys, pool.config, before)
+        survey = replace(survey, ids=ids)
+    return _Copied(snapshot, rows, survey, pool.keys)
+
+
+def _survey_copy(
+    spark: SparkSession,
+    snapshot: PoolSnapshot,
+    pool: _Pool,
+    probe: str | None,
+    before: _Before | None,
+) -> _Survey:
+    """Try whether workers read a snapshot, and look at its keys where they are not known."""
+    if pool.config.unlabeled.scan == "spark":
+        return _Survey(no_scan="unlabeled.scan is spark")
+    reasons = [UNREADABLE] if UNREADABLE in snapshot.table.schema.names else []
+    features = [name for name in pool.narrow.schema.names if name not in pool.keys]
+    source = snapshot.plain.source(pool.keys, [*features, *reasons])
+    scan = Scan(replace(source, stored_places=True), snapshot.plain.parts)
+    try:
+        if before is not None or pool.config.id is None:
+            require_reach(spark, scan, probe)
+            return _Survey(scan, ids=_Ids(snapshot.rows) if before is None else before.ids)
+        found = survey_keys(spark, scan, pool.known.column(0), probe)
+    except (OSError, PySparkException, Py4JError) as error:
+        return _Survey(no_scan=f"the workers can't read its snapshot ({_first_line(error)})")
+    if found.nulls or found.known or not found.unique:
+        return _Survey(scan)  # Spark finds out which id it is
+    return _Survey(scan, ids=_Ids(found.rows, found.xor64))
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,13 +15,14 @@ from spark_pseudolabel.store.generations import End, Generations
 from spark_pseudolabel.store.lease import hold, require_free
 from spark_pseudolabel.store.manifest import GraphManifest, RoundManifest
 from spark_pseudolabel.store.publish import writing
+from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 
 DAY_S: Final = 24 * 60 * 60.0
 # Younger ones may belong to a run whose lease went unnoticed, such as on another machine.
 OLDER_THAN_S: Final = 7 * DAY_S
 
-GarbageKind = Literal["attempt", "lost", "view", "start", "temp", "retired"]
+GarbageKind = Literal["attempt", "lost", "view", "start", "temp", "retired", "snapshot"]
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _STEPS = "graph|model|round|final|review"
@@ -40,7 +41,8 @@ class Garbage:
         ``attempt``: a try of a step that was not committed; ``lost``: a file beside those of a
         committed step, by a task that failed or ran twice; ``view``: a table built or put aside;
         ``start``: what a start froze before another one took the output; ``temp``: a file that
-        was being written; ``retired``: what an old generation has scored, and what it knew of ids.
+        was being written; ``retired``: what an old generation has scored, and what it knew of ids;
+        ``snapshot``: a pool that was being frozen, or that no run names.
     files, bytes
         How much it is.
     changed_at
@@ -162,6 +164,7 @@ def _find(files: Files, root: str, older_than_s: float, retain: int | None) -> C
     assert generations is not None
     stores, ends = list(generations.stores()), list(_ends(generations))
     named = {path for store in stores for path in _named(store)} | _named_by_ends(ends)
+    named |= {path for store in stores for path in _snapshot_of(store)}
     items = garbage(listing, [store.run_id for store in stores], named)
     old = [item for item in items if item.is_older(moment)]
     retired = list(_retired(listing, stores, ends, _first_kept(generations, retain)))
@@ -220,6 +223,12 @@ def _named(store: RoundStore) -> Iterator[str]:
             yield attempt
 
 
+def _snapshot_of(store: RoundStore) -> Iterator[str]:
+    frozen = store.inputs.unlabeled.snapshot
+    if frozen is not None:
+        yield from Snapshots(store.files, store.root).needed(frozen)
+
+
 def _attempt_of(path: str) -> str:
     return "/".join(path.split("/")[:4])
 
@@ -248,7 +257,11 @@ def _unit(path: str, run_ids: Collection[str]) -> tuple[str, GarbageKind] | None
 
 
 def _left_by_a_start(path: str) -> tuple[str, GarbageKind] | None:
-    """Return what a start has written for a run that another one has begun instead."""
+    """Return what a start has written for a run that another one has begun instead, or frozen."""
+    if match := re.match(rf"({layout.SNAPSHOTS_DIR}/{_UUID}/{_UUID})/", path):
+        return match[1], "snapshot"
+    if match := re.match(rf"({layout.SNAPSHOTS_DIR}/{_UUID}/snapshot\.json)$", path):
+        return match[1], "snapshot"
     match = re.match(rf"((?:{layout.RUNS_DIR}|{layout.ATTEMPTS_DIR})/{_UUID})/", path)
     return (match[1], "start") if match else None
 

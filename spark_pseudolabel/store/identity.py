@@ -217,7 +217,7 @@ def frozen_before(files: Files, root: str, identity: Json) -> FrozenInputs | Non
     It was frozen after it was checked: of the same files nothing needs to be proved again.
     """
     run = read_run(files, root)
-    if run is None or any(differences(run.identity, normalized(redacted(identity)))):
+    if run is None or any(_other_settings(run, identity)):
         return None
     return run.inputs
 
@@ -272,15 +272,19 @@ def require_same_configuration(run: StoredRun, identity: Json, root: str) -> Non
     InputError
         With code ``other_run``, naming the first difference.
     """
-    for key, stored, given in differences(run.identity, normalized(redacted(identity))):
-        if stored is _ABSENT and given is None:
-            continue
+    for key, stored, given in _other_settings(run, identity):
         raise InputError(
             f"{root} holds a run with another configuration: {key} is {_show(stored)} there and "
             f"{_show(given)} now. Use another output.path, or the configuration of that run.",
             code="other_run",
             where=key,
         )
+
+
+def _other_settings(run: StoredRun, identity: Json) -> Iterator[tuple[str, Any, Any]]:
+    for key, stored, given in differences(run.identity, normalized(redacted(identity))):
+        if not (stored is _ABSENT and given is None):
+            yield key, stored, given
 
 
 def differences(stored: Any, given: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from spark_pseudolabel.store.facts import Fact, Json, Size
+from spark_pseudolabel.store.facts import Content, Fact, Json, Size
 from spark_pseudolabel.store.files import FileInfo
 
 
@@ -56,6 +56,21 @@ class FrozenTable(Fact):
     files: tuple[SeenFile, ...] | None = None
 
 
+class FrozenSnapshot(Fact):
+    """The copy of a pool that a run reads in its place.
+
+    Parameters
+    ----------
+    id
+        Names it in the output.
+    content
+        Fingerprint of its rows: the same for the same rows in any order.
+    """
+
+    id: str
+    content: Content
+
+
 class FrozenPool(FrozenTable):
     """The unlabeled rows.
 
@@ -67,10 +82,13 @@ class FrozenPool(FrozenTable):
         How many.
     ids_xor64
         A hash over all ids, in any order; None where there is no id column.
+    snapshot
+        What is read in its place; None: the pool itself.
     """
 
     rows: Size
     ids_xor64: int | None = None
+    snapshot: FrozenSnapshot | None = None
 
 
 class PinnedTable(Fact):
@@ -130,5 +148,10 @@ class FrozenInputs(Fact):
         return self.model_dump(mode="json", by_alias=True)
 
     def compared(self) -> Json:
-        """Return what must be the same when a run is continued."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"seen"})
+        """Return what must be the same when a run is continued.
+
+        A snapshot is compared where it is frozen anew.
+        """
+        return self.model_dump(
+            mode="json", by_alias=True, exclude={"seen": True, "unlabeled": {"snapshot"}}
+        )

@@ -20,6 +20,7 @@ RUNS_DIR = "_runs"
 ATTEMPTS_DIR = "_attempts"
 COMMITS_DIR = "_commits"
 GENERATIONS_DIR = "_generations"
+SNAPSHOTS_DIR = "_snapshots"
 RETIRED_FILE = f"{GENERATIONS_DIR}/retired.json"
 README_FILE = "README.txt"
 REPORT_JSON = "report.json"
@@ -38,7 +39,16 @@ ADDED_VIEWS = ("labels", "undecided", "invalid")
 
 # What may lie in an output directory before its run exists: left by a start that was cut off.
 OURS = frozenset(
-    {LAYOUT_FILE, LEASE_DIR, RUNS_DIR, ATTEMPTS_DIR, COMMITS_DIR, GENERATIONS_DIR, README_FILE}
+    {
+        LAYOUT_FILE,
+        LEASE_DIR,
+        RUNS_DIR,
+        ATTEMPTS_DIR,
+        COMMITS_DIR,
+        GENERATIONS_DIR,
+        SNAPSHOTS_DIR,
+        README_FILE,
+    }
 )
 
 _CLAIM_NAME = re.compile(r"^generation-(\d{4,})\.json$")
@@ -174,6 +184,26 @@ def view_build_dir(run_id: str, build_id: str) -> str:
 def scratch_dir(run_id: str, scratch_id: str) -> str:
     """Return the directory of rows on their way between the driver and workers of one start."""
     return f"{ATTEMPTS_DIR}/{run_id}/scratch/{scratch_id}"
+
+
+def snapshot_dir(snapshot_id: str) -> str:
+    """Return the directory of a pool that was frozen."""
+    return f"{SNAPSHOTS_DIR}/{snapshot_id}"
+
+
+def snapshot_file(snapshot_id: str) -> str:
+    """Return the slot that is taken when a pool is frozen."""
+    return f"{snapshot_dir(snapshot_id)}/snapshot.json"
+
+
+def snapshot_kept_file(snapshot_id: str) -> str:
+    """Return the file that says that a snapshot outlives its run."""
+    return f"{snapshot_dir(snapshot_id)}/kept"
+
+
+def snapshot_rows_dir(snapshot_id: str, attempt_id: str) -> str:
+    """Return the directory that one try to freeze a pool has to itself."""
+    return f"{snapshot_dir(snapshot_id)}/{attempt_id}"
 
 
 def model_name(number: int) -> str:

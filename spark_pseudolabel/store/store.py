@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
-from spark_pseudolabel.errors import InputError, StoredStateError
+from spark_pseudolabel.errors import InputError, OutputBusyError, StoredStateError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.store import layout, views
 from spark_pseudolabel.store.facts import Json
@@ -125,6 +125,8 @@ class RoundStore:
         InputError
             If the directory holds something else (``output_not_empty``), a run of another
             configuration (``other_run``), or this run with changed inputs (``inputs_changed``).
+        OutputBusyError
+            If another start has frozen the pool of this very run.
         StoredStateError
             If what is stored there is damaged, incomplete, or of a newer layout.
         """
@@ -133,6 +135,14 @@ class RoundStore:
                 create_run(files, root, identity, inputs, code_version)
         store = cls.open(files, root, code_version)
         require_same(store.run, identity, inputs, root)
+        frozen = inputs.unlabeled.snapshot
+        if frozen is not None and frozen != store.inputs.unlabeled.snapshot:
+            raise OutputBusyError(
+                f"Another start has begun the run in {root} while this one froze its pool. Let it "
+                "end, then run again.",
+                code="slot_lost",
+                where=root,
+            )
         for manifest in store.history.manifests:
             store.check_files(manifest)
         return store

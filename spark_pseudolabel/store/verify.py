@@ -34,6 +34,7 @@ from spark_pseudolabel.store.manifest import (
 )
 from spark_pseudolabel.store.problem import Problem
 from spark_pseudolabel.store.review import ReviewManifest
+from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import read_parquet
 
@@ -190,6 +191,9 @@ def _problems(store: RoundStore, asked: _Asked) -> Iterator[Problem]:
                     yield from _entry_problems(store, entry)
     if store.models:
         yield from _given_problems(store, deep)
+    frozen = store.inputs.unlabeled.snapshot
+    if frozen is not None:
+        yield from Snapshots(store.files, store.root).problems(frozen)
     if store.final is not None:
         yield from _final_problems(store, store.final, asked)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from scripts.benchmarks.timing import tree
@@ -54,6 +55,45 @@ def test_a_killed_run_is_resumed(
     assert not (output / "report.json").exists()
     _resume(driver_of("local[2]"), conf, tmp_path / "result.json")
     _require_finished_once(output, before, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("snapshot.written", marks=pytest.mark.long),
+        pytest.param("snapshot.publish.tmp", marks=pytest.mark.long),
+        "snapshot.publish.done",
+        pytest.param("model.fitted", marks=pytest.mark.long),
+        pytest.param("snapshot.deleting", marks=pytest.mark.long),
+    ],
+)
+def test_a_run_that_is_killed_around_its_snapshot_is_resumed(
+    moment: str,
+    machine: dict[str, str],
+    driver_of: Callable[[str], Driver],
+    tables: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    output, folder = tmp_path / "out", tmp_path / "csv"
+    folder.mkdir()
+    for file in (tables / "pool").iterdir():
+        rows = pd.read_parquet(file).astype({"width": "float64"})
+        rows.to_csv(folder / f"{file.stem}.csv", index=False)
+    as_csv = configuration(tables, output, unlabeled={"path": str(folder)})
+    conf = write_configuration(tmp_path / "conf.yaml", as_csv)
+    armed = machine | {"SPL_FAILPOINT": moment}
+    assert ended(run_command(conf), armed, tmp_path) == -signal.SIGKILL
+    before, frozen = committed(output), _snapshots(output)
+    _resume(driver_of("local[2]"), conf, tmp_path / "result.json")
+    _require_finished_once(output, before, undisturbed)
+    assert len(frozen) == (moment in ("snapshot.publish.done", "model.fitted"))
+    assert not _snapshots(output)
+    assert not list((output / "_snapshots").rglob("*.parquet"))
+
+
+def _snapshots(output: Path) -> list[Path]:
+    return sorted((output / "_snapshots").glob("*/snapshot.json"))
 
 
 def test_a_run_whose_jvm_is_killed_says_that_another_try_may_help(

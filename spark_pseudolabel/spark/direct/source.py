@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import FILE, ROW_INDEX
+from spark_pseudolabel.columns import FILE, ROW_INDEX, UNREADABLE
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.parts import Part, RowGroup
 from spark_pseudolabel.errors import InputError
@@ -59,6 +59,8 @@ class PartSource:
         there. None where all files are the same.
     pinned
         What table with a log the files are of, and which version of it; empty: none.
+    stored_places
+        Whether ``file`` and ``row_index`` are columns of the files, which are copies of others.
     """
 
     root: str
@@ -69,6 +71,7 @@ class PartSource:
     types: pa.Schema | None = None
     seen: NDArray[np.uint64] | None = None
     pinned: str = ""
+    stored_places: bool = False
 
     @property
     def unconditional(self) -> PartSource:
@@ -78,7 +81,12 @@ class PartSource:
     @property
     def by_place(self) -> bool:
         """Whether rows are known by file and place, and not by an id, whatever its name."""
-        return self.keys == (FILE, ROW_INDEX)
+        return self.keys == (FILE, ROW_INDEX) and not self.stored_places
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The column that says why a row can't be read, where some of the table's rows can't."""
+        return (UNREADABLE,) if UNREADABLE in self.features else ()
 
     @property
     def name(self) -> str:

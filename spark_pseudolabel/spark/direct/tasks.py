@@ -256,6 +256,16 @@ def _compared(accepted: pa.Table, before: Sequence[str]) -> tuple[int, int]:
     return int(again.sum()), int((again & (earlier_code[place] != codes)).sum())
 
 
+def has_rows_at(part: Part, paths: Sequence[str], source: PartSource) -> bool:
+    """Whether rows of a part are where scored rows say that they were when these were written."""
+    scored = [read_narrow(path, [*source.keys, POSITION]) for path in paths]
+    earlier = pa.concat_tables(scored).sort_by(POSITION)
+    if earlier.num_rows != part.rows:
+        return False
+    now = pa.Table.from_batches([rows.batch for rows in read_part(source, part, features=())])
+    return all(now.column(key).equals(earlier.column(key)) for key in source.keys)
+
+
 def values_in_bins(path: str, bins: Sequence[Bin]) -> list[Values]:
     """Return the distinct confidences inside each of some bins, and their counts."""
     rows = read_narrow(path, [CODE, SCORE, INVALID])
@@ -319,7 +329,7 @@ def sample_part(
     Parameters
     ----------
     part, source
-        The part.
+        The part; of its rows those that can be read.
     limit
         The highest hash of a row's key that is taken; None for all rows.
     random_state
@@ -330,10 +340,13 @@ def sample_part(
         return xxhash64([*[rows.column(key) for key in source.keys], random_state])
 
     keep = np.zeros(part.rows, dtype=bool)
-    for rows in read_part(source, part, features=()):
-        drawn = slice(None) if limit is None else hashes(rows.batch) <= limit
+    for rows in read_part(source, part, features=source.reasons):
+        drawn = np.ones(rows.batch.num_rows, bool) if limit is None else hashes(rows.batch) <= limit
+        for reason in source.reasons:
+            drawn = drawn & rows.batch.column(reason).is_null().to_numpy(zero_copy_only=False)
         keep[rows.positions[drawn]] = True
-    for rows in read_part(source.unconditional, part, keep=keep):
+    features = [name for name in source.features if name not in source.reasons]
+    for rows in read_part(source.unconditional, part, features=features, keep=keep):
         hashed = rows.batch.append_column(HASH, pa.array(hashes(rows.batch)))
         yield pa.Table.from_batches([hashed])
 
@@ -345,6 +358,8 @@ def look_at_piece(
     features: Sequence[str] | None = None,
 ) -> Seen:
     """Return what `look` finds out about keys and features of a piece's rows; None: all of them."""
+    if features is not None:
+        features = [*features, *source.reasons]
     rows_of = read_part(source, piece.part, features=features, keep=_rows_of(piece))
     with hold_threads(task_cores()):
         return look(rows.batch for rows in rows_of)

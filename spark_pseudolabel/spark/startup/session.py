@@ -125,15 +125,27 @@ def borrowed(spark: SparkSession, conf: Mapping[str, str] | None = None) -> Iter
     """
     _classic(spark)
     wanted = {**RUNTIME, **{k: v for k, v in (conf or {}).items() if spark.conf.isModifiable(k)}}
-    before = {key: spark.conf.get(key, None) for key in wanted}
     hadoop: Any = cast(Any, spark.sparkContext)._jsc.hadoopConfiguration()
     checks_pages = hadoop.get(_VERIFY_PAGES) is not None
     try:
+        with set_to(spark, wanted):
+            if not checks_pages:
+                hadoop.set(_VERIFY_PAGES, "true")
+            yield _shipped(spark)
+    finally:
+        with contextlib.suppress(*jvm.GONE):
+            if not checks_pages:
+                hadoop.unset(_VERIFY_PAGES)
+
+
+@contextlib.contextmanager
+def set_to(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set a session's settings for as long as the block lasts."""
+    before = {key: spark.conf.get(key, None) for key in wanted}
+    try:
         for key, value in wanted.items():
             spark.conf.set(key, value)
-        if not checks_pages:
-            hadoop.set(_VERIFY_PAGES, "true")
-        yield _shipped(spark)
+        yield
     finally:
         # The JVM may be what failed; the error that says so must not be lost behind another one.
         with contextlib.suppress(*jvm.GONE):
@@ -142,8 +154,6 @@ def borrowed(spark: SparkSession, conf: Mapping[str, str] | None = None) -> Iter
                     spark.conf.unset(key)
                 else:
                     spark.conf.set(key, old)
-            if not checks_pages:
-                hadoop.unset(_VERIFY_PAGES)
 
 
 class SessionOnDemand:

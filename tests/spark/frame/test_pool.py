@@ -42,7 +42,7 @@ def config(output: Path, most: int, *, relabel: bool = False, features: bool = F
     return parse_config(
         {
             "labeled": {**dataframe, "label": "y"},
-            "unlabeled": dataframe,
+            "unlabeled": {**dataframe, "snapshot": "never"},
             "id": "id",
             "model": {"estimator": "LogisticRegression"},
             "selection": {"policy": "top_k_per_class", "k": 9},
