@@ -28,12 +28,14 @@ from spark_pseudolabel.core.trust.attribution import attribution_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.output.scoring import committed_scorer
+from spark_pseudolabel.output.text_rows import TextFormat, as_typed, text_batches
 from spark_pseudolabel.report.document import FeatureEffect, ModelSays, Why
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.given_rows import ROLE, read_given
 from spark_pseudolabel.store.identity import StoredTable
 from spark_pseudolabel.store.layout import model_name
+from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 
 BACKGROUND_ROWS = 100
@@ -179,9 +181,10 @@ def _look_up(
     if rows is not None:
         return rows
     raise InputError(
-        "The row's features can't be looked up without Spark: its table is not Parquet by path, "
-        "or not where the configuration says from this directory. Give them with --row FILE, a "
-        "JSON object with a value for every feature.",
+        "The row's features can't be looked up without Spark: its table is not Parquet, CSV or "
+        "JSON by path, or not where the configuration says from this directory. Let runs keep a "
+        "copy of the pool: unlabeled.snapshot: keep; or give them with --row FILE, a JSON object "
+        "with a value for every feature.",
         code="row_not_found",
         where="--row",
     )
@@ -189,18 +192,24 @@ def _look_up(
 
 @dataclass(frozen=True)
 class _Place:
-    """Where rows with features may be: an input, or a published table, whose keys are columns.
+    """Where rows with features may be: an input, or a table of the output, whose keys are columns.
 
     Parameters
     ----------
     path
-        A directory of Parquet files, or one.
+        A directory of files, or one.
+    text
+        How they are written where they are text; None: Parquet.
     source
-        Of a published table: which of its rows; None of an input.
+        Of a published table: which of its rows; None of another one.
+    copied
+        Whether it is a snapshot of the pool.
     """
 
     path: str
+    text: TextFormat | None = None
     source: str | None = None
+    copied: bool = False
 
 
 def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
@@ -209,17 +218,23 @@ def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
     one_table = settings.unlabeled.from_ == "labeled"
     pool = settings.labeled if one_table else settings.unlabeled
     tables = [pool] if in_pool else [settings.labeled, settings.validation]
-    paths = [_path_of(table) for table in tables if table is not None]
-    places = [_Place(path) for path in paths if path is not None]
+    places = [place for table in tables if table is not None for place in _inputs_of(table)]
+    frozen = store.inputs.unlabeled.snapshot
+    if in_pool and frozen is not None:
+        snapshot = Snapshots(store.files, store.root).find(frozen)
+        places += [] if snapshot is None else [_Place(snapshot.root, copied=True)]
     if settings.output.features:
         # Its labeled and its pool rows may have the same place in two tables.
         source = PSEUDO if in_pool else LABELED
-        places.append(_Place(join(store.root, "training"), source))
+        places.append(_Place(join(store.root, "training"), source=source))
     return places
 
 
-def _path_of(table: StoredTable) -> str | None:
-    return table.path if table.format == "parquet" else None
+def _inputs_of(table: StoredTable) -> list[_Place]:
+    text = TextFormat.of(table)
+    if table.path is None or (text is None and table.format != "parquet"):
+        return []
+    return [_Place(table.path, text)]
 
 
 # --- rows to compare with
@@ -243,8 +258,9 @@ def _background(store: RoundStore, labels: pa.Table, features: Sequence[Feature]
         return rows
     raise InputError(
         "The labeled rows, which a row is compared with, can't be looked up without Spark: they "
-        "are not Parquet by path, or not where the configuration says from this directory. Run it "
-        "where the run was started, or let runs keep features: output.features: true.",
+        "are not Parquet, CSV or JSON by path, or not where the configuration says from this "
+        "directory. Run it where the run was started, or let runs keep features: output.features: "
+        "true.",
         code="labeled_not_found",
         where="output.features",
     )
@@ -257,12 +273,11 @@ def _first_with(
     places: Sequence[_Place], wanted: pa.Table, features: Sequence[Feature]
 ) -> pa.Table | None:
     """Read the rows with the wanted keys from the first place that has any; None if none has."""
-    columns = [feature.name for feature in features]
-    read = (_rows_at(place, wanted, columns) for place in places)
+    read = (_rows_at(place, wanted, features) for place in places)
     return next((rows for rows in read if rows is not None), None)
 
 
-def _rows_at(place: _Place, wanted: pa.Table, columns: Sequence[str]) -> pa.Table | None:
+def _rows_at(place: _Place, wanted: pa.Table, features: Sequence[Feature]) -> pa.Table | None:
     """Read the rows of a place that have the wanted keys.
 
     Keys are read first: other columns only of row groups that hold one of the rows.
@@ -278,11 +293,35 @@ def _rows_at(place: _Place, wanted: pa.Table, columns: Sequence[str]) -> pa.Tabl
         tables = [
             rows
             for name in listed
-            for rows in _rows_in(files, join(root, name), place, name, wanted, columns)
+            for rows in (_texts_in if place.text is not None else _rows_in)(
+                files, join(root, name), place, name, wanted, features
+            )
         ]
-    except (OSError, pa.ArrowException, KeyError, InputError):
+    except (OSError, pa.ArrowException, KeyError, ValueError, InputError):
         return None
     return pa.concat_tables(tables, promote_options="permissive") if tables else None
+
+
+def _texts_in(
+    files: Files,
+    path: str,
+    place: _Place,
+    name: str,
+    wanted: pa.Table,
+    features: Sequence[Feature],
+) -> list[pa.Table]:
+    tables, keys = [], wanted.column_names
+    assert place.text is not None
+    if not place.text.reads(path):
+        return []
+    columns = list(dict.fromkeys([*keys, *(feature.name for feature in features)]))
+    with files.open_input(path) as stream:
+        for batch in text_batches(stream, path, place.text, columns):
+            rows = pa.Table.from_batches([batch])
+            hit = pc.is_in(_as_text(rows.select(keys)), value_set=_as_text(wanted))
+            if pc.any(hit).as_py():
+                tables.append(as_typed(rows.filter(hit), features, place.text))
+    return tables
 
 
 def _rows_in(
@@ -291,22 +330,24 @@ def _rows_in(
     place: _Place,
     name: str,
     wanted: pa.Table,
-    columns: Sequence[str],
+    features: Sequence[Feature],
 ) -> list[pa.Table]:
     tables, first = [], 0
+    columns = [feature.name for feature in features]
     with files.open_input(path) as stream:
         # In nanoseconds INT96 would hold no date before 1677 or after 2262.
         parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
         _require_today(parquet, path, columns)
         for group in range(parquet.num_row_groups):
             n_rows = parquet.metadata.row_group(group).num_rows
-            if place.source is None and wanted.column_names == [FILE, ROW_INDEX]:
+            by_place = place.source is None and not place.copied
+            if by_place and wanted.column_names == [FILE, ROW_INDEX]:
                 hit = _positions(wanted, name or path.rpartition("/")[2], first, n_rows)
             else:
                 hit = _keys(parquet, group, wanted, place.source)
             if hit.any():
-                rows = parquet.read_row_group(group, columns=list(columns))
-                tables.append(rows.filter(pa.array(hit)).select(list(columns)))
+                rows = parquet.read_row_group(group, columns=columns)
+                tables.append(rows.filter(pa.array(hit)).select(columns))
             first += n_rows
     return tables
 

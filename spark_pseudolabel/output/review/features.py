@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import FILE, PSEUDO, RESERVED, ROW_INDEX, SOURCE
 from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.key_sets import KeySet
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.formats import is_compressed, is_hidden, is_tab_separated
+from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.output.review.finished import FinishedRun
+from spark_pseudolabel.output.text_rows import TextFormat, text_batches
 from spark_pseudolabel.store.arrow_files import reached_otherwise
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.identity import StoredTable
+from spark_pseudolabel.store.snapshots import Snapshots
 
-Dialect = Mapping[str, str]
-"""Options of a CSV file: sep, quote, encoding."""
+PlaceKind = Literal["input", "copy", "published"]
+"""Files of the user's, a snapshot of them, or a table of this output, both of which name keys."""
 
 _BATCH_ROWS = 65_536
-_UNDERSTOOD = frozenset({"header", "sep", "delimiter", "quote", "encoding", "inferschema"})
 _PARTITION = re.compile(r"(?:^|/)[^/=]+=[^/]*/")
 
 
@@ -40,20 +41,25 @@ class Place:
         Where.
     names
         The files, relative to it.
-    csv
-        How they are written where they are CSV, every value a text; None: Parquet.
+    text
+        How they are written where they are text, as is every value then; None: Parquet.
     columns
         The features that are there.
-    published
-        Whether it is a table of this output, whose rows name their key.
+    kind
+        What they are.
     """
 
     files: Files
     root: str
     names: tuple[str, ...]
-    csv: Dialect | None
+    text: TextFormat | None
     columns: tuple[str, ...]
-    published: bool = False
+    kind: PlaceKind = "input"
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a table of this output."""
+        return self.kind == "published"
 
 
 def place_of(run: FinishedRun) -> Place:
@@ -64,13 +70,13 @@ def place_of(run: FinishedRun) -> Place:
     InputError
         If they can't; says what to do.
     """
-    place = _input(run) or _published(run)
+    place = _input(run) or _kept(run) or _published(run)
     if place is None:
         raise InputError(
-            "The features of pool rows can't be read without Spark: unlabeled is not Parquet or "
-            "CSV by path, or not where the configuration says from this directory. Run the command "
-            "where the run was started; or write ids alone with --no-features, and join them to "
-            "your table.",
+            "The features of pool rows can't be read without Spark: unlabeled is not Parquet, CSV "
+            "or JSON by path, or not where the configuration says from this directory. Run the "
+            "command where the run was started; let runs keep a copy: unlabeled.snapshot: keep; or "
+            "write ids alone with --no-features, and join them to your table.",
             code="features_not_found",
             where="unlabeled",
         )
@@ -92,26 +98,26 @@ def _input(run: FinishedRun) -> Place | None:
 
 
 def _of_table(run: FinishedRun, table: StoredTable | None) -> Place | None:
-    if table is None or table.path is None or table.format not in ("parquet", "csv"):
+    if table is None or table.path is None:
+        return None
+    text = TextFormat.of(table)
+    if text is None and table.format != "parquet":
         return None
     with reached_otherwise():
         files, root = open_files(table.path)
         listed = [info.path for info in files.list(root) if not is_hidden(info.path)]
-        dialect = _dialect(table.options) if table.format == "csv" else None
-        if table.format == "csv" and dialect is None:
-            return None
-        return _place(run, files, root, listed, dialect, published=False)
+        return _place(run, files, root, listed, text)
     return None
 
 
-def _dialect(options: Mapping[str, str]) -> Dialect | None:
-    """Return how a CSV file is written; None where only Spark reads it so."""
-    given = {key.lower(): value for key, value in options.items()}
-    if not set(given) <= _UNDERSTOOD or given.get("header", "true").lower() != "true":
+def _kept(run: FinishedRun) -> Place | None:
+    """Return the copy of the pool that the run was told to keep."""
+    frozen = run.store.inputs.unlabeled.snapshot
+    snapshot = None if frozen is None else Snapshots(run.store.files, run.store.root).find(frozen)
+    if snapshot is None:
         return None
-    if "delimiter" in given:
-        given.setdefault("sep", given["delimiter"])
-    return {key: given[key] for key in ("sep", "quote", "encoding") if key in given}
+    listed = [file.path for file in snapshot.files]
+    return _place(run, run.store.files, snapshot.root, listed, None, kind="copy")
 
 
 def _published(run: FinishedRun) -> Place | None:
@@ -120,7 +126,7 @@ def _published(run: FinishedRun) -> Place | None:
         return None
     root = join(run.store.root, "training")
     listed = [info.path for info in run.store.files.list(root) if not is_hidden(info.path)]
-    return _place(run, run.store.files, root, listed, None, published=True)
+    return _place(run, run.store.files, root, listed, None, kind="published")
 
 
 def _place(
@@ -128,25 +134,25 @@ def _place(
     files: Files,
     root: str,
     listed: Sequence[str],
-    csv: Dialect | None,
+    text: TextFormat | None,
     *,
-    published: bool,
+    kind: PlaceKind = "input",
 ) -> Place | None:
     # Directories that name columns are left to Spark, and so is what Arrow does not decompress.
     if not listed or any(_PARTITION.search(name) for name in listed):
         return None
-    if csv is not None and any(is_compressed(name) and not name.endswith(".gz") for name in listed):
+    if text is not None and not all(map(text.reads, listed)):
         return None
-    by_position = not run.store.settings.id and not published
+    by_position = not run.store.settings.id and kind == "input"
     try:
-        names = [_columns(files, join(root, name), csv) for name in listed]
+        names = [_columns(files, join(root, name), text) for name in listed]
     except (OSError, pa.ArrowException, InputError):
         return None  # found out where it is read: by a run, or by who moved the files
     if not by_position and any(not set(run.keys) <= set(of_file) for of_file in names):
         return None
     known = set().union(*map(set, names))
     columns = tuple(name for name in _wanted(run) if name in known)
-    return Place(files, root, tuple(listed), csv, columns, published)
+    return Place(files, root, tuple(listed), text, columns, kind)
 
 
 def _wanted(run: FinishedRun) -> tuple[str, ...]:
@@ -158,10 +164,10 @@ def _wanted(run: FinishedRun) -> tuple[str, ...]:
     return tuple(name for name in names if not name.startswith(RESERVED))
 
 
-def _columns(files: Files, path: str, csv: Dialect | None) -> Sequence[str]:
-    if csv is not None:
+def _columns(files: Files, path: str, text: TextFormat | None) -> Sequence[str]:
+    if text is not None:
         with files.open_input(path) as stream:
-            header = next(_csv_batches(stream, path, csv, None), None)
+            header = next(text_batches(stream, path, text, None), None)
         return [] if header is None else list(header.schema.names)
     with files.open_input(path) as stream:
         return list(pq.ParquetFile(stream).schema_arrow.names)
@@ -228,9 +234,9 @@ def _found(
 def _keys(
     run: FinishedRun, place: Place, name: str, batch: pa.RecordBatch, first: int
 ) -> list[pa.Array]:
-    if run.store.settings.id or place.published:
+    if run.store.settings.id or place.kind != "input":
         columns = [batch.column(key) for key in run.keys]
-        if place.csv is None:
+        if place.text is None:
             return columns
         types = [run.key_schema.field(key).type for key in run.keys]
         return [column.cast(kind) for column, kind in zip(columns, types, strict=True)]
@@ -240,10 +246,10 @@ def _keys(
 
 
 def _batches(run: FinishedRun, place: Place, path: str, stream: object) -> Iterator[pa.RecordBatch]:
-    keys = list(run.keys) if run.store.settings.id or place.published else []
+    keys = list(run.keys) if run.store.settings.id or place.kind != "input" else []
     extra = [SOURCE] if place.published else []
-    if place.csv is not None:
-        yield from _csv_batches(stream, path, place.csv, [*keys, *place.columns])
+    if place.text is not None:
+        yield from text_batches(stream, path, place.text, [*keys, *place.columns])
         return
     # In nanoseconds INT96 would hold no date before 1677 or after 2262.
     parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
@@ -263,30 +269,3 @@ def _batches(run: FinishedRun, place: Place, path: str, stream: object) -> Itera
             yield pa.RecordBatch.from_struct_array(pa.array([{}] * n_rows, pa.struct([])))
         return
     yield from parquet.iter_batches(_BATCH_ROWS, columns=names, use_threads=False)
-
-
-def _csv_batches(
-    stream: object, path: str, dialect: Dialect, names: Sequence[str] | None
-) -> Iterator[pa.RecordBatch]:
-    """Yield rows of a CSV file, every value as the text that it is."""
-    separator = dialect.get("sep", "\t" if is_tab_separated(path) else ",")
-    source = pa.CompressedInputStream(stream, "gzip") if path.endswith(".gz") else stream
-    yield from pc_csv.open_csv(
-        source,
-        parse_options=pc_csv.ParseOptions(
-            delimiter=separator,
-            quote_char=dialect.get("quote", '"'),
-            newlines_in_values=True,
-            # The run could not read it either: it is among the invalid rows.
-            invalid_row_handler=lambda row: "skip",
-        ),
-        read_options=pc_csv.ReadOptions(
-            use_threads=False, encoding=dialect.get("encoding", "utf-8")
-        ),
-        convert_options=pc_csv.ConvertOptions(
-            default_column_type=pa.string(),
-            strings_can_be_null=False,
-            include_columns=names,
-            include_missing_columns=names is not None,
-        ),
-    )
