@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks import (
     rounds,
     runs,
     scoring,
+    snapshots,
     tables,
     timing,
 )
@@ -293,6 +295,27 @@ def table_logs(options: argparse.Namespace) -> Figures:
     return {"scan_seconds": scanned, "open_seconds": opened}
 
 
+def snapshot(options: argparse.Namespace) -> Figures:
+    """Compare runs on a pool that is frozen first with such as read it through Spark each time."""
+    made = tables.make(options.data, options.rows, options.layout)
+    measured = snapshots.compare(made, options.source, options.rounds, options.repeats)
+    medians = {
+        how: {key: statistics.median(one[key] for one in of_way) for key in ("seconds", "peak_mb")}
+        for how, of_way in measured.items()
+    }
+    _print(
+        f"{options.source}, {options.rounds} rounds",
+        ("seconds", "MB"),
+        {
+            f"snapshot: {how}": (f"{median['seconds']:.1f}", f"{median['peak_mb']:.0f}")
+            for how, median in medians.items()
+        },
+    )
+    ratio = medians["never"]["seconds"] / medians["auto"]["seconds"]
+    print(f"with a snapshot the run is {ratio:.2f} x as fast")
+    return {"runs": measured, "ratio": ratio}
+
+
 def draw(options: argparse.Namespace) -> Figures:
     """Draw what was kept as JSON in docs/benchmarks."""
     drawn = draw_all(Path(__file__).parents[2] / "docs" / "benchmarks")
@@ -334,6 +357,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "incremental": incremental,
     "review": review,
     "logs": table_logs,
+    "snapshot": snapshot,
     "draw": draw,
 }
 
@@ -354,6 +378,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--drops", type=int, default=1_000, help="incremental")
     parser.add_argument("--timed", type=int, help="incremental: label so few drops of each end")
     parser.add_argument("--drop-rows", type=int, default=1_000, help="incremental")
+    parser.add_argument("--source", choices=snapshots.SOURCES, default="csv", help="snapshot")
+    parser.add_argument("--rounds", type=int, default=runs.ROUNDS, help="snapshot: at most")
     parser.add_argument("--parts", type=int, default=40_000)
     parser.add_argument("--naive", action="store_true", help="also the naive Spark recipe")
     parser.add_argument("--ours", action="store_true", help="score: only the limit and our ways")
