@@ -194,7 +194,7 @@ def _open(path: str, label: str) -> _Table:
         if root.is_dir() and (root / folder).is_dir():
             raise InputError(
                 f"{path} is a {name} table: its files alone hold rows that were deleted. Write "
-                "its configuration by hand, and name it as a table: or query:.",
+                f"its configuration by hand, with format: {name}, or name it by table: or query:.",
                 code="table_format",
                 where=path,
             )
