@@ -114,6 +114,7 @@ def logged_table(
         deleted = version.deleted()
     except FileNotFoundError as error:
         raise InputError.expired(str(error.filename or error), version.words) from error
+    _require_known(version, deleted)
     used = {digest: schemas[digest] for digest in {footer.schema for footer in footers}}
     columns = _columns(version, chosen, footers, used)
     read = {file.info.path for file in chosen}
@@ -128,6 +129,18 @@ def logged_table(
         deleted={path: mask for path, mask in deleted.items() if path in read},
         pinned=version.words,
     )
+
+
+def _require_known(version: TableVersion, deleted: Deleted) -> None:
+    """Refuse deletes of files that are called otherwise: their rows would come back unseen."""
+    unknown = sorted(set(deleted) - {file.info.path for file in version.files})
+    if unknown:
+        raise InputError(
+            f"{version.words} has deleted rows of {unknown[0]}, which is none of its files. Its "
+            "log is damaged, or names files in a way that is not known here: name it by query:.",
+            code="damaged_file",
+            where=unknown[0],
+        )
 
 
 def _columns(

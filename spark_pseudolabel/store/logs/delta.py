@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -16,6 +17,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.store.files import FileInfo, Files, join, scheme_of
 from spark_pseudolabel.store.inputs import PinnedTable
 from spark_pseudolabel.store.logs.version import (
+    Deleted,
     LoggedFile,
     StoredColumn,
     TableVersion,
@@ -62,9 +64,16 @@ def read_delta(
     except library.exceptions.DeltaError as error:
         if version is not None and version != latest:
             raise _no_version(root, version, _first_line(error)) from error
-        pinned = PinnedTable(format="delta", version=latest)
+        unread = PinnedTable(format="delta", version=latest)
+        return _left_to_spark(root, unread, f"deltalake can't read it ({_first_line(error)})")
+    pinned = PinnedTable(format="delta", version=table.version(), table=str(table.metadata().id))
+    try:
+        return _read(table, root, pinned)
+    except library.exceptions.DeltaError as error:
+        if _GONE.search(str(error)):
+            what = f"A file of the log of {root} ({_first_line(error)})"
+            raise InputError.expired(what, f"{pinned.words} of it") from error
         return _left_to_spark(root, pinned, f"deltalake can't read it ({_first_line(error)})")
-    return _read(table, root, library.exceptions.DeltaError)
 
 
 def _library() -> Any:
@@ -110,34 +119,30 @@ def _left_to_spark(root: str, pinned: PinnedTable, why: str) -> TableVersion:
     return TableVersion(root, pinned, pa.schema([]), (), (), dict, why)
 
 
-def _read(table: DeltaTable, root: str, failure: type[Exception]) -> TableVersion:
+def _read(table: DeltaTable, root: str, pinned: PinnedTable) -> TableVersion:
     about = table.metadata()
-    pinned = PinnedTable(format="delta", version=table.version(), table=str(about.id))
     actions = pa.table(table.get_add_actions())
     elsewhere = [path for path in actions.column("path").to_pylist() if _is_elsewhere(path)]
     if elsewhere:
         why = f"it has files of another table, such as {elsewhere[0]}"
         return _left_to_spark(root, pinned, why)
-    vectors = None
-    if _VECTORS in (table.protocol().reader_features or ()):
-        try:
-            vectors = table.deletion_vectors()
-        except failure as error:
-            if _GONE.search(str(error)):
-                vectors_of = f"A file of deletion vectors of {root} ({_first_line(error)})"
-                raise InputError.expired(vectors_of, f"{pinned.words} of it") from error
-            why = f"deltalake can't read its deletion vectors ({_first_line(error)})"
-            return _left_to_spark(root, pinned, why)
+    has_vectors = _VECTORS in (table.protocol().reader_features or ())
+    vectors = table.deletion_vectors() if has_vectors else None
     fields = json.loads(table.schema().to_json())["fields"]
     columns = _columns(fields, about.configuration.get(_MODE, "none"))
     called = {column.stored: column.name for column in columns}
+
+    @cache  # the library gives them once
+    def deleted() -> Deleted:
+        return {} if vectors is None else dict(_deleted(vectors, table.table_uri))
+
     return TableVersion(
         root,
         pinned,
         plain_schema(pa.schema(table.schema().to_arrow())),
         columns,
         tuple(sorted(_files(actions, called), key=lambda file: file.info.path)),
-        lambda: {} if vectors is None else dict(_deleted(vectors, table.table_uri)),
+        deleted,
     )
 
 

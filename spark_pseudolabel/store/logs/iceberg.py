@@ -159,12 +159,15 @@ def _read(table: StaticTable, root: str, pin: PinnedTable) -> TableVersion:
 
     about = table.metadata
     schema = next(each for each in about.schemas if each.schema_id == pin.columns)
-    arrow = plain_schema(schema_to_pyarrow(schema, include_field_ids=False))
-    columns = _columns(schema, about)
 
     def left_to_spark(why: str) -> TableVersion:
-        return TableVersion(root, pin, arrow, columns, (), dict, why)
+        return TableVersion(root, pin, pa.schema([]), (), (), dict, why)
 
+    try:
+        arrow = plain_schema(schema_to_pyarrow(schema, include_field_ids=False))
+    except (ValueError, NotImplementedError) as error:
+        return left_to_spark(f"it has a column of a type of its own ({_first_line(error)})")
+    columns = _columns(schema, about)
     given = [field.name for field in schema.fields if field.initial_default is not None]
     if given:
         return left_to_spark(f"column {given[0]!r} has a default for rows written before it")
