@@ -45,7 +45,7 @@ def put(path: Path, numbers: Sequence[int], columns: Mapping[str, pa.Array]) -> 
     return FileInfo(path.name, path.stat().st_size)
 
 
-def table_of_two_files(spark: SparkSession, root: Path) -> LoggedTable:
+def table_of_two_files(spark: SparkSession, root: Path, changed: str = "a") -> LoggedTable:
     """Return a table of which a column was renamed and widened, and one came later."""
     first = put(
         root / "a.parquet",
@@ -67,7 +67,7 @@ def table_of_two_files(spark: SparkSession, root: Path) -> LoggedTable:
     columns = [StoredColumn(name, name, number + 1) for number, name in enumerate(schema.names)]
     files = (LoggedFile(first, {"day": "mon"}), LoggedFile(second))
     # All of the second group of three, and a row of the last one, which goes on after the mask.
-    deleted = {"a.parquet": np.isin(np.arange(6), [1, 3, 4, 5])}
+    deleted = {f"{changed}.parquet": np.isin(np.arange(6), [1, 3, 4, 5])}
     version = TableVersion(str(root), PINNED, schema, tuple(columns), files, lambda: deleted)
     return logged_table(spark, LocalFiles(), version, files)
 
@@ -98,6 +98,13 @@ def test_a_file_that_is_gone_is_told_with_its_version(spark: SparkSession, tmp_p
     with pytest.raises(InputError, match=r"b\.parquet is gone, which snapshot 7 of") as refused:
         table.collect(table.source(("id",)))
     assert refused.value.code == "version_expired"
+
+
+def test_deletes_of_a_file_that_is_not_there_are_refused(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"deleted rows of c\.parquet, which is none of its files"):
+        table_of_two_files(spark, tmp_path, changed="c")
 
 
 # --- Delta
