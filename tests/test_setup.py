@@ -14,7 +14,7 @@ from packaging.version import Version
 import spark_pseudolabel
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ["build", "dev", "oldest", "s3"]
+LOCKS = ["build", "dev", "oldest", "s3", "tables"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
