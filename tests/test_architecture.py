@@ -60,6 +60,7 @@ PROVED_BY = {
         "spark.direct.damage spark.direct.survey spark.reading.schema_text core.calendars"
     ),
     "tests/spark/reading/test_logged.py": "spark.direct.logged",
+    "tests/runs/test_logged.py": "store.logs.rows",
     "tests/store/logs/test_delta.py": "store.logs.opening store.logs.version",
     "tests/spark/direct/test_bringing.py": "spark.scratch",
     "tests/spark/direct/test_keys.py": "spark.frame.keys",  # both backends by the same tests

@@ -6,6 +6,7 @@ takes no Spark; for what only Spark reads a row can be given in a file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.kernel import score
 from spark_pseudolabel.core.trust.attribution import attribution_of
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.formats import LOGGED_FORMATS, is_hidden
 from spark_pseudolabel.output.scoring import committed_scorer
 from spark_pseudolabel.output.text_rows import TextFormat, as_typed, text_batches
 from spark_pseudolabel.report.document import FeatureEffect, ModelSays, Why
@@ -34,7 +35,10 @@ from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.given_rows import ROLE, read_given
 from spark_pseudolabel.store.identity import StoredTable
+from spark_pseudolabel.store.inputs import PinnedTable
 from spark_pseudolabel.store.layout import model_name
+from spark_pseudolabel.store.logs.opening import stored_version
+from spark_pseudolabel.store.logs.rows import read_rows
 from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 
@@ -181,10 +185,10 @@ def _look_up(
     if rows is not None:
         return rows
     raise InputError(
-        "The row's features can't be looked up without Spark: its table is not Parquet, CSV or "
-        "JSON by path, or not where the configuration says from this directory. Let runs keep a "
-        "copy of the pool: unlabeled.snapshot: keep; or give them with --row FILE, a JSON object "
-        "with a value for every feature.",
+        "The row's features can't be looked up without Spark: its table is not Parquet, Delta, "
+        "Iceberg, CSV or JSON by path, or not where the configuration says from this directory. "
+        "Let runs keep a copy of the pool: unlabeled.snapshot: keep; or give them with --row FILE, "
+        "a JSON object with a value for every feature.",
         code="row_not_found",
         where="--row",
     )
@@ -204,21 +208,27 @@ class _Place:
         Of a published table: which of its rows; None of another one.
     copied
         Whether it is a snapshot of the pool.
+    table, pinned
+        Of an input that keeps a log: how the configuration names it, and the version.
     """
 
     path: str
     text: TextFormat | None = None
     source: str | None = None
     copied: bool = False
+    table: StoredTable | None = None
+    pinned: PinnedTable | None = None
 
 
 def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
     """Return where a row and its features may be: in the inputs, or in the output."""
     settings = store.settings
     one_table = settings.unlabeled.from_ == "labeled"
-    pool = settings.labeled if one_table else settings.unlabeled
-    tables = [pool] if in_pool else [settings.labeled, settings.validation]
-    places = [place for table in tables if table is not None for place in _inputs_of(table)]
+    names = ["labeled", "validation"]
+    if in_pool:
+        names = ["labeled"] if one_table else ["unlabeled"]
+    inputs = [_input_of(store, name) for name in names]
+    places = [place for place in inputs if place is not None]
     frozen = store.inputs.unlabeled.snapshot
     if in_pool and frozen is not None:
         snapshot = Snapshots(store.files, store.root).find(frozen)
@@ -230,11 +240,22 @@ def _places(store: RoundStore, *, in_pool: bool) -> list[_Place]:
     return places
 
 
-def _inputs_of(table: StoredTable) -> list[_Place]:
+def _input_of(store: RoundStore, name: str) -> _Place | None:
+    settings = store.settings
+    tables = {
+        "labeled": settings.labeled,
+        "unlabeled": settings.unlabeled,
+        "validation": settings.validation,
+    }
+    table = tables[name]
+    if table is None or table.path is None:
+        return None
+    if table.format in LOGGED_FORMATS:
+        return _Place(table.path, table=table, pinned=store.inputs.pinned.get(name))
     text = TextFormat.of(table)
-    if table.path is None or (text is None and table.format != "parquet"):
-        return []
-    return [_Place(table.path, text)]
+    if text is None and table.format != "parquet":
+        return None
+    return _Place(table.path, text)
 
 
 # --- rows to compare with
@@ -258,9 +279,9 @@ def _background(store: RoundStore, labels: pa.Table, features: Sequence[Feature]
         return rows
     raise InputError(
         "The labeled rows, which a row is compared with, can't be looked up without Spark: they "
-        "are not Parquet, CSV or JSON by path, or not where the configuration says from this "
-        "directory. Run it where the run was started, or let runs keep features: output.features: "
-        "true.",
+        "are not Parquet, Delta, Iceberg, CSV or JSON by path, or not where the configuration says "
+        "from this directory. Run it where the run was started, or let runs keep features: "
+        "output.features: true.",
         code="labeled_not_found",
         where="output.features",
     )
@@ -287,6 +308,11 @@ def _rows_at(place: _Place, wanted: pa.Table, features: Sequence[Feature]) -> pa
     Table or None
         None where there is none, the files can't be read, or lack a column.
     """
+    if place.table is not None:
+        with contextlib.suppress(OSError, pa.ArrowException, KeyError):
+            names = [feature.name for feature in features]
+            return _of_version(place.table, place.pinned, wanted, names)
+        return None
     try:
         files, root = open_files(place.path)
         listed = [info.path for info in files.list(root) if not is_hidden(info.path)]
@@ -322,6 +348,23 @@ def _texts_in(
             if pc.any(hit).as_py():
                 tables.append(as_typed(rows.filter(hit), features, place.text))
     return tables
+
+
+def _of_version(
+    table: StoredTable, pinned: PinnedTable | None, wanted: pa.Table, columns: Sequence[str]
+) -> pa.Table | None:
+    found = stored_version(table, pinned)
+    if found is None:
+        return None
+    files, version = found
+    keys, looked_for = wanted.column_names, _as_text(wanted)
+    tables = []
+    for batch in read_rows(version, files, list(dict.fromkeys([*keys, *columns]))):
+        rows = pa.Table.from_batches([batch])
+        hit = pc.is_in(_as_text(rows.select(keys)), value_set=looked_for)
+        if pc.any(hit).as_py():
+            tables.append(rows.filter(hit).select(list(columns)))
+    return pa.concat_tables(tables) if tables else None
 
 
 def _rows_in(

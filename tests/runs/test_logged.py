@@ -11,8 +11,10 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
+from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.job import run
+from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.new_files import report_if_nothing_new
 from spark_pseudolabel.output.state import report_if_finished
 from tests.runs.test_incremental import Drops, read_labels, rows
@@ -72,7 +74,7 @@ class Iceberg:
 def test_a_run_ends_with_the_labels_of_what_the_table_held(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    labels = []
+    labels, asked, whys = [], [], []
     for kind in (Parquet, Delta, Iceberg):
         directory = tmp_path / kind.__name__
         directory.mkdir()
@@ -93,9 +95,20 @@ def test_a_run_ends_with_the_labels_of_what_the_table_held(
         assert report.rows.pool == 600
         assert report_if_finished(config) is not None
         labels.append(read_labels(directory / "out"))
+        # What people are told of rows is read of the same version.
+        out, to = str(directory / "out"), directory / "ask"
+        assert main(["review", "export", out, "--queue", "20", "--to", str(to)]) == 0
+        asked.append(pd.read_csv(to / "part-00000.csv"))
+        why = explain_row(out, "r001007", why=True).why
+        assert why is not None
+        whys.append(why.features)
     assert len(labels[0]) > 300
     for of_table in labels[1:]:
         pd.testing.assert_frame_equal(labels[0], of_table)
+    assert {"a", "b", "c"} <= set(asked[0])
+    for of_table in asked[1:]:
+        pd.testing.assert_frame_equal(asked[0], of_table, check_like=True)
+    assert all(sorted(w, key=str) == sorted(whys[0], key=str) for w in whys[1:])
 
 
 def test_rows_that_come_into_a_table_are_the_next_generation(

@@ -15,13 +15,16 @@ from spark_pseudolabel.columns import FILE, PSEUDO, RESERVED, ROW_INDEX, SOURCE
 from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.key_sets import KeySet
 from spark_pseudolabel.errors import InputError
-from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.formats import LOGGED_FORMATS, is_hidden
 from spark_pseudolabel.output.review.finished import FinishedRun
 from spark_pseudolabel.output.text_rows import TextFormat, text_batches
 from spark_pseudolabel.store.arrow_files import reached_otherwise
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.identity import StoredTable
+from spark_pseudolabel.store.logs.opening import stored_version
+from spark_pseudolabel.store.logs.rows import read_rows
+from spark_pseudolabel.store.logs.version import TableVersion
 from spark_pseudolabel.store.snapshots import Snapshots
 
 PlaceKind = Literal["input", "copy", "published"]
@@ -47,6 +50,8 @@ class Place:
         The features that are there.
     kind
         What they are.
+    version
+        What the log of the table says, where it keeps one.
     """
 
     files: Files
@@ -55,6 +60,7 @@ class Place:
     text: TextFormat | None
     columns: tuple[str, ...]
     kind: PlaceKind = "input"
+    version: TableVersion | None = None
 
     @property
     def published(self) -> bool:
@@ -73,10 +79,11 @@ def place_of(run: FinishedRun) -> Place:
     place = _input(run) or _kept(run) or _published(run)
     if place is None:
         raise InputError(
-            "The features of pool rows can't be read without Spark: unlabeled is not Parquet, CSV "
-            "or JSON by path, or not where the configuration says from this directory. Run the "
-            "command where the run was started; let runs keep a copy: unlabeled.snapshot: keep; or "
-            "write ids alone with --no-features, and join them to your table.",
+            "The features of pool rows can't be read without Spark: unlabeled is not Parquet, "
+            "Delta, Iceberg, CSV or JSON by path, or not where the configuration says from this "
+            "directory. Run the command where the run was started; let runs keep a copy: "
+            "unlabeled.snapshot: keep; or write ids alone with --no-features, and join them to "
+            "your table.",
             code="features_not_found",
             where="unlabeled",
         )
@@ -88,18 +95,21 @@ def place_of_labeled(run: FinishedRun, pool: Place) -> Place | None:
     settings = run.store.settings
     if pool.published or settings.unlabeled.from_ == "labeled":
         return pool if not pool.published else None
-    return _of_table(run, settings.labeled)
+    return _of_table(run, settings.labeled, "labeled")
 
 
 def _input(run: FinishedRun) -> Place | None:
     settings = run.store.settings
-    one_table = settings.unlabeled.from_ == "labeled"
-    return _of_table(run, settings.labeled if one_table else settings.unlabeled)
+    if settings.unlabeled.from_ == "labeled":
+        return _of_table(run, settings.labeled, "labeled")
+    return _of_table(run, settings.unlabeled, "unlabeled")
 
 
-def _of_table(run: FinishedRun, table: StoredTable | None) -> Place | None:
+def _of_table(run: FinishedRun, table: StoredTable | None, name: str) -> Place | None:
     if table is None or table.path is None:
         return None
+    if table.format in LOGGED_FORMATS:
+        return _of_version(run, table, name)
     text = TextFormat.of(table)
     if text is None and table.format != "parquet":
         return None
@@ -107,6 +117,17 @@ def _of_table(run: FinishedRun, table: StoredTable | None) -> Place | None:
         files, root = open_files(table.path)
         listed = [info.path for info in files.list(root) if not is_hidden(info.path)]
         return _place(run, files, root, listed, text)
+    return None
+
+
+def _of_version(run: FinishedRun, table: StoredTable, name: str) -> Place | None:
+    with reached_otherwise():
+        found = stored_version(table, run.store.inputs.pinned.get(name))
+        if found is None or not set(run.keys) <= set(found[1].schema.names):
+            return None
+        files, version = found
+        columns = tuple(each for each in _wanted(run) if each in version.schema.names)
+        return Place(files, version.root, (), None, columns, version=version)
     return None
 
 
@@ -200,6 +221,13 @@ def read_features(run: FinishedRun, place: Place, wanted: KeySet) -> Iterator[Fo
     InputError
         If a file is not what the run has read.
     """
+    if place.version is not None:
+        try:
+            for batch in read_rows(place.version, place.files, [*run.keys, *place.columns]):
+                yield from _among(place, batch, [batch.column(key) for key in run.keys], wanted)
+        except (OSError, pa.ArrowException) as error:
+            what = f"A file of {place.version.words} ({error})"
+            raise InputError.expired(what, "the run") from error
     for name in place.names:
         path = join(place.root, name)
         try:
@@ -218,17 +246,22 @@ def _found(
 ) -> Iterator[Found]:
     first = 0
     for batch in _batches(run, place, path, stream):
-        hit = wanted.find(_keys(run, place, name or path.rpartition("/")[2], batch, first))
+        keys = _keys(run, place, name or path.rpartition("/")[2], batch, first)
         first += batch.num_rows
-        if place.published:
-            pool = np.asarray(batch.column(SOURCE).to_pylist()) == PSEUDO
-            hit = np.where(pool, hit, -1)
-        rows = np.flatnonzero(hit >= 0)
-        if len(rows):
-            table = pa.Table.from_batches([batch]).take(pa.array(rows))
-            yield Found(
-                hit[rows], table.select([c for c in place.columns if c in batch.schema.names])
-            )
+        yield from _among(place, batch, keys, wanted)
+
+
+def _among(
+    place: Place, batch: pa.RecordBatch, keys: list[pa.Array], wanted: KeySet
+) -> Iterator[Found]:
+    hit = wanted.find(keys)
+    if place.published:
+        pool = np.asarray(batch.column(SOURCE).to_pylist()) == PSEUDO
+        hit = np.where(pool, hit, -1)
+    rows = np.flatnonzero(hit >= 0)
+    if len(rows):
+        table = pa.Table.from_batches([batch]).take(pa.array(rows))
+        yield Found(hit[rows], table.select([c for c in place.columns if c in batch.schema.names]))
 
 
 def _keys(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.formats import LOGGED_FORMATS
+from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.files import Files
+from spark_pseudolabel.store.identity import StoredTable
 from spark_pseudolabel.store.inputs import PinnedTable
 from spark_pseudolabel.store.logs.delta import read_delta
 from spark_pseudolabel.store.logs.iceberg import read_iceberg
@@ -56,3 +59,27 @@ def read_version(
             where=root,
         )
     return found
+
+
+def stored_version(
+    table: StoredTable, pinned: PinnedTable | None
+) -> tuple[Files, TableVersion] | None:
+    """Open the version that a run has read, where its output is all that is known of it.
+
+    Parameters
+    ----------
+    table
+        The table as the run's configuration names it.
+    pinned
+        The version.
+
+    Returns
+    -------
+    tuple or None
+        Where its files are, and what the log says; None where only Spark can tell.
+    """
+    if table.path is None or table.format not in LOGGED_FORMATS or pinned is None:
+        return None
+    files, root = open_files(table.path)
+    version = read_version(files, root, table.format, table.options, pinned=pinned)
+    return None if version.only_spark else (open_files(version.root)[0], version)
