@@ -63,6 +63,7 @@ PROVED_BY = {
     "tests/runs/test_logged.py": "store.logs.rows",
     "tests/store/logs/test_delta.py": "store.logs.opening store.logs.version",
     "tests/spark/direct/test_bringing.py": "spark.scratch",
+    "tests/spark/direct/test_plain_csv.py": "core.text_values",
     "tests/spark/direct/test_keys.py": "spark.frame.keys",  # both backends by the same tests
     "tests/spark/reading/test_settle_types.py": "spark.reading.names",
     "tests/spark/startup/test_jvm.py": "spark.startup.java",

@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 
 from spark_pseudolabel.core.feature import Feature
-from spark_pseudolabel.core.text_types import NUMBER
+from spark_pseudolabel.core.text_types import TextType
+from spark_pseudolabel.core.text_values import as_type
 from spark_pseudolabel.formats import is_compressed, is_tab_separated
 from spark_pseudolabel.store.identity import StoredTable
 
 _OF_CSV = frozenset({"header", "sep", "delimiter", "quote", "encoding", "inferschema"})
 _JSON_ROWS = 10_000
-_DATE = r"^\d{4}-\d{2}-\d{2}$"
-_TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?$"
 
 
 @dataclass(frozen=True)
@@ -183,29 +182,18 @@ def as_typed(texts: pa.Table, features: Sequence[Feature], written: TextFormat) 
 
 def _typed(texts: pa.Array, feature: Feature, written: TextFormat) -> pa.Array:
     if written.kind == "csv":
-        texts = _only(texts, pc.not_equal(texts, ""))
+        texts = pc.if_else(pc.not_equal(texts, ""), texts, pa.scalar(None, pa.string()))
     if feature.kind in ("category", "text"):
         return texts
     if feature.kind == "vector":
         rows = [None if text is None else json.loads(text) for text in texts.to_pylist()]
         return pa.array(rows, pa.list_(pa.float64()))
-    trimmed = pc.utf8_trim_whitespace(texts)
-    if feature.kind == "boolean":
-        lowered = pc.utf8_lower(trimmed)
-        known = pc.is_in(lowered, value_set=pa.array(["true", "false"]))
-        return _only(pc.equal(lowered, "true"), known)
-    if feature.kind == "date":
-        return _matching(trimmed, _DATE).cast(pa.date32())
+    return as_type(texts, _text_type(feature))
+
+
+def _text_type(feature: Feature) -> TextType:
     if feature.kind == "timestamp":
-        zone = None if feature.type == "timestamp_ntz" else "UTC"
-        return _matching(trimmed, _TIME).cast(pa.timestamp("us", zone))
-    unsigned = pc.replace_substring_regex(_matching(trimmed, NUMBER), r"^\+", "")
-    return unsigned.cast(pa.float64())
-
-
-def _matching(texts: pa.Array, pattern: str) -> pa.Array:
-    return _only(texts, pc.match_substring_regex(texts, pattern))
-
-
-def _only(values: pa.Array, known: pa.Array) -> pa.Array:
-    return pc.if_else(known, values, pa.scalar(None, values.type))
+        return "timestamp_ntz" if feature.type == "timestamp_ntz" else "timestamp"
+    if feature.kind == "boolean":
+        return "boolean"
+    return "date" if feature.kind == "date" else "double"

@@ -80,7 +80,7 @@ from spark_pseudolabel.spark.reading.tables import (
     to_arrow,
     with_hash,
 )
-from spark_pseudolabel.spark.snapshot import Choice, Freezer, PoolSnapshot, choose
+from spark_pseudolabel.spark.snapshot import Choice, Freezer, PoolSnapshot, Typed, choose
 from spark_pseudolabel.spark.startup.warm_up import warm_up
 from spark_pseudolabel.store.files import same_system
 from spark_pseudolabel.store.inputs import (
@@ -330,7 +330,11 @@ def read_inputs(
             wide = _pool(
                 spark, tables["unlabeled"], keys, read, known, config, seen, asked, of_group
             )
-            copy = _copied(spark, freezer, _Pool(wide, pool, config, keys, known, before), probe)
+            as_is = seen is None and _left_out(config, known, asked) is None and not of_group
+            as_is = as_is and config.unlabeled.from_ != "labeled" and not votes
+            typed = Typed.of(tables["unlabeled"], pool.schema, keys[0]) if as_is else None
+            whole = _Pool(wide, pool, config, keys, known, before, typed)
+            copy = _copied(spark, freezer, whole, probe)
             pool, survey, groups = copy.pool, copy.survey, copy.groups(groups)
     ids = survey.ids or _check_keys(spark, pool, known, keys, config, before)
     return Inputs(
@@ -1210,6 +1214,8 @@ class _Pool:
         Keys and features.
     config, keys, known, before
         Of the run.
+    plain
+        The same rows as workers read them from CSV, where they do.
     """
 
     wide: Table
@@ -1218,6 +1224,7 @@ class _Pool:
     keys: tuple[str, ...]
     known: pa.Table
     before: _Before | None
+    plain: Typed | None
 
 
 @dataclass(frozen=True)
@@ -1266,7 +1273,7 @@ def _copied(spark: SparkSession, freezer: Freezer, pool: _Pool, probe: str | Non
     found = freezer.found(spark)
     if found is not None:
         return _looked_at(spark, found, pool, probe, pool.before)
-    with freezer.freeze(spark, pool.wide) as frozen:
+    with freezer.freeze(spark, pool.wide, pool.plain) as frozen:
         return _looked_at(spark, frozen, pool, probe, None)
 
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast, get_args
 
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_pseudolabel.columns import UNREADABLE
 from spark_pseudolabel.config import Config
+from spark_pseudolabel.core.text_types import TextType
 from spark_pseudolabel.formats import is_hidden
+from spark_pseudolabel.spark.direct.plain_csv import PlainCsv, first_rows, write_typed
 from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
 from spark_pseudolabel.spark.pool import changed_pool
 from spark_pseudolabel.spark.progress import described
 from spark_pseudolabel.spark.reading.names import columns
 from spark_pseudolabel.spark.reading.row_errors import reading
-from spark_pseudolabel.spark.reading.tables import Table, refuse_unsafe_commits
+from spark_pseudolabel.spark.reading.tables import Table, refuse_unsafe_commits, to_arrow
 from spark_pseudolabel.spark.startup.session import set_to
 from spark_pseudolabel.store.facts import Content
 from spark_pseudolabel.store.failpoint import failpoint
-from spark_pseudolabel.store.files import FileInfo, join, unglobbed
+from spark_pseudolabel.store.files import FileInfo, join, require_seen, unglobbed
 from spark_pseudolabel.store.inputs import FrozenSnapshot
 from spark_pseudolabel.store.snapshots import (
     Snapshot,
@@ -56,6 +59,9 @@ _WIDTHS: tuple[tuple[type[T.DataType], int], ...] = (
     (T.DecimalType, 16),
 )
 _NUMBER_BYTES = 8
+
+_SAMPLE = 200
+"""Rows by which it is told that two readers of CSV agree, beside all that is asked of every row."""
 
 _N, _A, _B = "spl_n", "spl_a", "spl_b"
 
@@ -141,6 +147,43 @@ def _is_cheap(node: Any) -> bool:
 
 
 @dataclass(frozen=True)
+class Typed:
+    """Columns of plain CSV files in the types that a run has found for them.
+
+    Parameters
+    ----------
+    source
+        The files.
+    key
+        The column with the ids.
+    types
+        By column.
+    """
+
+    source: PlainCsv
+    key: str
+    types: Mapping[str, TextType]
+
+    @classmethod
+    def of(cls, table: Table, schema: T.StructType, key: str) -> Typed | None:
+        """Return columns of a table; None where only Spark reads them in these types."""
+        kinds = {field.name: field.dataType.simpleString() for field in schema}
+        known = get_args(TextType)
+        if table.csv is None or not set(kinds.values()) <= set(known):
+            return None
+        return cls(table.csv, key, {name: cast(TextType, kind) for name, kind in kinds.items()})
+
+    def agrees_with(self, rows: DataFrame) -> bool:
+        """Whether workers read the first rows as Spark does, value by value; an action."""
+        theirs = to_arrow(rows.select(*columns(self.types)).limit(_SAMPLE))
+        ours = first_rows(self.source, self.types)
+        wanted = theirs.column(self.key).combine_chunks()
+        ours = ours.filter(pc.is_in(ours.column(self.key), value_set=wanted))
+        both = [table.sort_by(self.key).to_pylist() for table in (ours, theirs)]
+        return str(both[0]) == str(both[1])
+
+
+@dataclass(frozen=True)
 class PoolSnapshot:
     """A pool as it was frozen.
 
@@ -207,8 +250,17 @@ class Freezer:
         return None if stored is None else _opened(spark, self.snapshots, stored)
 
     @contextlib.contextmanager
-    def freeze(self, spark: SparkSession, pool: Table) -> Iterator[PoolSnapshot]:
+    def freeze(
+        self, spark: SparkSession, pool: Table, plain: Typed | None = None
+    ) -> Iterator[PoolSnapshot]:
         """Write a pool, and make the snapshot real at the end of the block unless that fails.
+
+        Parameters
+        ----------
+        spark, pool
+            Session and pool.
+        plain
+            The same rows as workers read them from CSV; None: only Spark reads them.
 
         Raises
         ------
@@ -220,7 +272,10 @@ class Freezer:
         again = self.named is not None
         try:
             with described(spark, "freeze the pool"):
-                files = _write(spark, pool, self.snapshots, attempt)
+                if plain is not None and plain.agrees_with(pool.rows):
+                    files = _write_plain(spark, plain, self.snapshots, attempt)
+                else:
+                    files = _write(spark, pool, self.snapshots, attempt)
                 nothing = Content(rows=0, xor64_a=0, xor64_b=0)
                 frozen = FrozenSnapshot(id=attempt.id, content=nothing)
                 written = _opened(
@@ -236,6 +291,16 @@ class Freezer:
                 self.snapshots.discard(attempt)
             raise
         self.snapshots.commit(attempt, content, files, again=again)
+
+
+def _write_plain(
+    spark: SparkSession, plain: Typed, snapshots: Snapshots, attempt: SnapshotAttempt
+) -> tuple[SnapshotFile, ...]:
+    written = {file.name for file in write_typed(spark, plain.source, plain.types, attempt.root)}
+    failpoint("snapshot.written")
+    listed = snapshots.files.list(attempt.root)
+    require_seen(attempt.root, written, (info.path for info in listed))
+    return tuple(SnapshotFile(info.path, info.bytes) for info in listed if info.path in written)
 
 
 @reading("unlabeled")

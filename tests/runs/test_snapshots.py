@@ -140,6 +140,23 @@ def test_labels_are_the_same_with_and_without(csv: Case) -> None:
     assert not check_output(str(csv.folder / "keep")).ok
 
 
+def test_plain_csv_is_frozen_by_workers_as_by_spark(csv: Case) -> None:
+    bad = csv.folder / "pool" / "1.csv"
+    bad.write_text("".join(bad.read_text().splitlines(keepends=True)[:-1]))
+    tables, makers = {}, set()
+    for how in ("plain", "quoted"):
+        if how == "quoted":  # which means the same, and is left to Spark
+            quoted = csv.folder / "pool" / "0.csv"
+            quoted.write_text(quoted.read_text().replace("red", '"red"', 1))
+        csv.run(how, unlabeled={"snapshot": "keep"}, rounds={"max": 1})
+        (kept,) = csv.snapshots(how)
+        file = next(kept.parent.glob("*/*.parquet"))
+        makers.add(pq.ParquetFile(file).metadata.created_by.split(" ")[0])
+        tables[how] = csv.tables(how)
+    require_same_tables(tables["plain"], tables["quoted"])
+    assert makers == {"parquet-cpp-arrow", "parquet-mr"}
+
+
 def test_a_query_gives_every_round_the_same_rows(csv: Case) -> None:
     pool = rows_of(N_POOL, N_LABELED)[["id", "x"]]
     csv.spark.createDataFrame(pool).createOrReplaceTempView("spl_pool")

@@ -26,6 +26,7 @@ from pyspark.sql import types as T
 from spark_pseudolabel.columns import UNREADABLE
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_compressed, is_tab_separated
+from spark_pseudolabel.spark.direct.plain_csv import PlainCsv
 from spark_pseudolabel.spark.reading.compressed import decompressed
 from spark_pseudolabel.spark.reading.names import column
 from spark_pseudolabel.store.files import FileInfo, Files, join, unglobbed
@@ -38,6 +39,7 @@ _NAMELESS = "Unnamed: "
 _SEPARATORS = (";", "\t", "|", ",")
 _LARGE = 2**27
 _LONGEST_FIELD = 2**31 - 1
+_PLAIN_OPTIONS = frozenset({"header", "quote", "multiline", "sep", "escape", "encoding"})
 _CHARACTERS = ("quote", "escape", "comment")
 _MOST_COLUMNS = 20_480  # Spark's own limit, where the header has less
 _NOT_TEXT = "is not {} (options: encoding says what a file is)"
@@ -214,6 +216,17 @@ class CsvFiles:
         """The same, read line by line: only where no value holds a line break."""
         dialect = Dialect({**self.dialect.options, "multiline": "false"})
         return replace(self, dialect=dialect)
+
+    def plain(self, root: str) -> PlainCsv | None:
+        """Return the files as workers read them, as far as options and names allow it."""
+        options, separator = self.dialect.options, self.dialect.options["sep"]
+        usual = options.keys() <= _PLAIN_OPTIONS and self.dialect.header and self.dialect.utf_8
+        usual = usual and options["quote"] == options["escape"] == '"'
+        listed = [(info, group.header) for group in self.groups for info in group.files]
+        whole = not any(is_compressed(info.path or self.path) for info, _ in listed)
+        if not usual or not whole or self.partitions or len(separator.encode()) != 1:
+            return None
+        return PlainCsv(root, separator, tuple(listed))
 
     def first_unreadable(self, files: Files, root: str) -> str | None:
         """Say where the first row is that is not as its header says, and what it is."""

@@ -18,6 +18,7 @@ from spark_pseudolabel.config import Config, Features
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.text_types import TextFacts, TextSurvey, facts_of, type_of
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.direct.plain_csv import survey_plain
 from spark_pseudolabel.spark.reading.names import column
 from spark_pseudolabel.spark.reading.schema import candidate_features, kind_of
 from spark_pseudolabel.spark.reading.tables import Note, Table
@@ -139,7 +140,13 @@ def _survey(
     if not unknown and table.first_unreadable is None:
         return table, table.notes
     present = [key for key in keys if key in table.schema.names]
-    survey = look_at_text(table, list(dict.fromkeys(unknown)), present)
+    names = list(dict.fromkeys(unknown))
+    survey = None
+    if table.csv is not None:
+        survey = survey_plain(table.rows.sparkSession, table.csv, names, present)
+    if survey is None:
+        survey = look_at_text(table, names, present)
+        table = replace(table, csv=None)
     table = replace(table, texts={**table.texts, **survey.facts})
     if not survey.unreadable:
         if table.by_lines is not None and not survey.line_breaks:

@@ -18,6 +18,7 @@ from spark_pseudolabel.core.text_types import TextFacts
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import FILE_FORMATS, format_of, is_hidden
 from spark_pseudolabel.spark.direct.merging import SchemaOfFiles, require_unique
+from spark_pseudolabel.spark.direct.plain_csv import PlainCsv
 from spark_pseudolabel.spark.direct.survey import PlainTable, parquet_table
 from spark_pseudolabel.spark.hadoop_files import files_for
 from spark_pseudolabel.spark.reading.csv_files import open_csv
@@ -100,6 +101,8 @@ class Table:
         What a user should know of how it is read.
     strings_may_be_empty
         Whether a column without any value is a string, for want of a type.
+    csv
+        The same files as workers read them by themselves, where these are CSV that may be plain.
     by_lines
         Opens the rows of files that hold no line break inside of a value, which several tasks can
         read at once; None where that is no gain.
@@ -120,6 +123,7 @@ class Table:
     lacking: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     strings_may_be_empty: bool = False
+    csv: PlainCsv | None = field(default=None, repr=False, compare=False)
     by_lines: Callable[[], DataFrame] | None = field(default=None, repr=False, compare=False)
     unclosed: Callable[[], str | None] | None = field(default=None, repr=False, compare=False)
     first_unreadable: Callable[[], str | None] | None = field(
@@ -155,7 +159,7 @@ class Table:
 
     def through_spark(self) -> Table:
         """Return the table as one whose files nobody but Spark may read."""
-        return replace(self, plain=None)
+        return replace(self, plain=None, csv=None)
 
 
 def open_table(
@@ -464,6 +468,7 @@ class _Opened:
             texts=texts | self.folders.facts,
             lacking=csv_files.lacking(),
             notes=notes,
+            csv=csv_files.plain(self.root),
             by_lines=(lambda: csv_files.by_lines.rows(self.spark)) if csv_files.large else None,
             unclosed=lambda: csv_files.unclosed(self.spark),
             first_unreadable=lambda: csv_files.first_unreadable(self.files, self.root),
