@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import sys
@@ -43,7 +42,6 @@ _AROUND = 5
 """Drops on either side of one, whose median stands for it."""
 
 _MODEL, _ROUND, _END = (set(cls.model_fields) for cls in (FittedModel, DecidedRound, RunEnd))
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def many(
@@ -75,9 +73,9 @@ def many(
         if timed is not None and 10 + timed < drop <= drops - timed:
             _stored(folder, drop, first, rows)
             continue
-        started, cpu = time.perf_counter(), _cpu()
+        started, cpu = time.perf_counter(), timing.cpu()
         report = run(spark, config).report
-        seconds[drop] = {"wall": time.perf_counter() - started, "cpu": _cpu() - cpu}
+        seconds[drop] = {"wall": time.perf_counter() - started, "cpu": timing.cpu() - cpu}
         if report.rows.pool != rows:
             raise RuntimeError(f"Drop {drop} has {report.rows.pool} new rows.")
         print(f"drop {drop}: {seconds[drop]}", file=sys.stderr, flush=True)
@@ -188,16 +186,3 @@ def _rows(first: int, n: int) -> pd.DataFrame:
     kind = np.where(X[:, 0] + X[:, 1] + chance.normal(scale=0.5, size=n) > 0, "yes", "no")
     ids = [f"row-{number:09d}" for number in range(first, first + n)]
     return pd.DataFrame(X, columns=[f"x{i}" for i in range(8)]).assign(row_id=ids, kind=kind)
-
-
-def _cpu() -> float:
-    """Return CPU seconds of this process and all below it, those that have ended included."""
-    total = 0.0
-    for pid in timing.tree(os.getpid()):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        # Of the process, and of its children that were waited for.
-        total += sum(map(int, fields[11:15])) / _TICKS
-    return total

@@ -51,11 +51,13 @@ def main(root: str, layout: str, rows: str, source: str, how: str, rounds: str) 
         frames = _FRAMES[source](spark, tables)
         config = parse_config(_config(tables, source, how, int(rounds), out))
         report = run(spark, config, frames=frames).report
+        cpu = timing.cpu()
     shutil.rmtree(out)
     told = {
         "labels": report.rows.accepted,
         "rounds": [each.seconds.model_dump() for each in report.rounds],
         "own_s": report.elapsed_s,
+        "cpu_s": cpu,
     }
     print(json.dumps(told))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+_TICKS = os.sysconf("SC_CLK_TCK")
 Seconds = dict[str, list[float]]
 
 
@@ -39,6 +40,19 @@ def alternate(ways: Ways, repeats: int, before: Ways | None = None) -> Seconds:
 def medians(seconds: Seconds) -> dict[str, float]:
     """Return the median of every way."""
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def cpu() -> float:
+    """Return CPU seconds of this process and all below it, those that have ended included."""
+    total = 0.0
+    for pid in tree(os.getpid()):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # Of the process, and of its children that were waited for.
+        total += sum(map(int, fields[11:15])) / _TICKS
+    return total
 
 
 class Steps:
