@@ -30,6 +30,11 @@ class EstimatorInfo:
     weighted
         True where ``fit`` is known to take ``sample_weight``; False: its class has to be asked,
         and importing it takes seconds.
+    numbers
+        True where it predicts numbers and no classes.
+    standard_labels
+        True where penalties or the order of steps depend on the scale of numeric labels: it is
+        fitted on standardized ones.
     """
 
     path: str
@@ -39,10 +44,12 @@ class EstimatorInfo:
     extra: str | None = None
     any_name: bool = True
     weighted: bool = False
+    numbers: bool = False
+    standard_labels: bool = False
 
 
-def _tree(path: str, *, weighted: bool = True) -> EstimatorInfo:
-    return EstimatorInfo(path, scaled=False, weighted=weighted)
+def _tree(path: str, *, weighted: bool = True, numbers: bool = False) -> EstimatorInfo:
+    return EstimatorInfo(path, scaled=False, weighted=weighted, numbers=numbers)
 
 
 REGISTRY: Mapping[str, EstimatorInfo] = {
@@ -76,6 +83,46 @@ REGISTRY: Mapping[str, EstimatorInfo] = {
     ),
 }
 
+
+def _smooth(path: str, *, weighted: bool = True, standard_labels: bool = False) -> EstimatorInfo:
+    return EstimatorInfo(path, weighted=weighted, numbers=True, standard_labels=standard_labels)
+
+
+NUMBER_REGISTRY: Mapping[str, EstimatorInfo] = {
+    "Ridge": _smooth("sklearn.linear_model.Ridge"),
+    "ElasticNet": _smooth("sklearn.linear_model.ElasticNet", standard_labels=True),
+    "HuberRegressor": _smooth("sklearn.linear_model.HuberRegressor", standard_labels=True),
+    "KNeighborsRegressor": _smooth("sklearn.neighbors.KNeighborsRegressor", weighted=False),
+    "MLPRegressor": EstimatorInfo(
+        "sklearn.neural_network.MLPRegressor", condensed=True, numbers=True, standard_labels=True
+    ),
+    "RandomForestRegressor": _tree("sklearn.ensemble.RandomForestRegressor", numbers=True),
+    "ExtraTreesRegressor": _tree("sklearn.ensemble.ExtraTreesRegressor", numbers=True),
+    "GradientBoostingRegressor": _tree("sklearn.ensemble.GradientBoostingRegressor", numbers=True),
+    "HistGradientBoostingRegressor": _tree(
+        "sklearn.ensemble.HistGradientBoostingRegressor", numbers=True
+    ),
+    "XGBRegressor": EstimatorInfo(
+        "xgboost.XGBRegressor",
+        scaled=False,
+        extra="xgboost",
+        any_name=False,
+        weighted=True,
+        numbers=True,
+    ),
+    "LGBMRegressor": EstimatorInfo(
+        "lightgbm.LGBMRegressor",
+        scaled=False,
+        extra="lightgbm",
+        any_name=False,
+        weighted=True,
+        numbers=True,
+    ),
+}
+"""Those that predict numbers."""
+
+_ALL = {**REGISTRY, **NUMBER_REGISTRY}
+
 Member = tuple[str, Mapping[str, Any]]
 """The name of an estimator, and its parameters."""
 
@@ -95,12 +142,28 @@ DEFAULT_COMMITTEE: tuple[Member, ...] = (
 )
 """Who votes where a committee is asked for and not named: ``teacher: {}``."""
 
+DEFAULT_NUMBER_COMMITTEE: tuple[Member, ...] = (
+    ("Ridge", {}),
+    ("ExtraTreesRegressor", {"n_estimators": 100, "max_leaf_nodes": 4096}),
+    (
+        "HistGradientBoostingRegressor",
+        {"early_stopping": False, "max_iter": 50, "min_samples_leaf": 10},
+    ),
+    (
+        "MLPRegressor",
+        {"hidden_layer_sizes": [64], "solver": "lbfgs", "max_iter": 100, "alpha": 1.0},
+    ),
+)
+"""The same four kinds of models for labels that are numbers."""
+
 # Leaves are bounded for the size of what is stored: each of them is fitted on thousands of rows.
 DEFAULT_PEER: Member = ("ExtraTreesClassifier", {"n_estimators": 50, "max_leaf_nodes": 512})
 """Who is taught where models teach each other and none is named."""
 
 
-def unknown_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
+def unknown_name(
+    name: str, allow_import: Sequence[str] = (), *, numbers: bool = False
+) -> str | None:
     """Say that a name is neither in the registry nor an allowed import path; None if it is.
 
     Parameters
@@ -109,29 +172,38 @@ def unknown_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
         As a configuration has it.
     allow_import
         Packages from which import paths are allowed, such as ``mypackage``.
+    numbers
+        Whether labels are numbers, so that only what predicts numbers is known.
 
     Examples
     --------
     >>> unknown_name("SVM").split(". ")[0]
     "unknown estimator 'SVM'"
+    >>> unknown_name("MLPClassifier", numbers=True).split(". ")[:2]
+    ['MLPClassifier predicts classes, and labels are numbers', "Did you mean 'MLPRegressor'?"]
     """
-    if name in REGISTRY or _import_allowed(name, allow_import):
+    known, others = (NUMBER_REGISTRY, REGISTRY) if numbers else (REGISTRY, NUMBER_REGISTRY)
+    if name in known or _import_allowed(name, allow_import):
         return None
-    near = difflib.get_close_matches(name, REGISTRY, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if "." in name:
         hint = f" Import paths need --allow-import {name.split('.')[0]} on the command line."
-    return f"unknown estimator {name!r}.{hint} There are: {', '.join(REGISTRY)}."
+    what = f"unknown estimator {name!r}"
+    if name in others:
+        kinds = ("classes", "numbers") if numbers else ("numbers", "classes")
+        what = f"{name} predicts {kinds[0]}, and labels are {kinds[1]}"
+    return f"{what}.{hint} There are: {', '.join(known)}."
 
 
 def info_of(name: str) -> EstimatorInfo:
     """Return the registry's facts; an imported estimator is taken to need scaled input."""
-    return REGISTRY.get(name) or EstimatorInfo(name)
+    return _ALL.get(name) or EstimatorInfo(name)
 
 
 def module_of(name: str) -> str:
     """Return the module in which an estimator is."""
-    return (REGISTRY[name].path if name in REGISTRY else name).rpartition(".")[0]
+    return info_of(name).path.rpartition(".")[0]
 
 
 def extras_of(names: Iterable[str]) -> list[str]:

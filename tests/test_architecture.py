@@ -132,6 +132,9 @@ PROVED_BY = {
     "tests/core/teachers/test_correct_and_smooth.py": (
         "core.teachers.graph_with_committee core.teachers.node_votes"
     ),
+    "tests/evaluate/test_numbers.py": (
+        "evaluate.number_confidences evaluate.number_data evaluate.number_task"
+    ),
     "tests/evaluate/test_methods.py": (
         "evaluate.accuracy evaluate.certificates evaluate.data evaluate.guarded evaluate.known "
         "evaluate.graphs evaluate.measured evaluate.promises evaluate.quick "

@@ -27,12 +27,17 @@ from spark_pseudolabel.evaluate.measured import (
     Gates,
     Guarded,
     MeasuredRun,
+    NumberErrors,
+    NumberPromises,
     Priors,
     Promises,
     RuleLabels,
     Scores,
     Students,
 )
+from spark_pseudolabel.evaluate.number_data import NUMBERS, load_numbers
+from spark_pseudolabel.evaluate.number_task import NUMBER_LEARNERS, NumberDraw, draw_numbers
+from spark_pseudolabel.evaluate.numbers import errors_of, promises_of
 from spark_pseudolabel.evaluate.promises import promise_task
 from spark_pseudolabel.evaluate.quick import as_numbers
 from spark_pseudolabel.evaluate.reliable import prior_of, reliability_of
@@ -63,6 +68,9 @@ CELLS = {
     "rules": ["sms:0:svc", "adult:0:lr"],
     "audit": ["rounds", "labels:0", "labels:1", "labels:2", "imbalance:100/class:lr"],
     "asking": ["imbalance:500:lr", "rare:300:lr"],
+    "numbers": ["friedman:100", "heteroscedastic:500", "diabetes:100"],
+    "number_promises": ["friedman:300", "heteroscedastic:300", "diabetes:200"],
+    "number_confidences": ["heteroscedastic:300"],
 }
 
 
@@ -93,6 +101,9 @@ def _runs(options: argparse.Namespace) -> Iterator[MeasuredRun]:
                 yield simulated(seed).of(cell, seed)
             continue
         name, labels, *model = cell.split(":")
+        if options.what in _OF_NUMBERS:
+            yield from _number_runs(options, cell, name, int(labels), model)
+            continue
         changes = [_VARIANTS[word] for word in model if word in _VARIANTS]
         data = load(name, options.data)
         if "quick" in model:
@@ -105,6 +116,17 @@ def _runs(options: argparse.Namespace) -> Iterator[MeasuredRun]:
             models = [word for word in model if word not in _VARIANTS]
             _, measure_one = _KINDS[options.what]
             yield measure_one(options, task, *models).of(cell, seed)
+
+
+def _number_runs(
+    options: argparse.Namespace, cell: str, name: str, labels: int, models: Sequence[str]
+) -> Iterator[MeasuredRun]:
+    data = load_numbers(name, options.data)
+    for seed in range(options.first, options.first + options.seeds):
+        sys.stderr.write(f"{cell} {seed}\n")
+        drawn = draw_numbers(data, labels, seed, n_pool=options.pool, n_test=options.test)
+        _, measure_one = _KINDS[options.what]
+        yield measure_one(drawn, *models).of(cell, seed)
 
 
 def _draw(options: argparse.Namespace, data: DataSet, labels: str, seed: int) -> Task:
@@ -209,6 +231,13 @@ def _asking(options: argparse.Namespace, task: Task, model: str = "lr") -> Askin
     return ask_task(learner.teacher, learner.task)
 
 
+def _number_confidences(draw: NumberDraw, learner: str = "few") -> NumberPromises:
+    return promises_of(draw, learner, others=True)
+
+
+_OF_NUMBERS = {"numbers", "number_promises", "number_confidences"}
+"""What is measured of labels that are numbers."""
+
 _KINDS: dict[str, tuple[type[MeasuredRun], Callable[..., MeasuredRun]]] = {
     "accuracy": (Scores, _accuracy),
     "certificate": (Certificates, _certificate),
@@ -222,6 +251,9 @@ _KINDS: dict[str, tuple[type[MeasuredRun], Callable[..., MeasuredRun]]] = {
     "rules": (RuleLabels, _rules),
     "audit": (Audited, _audit),
     "asking": (Asking, _asking),
+    "numbers": (NumberErrors, errors_of),
+    "number_promises": (NumberPromises, promises_of),
+    "number_confidences": (NumberPromises, _number_confidences),
 }
 """What a run of each kind says, and what makes it."""
 
@@ -239,7 +271,8 @@ def _parser() -> argparse.ArgumentParser:
         f"memory, for certificates of coins and coin_sessions, reads its scores from the rows; "
         f"quick, for promises, is fitted in less than a millisecond. "
         f"Of audit besides: rounds, fifty of one run, and labels:P, of which P per cent are wrong. "
-        f"Sets that need no files: {list(BUILT_IN)}.",
+        f"Sets that need no files: {list(BUILT_IN)}; of numbers: {list(NUMBERS)}, with a model of "
+        f"{list(NUMBER_LEARNERS)} behind the labels.",
     )
     parser.add_argument("what", choices=list(_KINDS))
     parser.add_argument("cells", nargs="*", help="default: a few on sets that need no files")

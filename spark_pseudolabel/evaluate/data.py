@@ -63,7 +63,12 @@ class DataSet:
     @property
     def features(self) -> tuple[Feature, ...]:
         """The input columns: floats are numbers, strings categories or, called text, texts."""
-        return tuple(_feature(str(name), self.X[name]) for name in self.X)
+        return features_of(self.X)
+
+
+def features_of(X: pd.DataFrame) -> tuple[Feature, ...]:
+    """Return the input columns: floats are numbers, strings categories or, called text, texts."""
+    return tuple(_feature(str(name), X[name]) for name in X)
 
 
 def load(name: str, directory: Path | None) -> DataSet:
@@ -280,7 +285,8 @@ def _subjects() -> Loaded:
     return pd.DataFrame({"text": pd.Series(texts, dtype=object)}), subjects % 2
 
 
-def _adult_rows(directory: Path) -> pd.DataFrame:
+def adult_rows(directory: Path) -> pd.DataFrame:
+    """Read Adult's training rows; what is missing is None."""
     rows = pd.read_csv(
         directory / "adult/adult.data", names=_ADULT.split(), skipinitialspace=True, na_values="?"
     )
@@ -292,13 +298,13 @@ def _adult_rows(directory: Path) -> pd.DataFrame:
 
 
 def _adult(directory: Path) -> Loaded:
-    rows = _adult_rows(directory)
+    rows = adult_rows(directory)
     return rows.drop(columns="income"), rows["income"]
 
 
 def _marital(directory: Path) -> Loaded:
     """Read Adult with another column to predict; ``relationship`` would give it away."""
-    rows = _adult_rows(directory)
+    rows = adult_rows(directory)
     return rows.drop(columns=["marital_status", "relationship"]), rows["marital_status"]
 
 

@@ -312,3 +312,60 @@ class Asking(MeasuredRun):
 
     oracle: float
     budgets: dict[str, list[AskedFor]]
+
+
+class NumberErrors(MeasuredRun):
+    """Root mean squared errors of models of numbers on test rows.
+
+    Parameters
+    ----------
+    picked
+        The base with the least squared error out of fold.
+    n_test
+        Test rows.
+    rmse
+        By model.
+    """
+
+    picked: str
+    n_test: int
+    rmse: dict[str, float]
+
+
+class NumberConfidence(Measured):
+    """Confidences of numbers, held against the truth.
+
+    Parameters
+    ----------
+    certified
+        What is certified by them.
+    best
+        The largest share of the pool of which enough is right, in the order of the confidence.
+    brier, ece
+        Brier score and calibration error on the pool.
+    interval, width
+        Share of true numbers in the interval, and its mean width in standard deviations of the
+        pool's numbers; None: there is none.
+    """
+
+    certified: Realized
+    best: float
+    brier: float
+    ece: float
+    interval: float | None = None
+    width: float | None = None
+
+
+class NumberPromises(MeasuredRun):
+    """Ways to say how sure numbers are, by name.
+
+    Parameters
+    ----------
+    within
+        Share of the pool's numbers within the tolerance.
+    methods
+        By name; ``kept`` is what runs do.
+    """
+
+    within: float
+    methods: dict[str, NumberConfidence]

@@ -18,6 +18,9 @@ from spark_pseudolabel.evaluate.measured import (
     Gates,
     Guarded,
     MeasuredRun,
+    NumberConfidence,
+    NumberErrors,
+    NumberPromises,
     Priors,
     Promises,
     Realized,
@@ -329,6 +332,65 @@ def asking(runs: Sequence[Asking]) -> str:
     return _table([*heads, "nothing published", "answers", "exports"], rows)
 
 
+_RATIOS = (
+    ("auto", "cv_pick"),
+    ("auto", "sklearn HGB"),
+    ("auto", "sklearn ridge"),
+    ("student Ridge", "Ridge"),
+    ("student HistGradientBoostingRegressor", "HistGradientBoostingRegressor"),
+)
+
+
+def numbers(runs: Sequence[NumberErrors]) -> str:
+    """Return test errors by cell as ratios, and below them what they come to over all cells."""
+    cells = _by_cell(runs)
+    ratios = {
+        (new, old): {
+            cell: float(np.mean([run.rmse[new] / run.rmse[old] for run in of]))
+            for cell, of in cells.items()
+        }
+        for new, old in _RATIOS
+    }
+    names = [f"{new} / {old}" for new, old in _RATIOS]
+    rows = [
+        [cell, len(of), f"{_mean(run.rmse['auto'] for run in of):.4g}"]
+        + [f"{of_cell[cell]:.3f}" for of_cell in ratios.values()]
+        for cell, of in cells.items()
+    ]
+    every = [np.array(list(of_cell.values())) for of_cell in ratios.values()]
+    geometric = [f"{np.exp(np.log(each).mean()):.3f}" for each in every]
+    worst = [f"{each.max():.3f}" for each in every]
+    rows += [["geometric mean", len(runs), "", *geometric], ["worst cell", "", "", *worst]]
+    return _table(["cell", "runs", "RMSE of auto", *names], rows)
+
+
+def number_promises(runs: Sequence[NumberPromises]) -> str:
+    """Return what is certified, and how intervals hold, by cell and by confidence."""
+    rows = []
+    for cell, of in _by_cell(runs).items():
+        for name in of[0].methods:
+            each = [run.methods[name] for run in of]
+            within = f"{_mean(run.within for run in of):.2f}"
+            rows.append([cell, len(of), within, name, *_confidence(each)])
+    heads = ["cell", "draws", "within", "confidence", "broken", "certified", "best cut", "Brier"]
+    return _table([*heads, "ECE", "interval", "width / sd"], rows)
+
+
+def _confidence(each: Sequence[NumberConfidence]) -> list[str]:
+    broken = sum(one.certified.broken for one in each)
+    means = [
+        _mean(one.certified.coverage for one in each),
+        _mean(one.best for one in each),
+        _mean(one.brier for one in each),
+        _mean(one.ece for one in each),
+    ]
+    figures = [f"{broken} of {len(each)}", *(f"{mean:.3f}" for mean in means)]
+    if each[0].interval is None:
+        return [*figures, "", ""]
+    interval, width = _mean(one.interval for one in each), _mean(one.width for one in each)
+    return [*figures, f"{interval:.3f}", f"{width:.2f}"]
+
+
 TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "accuracy": accuracy,
     "certificate": certificate,
@@ -342,6 +404,9 @@ TABLES: Mapping[str, Callable[[Sequence[Any]], str]] = {
     "rules": rules,
     "audit": audit,
     "asking": asking,
+    "numbers": numbers,
+    "number_promises": number_promises,
+    "number_confidences": number_promises,
 }
 
 

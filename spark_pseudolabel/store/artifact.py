@@ -38,6 +38,7 @@ PINNED_TYPES = frozenset(
         "functools.partial",
         "lightgbm.basic.Booster",
         "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
         "numpy.dtype",
         "scipy.sparse._csr.csr_array",
         "scipy.sparse._csr.csr_matrix",
@@ -64,9 +65,11 @@ PINNED_TYPES = frozenset(
         "spark_pseudolabel.core.teachers.anchor_model.AnchorWeights",
         "spark_pseudolabel.core.teachers.label_model.RuleModel",
         "spark_pseudolabel.core.teachers.node_scores.NodeScores",
+        "spark_pseudolabel.core.teachers.number_model.NumberModel",
         "spark_pseudolabel.core.teachers.partial_vote.PartialVote",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
     }
 )
 

@@ -8,16 +8,20 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from spark_pseudolabel.registry import REGISTRY, module_of, unknown_name
+from spark_pseudolabel.registry import info_of, module_of, unknown_name
 
 
 def check_estimator(
-    name: str, params: Mapping[str, Any], allow_import: Sequence[str] = ()
+    name: str,
+    params: Mapping[str, Any],
+    allow_import: Sequence[str] = (),
+    *,
+    numbers: bool = False,
 ) -> str | None:
     """Say what is wrong with an estimator named in a configuration.
 
@@ -29,29 +33,37 @@ def check_estimator(
         Keyword arguments of its constructor.
     allow_import
         Packages from which import paths are allowed, such as ``mypackage``.
+    numbers
+        Whether labels are numbers.
 
     Returns
     -------
     str or None
         One sentence, or None when the estimator can be built.
     """
-    return check_name(name, allow_import) or _check_params(name, _class_of(name), params)
+    if message := check_name(name, allow_import, numbers=numbers):
+        return message
+    return _check_params(name, _class_of(name), params, numbers)
 
 
-def check_name(name: str, allow_import: Sequence[str] = ()) -> str | None:
+def check_name(name: str, allow_import: Sequence[str] = (), *, numbers: bool = False) -> str | None:
     """Say what is wrong with an estimator's name alone; see :func:`check_estimator`."""
-    if message := unknown_name(name, allow_import):
+    if message := unknown_name(name, allow_import, numbers=numbers):
         return message
     try:
         estimator = _class_of(name)
     except ImportError as error:
-        extra = REGISTRY[name].extra if name in REGISTRY else None
+        extra = info_of(name).extra
         hint = f" Install it: pip install 'spark-pseudolabel[{extra}]'." if extra else ""
         return f"{name} can't be imported ({error}).{hint}"
     except Exception as error:  # noqa: BLE001 - a library may fail to load in any way it likes
         return f"{name} cannot be loaded: {_first_line(error)}.{_load_hint(error)}"
     is_estimator = isinstance(estimator, type) and issubclass(estimator, BaseEstimator)
-    return None if is_estimator else f"{name} must be a classifier."
+    return None if is_estimator else f"{name} must be a {_kind(numbers)}."
+
+
+def _kind(numbers: bool) -> str:
+    return "regressor" if numbers else "classifier"
 
 
 def _load_hint(error: Exception) -> str:
@@ -59,7 +71,7 @@ def _load_hint(error: Exception) -> str:
     if "libgomp" in str(error):
         return (
             " It needs the GNU OpenMP library: apt-get install libgomp1, or dnf install libgomp; "
-            "or choose another estimator, such as HistGradientBoostingClassifier."
+            "or choose another estimator, such as histogram gradient boosting."
         )
     return " Install what it needs, or choose another estimator."
 
@@ -83,7 +95,7 @@ def build_estimator(name: str, params: Mapping[str, Any], random_state: int) -> 
     known = inspect.signature(estimator_class).parameters
     seed = {"random_state": random_state} if "random_state" in known else {}
     # LightGBM prints a line per fit unless told not to, and takes its seed as **kwargs.
-    quiet = {"verbose": -1} if name == "LGBMClassifier" else {}
+    quiet = {"verbose": -1} if info_of(name).extra == "lightgbm" else {}
     return estimator_class(**{**seed, **quiet, **params})
 
 
@@ -116,8 +128,7 @@ def allows_nan(estimator: BaseEstimator) -> bool:
 
 
 def _class_of(name: str) -> type[BaseEstimator]:
-    path = REGISTRY[name].path if name in REGISTRY else name
-    module, attribute = module_of(name), path.rpartition(".")[2]
+    module, attribute = module_of(name), info_of(name).path.rpartition(".")[2]
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except AttributeError as error:
@@ -125,14 +136,14 @@ def _class_of(name: str) -> type[BaseEstimator]:
 
 
 def _check_params(
-    name: str, estimator_class: type[BaseEstimator], params: Mapping[str, Any]
+    name: str, estimator_class: type[BaseEstimator], params: Mapping[str, Any], numbers: bool
 ) -> str | None:
     try:
         known = estimator_class().get_params(deep=False)
     except TypeError as error:
         return f"{name} can't be built from plain parameters: {error}"
     for key in params:
-        if key not in known and name != "LGBMClassifier":
+        if key not in known and info_of(name).extra != "lightgbm":
             near = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             return f"{name} has no parameter {key!r}.{hint}"
@@ -143,6 +154,31 @@ def _check_params(
             estimator._validate_params()
         except ValueError as error:
             return str(error)
+    return check_kind(estimator, numbers=numbers)
+
+
+def check_kind(estimator: BaseEstimator, *, numbers: bool) -> str | None:
+    """Say that an unfitted estimator does not predict what labels are; None if it does.
+
+    Parameters
+    ----------
+    estimator
+        With or without steps before it.
+    numbers
+        Whether labels are numbers.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVR, LinearSVC
+    >>> check_kind(SVR(), numbers=False)
+    'SVR must be a classifier.'
+    >>> check_kind(LinearSVC(), numbers=True)
+    'LinearSVC must be a regressor: labels are numbers.'
+    """
+    name = type(final_step(estimator)).__name__
+    if numbers:
+        regressor = is_regressor(estimator)
+        return None if regressor else f"{name} must be a regressor: labels are numbers."
     if not is_classifier(estimator):
         return f"{name} must be a classifier."
     return check_probabilities(estimator)

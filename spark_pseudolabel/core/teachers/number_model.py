@@ -1,0 +1,312 @@
+"""A fitted model of numbers: what it publishes of a row, how surely, and between which bounds.
+
+Workers load this module and nothing else of how such a model is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from spark_pseudolabel.core.numbers import NUMBER, NumberTask
+
+NO_COLUMNS = -1
+"""Place of the preprocessing of a part that has none."""
+
+LEAST = 1e-6
+"""The least confidence: one that is rounded to 0 would say that nothing is said of a row."""
+
+_BEYOND = 1.5
+"""No row is taken to err by more than so many times the largest error, measured by its scale."""
+
+
+class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they have no types
+    """The weighted mean of fitted estimators, with errors that were measured on unseen rows.
+
+    An error is measured by the scale that is expected of it where the row is. Of these the share
+    below the tolerance is the confidence, and a quantile makes the interval: a label is at least
+    as sure as an interval asks for where the interval is within the tolerance.
+
+    Parameters
+    ----------
+    tolerance, relative, interval, integer, decimals, sd, mean
+        As in :class:`~spark_pseudolabel.core.numbers.NumberTask`.
+
+    Attributes
+    ----------
+    columns_ : list
+        Fitted preprocessing, each once.
+    estimators_ : list
+        The parts, fitted, without their preprocessing.
+    places_ : ndarray of shape (n_parts,)
+        Index of the preprocessing of each part; :data:`NO_COLUMNS`: it takes rows as they are.
+    weights_ : ndarray of shape (n_parts,)
+        Of the mean; they sum to 1.
+    centers_, sizes_ : ndarrays of shape (n_parts,)
+        What a part says is multiplied by its size, and its center is added.
+    scale_ : estimator or None
+        Says what size of error to expect; None: the same everywhere.
+    scale_place_ : int
+        Index of the preprocessing of what it sees beside the number and the parts' spread.
+    scale_names_ : list of str
+        The columns that it sees as they are.
+    floor_ : float
+        The least size of error to be expected.
+    errors_ : ndarray of shape (n_errors,)
+        Absolute errors on unseen rows, each divided by what was expected; ascending.
+    """
+
+    def __init__(
+        self,
+        tolerance: float = 1.0,
+        relative: bool = False,
+        interval: float = 0.95,
+        integer: bool = False,
+        decimals: int = 6,
+        sd: float = 1.0,
+        mean: float = 0.0,
+    ) -> None:
+        self.tolerance = tolerance
+        self.relative = relative
+        self.interval = interval
+        self.integer = integer
+        self.decimals = decimals
+        self.sd = sd
+        self.mean = mean
+
+    @classmethod
+    def of(cls, task: NumberTask, parts: Mapping[str, Any]) -> Self:
+        """Put fitted parts together; they are named as the attributes are, without underscore."""
+        model = cls(**asdict(task))
+        for name, value in parts.items():
+            setattr(model, f"{name}_", value)
+        return model
+
+    @property
+    def task(self) -> NumberTask:
+        """What is asked of labels."""
+        return NumberTask(**self.get_params())
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """The one class there is."""
+        return np.array([NUMBER])
+
+    def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the numbers that are published, of shape (n_rows,)."""
+        return self.says(X)[:, 0]
+
+    def says(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return all that is published of rows.
+
+        Parameters
+        ----------
+        X
+            Model input.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 4)
+            The number, its confidence in (0, 1], not rounded, and the bounds of its interval. NaN
+            where a part gives no finite number.
+        """
+        if not len(X):
+            return np.empty((0, 4))
+        prepared: dict[int, Any] = {}
+        each = self._each(X, prepared)
+        value, spread = middle(each, self.weights_)
+        size = self._sizes(X, value, spread, prepared)
+        return self.published(value, size)
+
+    def members_says(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return what each part says, of shape (n_parts, n_rows)."""
+        return self._each(X, {})
+
+    def expected(
+        self, X: pd.DataFrame, value: NDArray[np.float64], spread: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the size of error that is expected of rows.
+
+        Parameters
+        ----------
+        X
+            Model input.
+        value, spread
+            From :func:`middle`.
+        """
+        return self._sizes(X, value, spread, {})
+
+    def published(
+        self, value: NDArray[np.float64], size: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return what is published, of numbers and of the sizes of error that are expected."""
+        task, known = self.task, np.isfinite(value) & np.isfinite(size)
+        published = task.published(value)
+        below, above = reaches(task, published)
+        with np.errstate(invalid="ignore"):
+            share = (self._share_below(below / size) + self._share_below(above / size)) / 2
+        away = self._quantile(task.interval) * size
+        lower, upper = value - away, value + away
+        if task.integer:  # whole numbers lie between any bounds and the whole numbers inside them
+            lower, upper = np.ceil(lower), np.floor(upper)
+        else:
+            lower, upper = task.published(lower), task.published(upper)
+        bounds = np.minimum(lower, published), np.maximum(upper, published)
+        said = np.column_stack([published, np.maximum(share, LEAST), *bounds])
+        said[~known] = np.nan
+        return said
+
+    def _each(self, X: pd.DataFrame, prepared: dict[int, Any]) -> NDArray[np.float64]:
+        each = np.empty((len(self.estimators_), len(X)))
+        for part, estimator in enumerate(self.estimators_):
+            rows = self._prepared(X, int(self.places_[part]), prepared)
+            said = np.asarray(estimator.predict(rows), dtype=np.float64).reshape(-1)
+            each[part] = said * self.sizes_[part] + self.centers_[part]
+        return each
+
+    def _prepared(self, X: pd.DataFrame, place: int, prepared: dict[int, Any]) -> Any:
+        if place == NO_COLUMNS:
+            return X
+        if place not in prepared:
+            prepared[place] = self.columns_[place].transform(X)
+        return prepared[place]
+
+    def _sizes(
+        self,
+        X: pd.DataFrame,
+        value: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        prepared: dict[int, Any],
+    ) -> NDArray[np.float64]:
+        if self.scale_ is None:
+            return np.where(np.isfinite(value), self.floor_, np.nan)
+        place = int(self.scale_place_)
+        own = (
+            np.asarray(X[self.scale_names_], dtype=np.float64)
+            if place == NO_COLUMNS
+            else self._prepared(X, place, prepared)
+        )
+        seen = scale_input(own, value, spread, self.task)
+        known = np.isfinite(value)
+        size = np.full(len(value), np.nan)
+        if known.any():
+            size[known] = np.maximum(mean_of_trees(self.scale_, seen[known]), self.floor_)
+        return size
+
+    def _curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return errors, and which share of rows to expect below each: n of n + 1 at the most."""
+        n = len(self.errors_)
+        last = self.errors_[-1] * _BEYOND if n else 1.0
+        errors = np.concatenate([[0.0], self.errors_, [last + np.finfo(float).tiny]])
+        return errors, np.arange(n + 2) / (n + 1)
+
+    def _share_below(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        shares: NDArray[np.float64] = np.interp(errors, *self._curve())
+        return shares
+
+    def _quantile(self, share: float) -> float:
+        errors, shares = self._curve()
+        return float(np.interp(share, shares, errors))
+
+
+def middle(
+    each: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weighted mean of parts and their standard deviation around it.
+
+    Added up part by part: what a matrix product makes of a row depends on the rows beside it.
+
+    Parameters
+    ----------
+    each
+        ndarray of shape (n_parts, n_rows).
+    weights
+        ndarray of shape (n_parts,), summing to 1.
+    """
+    value = np.zeros(each.shape[1])
+    for part, weight in zip(each, weights, strict=True):
+        value += weight * part
+    variance = np.zeros(each.shape[1])
+    for part, weight in zip(each, weights, strict=True):
+        variance += weight * (part - value) ** 2
+    return value, np.sqrt(variance)
+
+
+def reaches(
+    task: NumberTask, published: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how far below and above a published number the true one may be for it to be right.
+
+    A tolerance that is a share p of the true number y reaches from v / (1 + p) to v / (1 - p), and
+    to any distance with a p of 1 or more. Whole numbers count as the middle of all that is rounded
+    to them.
+
+    Examples
+    --------
+    >>> [float(r[0]) for r in reaches(NumberTask(0.1, True, 0.95, False, 6, 1.0), np.array([99.0]))]
+    [9.0, 11.0]
+    >>> [float(r[0]) for r in reaches(NumberTask(2.0, False, 0.95, True, 0, 1.0), np.array([99.0]))]
+    [2.5, 2.5]
+    """
+    size = np.abs(published)
+    if task.relative:
+        share = task.tolerance
+        below = size * (share / (1 + share))
+        above = size * (share / (1 - share)) if share < 1 else np.where(size > 0, np.inf, 0.0)
+    else:
+        below = above = np.full(len(published), task.tolerance)
+    if task.integer:
+        slack = 1e-9
+        return np.floor(below + slack) + 0.5, np.floor(above + slack) + 0.5
+    return below, above
+
+
+def mean_of_trees(forest: Any, Z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a fitted forest predicts, without the threads and checks of its own method.
+
+    They take as long as its few trees do.
+
+    Parameters
+    ----------
+    forest
+        Regressor.
+    Z
+        ndarray of shape (n, n_columns).
+    """
+    single = np.ascontiguousarray(Z, dtype=np.float32)
+    total = np.zeros(len(Z))
+    for tree in forest.estimators_:
+        total += tree.tree_.predict(single)[:, 0]
+    mean: NDArray[np.float64] = total / len(forest.estimators_)
+    return mean
+
+
+def scale_input(
+    own: NDArray[np.float64],
+    value: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    task: NumberTask,
+) -> NDArray[np.float64]:
+    """Put together what the expected size of an error depends on.
+
+    The number and the spread are rounded as published ones are: their last bits depend on the rows
+    that are scored beside them, and a tree has thresholds.
+
+    Parameters
+    ----------
+    own
+        ndarray of shape (n, n_columns), of the row itself.
+    value, spread
+        From :func:`middle`.
+    task
+        What is asked of labels.
+    """
+    decimals = task.decimals if not task.integer else max(task.decimals, 0) + 6
+    rounded: Sequence[NDArray[np.float64]] = [np.round(x, decimals) for x in (value, spread)]
+    return np.column_stack([own, *rounded])
