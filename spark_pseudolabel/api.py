@@ -43,7 +43,7 @@ class SelfTraining:
     ----------
     estimator
         Name of an estimator in the registry, which gets the default preprocessing; or any
-        scikit-learn estimator or pipeline with ``predict_proba`` that skops can store, which is
+        scikit-learn classifier with ``predict_proba``, or pipeline, that skops can store, which is
         fitted as it is on a DataFrame with the feature columns. Default: none with policy
         ``auto``, whose committee is the final model; gradient boosting with the others.
     label
@@ -83,6 +83,10 @@ class SelfTraining:
     snapshot
         ``"never"``, or ``"keep"``: whether the pool's rows are copied into the output as Parquet
         and read there; ``"auto"``, where that is cheaper, until the run has ended.
+    task, tolerance, interval
+        ``"regression"`` where labels are numbers. Such a label is right if it is within the
+        tolerance of the true number: in units of the label, ``"5 %"`` or ``"0.25 sd"``; its bounds
+        shall hold that share of the true numbers, 0.95. `estimator` is a regressor then.
     features, validation, rounds, training, save
         The sections ``features``, ``validation``, ``rounds``, ``training`` and ``output`` of a
         configuration, the latter without its path.
@@ -116,6 +120,9 @@ class SelfTraining:
         group: str | None = None,
         incremental: bool | Section | None = None,
         snapshot: str = "auto",
+        task: str = "classification",
+        tolerance: float | str | None = None,
+        interval: float | None = None,
         features: Section | None = None,
         validation: Section | None = None,
         rounds: Section | None = None,
@@ -148,6 +155,9 @@ class SelfTraining:
             "teacher": teacher,
             "calibration": calibration,
             "incremental": incremental,
+            "task": task,
+            "tolerance": tolerance,
+            "interval": interval,
         }
 
     def fit(

@@ -362,7 +362,10 @@ def _so_far(progress: tuple[int, int] | None, rows: int | None) -> list[str]:
 
 
 def _accuracy(validation: Mapping[str, Any] | None) -> str | None:
-    value = (validation or {}).get("accuracy")
+    measured = validation or {}
+    value, numbers = measured.get("accuracy"), measured.get("numbers")
+    if numbers is not None:
+        return f"validation MAE {numbers['mae']:.4g}"
     return None if value is None else f"validation accuracy {value:.4f}"
 
 
@@ -406,7 +409,8 @@ def _inputs(fields: Mapping[str, Any]) -> str:
     kinds = ("labeled", "validation", "pool")
     counts = [f"{kind} {fields[kind]:,}" for kind in kinds if fields.get(kind) is not None]
     read_by = f"; the pool is read {fields['read_by']}" if fields.get("read_by") else ""
-    return f"rows: {', '.join(counts)}; {n_classes} classes{read_by}"
+    labels = "labels are numbers" if fields.get("numbers") else f"{n_classes} classes"
+    return f"rows: {', '.join(counts)}; {labels}{read_by}"
 
 
 def _model(fields: Mapping[str, Any]) -> str:

@@ -98,7 +98,8 @@ PROVED_BY = {
         "core.trust.claims core.trust.evidence core.trust.promise"
     ),
     "tests/core/test_features.py": "core.feature",
-    "tests/core/test_kernel.py": "core.scored_rows",
+    "tests/core/test_kernel.py": "core.number_scores core.scored_rows",
+    "tests/config/test_numbers.py": "config.tolerance",
     "tests/config": "fields registry core.selection.promised core.teachers.kinds.rules",
     "tests/store/test_facts.py": "core.facts store.inputs",
     "tests/store/test_store.py": (

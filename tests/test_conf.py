@@ -133,3 +133,14 @@ def test_correct_and_smooth_runs_on_digits(run_on: RunOn, tmp_path: Path) -> Non
     kept = pd.read_parquet(tmp_path / "out" / "correct_and_smooth" / "training")
     kept = kept[kept["source"] == "labeled"].set_index("row_id")["label"]
     assert kept.sort_index().equals(given.sort_index().rename("label"))
+
+
+def test_numbers_of_scikit_learn_are_certified(run_on: RunOn, tmp_path: Path) -> None:
+    report = run_on("friedman", "regression")
+    certificate, test = report["certificate"], report["final"]["test"]
+    assert certificate["claimed"]
+    assert test["labels"]["precision"] >= certificate["precision"]
+    assert test["numbers"]["r2"] > 0.8
+    assert test["numbers"]["coverage"] > 0.9
+    labels = pd.read_parquet(tmp_path / "out" / "regression" / "labels")
+    assert labels["label"].between(labels["lower"], labels["upper"]).all()

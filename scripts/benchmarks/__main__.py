@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from benchmarks import (
     timing,
 )
 from benchmarks import models as model_of
+from benchmarks import numbers as number_labels
 from benchmarks import starts as ids
 from benchmarks.draw import draw_all
 
@@ -165,6 +167,18 @@ def asked(options: argparse.Namespace) -> Figures:
     print(f"stability with 5 copies takes {stable:.2f} x one scan")
     print(f"a committee of 5 that has to agree takes {agreed:.2f} x the sum of its members")
     return {"medians": medians, "all": seconds, "stable": stable, "agreed": agreed}
+
+
+def numbers(options: argparse.Namespace) -> Figures:
+    """Compare a scan that labels with numbers with one of two classes, by CPU, in one process."""
+    made = tables.make(options.data, options.rows, options.layout)
+    ways = number_labels.ways(made, options.model)
+    seconds = timing.alternate(ways, options.repeats, clock=time.process_time)
+    medians = timing.medians(seconds)
+    ratio = medians[number_labels.NUMBERS] / medians[number_labels.CLASSES]
+    _print("scan", ("CPU seconds",), {name: (f"{value:.2f}",) for name, value in medians.items()})
+    print(f"numbers take {ratio:.2f} x two classes")
+    return {"medians": medians, "all": seconds, "ratio": ratio}
 
 
 def later(options: argparse.Namespace) -> Figures:
@@ -356,6 +370,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "auto": auto,
     "committee": committee,
     "asked": asked,
+    "numbers": numbers,
     "later": later,
     "driver": driver,
     "starts": starts,

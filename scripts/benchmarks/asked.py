@@ -44,13 +44,14 @@ def ways(tables: Tables, model: str) -> dict[str, Callable[[], object]]:
     by_name["stable under 5 copies"] = replace(by_name["model"], stability=corruptions)
     agreement = Agreement(len(_FIVE), "all")
     by_name["all members agree"] = replace(by_name["committee"], agreement=agreement)
-    return {name: _scan(tables, scorer) for name, scorer in by_name.items()}
+    return {name: scan(tables, scorer) for name, scorer in by_name.items()}
 
 
-def _scan(tables: Tables, scorer: Scorer) -> Callable[[], object]:
+def scan(tables: Tables, scorer: Scorer) -> Callable[[], object]:
+    """Return what scores all rows of the pool in this process and counts them."""
     columns = ["id", *tables.columns]
 
-    def scan() -> int:
+    def score() -> int:
         n = 0
         with hold_threads(1):
             for file in sorted(tables.pool.glob("*.parquet")):
@@ -58,4 +59,4 @@ def _scan(tables: Tables, scorer: Scorer) -> Callable[[], object]:
                 n += sum(score_batch(batch, scorer).num_rows for batch in parts)
         return n
 
-    return scan
+    return score

@@ -18,11 +18,17 @@ Seconds = dict[str, list[float]]
 Ways = Mapping[str, Callable[[], object]]
 
 
-def alternate(ways: Ways, repeats: int, before: Ways | None = None) -> Seconds:
+def alternate(
+    ways: Ways,
+    repeats: int,
+    before: Ways | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Seconds:
     """Time every way once per repeat, in turns, so that a slow minute hits all alike.
 
     Spark ends Python workers that were idle for a minute: `before` holds small runs of the same
-    ways on all cores, done right before each timed one, so that no way has cold workers.
+    ways on all cores, done right before each timed one, so that no way has cold workers. A `clock`
+    of this process' CPU tells ratios where other work shares the machine.
     """
     seconds: Seconds = {name: [] for name in ways}
     for way in ways.values():  # warm
@@ -31,9 +37,9 @@ def alternate(ways: Ways, repeats: int, before: Ways | None = None) -> Seconds:
         for name, way in ways.items():
             if before is not None:
                 before[name]()
-            started = time.perf_counter()
+            started = clock()
             way()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return seconds
 
 

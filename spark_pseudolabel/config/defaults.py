@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from spark_pseudolabel.config.checks import Parts, one_round
 from spark_pseudolabel.config.loading import ConfigSource
+from spark_pseudolabel.config.numbers import default_committee, of_numbers
 from spark_pseudolabel.config.sections import Model, Training, Validation, is_cross_fitted
 from spark_pseudolabel.core.selection.policies.auto import Auto
 from spark_pseudolabel.core.selection.policies.certified import Certified
@@ -44,6 +45,7 @@ _TAKE_WEIGHTS = frozenset(
     }
 )
 """Estimators known to do so without importing them, which takes seconds."""
+_INTERVAL = 0.95
 _AUTO_IN_WORDS = "a committee labels the pool, and labels of certified precision are published"
 
 
@@ -86,14 +88,18 @@ def recommended(
     parts = parts | {"selection": certified}
     has_student = "model" in parts and parts["model"].is_named
     if "teacher" in parts:
-        teacher = _with_graph(parts["teacher"] or DEFAULT())
+        teacher = parts["teacher"]
+        if of_numbers(parts):
+            teacher = teacher or default_committee()
+        else:
+            teacher = _with_graph(teacher or DEFAULT())
         if "student" not in teacher.model_fields_set:
             student = has_student or teacher.transductive or teacher.student_by_default
             teacher = teacher.model_copy(update={"student": student})
         parts, has_student = parts | {"teacher": teacher}, teacher.student
     if "training" in parts and has_student:
         settings = parts["training"].model_dump(include=parts["training"].model_fields_set)
-        if "labels" not in settings and "model" in parts:
+        if "labels" not in settings and "model" in parts and not of_numbers(parts):
             soft = _may_take_weights(parts["model"], allow_import, estimator)
             settings["labels"] = "soft" if soft else "hard"
         parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **settings})}
@@ -142,6 +148,8 @@ def resolved(parts: Parts) -> Parts:
         and not _tests_held_out(parts["selection"])
     ):
         parts = parts | {"validation": Validation(fraction=0.0)}
+    if of_numbers(parts) and parts["interval"] is None:
+        parts = parts | {"interval": _INTERVAL}
     teacher = parts["teacher"]
     if parts["calibration"] == "auto" and not (teacher is not None and teacher.without_scale):
         parts = parts | {"calibration": "none"}

@@ -29,6 +29,9 @@ def identity(config: Config) -> dict[str, Any]:
 def public(config: Config) -> dict[str, Any]:
     """Return the resolved configuration as it may be written down: no ``spark``, no secrets."""
     document = config.model_dump(mode="json", by_alias=True, exclude={"spark"})
+    if not config.of_numbers:  # what labels are was no question before
+        for key in ("task", "tolerance", "interval"):
+            del document[key]
     labeled = document.get("labeled")
     if isinstance(labeled, dict) and not labeled.get("reviews"):
         labeled.pop("reviews", None)  # a run without them is the run that it always was

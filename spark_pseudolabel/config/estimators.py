@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.config.checks import Parts
 from spark_pseudolabel.config.loading import ConfigSource, KeyPath
+from spark_pseudolabel.config.numbers import DEFAULT_ESTIMATOR, of_numbers
 from spark_pseudolabel.config.sections import Model, Training
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
 from spark_pseudolabel.errors import Problem
@@ -28,26 +29,30 @@ def unfit_estimators(
     look_up: bool,
 ) -> Iterator[Problem]:
     """Check the estimators of ``model`` by name, and by class and parameters if looked up."""
-    if parts.get("model") == Model():
+    numbers = of_numbers(parts)
+    default = Model(estimator=DEFAULT_ESTIMATOR) if numbers else Model()
+    if parts.get("model") == default:
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
     known = own is None  # an own estimator's weights are looked at when it is about to be fitted
     if look_up and own is not None:
-        from spark_pseudolabel.core.teachers.estimators import check_probabilities
+        from spark_pseudolabel.core.teachers.estimators import check_kind
 
-        if message := check_probabilities(own):
+        if message := check_kind(own, numbers=numbers):
             yield source.problem(("model", "estimator"), message)
     # From the source, so that another wrong key of the section does not hide an unknown name.
     named = [("model", "student")] if own is not None else [("model",), ("model", "student")]
     for path in named:
-        name = source.value((*path, "estimator")) or (path == ("model",) and Model().estimator)
+        name = source.value((*path, "estimator")) or (path == ("model",) and default.estimator)
         params = source.value((*path, "params")) or {}
         if not isinstance(name, str) or not isinstance(params, dict):
             known = False if name else known
-        elif message := unknown_name(name, allow_import):
+        elif message := unknown_name(name, allow_import, numbers=numbers):
             known = False
             yield source.problem((*path, "estimator"), message)
-        elif look_up and (problem := _looked_up(source, path, name, params, allow_import)):
+        elif look_up and (
+            problem := _looked_up(source, path, name, params, allow_import, numbers=numbers)
+        ):
             known = False
             yield problem
     if look_up and known and "model" in parts and "training" in parts:
@@ -61,29 +66,38 @@ def _looked_up(
     name: str,
     params: dict[str, Any],
     allow_import: Sequence[str],
+    *,
+    numbers: bool,
 ) -> Problem | None:
     """Check an estimator's class and parameters, which needs its library."""
     from spark_pseudolabel.core.teachers.estimators import check_estimator, check_name
 
-    if message := check_name(name, allow_import):
+    if message := check_name(name, allow_import, numbers=numbers):
         return source.problem((*path, "estimator"), message)
-    if message := check_estimator(name, params, allow_import):
+    if message := check_estimator(name, params, allow_import, numbers=numbers):
         blamed = [str(key) for key in params if repr(key) in message][:1]
         return source.problem((*path, "params", *blamed), message)
     return None
 
 
 def unfit_members(
-    source: ConfigSource, teacher: TeacherKind | None, allow_import: Sequence[str], *, look_up: bool
+    source: ConfigSource, parts: Parts, allow_import: Sequence[str], *, look_up: bool
 ) -> Iterator[Problem]:
+    """Check the estimators of ``teacher``, as :func:`unfit_estimators` does those of ``model``."""
+    teacher: TeacherKind | None = parts.get("teacher")
+    numbers = of_numbers(parts)
     if teacher is None or not teacher.model_fields_set & {teacher.key}:
         return
+    if numbers and not teacher.of_numbers:
+        return  # refused as it is
     for path, member in teacher.members.items():
-        message = unknown_name(member.estimator, allow_import)
+        message = unknown_name(member.estimator, allow_import, numbers=numbers)
         if message is None and look_up:
             from spark_pseudolabel.core.teachers.estimators import check_estimator
 
-            message = check_estimator(member.estimator, member.params, allow_import)
+            message = check_estimator(
+                member.estimator, member.params, allow_import, numbers=numbers
+            )
         if message is not None:
             yield source.problem(("teacher", *path), message)
 

@@ -23,6 +23,7 @@ from spark_pseudolabel.config.defaults import chosen_selection, recommended, res
 from spark_pseudolabel.config.documents import config_schema
 from spark_pseudolabel.config.estimators import unfit_estimators, unfit_members
 from spark_pseudolabel.config.loading import ConfigSource, policy_of, read_overrides, read_yaml
+from spark_pseudolabel.config.numbers import numbers_fit, with_regressors
 from spark_pseudolabel.config.problems import JsonSchema, choice, section_problems, unknown_key
 from spark_pseudolabel.config.sections import Config, with_reviews
 from spark_pseudolabel.core.selection.policies import POLICIES
@@ -118,15 +119,16 @@ def _parse(
     estimators: bool,
     estimator: BaseEstimator | None = None,
 ) -> Config:
-    checks: list[Check] = [*CHECKS, partial(prior_is_of_the_rows, estimator=estimator)]
+    checks: list[Check] = [*CHECKS, numbers_fit, partial(prior_is_of_the_rows, estimator=estimator)]
     if not dataframes:
         checks += [no_dataframes, partial(no_code, overridden=source.overridden)]
     parts, of_sections = _check_sections(source)
+    parts = with_regressors(parts)
     selection, why = chosen_selection(source, parts)
     parts = recommended(parts | selection, allow_import, estimator)
     crossed = [source.problem(key, text) for check in checks for key, text in check(parts)]
     unfit = unfit_estimators(source, parts, allow_import, estimator, look_up=estimators)
-    unfit_voters = unfit_members(source, parts.get("teacher"), allow_import, look_up=estimators)
+    unfit_voters = unfit_members(source, parts, allow_import, look_up=estimators)
     if everything := [*problems, *of_sections, *crossed, *unfit, *unfit_voters]:
         raise ConfigError(sorted(everything, key=lambda problem: problem.line or 0))
     config = Config(**resolved(parts))

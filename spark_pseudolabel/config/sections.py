@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from spark_pseudolabel.columns import LABEL
+from spark_pseudolabel.config.tolerance import Spelled
 from spark_pseudolabel.config.trust import problem_of_query
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.selection.policies.auto import Auto
@@ -28,6 +29,7 @@ from spark_pseudolabel.fields import (
     Count,
     Flag,
     Fraction,
+    Level,
     Number,
     Section,
     Share,
@@ -423,9 +425,18 @@ def with_reviews(labeled: Any) -> Any:
 
 
 class Config(Section):
-    """A whole configuration, resolved; made by `load_config` and `parse_config`."""
+    """A whole configuration, resolved; made by `load_config` and `parse_config`.
+
+    ``task``: what labels are, classes or numbers. A number is right if it is within ``tolerance``
+    of the true one: in units of the label, ``"5 %"`` of the true number, or ``"0.25 sd"``, standard
+    deviations of the labeled rows' numbers. ``interval``: share of the true numbers that shall lie
+    between the bounds that are published beside each number; 0.95.
+    """
 
     mode: Literal["sklearn"] | None = None
+    task: Literal["classification", "regression"] = "classification"
+    tolerance: Spelled | None = None
+    interval: Level | None = None
     labeled: LabeledTable | None
     unlabeled: UnlabeledTable
     validation: Validation = Validation()
@@ -449,6 +460,11 @@ class Config(Section):
     def why_selection(self) -> str | None:
         """Which policy is in force and why, where ``selection`` does not say so itself."""
         return self._why_selection
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether labels are numbers."""
+        return self.task == "regression"
 
     @property
     def certified(self) -> Certified | None:

@@ -88,6 +88,43 @@ class LossComparison:
 
 
 @dataclass(frozen=True)
+class ErrorComparison:
+    """Two models of numbers on the same rows, which neither of them was trained on.
+
+    Parameters
+    ----------
+    n
+        Rows.
+    best, new
+        Mean absolute error of the best model so far, and of the new one.
+    standard_error
+        Of the mean difference.
+    p_worse, p_better
+        Probability of so much a larger, or smaller, mean error of the new model if both were
+        equally good (paired t test).
+    usable
+        Whether the new model may be the final one: its error is smaller, surely.
+    dropped
+        Whether it is larger, beyond chance.
+    model
+        Number of the best model so far.
+    refused
+        ``"worse"`` where it may not be the final one and is not.
+    """
+
+    n: int
+    best: float
+    new: float
+    standard_error: float
+    p_worse: float
+    p_better: float
+    usable: bool
+    dropped: bool
+    model: int = 1
+    refused: Literal["worse"] | None = None
+
+
+@dataclass(frozen=True)
 class NotCompared:
     """A student that was not fitted.
 
@@ -107,7 +144,7 @@ class NotCompared:
     dropped: bool = False
 
 
-Compared = Comparison | LossComparison | NotCompared
+Compared = Comparison | LossComparison | ErrorComparison | NotCompared
 """A model against the best one before it."""
 
 
@@ -153,6 +190,77 @@ class Mistakes:
     right: tuple[int, ...]
     by_code: tuple[int, ...]
     pairs: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class ErrorsAtConfidence:
+    """Errors of rows of about one confidence, where labels are numbers.
+
+    Parameters
+    ----------
+    low
+        Their confidence is at least that, and below the next tenth.
+    rows
+        How many they are.
+    confidence
+        Their mean confidence.
+    right
+        Numbers within the tolerance.
+    mae
+        Mean absolute error.
+    covered
+        True numbers within the published bounds.
+    width
+        Mean width of these.
+    """
+
+    low: float
+    rows: int
+    confidence: float
+    right: int
+    mae: float
+    covered: int
+    width: float
+
+
+@dataclass(frozen=True)
+class ErrorsAtNumber:
+    """Predicted and true numbers of rows of about one predicted number.
+
+    Parameters
+    ----------
+    rows
+        How many they are.
+    predicted, true
+        Means.
+    lowest, highest
+        Between them are eight in ten of the true numbers.
+    """
+
+    rows: int
+    predicted: float
+    true: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Errors of a model of numbers on rows with true ones that it was not trained on.
+
+    Parameters
+    ----------
+    source
+        Which rows these are: labeled ones out of fold, or the validation rows.
+    by_confidence
+        From the lowest tenth with a row to the highest.
+    by_number
+        From the lowest predicted numbers to the highest, in parts of equally many rows.
+    """
+
+    source: Literal["oof", "validation"]
+    by_confidence: tuple[ErrorsAtConfidence, ...]
+    by_number: tuple[ErrorsAtNumber, ...]
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ def xxhash64(
     Parameters
     ----------
     columns
-        Strings, int32 (Spark's int) or int64 (bigint) columns of one length, at least one of
-        them; a bare number stands for a bigint literal. A null leaves a row's hash as it is.
+        Strings, int32 (Spark's int), int64 (bigint) or float64 (double) columns of one length, at
+        least one of them; a bare number stands for a bigint literal. A null leaves a row's hash as
+        it is.
     start
         ndarray of shape (n_rows,): hashes of the columns before these, which it continues from.
 
@@ -89,6 +90,10 @@ def _hash_column(array: pa.Array | int, seeds: Hashes) -> Hashes:
         numbers = array.fill_null(0).to_numpy(zero_copy_only=False)
         hashed = _hash_ints if array.type == pa.int32() else _hash_longs
         hashes = hashed(numbers, seeds)
+    elif array.type == pa.float64():
+        # Without the sign of a negative zero, as in Spark.
+        numbers = array.fill_null(0.0).to_numpy(zero_copy_only=False) + 0.0
+        hashes = _hash_longs(numbers.view(np.int64), seeds)
     else:
         hashes = _hash_strings(array.cast(pa.large_string()), seeds)
     if array.null_count == 0:

@@ -19,10 +19,13 @@ from sklearn import config_context
 from spark_pseudolabel.columns import (
     CLASS_SCORES,
     CODE,
+    HIGHEST,
     INVALID,
+    LOWEST,
     RAW_SCORE,
     SCORE,
     UNREADABLE,
+    VALUE,
     VOTED,
     VOTES,
 )
@@ -36,6 +39,13 @@ from spark_pseudolabel.core.features import (
     without_vectors,
 )
 from spark_pseudolabel.core.nodes import NodeIds
+from spark_pseudolabel.core.number_scores import (
+    SAID,
+    NumberScores,
+    codes_of,
+    say,
+    says_numbers,
+)
 from spark_pseudolabel.core.scored_rows import (
     DISAGREEMENT,
     OUTSIDE,
@@ -66,7 +76,7 @@ class Scorer:
     Parameters
     ----------
     model
-        Fitted classifier with ``predict_proba``.
+        Fitted classifier with ``predict_proba``, or a model of numbers with ``says``.
     features
         Its input columns, in order.
     keys
@@ -113,7 +123,13 @@ class Scorer:
             raw=self.adjustment is not None,
             probabilities=self.probabilities,
             votes=any(feature.name == VOTES for feature in self.features),
+            numbers=self.numbers,
         )
+
+    @property
+    def numbers(self) -> bool:
+        """Whether labels are numbers: there is one class then, and a value beside it."""
+        return says_numbers(self.model)
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,8 @@ class Scores:
         the scorer's adjustment; NaN without a class. None without an adjustment.
     agreed
         ndarray of shape (n,): whether enough members of the vote name the class; None: not asked.
+    numbers
+        The labels, where they are numbers.
     """
 
     code: NDArray[np.int32]
@@ -144,6 +162,16 @@ class Scores:
     reasons: dict[int, str]
     raw: NDArray[np.float64] | None = None
     agreed: NDArray[np.bool_] | None = None
+    numbers: NumberScores | None = None
+
+    @property
+    def said(self) -> NDArray[np.float64]:
+        """All that is said where labels are numbers, of shape (n, 4); NaN where nothing is."""
+        assert self.numbers is not None
+        of = self.numbers
+        said = np.column_stack([of.value, self.confidence, of.lower, of.upper])
+        said[self.code < 0] = np.nan
+        return said
 
 
 def score_batches(
@@ -182,6 +210,10 @@ def score_batch(batch: pa.RecordBatch, scorer: Scorer) -> pa.RecordBatch:
     }
     if scores.raw is not None:
         columns[RAW_SCORE] = pa.array(scores.raw, mask=no_class)
+    if scores.numbers is not None:
+        columns[VALUE] = pa.array(scores.numbers.value, mask=no_class)
+        columns[LOWEST] = pa.array(scores.numbers.lower, mask=no_class)
+        columns[HIGHEST] = pa.array(scores.numbers.upper, mask=no_class)
     if scorer.probabilities:
         columns[CLASS_SCORES] = _lists(scores.probabilities, no_class)
     if scorer.carried.votes:
@@ -260,6 +292,8 @@ def score(
     if scorer.nodes is not None:
         X = scorer.nodes.frame(rows)
     P = _probabilities(X, scorer, reasons)
+    if scorer.numbers:
+        return _number_scores(P, reasons)
     n_classes = len(scorer.model.classes_)
     scores = _scores(P[:, :n_classes], reasons, scorer)
     if scorer.agreement is None:
@@ -424,6 +458,8 @@ def _predicted(scorer: Scorer, X: pd.DataFrame | NDArray[np.float64]) -> NDArray
     """Return the model's probabilities, and beside them, where they are asked, those of members."""
     # What a model can't take was put aside; it need not look for it again, twice for each batch.
     with config_context(assume_finite=True):
+        if scorer.numbers:
+            return say(scorer.model, X)
         if scorer.agreement is None:
             return predict_proba(scorer.model, X)
         vote = scorer.model
@@ -441,7 +477,8 @@ def _probabilities(
         with contextlib.suppress(Exception):  # the row that breaks the model is looked for below
             return _predicted(scorer, X)
     n_parts = 1 if scorer.agreement is None else 1 + scorer.agreement.members
-    P = np.full((len(X), len(scorer.model.classes_) * n_parts), np.nan)
+    n_columns = SAID if scorer.numbers else len(scorer.model.classes_) * n_parts
+    P = np.full((len(X), n_columns), np.nan)
     valid = np.setdiff1d(np.arange(len(X)), list(reasons))
     _predict(_take(X, valid), valid, scorer, P, reasons)
     return P
@@ -494,7 +531,8 @@ def _takes(model: Any, example: pd.DataFrame, named: bool, value: float) -> bool
     row[row.select_dtypes("float64").columns] = value
     try:
         with np.errstate(all="ignore"):
-            P = predict_proba(model, row if named else row.to_numpy())
+            X = row if named else row.to_numpy()
+            P = say(model, X) if says_numbers(model) else predict_proba(model, X)
         return bool(np.isfinite(P).all())
     except ValueError:
         return False
@@ -598,6 +636,15 @@ def _scores(P: NDArray[np.float64], reasons: dict[int, str], scorer: Scorer) -> 
         if values is not None:
             values[no_class] = np.nan
     return Scores(code, confidence, P, reasons, raw)
+
+
+def _number_scores(said: NDArray[np.float64], reasons: dict[int, str]) -> Scores:
+    """Say of each row that it is in the one class, as probably as its number is right."""
+    code = codes_of(said, reasons)
+    confidence = _rounded(said[:, 1])
+    confidence[code < 0] = np.nan
+    numbers = NumberScores(said[:, 0], said[:, 2], said[:, 3])
+    return Scores(code, confidence, confidence[:, np.newaxis], reasons, numbers=numbers)
 
 
 def _of_code(P: NDArray[np.float64], code: NDArray[np.int32]) -> NDArray[np.float64]:

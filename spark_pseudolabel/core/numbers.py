@@ -71,6 +71,10 @@ class NumberTask:
         positive: NDArray[np.float64] = rounded + 0.0
         return positive
 
+    def spelled(self, value: float | None) -> float | int | None:
+        """Return a published number as documents hold it: whole where labels are."""
+        return round(value) if self.integer and value is not None else value
+
     def reach(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far a published number may be from each true one."""
         reach: NDArray[np.float64] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,13 @@ from spark_pseudolabel.columns import (
     CODE,
     CONFIDENCE,
     HASH,
+    HIGHEST,
     IN_ROUND,
     INVALID,
     LABEL,
     LABELED,
+    LOWER,
+    LOWEST,
     MODEL,
     PROBABILITIES,
     PSEUDO,
@@ -29,6 +32,8 @@ from spark_pseudolabel.columns import (
     ROUND,
     SCORE,
     SOURCE,
+    UPPER,
+    VALUE,
     WEIGHT,
 )
 from spark_pseudolabel.core.sampling import HashLimits, within
@@ -80,7 +85,7 @@ class Published:
         """Turn accepted rows into rows of the schema."""
         rounds = rows.column(IN_ROUND).to_numpy()
         columns = {
-            LABEL: self._labels(rows.column(CODE).to_numpy()),
+            LABEL: labels_of(rows, self.classes, self.schema.field(LABEL).type),
             CONFIDENCE: rows.column(SCORE),
             ROUND: rows.column(IN_ROUND),
             MODEL: self._models(rounds),
@@ -89,15 +94,20 @@ class Published:
         }
         if RAW_SCORE in rows.column_names:
             columns[RAW_CONFIDENCE] = rows.column(RAW_SCORE)
-        if CLASS_SCORES in rows.column_names:
-            columns[PROBABILITIES] = rows.column(CLASS_SCORES)
+        for name, column in (
+            (PROBABILITIES, CLASS_SCORES),
+            (LOWER, LOWEST),
+            (UPPER, HIGHEST),
+        ):
+            if column in rows.column_names:
+                columns[name] = rows.column(column)
         return _filled(self.schema, columns, rows)
 
     def given(self, labeled: pa.Table) -> pa.Table:
         """Turn labeled rows into rows of the schema."""
         n_rows = labeled.num_rows
         columns = {
-            LABEL: self._labels(labeled.column(CODE).to_numpy()),
+            LABEL: labels_of(labeled, self.classes, self.schema.field(LABEL).type),
             WEIGHT: pa.repeat(1.0, n_rows),
             SOURCE: pa.repeat(LABELED, n_rows),
             ROUND: pa.repeat(0, n_rows),
@@ -116,9 +126,6 @@ class Published:
         confidence = rows.column(SCORE).to_numpy()
         weights[trained] = self.weights.of(confidence[trained], rounds[trained])
         return weights
-
-    def _labels(self, codes: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
-        return pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(codes))
 
     def _models(self, rounds: np.ndarray[tuple[int], np.dtype[np.int32]]) -> pa.Array:
         numbers, place = np.unique(rounds, return_inverse=True)
@@ -178,13 +185,20 @@ class Undecided:
         for text, name in _WITHHELD_AS.items():
             reason = np.where(pc.equal(told, text).fill_null(False).to_numpy(), name, reason)
         reason = np.where(has_abstained(undecided), ABSTAINED, reason)
-        labels = pa.array(self.classes, self.schema.field(LABEL).type)
         columns = {
-            LABEL: labels.take(undecided.column(CODE)),  # none where the model abstained
+            # None where the model abstained.
+            LABEL: labels_of(undecided, self.classes, self.schema.field(LABEL).type),
             CONFIDENCE: undecided.column(SCORE),
             REASON: pa.array(reason, pa.string()),
         }
         return _filled(self.schema, columns, undecided)
+
+
+def labels_of(rows: pa.Table, classes: Sequence[Label], kind: pa.DataType) -> pa.ChunkedArray:
+    """Return the labels of scored or labeled rows: numbers, or what class indices stand for."""
+    if VALUE in rows.column_names:
+        return rows.column(VALUE)
+    return pa.array(classes, kind).take(rows.column(CODE))
 
 
 def _filled(

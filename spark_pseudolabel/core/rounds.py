@@ -46,6 +46,8 @@ class ModelFacts:
         1 for the seed.
     accuracy, log_loss
         On the validation rows; None without validation rows.
+    error
+        Mean absolute error on them, where labels are numbers; it decides then.
     dropped
         Whether it is worse than the best model before it, beyond noise.
     shifted
@@ -55,6 +57,7 @@ class ModelFacts:
     number: int
     accuracy: float | None = None
     log_loss: float | None = None
+    error: float | None = None
     dropped: bool = False
     shifted: bool = False
 
@@ -218,8 +221,11 @@ def stop_reason(
 def best_model(models: Sequence[ModelFacts]) -> ModelFacts:
     """Return the model with the highest validation accuracy, then the lowest log loss, the first.
 
-    Without validation rows it is the last one that did not drop.
+    Of models of numbers that with the lowest error, the first. Without validation rows it is the
+    last one that did not drop.
     """
     if models[-1].accuracy is None:
         return [model for model in models if not model.dropped][-1]
+    if models[-1].error is not None:
+        return min(models, key=lambda m: (m.error, m.number))
     return max(models, key=lambda m: (m.accuracy, -(m.log_loss or 0.0), -m.number))

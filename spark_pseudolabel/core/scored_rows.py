@@ -5,7 +5,7 @@ A new one is a line here, and is filled where scores are made (:mod:`.kernel`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE, VOTED
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    HIGHEST,
+    INVALID,
+    LOWEST,
+    RAW_SCORE,
+    SCORE,
+    VALUE,
+    VOTED,
+)
 
 
 @dataclass(frozen=True)
@@ -28,11 +38,14 @@ class Carried:
         Whether those of all classes are kept.
     votes
         Whether it is kept which rules have voted.
+    numbers
+        Whether labels are numbers, which stand beside the one class, with their bounds.
     """
 
     raw: bool = False
     probabilities: bool = False
     votes: bool = False
+    numbers: bool = False
 
 
 OUTSIDE = "withheld: no labeled row is near it"
@@ -94,7 +107,15 @@ _COLUMNS = (
     _Column(RAW_SCORE, pa.float64(), lambda carried: carried.raw),
     _Column(CLASS_SCORES, pa.list_(pa.float64()), lambda carried: carried.probabilities),
     _Column(VOTED, pa.list_(pa.int16()), lambda carried: carried.votes),
+    _Column(VALUE, pa.float64(), lambda carried: carried.numbers),
+    _Column(LOWEST, pa.float64(), lambda carried: carried.numbers),
+    _Column(HIGHEST, pa.float64(), lambda carried: carried.numbers),
 )
+
+
+def label_columns(names: Sequence[str]) -> list[str]:
+    """Return which columns of scored rows say what the label is."""
+    return [name for name in (CODE, VALUE) if name in names]
 
 
 def scored_fields(carried: Carried) -> list[pa.Field]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.columns import CODE, VALUE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.facts import PriorShift, Representativeness
 from spark_pseudolabel.core.kernel import score, withheld
@@ -250,6 +250,8 @@ def calibration_rows(
         scorer = models.asking(models.scorer(1, probabilities=True, table="validation"))
         scores = score(rows, scorer)
         codes, P = rows.column(CODE).to_numpy().astype(np.int32), scores.probabilities
+        if inputs.numbers is not None:
+            codes = inputs.numbers.codes(rows.column(VALUE).to_numpy(), scores.said[:, 0])
         tested = setting.mixed_as(models.prior, rows, scores.code >= 0)
         tested[list(withheld(rows, scorer, scores))] = False
         also_labeled = also_labeled[tested]

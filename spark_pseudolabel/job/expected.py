@@ -6,16 +6,19 @@ stand for those of the pool. The run's own models are mostly better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.features import to_frame
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.selection.counts import BINS, Counts, bin_of
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.teachers.cross_fitting import fold_of, probabilities, rounded
 from spark_pseudolabel.core.teachers.estimator import registered_estimator
+from spark_pseudolabel.core.teachers.numbers import number_teacher
+from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import labeled_rows
 from spark_pseudolabel.core.trust.evidence import CalibrationRows, dependence_of
 from spark_pseudolabel.core.trust.priors import correct, shares
@@ -25,7 +28,7 @@ from spark_pseudolabel.job.decide import given_rows, promise_of, untested_labels
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.spark.groups import group_numbers
 
-ESTIMATOR = "LogisticRegression"
+ESTIMATOR, OF_NUMBERS = "LogisticRegression", "Ridge"
 _MOST_ROWS = 5_000
 _MOST_STEPS = 200
 
@@ -38,11 +41,14 @@ class Expected:
     ----------
     rows
         Labeled rows that it rests on, copies and groups counted once.
+    estimator
+        Whose scores of them stand for the pool's.
     survey
         Of a pool that is scored as they are.
     """
 
     rows: int
+    estimator: str
     survey: Survey
 
 
@@ -60,7 +66,7 @@ def expected(setting: Setting) -> Expected | None:
         return None
     counts = _as_pool(rows, len(inputs.classes), inputs.pool_rows)
     found = survey(promise_of(chosen), counts, rows, given_rows(setting, chosen))
-    return Expected(len(rows), found)
+    return Expected(len(rows), ESTIMATOR if inputs.numbers is None else OF_NUMBERS, found)
 
 
 def _refused(setting: Setting) -> bool:
@@ -85,7 +91,11 @@ def _calibration(setting: Setting, chosen: Certified) -> CalibrationRows | None:
         hashes[some],
     )
     folds = fold_of(labeled.codes, hashes, units=units)
-    if len(np.unique(labeled.codes)) < 2 or folds.max(initial=-1) < 1:
+    if folds.max(initial=-1) < 1:
+        return None
+    if inputs.numbers is not None:
+        return _of_numbers(setting, replace(labeled, folds=folds), units, hashes, inputs.numbers)
+    if len(np.unique(labeled.codes)) < 2:
         return None
     learner = registered_estimator(
         ESTIMATOR, {"max_iter": _MOST_STEPS}, inputs.features, setting.config.random_state
@@ -117,6 +127,25 @@ def _calibration(setting: Setting, chosen: Certified) -> CalibrationRows | None:
             None if seen is None else seen[tested],
         ),
     )
+
+
+def _of_numbers(
+    setting: Setting,
+    labeled: TrainingRows,
+    units: NDArray[np.int64],
+    hashes: NDArray[np.int64],
+    task: NumberTask,
+) -> CalibrationRows:
+    """Return labeled rows to test, their numbers said by linear models that have not seen them."""
+    inputs, config = setting.inputs, setting.config
+    assert labeled.values is not None
+    assert labeled.folds is not None
+    learner = number_teacher([(OF_NUMBERS, {})], inputs.features, config.random_state, task)
+    fitted = learner.cross_fit(labeled, labeled.folds, inputs.classes)
+    assert fitted.numbers is not None
+    codes, known = task.codes(labeled.values, fitted.numbers[:, 0]), fitted.held_out
+    dependence = dependence_of(units[known], hashes[known], _group_sizes(setting))
+    return CalibrationRows.from_scores(fitted.P[known], codes[known], 0, dependence)
 
 
 def _group_sizes(setting: Setting) -> GroupSizes | None:

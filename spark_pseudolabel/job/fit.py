@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.columns import CODE, VALUE
 from spark_pseudolabel.core.adjustment import Adjustment
 from spark_pseudolabel.core.facts import (
     Compared,
     Comparison,
+    ErrorComparison,
     LossComparison,
     Mistakes,
     NotCompared,
+    Residuals,
     RulesFound,
 )
-from spark_pseudolabel.core.kernel import score
+from spark_pseudolabel.core.kernel import Scores, score
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.trust.calibration import reliability
-from spark_pseudolabel.core.trust.guard import compare
+from spark_pseudolabel.core.trust.guard import compare, compare_errors
 from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
 from spark_pseudolabel.core.trust.mistakes import mistakes_of
+from spark_pseudolabel.core.trust.number_metrics import number_metrics
+from spark_pseudolabel.core.trust.residuals import residuals_of
 from spark_pseudolabel.job.adjust import adjustment_of
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.label_errors import check_given_labels
@@ -42,6 +48,7 @@ from spark_pseudolabel.job.out_of_fold import (
     kept_cross_fit,
     measure_student,
     oof_metrics,
+    true_codes,
 )
 from spark_pseudolabel.job.shift import measure_shift, pool_sample, predict_sample, shift_warning
 from spark_pseudolabel.job.teachers import taught_by
@@ -127,6 +134,7 @@ class _Step:
             adjustment=before.adjustment,
             reliability=before.reliability,
             mistakes=before.mistakes,
+            **_said_if_there({"numbers": before.numbers, "residuals": before.residuals}),
         )
 
     def _seed(self) -> FittedModel:
@@ -165,25 +173,28 @@ class _Step:
             models.cross_fit = fitted
         adjustment = adjustment_of(models, 1, rows, fitted)
         fitted_model = self._made(model, rows, adjustment)
-        given_labels, suspects = check_given_labels(
-            models.store, self.attempt, inputs, rows.codes, fitted.P
-        )
+        codes = true_codes(setting, rows, fitted)
         facts: dict[str, object] = {
-            "hygiene": given_labels,
             "teacher": taught_by(setting.config, models.ready(models.teacher), fitted),
         }
-        out_of_fold = adjusted(adjustment, fitted, rows.codes)
+        suspects = None
+        if inputs.numbers is None:
+            facts["hygiene"], suspects = check_given_labels(
+                models.store, self.attempt, inputs, codes, fitted.P
+            )
+        out_of_fold = adjusted(adjustment, fitted, codes)
         if sample is not None:
             facts["sampled_by_code"] = predict_sample(models, out_of_fold, sample)
-        measured = _measure_out_of_fold(models, out_of_fold, rows.codes)
+        measured = _measure_out_of_fold(models, out_of_fold, codes)
         fitted_model = _with(
             fitted_model,
             training=fitted_model.training.model_copy(update=facts),
             oof=measured.metrics,
             reliability=measured.reliabilities,
             mistakes=measured.mistakes,
+            **_said_if_there({"residuals": measured.residuals}),
             suspects=suspects,
-            oof_scores=keep_scores(models, self.attempt, out_of_fold),
+            oof_scores=keep_scores(models, self.attempt, out_of_fold, codes),
         )
         return _with_rules(fitted_model, self._found(fitted))
 
@@ -217,7 +228,8 @@ class _Step:
             return self._teacher_again(NotCompared(1, "shift"))
         fitted = self._train()
         against = fitted.training.against_best
-        if not isinstance(against, Comparison | LossComparison) or against.usable:
+        compared = Comparison | LossComparison | ErrorComparison
+        if not isinstance(against, compared) or against.usable:
             return fitted
         teacher = setting.config.teacher
         stands = setting.config.certified or (teacher is not None and teacher.labels_stand)
@@ -272,7 +284,7 @@ class _Step:
         models, inputs = self.models, self.models.setting.inputs
         artifact = models.store.write_model(self.attempt, model, models.trusted)
         models.keep(self.number, model, adjustment)
-        validation, mistakes, against_best = _measure(models, self.number)
+        measured = _measure(models, self.number)
         found = models.voters if self.number == 1 else None
         return FittedModel(
             artifact=artifact,
@@ -287,14 +299,20 @@ class _Step:
                 weights=weighting or RowWeights(),
                 sha256=rows.sha256(),
                 reference=None if models.reference is None else models.reference.pool_rows,
-                against_best=against_best,
+                against_best=measured.against_best,
             ),
-            validation=validation if validation.n else None,
-            mistakes=mistakes,
+            validation=measured.metrics if measured.metrics.n else None,
+            mistakes=measured.mistakes,
             marginals=keep_marginals(models, self.attempt) if self.number == 1 else None,
             voters=found or models.maker(self.number).voters,
             adjustment=adjustment,
+            **_said_if_there({"numbers": inputs.numbers, "residuals": measured.residuals}),
         )
+
+
+def _said_if_there(facts: dict[str, object]) -> dict[str, Any]:
+    """Leave out facts that are none: what is not found out is not written."""
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _with(fitted: FittedModel, **changes: object) -> FittedModel:
@@ -319,11 +337,14 @@ class _OutOfFold:
         Its confidences against the truth.
     mistakes
         What it says of them; None where no row has a score.
+    residuals
+        Its errors on them, where labels are numbers.
     """
 
     metrics: Metrics | None
     reliabilities: Reliabilities
     mistakes: Mistakes | None
+    residuals: Residuals | None = None
 
 
 def _measure_out_of_fold(models: Models, fitted: CrossFit, codes: NDArray[np.int32]) -> _OutOfFold:
@@ -331,34 +352,82 @@ def _measure_out_of_fold(models: Models, fitted: CrossFit, codes: NDArray[np.int
     setting = models.setting
     measured = setting.mixed_as(models.prior, setting.inputs.labeled, fitted.held_out)
     P, codes = fitted.adjusted[measured], codes[measured]
-    oof = oof_metrics(codes, P) if measured.any() else None
+    task, y = setting.inputs.numbers, setting.labeled.values
+    oof = residuals = None
+    if measured.any() and task is not None:
+        assert y is not None
+        assert fitted.numbers is not None
+        said = y[measured], fitted.numbers[measured], task
+        oof, residuals = number_metrics(*said), residuals_of(*said, "oof")
+    elif measured.any():
+        oof = oof_metrics(codes, P)
     after = reliability(P, codes) if fitted.adjustments else None
     return _OutOfFold(
         metrics=oof,
         reliabilities=Reliabilities(raw=reliability(fitted.P[measured], codes), adjusted=after),
         mistakes=mistakes_of(codes, P, "oof"),
+        residuals=residuals,
     )
 
 
-def _measure(models: Models, number: int) -> tuple[Metrics, Mistakes | None, Comparison | None]:
+@dataclass(frozen=True)
+class _Measured:
+    """A new model on the validation rows.
+
+    Parameters
+    ----------
+    metrics
+        Its figures.
+    mistakes, residuals
+        What it says of them; None without a row, the latter also where labels are classes.
+    against_best
+        The best model before it on the same rows; None: there is none.
+    """
+
+    metrics: Metrics
+    mistakes: Mistakes | None = None
+    residuals: Residuals | None = None
+    against_best: Comparison | ErrorComparison | None = None
+
+
+def _measure(models: Models, number: int) -> _Measured:
     """Measure a new model on the validation rows, and against the best one before it."""
     inputs = models.setting.inputs
+    if inputs.numbers is not None:
+        return _measure_numbers(models, number, inputs.numbers)
     measured = models.setting.mixed_as(models.prior, inputs.validation)
     codes = inputs.validation.column(CODE).to_numpy()[measured]
-    predicted, P = _validation_scores(models, number, measured)
+    scores = _validation_scores(models, number)
+    predicted, P = scores.code[measured], scores.probabilities[measured]
     metrics = metrics_of(codes, predicted, p_of_true(codes, P), len(inputs.classes))
     mistakes = mistakes_of(codes, P, "validation") if metrics.n else None
     if number == 1 or metrics.n == 0:
-        return metrics, mistakes, None
+        return _Measured(metrics, mistakes)
     best = best_model(model_facts(models.store)).number
-    best_right = _validation_scores(models, best, measured)[0] == codes
-    return metrics, mistakes, compare(best, best_right, predicted == codes)
+    best_right = _validation_scores(models, best).code[measured] == codes
+    against_best = compare(best, best_right, predicted == codes)
+    return _Measured(metrics, mistakes, against_best=against_best)
 
 
-def _validation_scores(
-    models: Models, number: int, measured: NDArray[np.bool_]
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return predicted codes and probabilities of some validation rows."""
+def _measure_numbers(models: Models, number: int, task: NumberTask) -> _Measured:
+    """Measure a new model of numbers on the validation rows, as :func:`_measure` does."""
     rows = models.setting.inputs.validation
-    scores = score(rows, models.scorer(number, probabilities=True, table="validation"))
-    return scores.code[measured], scores.probabilities[measured]
+    y = rows.column(VALUE).to_numpy()
+    said = _validation_scores(models, number).said
+    metrics = number_metrics(y, said, task)
+    if metrics.n == 0:
+        return _Measured(metrics)
+    mistakes = mistakes_of(task.codes(y, said[:, 0]), said[:, 1:2], "validation")
+    residuals = residuals_of(y, said, task, "validation")
+    if number == 1:
+        return _Measured(metrics, mistakes, residuals)
+    best = best_model(model_facts(models.store)).number
+    of_best = _validation_scores(models, best).said
+    errors = [np.abs(y - numbers[:, 0]) for numbers in (of_best, said)]
+    return _Measured(metrics, mistakes, residuals, compare_errors(best, *errors))
+
+
+def _validation_scores(models: Models, number: int) -> Scores:
+    """Score the validation rows."""
+    rows = models.setting.inputs.validation
+    return score(rows, models.scorer(number, probabilities=True, table="validation"))

@@ -10,13 +10,18 @@ from pyspark.sql import functions as F
 from spark_pseudolabel.columns import (
     CONFIDENCE,
     FILE,
+    HIGHEST,
     INVALID,
     LABEL,
+    LOWER,
+    LOWEST,
     MODEL,
     RAW_CONFIDENCE,
     RAW_SCORE,
     ROW_INDEX,
     SCORE,
+    UPPER,
+    VALUE,
 )
 from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
@@ -86,7 +91,8 @@ def label(
     LabelDocument
         What was done. The written columns: id, of the type it has in
         ``OUT/labels``, ``label`` (null where the row could not be scored, or the model abstained
-        from it), ``confidence``, ``raw_confidence`` (only where the confidence is
+        from it), ``confidence``, ``lower`` and ``upper`` (only where labels are
+        numbers), ``raw_confidence`` (only where the confidence is
         another one than the model gives), ``accepted`` (by the rule's cut; null for rules with
         quotas, where a certificate is about another model's scores, where members had to agree
         and the final model has none, and where the run withheld rows far from the labeled ones,
@@ -160,10 +166,16 @@ def _labeled(
 ) -> DataFrame:
     model = finished.model
     raw = [F.col(RAW_SCORE).alias(RAW_CONFIDENCE)] if RAW_SCORE in scored.columns else []
+    label = label_of(model.classes, model.label_type)
+    bounds: list[Column] = []
+    if model.numbers is not None:
+        label = F.col(VALUE).cast(model.label_type)
+        bounds = [F.col(LOWEST).alias(LOWER), F.col(HIGHEST).alias(UPPER)]
     return scored.select(
         *columns(keys),
-        label_of(model.classes, model.label_type).alias(LABEL),
+        label.alias(LABEL),
         F.col(SCORE).alias(CONFIDENCE),
+        *bounds,
         *raw,
         _accepted(plan, keys).alias(ACCEPTED),
         F.col(INVALID),

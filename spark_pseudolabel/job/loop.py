@@ -194,7 +194,7 @@ class Asked:
         setting = Setting(self.config, inputs)
         require_possible(setting)
         # Refuses what inputs lack, before a store.
-        teacher_of(self.config, inputs.features, self.estimator)
+        teacher_of(self.config, inputs.features, self.estimator, inputs.numbers)
         run = self.opened(setting, begin(inputs.frozen))
         models = run.models
         require_usable(models.teacher, models.student, setting, self.estimator, self.trusted)
@@ -302,6 +302,7 @@ def tell_where_it_stands(
         validation=inputs.validation.num_rows,
         pool=inputs.pool_rows,
         classes=list(inputs.classes),
+        numbers=inputs.numbers is not None,
         read_by=backend.read_by,
         run_id=run_id,
     )

@@ -83,13 +83,15 @@ class Models:
     @cached_property
     def teacher(self) -> Teacher:
         """Who makes the seed model."""
-        return teacher_of(self.setting.config, self.setting.inputs.seed_features, self.own)
+        inputs = self.setting.inputs
+        return teacher_of(self.setting.config, inputs.seed_features, self.own, inputs.numbers)
 
     @cached_property
     def student(self) -> Teacher:
         """Who makes the models after it; the teacher, if no other is named."""
-        features = self.setting.inputs.features
-        return student_of(self.setting.config, features, self.own) or self.teacher
+        inputs = self.setting.inputs
+        student = student_of(self.setting.config, inputs.features, self.own, inputs.numbers)
+        return student or self.teacher
 
     def maker(self, number: int) -> Teacher:
         """Return who makes a model."""

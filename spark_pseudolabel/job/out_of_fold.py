@@ -11,18 +11,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, FOLD, HASH, INVALID
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    FOLD,
+    HASH,
+    HIGHEST,
+    INVALID,
+    LOWEST,
+    SCORE,
+    VALUE,
+)
 from spark_pseudolabel.core.adjustment import Adjustment
-from spark_pseudolabel.core.facts import LossComparison
+from spark_pseudolabel.core.facts import ErrorComparison, LossComparison
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.kernel import score, score_any, withheld
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit, rounded
 from spark_pseudolabel.core.teachers.distillation import cross_fit_student
 from spark_pseudolabel.core.teachers.node_scores import takes_nodes
+from spark_pseudolabel.core.teachers.number_student import cross_fit_number_student
+from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import key_columns
 from spark_pseudolabel.core.trust.calibration import fit_per_fold
-from spark_pseudolabel.core.trust.guard import compare_scores
+from spark_pseudolabel.core.trust.guard import compare_errors, compare_scores
 from spark_pseudolabel.core.trust.metrics import Metrics, metrics_of, p_of_true
+from spark_pseudolabel.core.trust.number_metrics import number_metrics
 from spark_pseudolabel.core.trust.priors import correct, shares
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.setting import Setting
@@ -32,6 +45,8 @@ from spark_pseudolabel.store.manifest import FileEntry, damaged
 from spark_pseudolabel.store.store import Attempt, RoundStore
 
 OOF_NAME, MARGINALS_NAME = "oof.parquet", "marginals.parquet"
+_OF_NUMBERS = (VALUE, SCORE, LOWEST, HIGHEST)
+"""Columns of stored out-of-fold scores where labels are numbers, in the order of what is said."""
 
 
 def cross_fit_labeled(models: Models) -> CrossFit:
@@ -49,6 +64,19 @@ def cross_fit_labeled(models: Models) -> CrossFit:
     # Rows that were chosen to be labeled say nothing of the pool.
     P = np.where(setting.selected[:, np.newaxis], np.nan, fitted.P)
     return replace(fitted, folds=setting.held_out, P=P)
+
+
+def true_codes(setting: Setting, rows: TrainingRows, fitted: CrossFit) -> NDArray[np.int32]:
+    """Return the true class index of each labeled row, shape (n_labeled,).
+
+    Where labels are numbers, whether the one that models say which have not seen the row is right.
+    """
+    task = setting.inputs.numbers
+    if task is None:
+        return rows.codes
+    assert rows.values is not None
+    assert fitted.numbers is not None
+    return task.codes(rows.values, fitted.numbers[:, 0])
 
 
 def score_sample(
@@ -110,7 +138,9 @@ def reasons_apart(
     return pa.array(reasons.tolist(), pa.string())
 
 
-def keep_scores(models: Models, attempt: Attempt, fitted: CrossFit) -> FileEntry:
+def keep_scores(
+    models: Models, attempt: Attempt, fitted: CrossFit, codes: NDArray[np.int32]
+) -> FileEntry:
     """Store the out-of-fold scores beside the model that they belong to.
 
     Parameters
@@ -121,11 +151,16 @@ def keep_scores(models: Models, attempt: Attempt, fitted: CrossFit) -> FileEntry
         Where the model's files go.
     fitted
         The models of the folds, and what happens to their scores.
+    codes
+        ndarray of shape (n_labeled,), from :func:`true_codes`.
     """
     store, inputs = models.store, models.setting.inputs
-    scores = inputs.labeled.select([*inputs.keys, CODE])
+    scores = inputs.labeled.select([*inputs.keys]).append_column(CODE, pa.array(codes))
     scores = scores.append_column(FOLD, pa.array(fitted.folds))
     scores = scores.append_column(CLASS_SCORES, pa.array(list(fitted.P)))
+    if fitted.numbers is not None:
+        for name, column in zip(_OF_NUMBERS, fitted.numbers.T, strict=True):
+            scores = scores.append_column(name, pa.array(column))
     if models.asks:
         reasons = reasons_apart(models, fitted, inputs.labeled, fitted.folds)
         scores = scores.append_column(INVALID, reasons)
@@ -156,8 +191,8 @@ def may_count(models: Models) -> NDArray[np.bool_]:
 
 def kept_cross_fit(models: Models) -> tuple[NDArray[np.int32], CrossFit]:
     """Return true codes and the stored out-of-fold scores with their adjustments; no models."""
-    codes, folds, P = _kept_scores(models.store)
-    return codes, adjusted(models.adjustment(1), CrossFit((), folds, P), codes)
+    codes, kept = _kept_scores(models.store)
+    return codes, adjusted(models.adjustment(1), kept, codes)
 
 
 def adjusted(adjustment: Adjustment | None, fitted: CrossFit, codes: NDArray[np.int32]) -> CrossFit:
@@ -184,14 +219,15 @@ def adjusted(adjustment: Adjustment | None, fitted: CrossFit, codes: NDArray[np.
     return replace(fitted, adjustments=tuple(of_folds))
 
 
-def _kept_scores(
-    store: RoundStore,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """Return codes, folds and out-of-fold probabilities as model 1's manifest names them."""
+def _kept_scores(store: RoundStore) -> tuple[NDArray[np.int32], CrossFit]:
+    """Return codes and out-of-fold scores as model 1's manifest names them."""
     scores = _kept_table(store)
     P = np.stack(scores.column(CLASS_SCORES).to_numpy())
     codes, folds = (scores.column(name).to_numpy() for name in (CODE, FOLD))
-    return codes.astype(np.int32), folds, P
+    numbers = None
+    if VALUE in scores.column_names:
+        numbers = np.column_stack([scores.column(name).to_numpy() for name in _OF_NUMBERS])
+    return codes.astype(np.int32), CrossFit((), folds, P, numbers=numbers)
 
 
 def _kept_table(store: RoundStore) -> pa.Table:
@@ -217,7 +253,7 @@ def measure_student(
     weights: NDArray[np.float64],
     teacher: CrossFit,
     measured: NDArray[np.bool_],
-) -> tuple[Metrics, LossComparison]:
+) -> tuple[Metrics, LossComparison | ErrorComparison]:
     """Score labeled rows with students that have not seen them, and compare with the teacher.
 
     Parameters
@@ -234,6 +270,9 @@ def measure_student(
         ndarray of shape (n_labeled,): which labeled rows to compare on, all with a fold.
     """
     setting, inputs = models.setting, models.setting.inputs
+    if inputs.numbers is not None:
+        said = _student_of_numbers(models, pseudo, weights)
+        return _compared(setting, teacher, said, measured)
     rows, classes, prior = setting.labeled, inputs.classes, models.prior
     student = models.ready(models.student)
     if pseudo is None or not pseudo.num_rows:
@@ -258,3 +297,37 @@ def measure_student(
     codes = rows.codes[measured]
     compared = compare_scores(teacher.adjusted[measured], P[measured], codes)
     return oof_metrics(codes, P[measured]), compared
+
+
+def _student_of_numbers(
+    models: Models, pseudo: pa.Table | None, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Say numbers of labeled rows with students that have not seen them, of shape (n, 4)."""
+    setting, inputs = models.setting, models.setting.inputs
+    rows, student = setting.labeled, models.ready(models.student)
+    if pseudo is None or not pseudo.num_rows:
+        said = student.cross_fit(rows, setting.folds, inputs.classes).numbers
+        assert said is not None
+        return said
+    return cross_fit_number_student(
+        student.fit,
+        models.cross_fit or cross_fit_labeled(models),
+        rows,
+        to_frame(pseudo, inputs.features),
+        weights,
+        inputs.classes,
+        seen=models.input(pseudo),
+        keys=(key_columns(inputs.labeled, inputs.keys), key_columns(pseudo, inputs.keys)),
+    )
+
+
+def _compared(
+    setting: Setting, teacher: CrossFit, said: NDArray[np.float64], measured: NDArray[np.bool_]
+) -> tuple[Metrics, ErrorComparison]:
+    """Compare what a student and its teacher say of labeled rows that neither has seen."""
+    task, y = setting.inputs.numbers, setting.labeled.values
+    assert task is not None
+    assert y is not None
+    assert teacher.numbers is not None
+    before, new = (np.abs(y - numbers[:, 0])[measured] for numbers in (teacher.numbers, said))
+    return number_metrics(y[measured], said[measured], task), compare_errors(1, before, new)

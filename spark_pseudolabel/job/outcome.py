@@ -11,10 +11,18 @@ from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.trust.collapse import collapsed, hardly_better
 from spark_pseudolabel.core.trust.finite_population import p_value
 from spark_pseudolabel.job.models import Models
-from spark_pseudolabel.report.document import Certificate, ClassShares, ModelResult, Notice
+from spark_pseudolabel.report.document import (
+    Certificate,
+    ClassShares,
+    ModelResult,
+    Notice,
+    NumberMetrics,
+)
 
 _NAMED = 5
 _CHANCE = 0.05
+_HARDLY = 0.05
+"""Share of the variance that is as good as none."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ def class_shares(models: Models, end: Finish) -> list[ClassShares]:
     """Compare classes among given, predicted and published labels; empty without published ones."""
     store, setting = models.store, models.setting
     rounds = setting.published(store.rounds, end.best_round)
+    if setting.inputs.numbers is not None:
+        return []
     published = np.sum([manifest.counts.accepted_by_code for manifest in rounds], axis=0)
     if not rounds or not published.sum():
         return []
@@ -100,6 +110,8 @@ def _hardly_better(measured: Measured) -> list[Notice]:
     ):
         if metrics is None or not metrics.n:
             continue
+        if metrics.numbers is not None:
+            return _no_better_than_mean(metrics.numbers, metrics.n, rows)
         accuracy, majority = metrics.accuracy, metrics.majority
         if not measured.shares or not hardly_better(accuracy, majority):
             return []
@@ -112,6 +124,18 @@ def _hardly_better(measured: Measured) -> list[Notice]:
             )
         ]
     return []
+
+
+def _no_better_than_mean(numbers: NumberMetrics, n: int, rows: str) -> list[Notice]:
+    if numbers.r2 is None or numbers.r2 > _HARDLY:
+        return []
+    return [
+        Notice.about(
+            "hardly_better",
+            f"The final model is hardly better than always saying the mean of the labels: on "
+            f"{n:,} {rows} it explains {max(numbers.r2, 0.0):.1%} of their variance.",
+        )
+    ]
 
 
 def _below(certificate: Certificate) -> list[Notice]:

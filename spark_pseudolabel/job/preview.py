@@ -11,10 +11,10 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.core.teachers.kind import NamedEstimator
 from spark_pseudolabel.job.decide import require_possible
-from spark_pseudolabel.job.expected import ESTIMATOR, expected
+from spark_pseudolabel.job.expected import expected
 from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.job.setting import Setting
-from spark_pseudolabel.job.summary import pinned_inputs
+from spark_pseudolabel.job.summary import numbers_asked, pinned_inputs
 from spark_pseudolabel.job.teachers import named_by, teacher_of
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
@@ -77,7 +77,8 @@ def plan(
         inputs = read_inputs(spark, config, frames, proved=proved)
     setting = Setting(config, inputs)
     require_possible(setting)
-    teacher = teacher_of(config, inputs.features)  # refuses what inputs lack
+    # Refuses what inputs lack.
+    teacher = teacher_of(config, inputs.features, numbers=inputs.numbers)
     teacher.require_rows(setting.node_rows, len(inputs.classes))
     by_code = Counter(inputs.labeled.column(CODE).to_pylist())
     return PlanDocument(
@@ -88,6 +89,7 @@ def plan(
             test=inputs.test.count() if inputs.test is not None else None,
         ),
         classes={label_key(label): by_code[code] for code, label in enumerate(inputs.classes)},
+        numbers=numbers_asked(config, inputs.numbers),
         label_type=inputs.label_type,
         id=list(inputs.keys),
         features=[PlanFeature(name=f.name, kind=f.kind, type=f.type) for f in inputs.features],
@@ -126,7 +128,7 @@ def _promise(setting: Setting) -> PlanPromise | None:
         return None
     return PlanPromise(
         rows=found.rows,
-        estimator=ESTIMATOR,
+        estimator=found.estimator,
         certainty=chosen.certainty,
         band=[BandPoint.from_fact(point) for point in found.survey.band],
         ladder=[LadderStep.from_fact(step) for step in found.survey.ladder],
@@ -134,7 +136,7 @@ def _promise(setting: Setting) -> PlanPromise | None:
 
 
 def _model(config: Config, inputs: Inputs) -> PlanModel:
-    preprocessing = named_by(config, config.model.seed, inputs.features).preprocessing
+    maker = named_by(config, config.model.seed, inputs.features, numbers=inputs.numbers)
     teacher, student = config.teacher, config.model.student
     members = teacher.said if teacher is not None else ()
     rules = config.rules.rules if config.rules is not None else ()
@@ -146,7 +148,7 @@ def _model(config: Config, inputs: Inputs) -> PlanModel:
         committee=[_named(member) for member in members],
         rules=[PlanRule(name=rule.name, label=rule.label, when=rule.when) for rule in rules],
         committee_is_final=teacher is not None and config.student is None,
-        preprocessing=list(preprocessing),
+        preprocessing=list(maker.preprocessing),
     )
 
 
@@ -183,9 +185,10 @@ def _warnings(inputs: Inputs, by_code: Counter[int]) -> list[Notice]:
         warnings.append(
             Notice.about(
                 "few_labels",
-                f"Fewer than {_FEW_LABELS} training rows for "
-                f"{', '.join(map(repr, few))}: what is learned of them is weak, and so is what "
-                "the report says about it. Label more of them.",
+                f"Fewer than {_FEW_LABELS} training rows"
+                + ("" if inputs.numbers is not None else f" for {', '.join(map(repr, few))}")
+                + ": what is learned of them is weak, and so is what the report says about it. "
+                "Label more of them.",
             )
         )
     return warnings

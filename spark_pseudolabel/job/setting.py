@@ -93,6 +93,7 @@ class Setting:
             raw=self.calibration is not None or has_prior or self.estimates_prior,
             probabilities=self.weighting.labels == "soft" or self.config.output.probabilities,
             votes=bool(self.inputs.votes),
+            numbers=self.inputs.numbers is not None,
         )
 
     def published(
@@ -112,7 +113,8 @@ class Setting:
     @cached_property
     def labeled(self) -> TrainingRows:
         """The labeled rows as a training frame, in the order of their keys."""
-        return labeled_rows(self.inputs.labeled, self.inputs.features)
+        folds = None if self.inputs.numbers is None else self.held_out
+        return labeled_rows(self.inputs.labeled, self.inputs.features, folds)
 
     @cached_property
     def labeled_by_class(self) -> list[int]:

@@ -192,7 +192,7 @@ def predicted_prior(models: Models) -> PriorShift | None:
     measured &= may_count(models)
     n_classes = len(setting.inputs.classes)
     return prior_shift(
-        np.bincount(codes[measured], minlength=n_classes),
+        np.bincount(codes[measured & (codes >= 0)], minlength=n_classes),
         np.bincount(fitted.adjusted[measured].argmax(axis=1), minlength=n_classes),
         predicted_in_pool(store.models[0], first.histogram),
         mixed=setting.config.unlabeled.prior is not None,

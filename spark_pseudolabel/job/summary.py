@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.config import public
+from spark_pseudolabel.config import Config, public
 from spark_pseudolabel.core import facts
 from spark_pseudolabel.core.adjustment import PriorCorrection
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.job.context import Run
@@ -40,12 +41,15 @@ from spark_pseudolabel.report.document import (
     Mistakes,
     ModelResult,
     Notice,
+    NumberMetrics,
+    NumbersAsked,
     Paths,
     PinnedInput,
     PoolPrior,
     PredictedPrior,
     Reliability,
     Report,
+    Residuals,
     Round,
     Rows,
     Seconds,
@@ -83,6 +87,7 @@ def make_report(run: Run, end: Finish, elapsed_s: float) -> Report:
         n_iter=end.n_iter,
         best_round=end.best_round,
         classes=list(classes),
+        numbers=numbers_asked(config, run.setting.inputs.numbers),
         rounds=[round_of(store, manifest, end) for manifest in store.rounds],
         seed=seed,
         final=final,
@@ -109,6 +114,21 @@ def pinned_inputs(inputs: Inputs) -> list[PinnedInput]:
         PinnedInput(table=name, format=pinned.format, version=str(pinned.version))
         for name, pinned in inputs.frozen.pinned.items()
     ]
+
+
+def numbers_asked(config: Config, task: NumberTask | None) -> NumbersAsked | None:
+    """Return what is asked of labels that are numbers, as documents say it."""
+    if task is None:
+        return None
+    return NumbersAsked(
+        tolerance=task.tolerance,
+        relative=task.relative,
+        spelled=str(config.tolerance),
+        interval=task.interval,
+        integer=task.integer,
+        mean=task.mean,
+        sd=task.sd,
+    )
 
 
 def _teacher(store: RoundStore, classes: Sequence[Label]) -> Teacher | None:
@@ -279,6 +299,7 @@ def _model(models: Models, manifest: ModelManifest, end: Finish, backend: Backen
         test=_test(models, manifest.number, checked),
         adjustment=Adjustment.from_optional(manifest.adjustment),
         mistakes=_mistakes(manifest),
+        residuals=Residuals.from_optional(manifest.residuals),
     )
 
 
@@ -312,7 +333,10 @@ def _test(models: Models, number: int, checked: LabelCheck | None) -> TestMetric
     inputs = models.setting.inputs
     if inputs.test is None or models.store.models[number - 1].artifact.transductive:
         return None
-    metrics = inputs.test.evaluate(models.scorer(number, probabilities=True), inputs.classes)
+    if inputs.numbers is not None:
+        metrics = inputs.test.evaluate_numbers(models.scorer(number), inputs.numbers)
+    else:
+        metrics = inputs.test.evaluate(models.scorer(number, probabilities=True), inputs.classes)
     return TestMetrics(
         n=metrics.n,
         accuracy=metrics.accuracy,
@@ -320,6 +344,7 @@ def _test(models: Models, number: int, checked: LabelCheck | None) -> TestMetric
         f1_macro=metrics.f1_macro,
         log_loss=metrics.log_loss,
         majority=metrics.majority,
+        numbers=NumberMetrics.from_optional(metrics.numbers),
         labels=checked,
     )
 
@@ -329,7 +354,7 @@ def _label_check(models: Models, end: Finish, backend: Backend) -> LabelCheck | 
     if setting.config.id is None or test is None:
         return None
     rounds = setting.published(models.store.rounds, end.best_round)
-    checked = backend.check(rounds, test, setting.inputs.classes)
+    checked = backend.check(rounds, test, setting.inputs.classes, setting.inputs.numbers)
     n, correct = checked["n"], checked["correct"]
     return LabelCheck(n=n, correct=correct, precision=correct / n) if n else None
 

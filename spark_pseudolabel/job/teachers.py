@@ -10,14 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.columns import CODE, VALUE
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.config.checks import feigned
 from spark_pseudolabel.core.facts import TeacherFacts, TeacherMember
 from spark_pseudolabel.core.features import Feature, to_frame
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
 from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
 from spark_pseudolabel.core.teachers.kind import NamedEstimator
+from spark_pseudolabel.core.teachers.numbers import number_teacher, own_number_teacher
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.setting import Setting
@@ -28,7 +30,10 @@ _SAMPLE = 20
 
 
 def teacher_of(
-    config: Config, features: Sequence[Feature], own: BaseEstimator | None = None
+    config: Config,
+    features: Sequence[Feature],
+    own: BaseEstimator | None = None,
+    numbers: NumberTask | None = None,
 ) -> Teacher:
     """Return who makes the seed model.
 
@@ -40,21 +45,29 @@ def teacher_of(
         What models are fitted on.
     own
         An estimator that is used as it is, in place of the one that `model` names.
+    numbers
+        What is asked of labels that are numbers; None: they are classes.
     """
-    if config.teacher is not None:
+    if config.teacher is None:
+        return named_by(config, config.model.seed, features, own, numbers)
+    if numbers is None:
         return config.teacher.build(features, config.random_state)
-    return named_by(config, config.model.seed, features, own)
+    members = [(member.estimator, member.params) for member in config.teacher.members.values()]
+    return number_teacher(members, features, config.random_state, numbers)
 
 
 def student_of(
-    config: Config, features: Sequence[Feature], own: BaseEstimator | None = None
+    config: Config,
+    features: Sequence[Feature],
+    own: BaseEstimator | None = None,
+    numbers: NumberTask | None = None,
 ) -> Teacher | None:
     """Return who makes the models after it; None: who makes the seed model. See `teacher_of`."""
     if config.student is None:
         return None
     # An estimator of one's own is the one that `model` names: the student of a teacher.
     is_own = config.teacher is not None
-    return named_by(config, config.student, features, own if is_own else None)
+    return named_by(config, config.student, features, own if is_own else None, numbers)
 
 
 def named_by(
@@ -62,9 +75,15 @@ def named_by(
     named: NamedEstimator,
     features: Sequence[Feature],
     own: BaseEstimator | None = None,
+    numbers: NumberTask | None = None,
 ) -> Teacher:
     """Return who makes models with the estimator that a section names, or with one's own."""
     like_sklearn = config.mode == "sklearn"
+    if numbers is not None:
+        if own is not None:
+            return own_number_teacher(own, features, config.random_state, numbers)
+        member = (named.estimator, named.params)
+        return number_teacher([member], features, config.random_state, numbers)
     if own is not None:
         return EstimatorTeacher(own, named=not like_sklearn)
     return registered_estimator(
@@ -154,5 +173,7 @@ def _sample(inputs: Inputs) -> tuple[pd.DataFrame, NDArray[Any]]:
     codes = inputs.labeled.column(CODE).to_numpy()
     rows = [np.flatnonzero(codes == code)[:_SAMPLE] for code in range(len(inputs.classes))]
     few = inputs.labeled.take(np.concatenate(rows))
+    if inputs.numbers is not None:
+        return to_frame(few, inputs.features), few.column(VALUE).to_numpy()
     y = np.asarray(inputs.classes)[few.column(CODE).to_numpy()]
     return to_frame(few, inputs.features), y

@@ -125,7 +125,13 @@ class DriverTrainer:
         weighting, weights = self._weights(table)
         features = setting.features_of(len(self.store.rounds) + 1)
         rows = training_rows(
-            inputs.labeled, table, features, inputs.keys, setting.weighting, weights
+            inputs.labeled,
+            table,
+            features,
+            inputs.keys,
+            setting.weighting,
+            weights,
+            setting.labeled.folds,
         )
         failpoint("train.collected")
         with fit_errors(inputs, maker.name, rows):

@@ -12,6 +12,7 @@ from spark_pseudolabel.columns import (
     CONFIDENCE,
     GIVEN,
     LABEL,
+    LOWER,
     MODEL,
     OF_SUSPECTS,
     P_GIVEN,
@@ -22,6 +23,7 @@ from spark_pseudolabel.columns import (
     ROUND,
     SOURCE,
     SUGGESTED,
+    UPPER,
     WEIGHT,
 )
 from spark_pseudolabel.core.published_rows import Published, Undecided, Unscored
@@ -53,6 +55,7 @@ _KEY_TYPES = {
     "smallint": pa.int16(),
     "int": pa.int32(),
     "bigint": pa.int64(),
+    "double": pa.float64(),
     "boolean": pa.bool_(),
 }
 """What keys and labels may be, besides strings."""
@@ -134,7 +137,8 @@ class _Tables:
         output = self.setting.config.output
         raw = [RAW_CONFIDENCE] if self.setting.carried.raw else []
         extra = [PROBABILITIES] if output.probabilities else []
-        columns = [LABEL, CONFIDENCE, *raw, ROUND, MODEL, WEIGHT, *extra, *self._features]
+        columns = [LABEL, CONFIDENCE, *self._bounds, *raw, ROUND, MODEL, WEIGHT, *extra]
+        columns += self._features
         rows = self._published(columns)
         written = self.pool.publish(
             Publication(
@@ -203,6 +207,10 @@ class _Tables:
         )
 
     @property
+    def _bounds(self) -> list[str]:
+        return [LOWER, UPPER] if self.setting.carried.numbers else []
+
+    @property
     def _features(self) -> list[str]:
         if not self.setting.config.output.features:
             return []
@@ -215,6 +223,7 @@ class _Tables:
         types = {key: _arrow_type(kind) for key, kind in inputs.key_types.items()}
         types |= {field.name: arrow_type(field.dataType) for field in fields}
         types |= {**others, **_TYPES, LABEL: _arrow_type(inputs.label_type)}
+        types |= dict.fromkeys(self._bounds, pa.float64())
         return pa.schema([pa.field(name, types[name]) for name in [*inputs.keys, *columns]])
 
 

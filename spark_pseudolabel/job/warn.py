@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spark_pseudolabel.core.adjustment import PriorCorrection
-from spark_pseudolabel.core.facts import Compared, Comparison, NotCompared
+from spark_pseudolabel.core.facts import Compared, Comparison, ErrorComparison, NotCompared
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.core.trust.certificate import Promise, why_impossible
@@ -266,6 +266,12 @@ def why_unused(against: Compared) -> str:
             "class_missing": "a label has no row to learn from",
         }
         return f"No student was fitted: {why[against.refused]}."
+    if isinstance(against, ErrorComparison):
+        return (
+            "The student's mean absolute error on rows it had not seen is not surely smaller than "
+            f"its teacher's: {against.new:.6g} after {against.best:.6g}, on {against.n:,} rows "
+            f"(p = {against.p_better:.2g})."
+        )
     right = f"right alone on {against.better:,}, its teacher alone on {against.worse:,}"
     if isinstance(against, Comparison):
         return f"The student is not surely right on more validation rows than its teacher: {right}."

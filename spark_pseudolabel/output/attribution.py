@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CODE, FILE, LABELED, PSEUDO, ROW_INDEX, SOURCE
+from spark_pseudolabel.columns import CODE, FILE, LABELED, PSEUDO, ROW_INDEX, SOURCE, VALUE
 from spark_pseudolabel.core.calendars import calendar_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.hashing import xxhash64
-from spark_pseudolabel.core.kernel import score
+from spark_pseudolabel.core.kernel import Scores, score
 from spark_pseudolabel.core.trust.attribution import attribution_of
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import LOGGED_FORMATS, is_hidden
@@ -106,7 +106,7 @@ def attribute(
     order = sorted(attribution.by_feature.items(), key=lambda item: (-abs(item[1]), item[0]))
     return Why(
         model=model_name(number),
-        label=manifest.classes[code],
+        label=_label(store, number, score(row, scorer), code),
         confidence=attribution.probability,
         stored_confidence=decision.stored_confidence,
         base=attribution.base,
@@ -127,9 +127,19 @@ def _by_final_model(store: RoundStore, row: pa.Table) -> ModelSays | None:
     code = int(scores.code[0])
     return ModelSays(
         model=model_name(number),
-        label=store.models[0].classes[code] if code >= 0 else None,
+        label=_label(store, number, scores, code) if code >= 0 else None,
         confidence=float(scores.confidence[0]) if code >= 0 else None,
     )
+
+
+def _label(store: RoundStore, number: int, scores: Scores, code: int) -> float | str:
+    """Return what a model says of one row: a number, or a class."""
+    manifest = store.models[number - 1]
+    if manifest.numbers is None or scores.numbers is None:
+        return manifest.classes[code]
+    said = manifest.numbers.spelled(float(scores.numbers.value[0]))
+    assert said is not None
+    return said
 
 
 # --- the row
@@ -263,7 +273,7 @@ def _input_of(store: RoundStore, name: str) -> _Place | None:
 
 def _background(store: RoundStore, labels: pa.Table, features: Sequence[Feature]) -> pa.Table:
     """Return labeled rows, the same ones whenever the question is asked."""
-    keys = [name for name in labels.column_names if name not in (CODE, ROLE)]
+    keys = [name for name in labels.column_names if name not in (CODE, ROLE, VALUE)]
     labeled = labels.filter(pc.equal(labels.column(ROLE), LABELED)).select(keys)
     if not labeled.num_rows:
         raise InputError(

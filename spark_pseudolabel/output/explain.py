@@ -13,18 +13,22 @@ from spark_pseudolabel.columns import (
     CODE,
     CONFIDENCE,
     FILE,
+    HIGHEST,
     INVALID,
     LABEL,
     LABELED,
+    LOWEST,
     MODEL,
     OF_SUSPECTS,
     RAW_SCORE,
     ROUND,
     ROW_INDEX,
     SCORE,
+    VALUE,
     VOTED,
     VOTES,
 )
+from spark_pseudolabel.core.numbers import RIGHT
 from spark_pseudolabel.core.selection.plan import Cut
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
@@ -254,7 +258,9 @@ def _given_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | No
         return None
     code, role = (rows.column(name)[0].as_py() for name in (CODE, ROLE))
     classes = store.models[0].classes if store.models else ()
-    label = classes[code] if 0 <= code < len(classes) else None
+    label: float | str | None = classes[code] if 0 <= code < len(classes) else None
+    if VALUE in rows.column_names:
+        label = _number(store, rows.column(VALUE)[0].as_py())
     text = f"Row {row_id} is a {role} row with the given label {label!r}: " + (
         "every model is trained on it with the label it was given, which never changes."
         if role == LABELED
@@ -270,6 +276,12 @@ def _given_row(store: RoundStore, row_id: str, key: Key) -> ExplainDocument | No
     return ExplainDocument(
         id=row_id, kind=role, given_label=label, suspicious=suspicious, text=text
     )
+
+
+def _number(store: RoundStore, value: float | None) -> float | int | None:
+    """Return a label that is a number as it is published."""
+    task = store.models[0].numbers if store.models else None
+    return value if task is None else task.spelled(value)
 
 
 def _suspicious(store: RoundStore, row_id: str, key: Key) -> SuspiciousLabel | None:
@@ -315,7 +327,8 @@ def _step_of(store: RoundStore, manifest: RoundManifest, key: Key) -> ExplainSte
         with store.files.open_input(join(store.root, entry.path)) as stream:
             schema = pq.read_schema(stream)
             condition = _matches(schema, key)
-            also = [name for name in (RAW_SCORE, VOTED) if name in schema.names]
+            known = (RAW_SCORE, VOTED, VALUE, LOWEST, HIGHEST)
+            also = [name for name in known if name in schema.names]
             columns = [*key, CODE, SCORE, INVALID, *also]
             rows = pq.read_table(stream, filters=condition, columns=columns)
         if rows.num_rows:
@@ -343,9 +356,11 @@ def _step(
     return ExplainStep(
         round=manifest.number,
         model=model_name(manifest.number),
-        label=store.models[0].classes[code] if code is not None else None,
+        label=_label(store, row),
         confidence=confidence,
         raw_confidence=row.get(RAW_SCORE),
+        lower=row.get(LOWEST),
+        upper=row.get(HIGHEST),
         cut=cut.confidence if cut is not None else None,
         rule=_rule(plan.rule),
         accepted=accepted,
@@ -354,6 +369,13 @@ def _step(
         votes=[store.settings.rules[number].name for number in row.get(VOTED) or ()],
         file=file,
     )
+
+
+def _label(store: RoundStore, row: Mapping[str, Any]) -> float | str | None:
+    """Return the label of a scored row; None where it got none."""
+    if row[CODE] is None:
+        return None
+    return _number(store, row[VALUE]) if VALUE in row else store.models[0].classes[row[CODE]]
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
@@ -408,7 +430,8 @@ def _verdict(
     by = f"in round {decisive.round} by {decisive.model} under {decisive.rule}"
     if decisive.accepted:
         return "accepted", (
-            f"Row {row_id} has the label {decisive.label!r}, accepted {by}: {decisive.reason}."
+            f"Row {row_id} has the label {decisive.label!r}{_between(decisive)}, accepted {by}: "
+            f"{decisive.reason}."
         )
     if decisive.reason == ABSTAINED:
         return "abstained", (
@@ -418,9 +441,16 @@ def _verdict(
     if decisive.label is None:
         return "invalid", f"Row {row_id} could not be scored {by}: {decisive.reason}."
     return "rejected", (
-        f"Row {row_id} has no label. Last looked at {by}, the model said {decisive.label!r}: "
-        f"{decisive.reason}."
+        f"Row {row_id} has no label. Last looked at {by}, the model said "
+        f"{decisive.label!r}{_between(decisive)}: {decisive.reason}."
     )
+
+
+def _between(step: ExplainStep) -> str:
+    """Name the bounds of a label that is a number; nothing of a class."""
+    if step.lower is None or step.upper is None:
+        return ""
+    return f" (between {step.lower:.6g} and {step.upper:.6g})"
 
 
 # --- the row's features
@@ -453,6 +483,6 @@ def _why(
             f"{model_name(number)} is a graph: labels came to this row from rows near it, in all "
             "columns together, so that none has an effect of its own."
         )
-    code = manifest.classes.index(label)
+    code = RIGHT if manifest.numbers is not None else manifest.classes.index(label)
     decision = Decision(number, code, confidence, in_pool=in_pool)
     return attribute(store, key, decision, row_file)

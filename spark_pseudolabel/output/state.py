@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from spark_pseudolabel.config import Config, identity
 from spark_pseudolabel.config.sections import Table
 from spark_pseudolabel.core.rounds import Finish, LoopLimits, ModelFacts, RoundFacts, next_step
+from spark_pseudolabel.core.trust.metrics import Metrics
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import is_hidden
 from spark_pseudolabel.output.review.reports import current_document
@@ -92,11 +93,18 @@ def model_facts(store: RoundStore) -> list[ModelFacts]:
             manifest.number,
             accuracy=None if manifest.validation is None else manifest.validation.accuracy,
             log_loss=None if manifest.validation is None else manifest.validation.log_loss,
+            error=_error(manifest.validation),
             dropped=manifest.training.dropped,
             shifted=manifest.training.shift is not None and manifest.training.shift.shifted,
         )
         for manifest in store.models
     ]
+
+
+def _error(validation: Metrics | None) -> float | None:
+    """Return the mean absolute error, where labels are numbers."""
+    numbers = None if validation is None else validation.numbers
+    return None if numbers is None else numbers.mae
 
 
 def round_facts(store: RoundStore) -> list[RoundFacts]:

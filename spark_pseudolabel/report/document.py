@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
+    StrictFloat,
     StrictInt,
     StrictStr,
     model_validator,
@@ -28,6 +29,8 @@ from spark_pseudolabel.redaction import redacted, redacted_text
 SCHEMA_VERSION = 1
 
 Label = StrictBool | StrictInt | StrictStr
+Said = StrictBool | StrictInt | StrictFloat | StrictStr
+"""A class, or a number where labels are numbers."""
 
 
 def label_key(label: object) -> str:
@@ -102,8 +105,27 @@ def document(model: type[Document], data: Mapping[str, Any] | Document) -> dict[
 # --- report.json: `run`, `report`, `demo` -------------------------------------------------
 
 
+class NumberMetrics(Document):
+    """Errors of predicted numbers, in units of the label."""
+
+    rmse: Annotated[float, Field(ge=0)]
+    """Root of the mean squared error."""
+    mae: Annotated[float, Field(ge=0)]
+    """Mean absolute error."""
+    r2: Annotated[float, Field(le=1)] | None
+    """Share of the variance that is explained; null of numbers that are all alike."""
+    coverage: Share
+    """Share of the true numbers within the bounds of the interval."""
+    width: Annotated[float, Field(ge=0)]
+    """Mean width of the interval."""
+
+
 class Metrics(Document):
-    """How a model does on rows it was not trained on; all but ``n`` are null where n is 0."""
+    """How a model does on rows it was not trained on; all but ``n`` are null where n is 0.
+
+    Of labels that are numbers, ``accuracy`` is the share within the tolerance, ``log_loss`` that of
+    the confidences, and what is about classes is null.
+    """
 
     n: Count
     """Number of rows measured."""
@@ -117,6 +139,31 @@ class Metrics(Document):
     """Mean of ``-log(p)`` for the probability p of the true label, in nats."""
     majority: Share | None = None
     """Share of the most common label among these rows: the accuracy of always saying it."""
+    numbers: NumberMetrics | None = None
+    """Errors, where labels are numbers."""
+
+
+class NumbersAsked(Document):
+    """What is asked of labels that are numbers.
+
+    Such a label is right within the tolerance, and its confidence is the probability of that: they
+    are one class, of right numbers.
+    """
+
+    tolerance: Annotated[float, Field(gt=0)]
+    """How far a label may be from the true number: in units of the label, or as a share."""
+    relative: bool
+    """Whether the tolerance is a share of the true number's absolute value."""
+    spelled: str
+    """The tolerance as the configuration has it, such as ``5 %``."""
+    interval: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the true numbers that shall lie within the published bounds."""
+    integer: bool
+    """Whether labels are whole numbers."""
+    mean: float
+    """Mean of the given labels."""
+    sd: Annotated[float, Field(ge=0)]
+    """Their standard deviation."""
 
 
 class LabelCheck(Document):
@@ -194,6 +241,51 @@ class Mistakes(Document):
     """The commonest mistakes, the most common first; at most 50."""
 
 
+class ErrorsAtConfidence(Document):
+    """Errors of rows of about one confidence, where labels are numbers."""
+
+    low: Share
+    """Their confidence is at least that, and below the next tenth."""
+    rows: Annotated[int, Field(ge=1)]
+    """How many they are."""
+    confidence: Share
+    """Their mean confidence."""
+    right: Count
+    """Numbers within the tolerance."""
+    mae: Annotated[float, Field(ge=0)]
+    """Mean absolute error."""
+    covered: Count
+    """True numbers within the bounds of the interval."""
+    width: Annotated[float, Field(ge=0)]
+    """Mean width of the interval."""
+
+
+class ErrorsAtNumber(Document):
+    """Predicted and true numbers of rows of about one predicted number."""
+
+    rows: Annotated[int, Field(ge=1)]
+    """How many they are."""
+    predicted: float
+    """Mean predicted number."""
+    true: float
+    """Mean true number."""
+    lowest: float
+    """One in ten of the true numbers is below."""
+    highest: float
+    """One in ten of the true numbers is above."""
+
+
+class Residuals(Document):
+    """Errors of a model of numbers on rows with true ones that it was not trained on."""
+
+    source: Literal["oof", "validation"]
+    """Which rows these are: labeled ones out of fold, or the validation rows."""
+    by_confidence: list[ErrorsAtConfidence]
+    """By tenths of the confidence, the lowest first, without empty ones."""
+    by_number: list[ErrorsAtNumber]
+    """In parts of equally many rows, the lowest predicted numbers first."""
+
+
 class ModelResult(Document):
     """One model of the run, measured."""
 
@@ -213,6 +305,8 @@ class ModelResult(Document):
     """What happens to its probabilities before they are used; null: nothing."""
     mistakes: Mistakes | None = None
     """Its right and wrong labels by confidence and class; null where nothing was measured."""
+    residuals: Residuals | None = None
+    """Its errors, where labels are numbers; null where nothing was measured."""
 
 
 class Seconds(Document):
@@ -970,7 +1064,9 @@ class Report(Document):
     best_round: Count
     """The last round whose labels are used; 0 is the seed model."""
     classes: list[Label]
-    """The labels, in the model's order and in their own type."""
+    """The labels, in the model's order and in their own type; ``number`` where they are numbers."""
+    numbers: NumbersAsked | None = None
+    """What is asked of labels that are numbers; null: they are classes."""
     rounds: list[Round]
     """Every round, the discarded and the empty ones too."""
     seed: ModelResult
@@ -1138,6 +1234,8 @@ class PlanDocument(Document):
     """Rows found."""
     classes: CountByClass
     """Labeled rows per label."""
+    numbers: NumbersAsked | None = None
+    """What is asked of labels that are numbers; null: they are classes."""
     label_type: str
     """Spark type of the label column."""
     id: list[str]
@@ -1378,10 +1476,14 @@ class ExplainStep(Document):
     """Number of the round."""
     model: str
     """The model that decided it."""
-    label: Label | None
+    label: Said | None
     """The label the model gave; null when it could not score the row."""
     confidence: float | None
     """Its confidence in [0, 1]."""
+    lower: float | None = None
+    """Where labels are numbers: the bound that the true one is above."""
+    upper: float | None = None
+    """Where labels are numbers: the bound that the true one is below."""
     raw_confidence: float | None = None
     """The probability that the model itself gave the label; null where the confidence is that."""
     cut: float | None
@@ -1416,7 +1518,7 @@ class ModelSays(Document):
 
     model: str
     """The model."""
-    label: Label | None
+    label: Said | None
     """The label it gives; null when it can't score the row."""
     confidence: float | None
     """Its confidence in it."""
@@ -1453,9 +1555,9 @@ class ExplainDocument(Document):
         "unknown",
     ]
     """What became of the row."""
-    label: Label | None = None
+    label: Said | None = None
     """The accepted label."""
-    given_label: Label | None = None
+    given_label: Said | None = None
     """The label that the labeled table gives."""
     confidence: float | None = None
     """Confidence of the accepted label, or of the last one considered."""

@@ -47,6 +47,7 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         report=data,
         verdict=words.verdict(data),
         certified=words.certificate(data),
+        within=words.within(data.numbers),
         claims=words.claims(data),
         ladder=promises.ladder(data),
         promised=promises.promised(data),
@@ -59,6 +60,9 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         prior=words.prior(data),
         calibration_errors=words.calibration_errors(data),
         reliability=words.reliability(data),
+        errors=words.errors(data),
+        errors_on=words.errors_on(data),
+        predicted=words.predicted(data),
         flips=words.flips(data),
         generations=generations.lines(data.generations),
         all_generations=generations.sums(data.all_generations),
@@ -207,6 +211,8 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "measured_on": words.measured_on,
+        "metric_cells": words.metric_cells,
+        "metric_columns": words.metric_columns,
         "rounds_word": words.rounds_word,
     }
     return environment

@@ -27,7 +27,6 @@ from spark_pseudolabel.report.document import (
     GcDocument,
     InitDocument,
     LabelDocument,
-    Metrics,
     Notice,
     PlanDocument,
     PlanSnapshot,
@@ -75,6 +74,7 @@ def render_text(report: Document) -> str:
         _section("Labels against the round before", _flips(data)),
         _section("Seed and final model", _models(data)),
         _section("Confidence against the share of right labels, out of fold", _reliability(data)),
+        _section(words.errors_on(data), _errors(data)),
         _section("Given labels", _given_labels(data)),
         _section("Labels", _labels(data)),
         _section("Generations", _generations(data)),
@@ -285,6 +285,12 @@ def _reliability(report: Report) -> list[str]:
     return [line for t in tables if t for line in _table(t.head, t.body, "r" * len(t.head))]
 
 
+def _errors(report: Report) -> list[str]:
+    tables = [table for table in (words.errors(report), words.predicted(report)) if table]
+    blocks = [_table(table.head, table.body, "r" * len(table.head)) for table in tables]
+    return [line for block in blocks for line in ("", *block)][1:]
+
+
 def _shift(report: Report) -> list[str]:
     shift = words.shift(report)
     if shift is None:
@@ -314,7 +320,6 @@ def _warnings(warnings: Sequence[Notice]) -> list[str]:
 
 
 ROUND_COLUMNS = ("round", "candidates", "accepted", "rejected", "invalid")
-METRIC_COLUMNS = ("accuracy", "balanced", "f1 macro", "log-loss")
 
 
 def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
@@ -334,7 +339,17 @@ def _rounds(rounds: Sequence[Round] | Sequence[StatusRound]) -> list[str]:
     return lines
 
 
-_SPARED = ("seconds", "balanced", "invalid", "log-loss", "trained on", "accuracy", "rejected")
+_SPARED = (
+    "seconds",
+    "balanced",
+    "invalid",
+    "log-loss",
+    "trained on",
+    "accuracy",
+    "MAE",
+    "within",
+    "rejected",
+)
 """Columns that a narrow terminal goes without, the first to go first."""
 
 
@@ -359,8 +374,16 @@ def _round_cells(r: Any, number: Any, rounds: Sequence[Any]) -> dict[str, str]:
         cells["trained on"] = number(r.trained_on)
     if any(each.validation for each in rounds):
         m = r.validation
-        names = {"accuracy": "accuracy", "balanced": "balanced_accuracy", "log-loss": "log_loss"}
-        cells |= {name: metric(getattr(m, field)) if m else "-" for name, field in names.items()}
+        if any(each.validation and each.validation.numbers for each in rounds):
+            errors = m.numbers if m else None
+            cells |= {
+                "within": metric(m.accuracy) if m else "-",
+                "MAE": words.in_units(errors.mae) if errors else "-",
+            }
+        else:
+            names = {"accuracy": "accuracy", "balanced": "balanced_accuracy"}
+            names |= {"log-loss": "log_loss"}
+            cells |= {k: metric(getattr(m, field)) if m else "-" for k, field in names.items()}
     if trained:
         cells["seconds"] = f"{sum(value for _, value in r.seconds):,.1f}"
     return cells
@@ -394,25 +417,23 @@ def _models(report: Report) -> list[str]:
     measured = words.measured(report)
     if not measured:
         return ["  not measured: there are no validation rows and no test table"]
-    head = ["", "model", "measured on", "rows", *METRIC_COLUMNS]
+    head = ["", "model", "measured on", "rows", *words.metric_columns(report)]
     body = [
         [
             role,
             clean(result.model),
             words.measured_on(result, where),
             count(m.n),
-            *_metric_cells(m),
+            *words.metric_cells(m, report),
         ]
         for role, result, where, m in measured
     ]
-    return _table(head, body, "lllrrrrr")
-
-
-def _metric_cells(m: Metrics) -> list[str]:
-    return [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.f1_macro, m.log_loss)]
+    return _table(head, body, "lll" + "r" * (len(head) - 3))
 
 
 def _labels(report: Report) -> list[str]:
+    if report.numbers is not None:
+        return []
     accepted = accepted_by_class(report)
     total = sum(accepted.values())
     body = [
@@ -453,10 +474,14 @@ def _plan_rows(plan: PlanDocument) -> list[str]:
     body = [[name, count(n)] for name, n in plan.rows if not (name == "test" and n is None)]
     body += [["id", clean(", ".join(plan.id) or "file, row_index")]]
     body += [["label type", clean(plan.label_type)]]
+    if plan.numbers is not None:
+        body += [["right", words.within(plan.numbers)]]
     return _table([], body, "ll")
 
 
 def _plan_classes(plan: PlanDocument) -> list[str]:
+    if plan.numbers is not None:
+        return []
     lines = _table([], [[clean(name), count(n)] for name, n in _top(plan.classes)], "lr")
     return lines + _more(len(plan.classes) - MOST_CLASSES, "classes")
 

@@ -14,6 +14,7 @@ from spark_pseudolabel.report.document import (
     LabelModel,
     Metrics,
     ModelResult,
+    NumbersAsked,
     PinnedInput,
     ReliabilityTable,
     Report,
@@ -62,6 +63,7 @@ class Comparison:
     seed: float
     final: float
     best_of: str = ""
+    what: str = "Accuracy"
 
     @property
     def gain(self) -> float:
@@ -80,7 +82,7 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"Accuracy on {rows(self.n, self.where)}: seed {metric(self.seed)}, "
+            f"{self.what} on {rows(self.n, self.where)}: seed {metric(self.seed)}, "
             f"final {metric(self.final)} ({self.change}{self.best_of})."
         )
 
@@ -88,14 +90,35 @@ class Comparison:
 def verdict(report: Report) -> Verdict:
     """Sum a run up in a word and a few sentences."""
     level, word = _judge(report)
-    evidence = [
-        sentence
-        for sentence in (certificate(report), prior(report), duplicates(report), graph(report))
-        if sentence
-    ]
+    said = (
+        within(report.numbers),
+        certificate(report),
+        prior(report),
+        duplicates(report),
+        graph(report),
+    )
+    evidence = [sentence for sentence in said if sentence]
     evidence += [str(comparison) for comparison in comparisons(report)]
     evidence += [_truth(report)] if _truth(report) else []
     return Verdict(level, word, _coverage(report), tuple(evidence), _stop(report))
+
+
+def within(asked: NumbersAsked | None) -> str:
+    """Say when a label that is a number is right; empty where labels are classes.
+
+    Examples
+    --------
+    >>> within(NumbersAsked(tolerance=0.05, relative=True, spelled="5 %", interval=0.95,
+    ...     integer=False, mean=3.0, sd=1.0))
+    'Right is a number within 5 % of the true one; bounds are to hold 95 % of the true numbers.'
+    """
+    if asked is None:
+        return ""
+    bounds = f"bounds are to hold {100 * asked.interval:g} % of the true numbers"
+    if asked.relative:
+        return f"Right is a number within {100 * asked.tolerance:g} % of the true one; {bounds}."
+    spelled = f" ({asked.spelled})" if asked.spelled.strip().endswith("sd") else ""
+    return f"Right is a number within {asked.tolerance:.4g}{spelled} of the true one; {bounds}."
 
 
 def graph(report: Report) -> str:
@@ -128,10 +151,73 @@ def comparisons(report: Report) -> list[Comparison]:
         ("out-of-fold", seed.oof, final.oof),
     ]
     return [
-        Comparison(where, b.n, a.accuracy, b.accuracy, _best_of(final, where))
+        Comparison(where, b.n, a.accuracy, b.accuracy, _best_of(final, where), _what(report))
         for where, a, b in pairs
         if a and b and b.n and a.accuracy is not None and b.accuracy is not None
     ]
+
+
+def _what(report: Report) -> str:
+    """Name what a share of right labels is."""
+    return "Accuracy" if report.numbers is None else "Share within the tolerance"
+
+
+def metric_columns(report: Report) -> list[str]:
+    """Name the figures of a model, in the order of :func:`metric_cells`."""
+    if report.numbers is None:
+        return ["accuracy", "balanced", "f1 macro", "log-loss"]
+    return ["within", "RMSE", "MAE", "R2", "in bounds"]
+
+
+def metric_cells(m: Metrics, report: Report) -> list[str]:
+    """Return the figures of a model as text."""
+    if report.numbers is None:
+        return [metric(v) for v in (m.accuracy, m.balanced_accuracy, m.f1_macro, m.log_loss)]
+    if m.numbers is None:
+        return [metric(m.accuracy), *["-"] * 4]
+    errors = [in_units(value) for value in (m.numbers.rmse, m.numbers.mae)]
+    return [metric(m.accuracy), *errors, metric(m.numbers.r2), metric(m.numbers.coverage)]
+
+
+def errors(report: Report) -> Lines | None:
+    """Tabulate errors by confidence; None where labels are classes or nothing was measured."""
+    found = report.seed.residuals
+    if found is None:
+        return None
+    body = [
+        [
+            f"{of.low:.1f} to {of.low + 0.1:.1f}",
+            count(of.rows),
+            percent(of.right / of.rows),
+            in_units(of.mae),
+            percent(of.covered / of.rows),
+            in_units(of.width),
+        ]
+        for of in found.by_confidence
+    ]
+    head = ["confidence", "rows", "within", "MAE", "in bounds", "width"]
+    return Lines(head, body)
+
+
+def predicted(report: Report) -> Lines | None:
+    """Tabulate predicted against true numbers; None as :func:`errors`."""
+    found = report.seed.residuals
+    if found is None:
+        return None
+    body = [
+        [in_units(of.predicted), in_units(of.true), in_units(of.lowest), in_units(of.highest)]
+        for of in found.by_number
+    ]
+    return Lines(["predicted", "true, mean", "10 % below", "10 % above"], body)
+
+
+def errors_on(report: Report) -> str:
+    """Name the rows that :func:`errors` is about; empty without any."""
+    found = report.seed.residuals
+    if found is None:
+        return ""
+    rows_of = "labeled rows, out of fold" if found.source == "oof" else "validation rows"
+    return f"Errors of the first model on {rows_of}"
 
 
 def _judge(report: Report) -> tuple[Level, str]:
@@ -597,6 +683,17 @@ def short_count(n: int) -> str:
 def metric(value: float | None) -> str:
     """Format a metric with four decimals, ``-`` when there is none."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def in_units(value: float) -> str:
+    """Format an error in units of the label with four digits.
+
+    Examples
+    --------
+    >>> in_units(0.0123456), in_units(1234.56)
+    ('0.01235', '1,235')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _percent(share: float | None) -> str:

@@ -11,6 +11,7 @@ from uuid import uuid4
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.teachers.training import Label
@@ -19,7 +20,11 @@ from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.direct.tasks import has_rows_at
-from spark_pseudolabel.spark.evaluation import HeldOutRows, labels_against_truth
+from spark_pseudolabel.spark.evaluation import (
+    HeldOutRows,
+    labels_against_truth,
+    numbers_against_truth,
+)
 from spark_pseudolabel.spark.frame.pool import FramePool
 from spark_pseudolabel.spark.frame.scoring import cells_of
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
@@ -53,15 +58,25 @@ class Backend:
     stored: StoredRows
 
     def check(
-        self, rounds: Sequence[RoundManifest], test: HeldOutRows, classes: Sequence[Label]
+        self,
+        rounds: Sequence[RoundManifest],
+        test: HeldOutRows,
+        classes: Sequence[Label],
+        numbers: NumberTask | None,
     ) -> dict[str, int]:
-        """Count accepted labels whose true label is known (``n``), and those that are right."""
-        truth = test.truth(classes)
-        checked = None if truth is None else self.pool.check(rounds, truth)
+        """Count accepted labels whose true label is known (``n``), and those that are right.
+
+        Of labels that are numbers, `numbers` says when they are.
+        """
+        truth = test.truth(classes) if numbers is None else test.true_numbers()
+        checked = None if truth is None else self.pool.check(rounds, truth, numbers)
         if checked is not None:
             return checked
         keys = [field.name for field in self.stored.keys]
-        return labels_against_truth(self.stored.accepted(rounds), test, keys, classes)
+        accepted = self.stored.accepted(rounds)
+        if numbers is not None:
+            return numbers_against_truth(accepted, test, keys, numbers)
+        return labels_against_truth(accepted, test, keys, classes)
 
 
 def open_backend(
@@ -112,7 +127,7 @@ def open_backend(
         scratch=scratch,
         n_classes=n_classes,
         random_state=random_state,
-        probabilities=carried.probabilities,
+        carried=carried,
     )
     n_parts = len(scan.parts)
     parts = f"{n_parts:,} part{'' if n_parts == 1 else 's'}"

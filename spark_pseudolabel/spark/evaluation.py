@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -15,19 +15,30 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HIGHEST, LOWEST, SCORE, VALUE
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer
+from spark_pseudolabel.core.number_scores import SAID
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.parts import Part
 from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR, Metrics, metrics_of_table
+from spark_pseudolabel.core.trust.number_metrics import NumberSums
 from spark_pseudolabel.spark.direct.survey import PlainTable
 from spark_pseudolabel.spark.direct.tasks import (
     confusion_of_part,
     confusion_together,
+    sums_of_part,
     true_codes,
+    true_numbers,
 )
-from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, cells_of, score_rows
+from spark_pseudolabel.spark.frame.scoring import (
+    batches_within,
+    broadcast,
+    cells_of,
+    gathered,
+    score_rows,
+)
 from spark_pseudolabel.spark.reading.names import column, columns
 from spark_pseudolabel.spark.reading.row_errors import reading
 from spark_pseudolabel.spark.reading.schema import select_features
@@ -37,6 +48,7 @@ from spark_pseudolabel.store.arrow_files import reached_otherwise
 
 TRUE_LABEL = "spl_true_label"
 _TRUE_CODE = "spl_true_code"
+_TRUE_VALUE = "spl_true_value"
 _MAX_ROWS_ON_DRIVER = 2_000_000
 
 
@@ -68,8 +80,16 @@ class HeldOutRows(Protocol):
         """
         ...
 
+    def evaluate_numbers(self, scorer: Scorer, task: NumberTask) -> Metrics:
+        """Compute the metrics of a model of numbers; see :meth:`evaluate`."""
+        ...
+
     def truth(self, classes: Sequence[Label]) -> pa.Table | None:
         """Return keys and ``spl_code``, -1 for unknown labels; None if that is too much to hold."""
+        ...
+
+    def true_numbers(self) -> pa.Table | None:
+        """Return keys and ``spl_value``; None if that is too much to hold."""
         ...
 
 
@@ -130,8 +150,21 @@ class FrameTest:
             scored = score_rows(self.rows, shared)
             return _metrics(scored.withColumn(_TRUE_CODE, code_of(classes)), len(classes))
 
+    @reading("test")
+    def evaluate_numbers(self, scorer: Scorer, task: NumberTask) -> Metrics:
+        """Compute the metrics of a model of numbers; an action, of which sums come back."""
+        keyed, cells = replace(scorer, keys=(TRUE_LABEL,)), cells_of(self.features)
+        rows = self.rows.withColumn(TRUE_LABEL, F.col(TRUE_LABEL).cast("double"))
+        with batches_within(self.spark, cells), broadcast(self.spark.sparkContext, keyed) as shared:
+            sums = gathered(score_rows(rows, shared), _sums_function(task), NumberSums.together)
+        return (sums or _no_sums(task)).metrics()
+
     def truth(self, classes: Sequence[Label]) -> pa.Table | None:
         """Return nothing: how many rows there are is not known before they are read."""
+        return None
+
+    def true_numbers(self) -> pa.Table | None:
+        """Return nothing, as :meth:`truth`."""
         return None
 
 
@@ -177,9 +210,87 @@ class ScannedTest(FrameTest):
                 return rows.select(list(self.keys)).append_column(CODE, pa.array(codes))
         return None
 
+    def evaluate_numbers(self, scorer: Scorer, task: NumberTask) -> Metrics:
+        """Compute the metrics of a model of numbers; a job, of which sums come back."""
+        source = self.plain.source((), [*(f.name for f in self.features), self.label])
+        label = self.label
+        with broadcast(self.spark.sparkContext, scorer) as shared:
+
+            def sums_of(part: Part) -> NumberSums:
+                return sums_of_part(part, source, shared.value, label, task)
+
+            sums = merge_tasks(self.spark, sums_of, self.plain.parts, NumberSums.together)
+        return (sums or _no_sums(task)).metrics()
+
+    def true_numbers(self) -> pa.Table | None:
+        """Return keys and ``spl_value``; None if they are too many to hold, or out of reach."""
+        with reached_otherwise():
+            if not self._is_large:
+                rows = self.plain.collect(self.plain.source(self.keys, [self.label]))
+                values = true_numbers(rows.column(self.label))
+                return rows.select(list(self.keys)).append_column(VALUE, pa.array(values))
+        return None
+
     @property
     def _is_large(self) -> bool:
         return self.plain.rows > _MAX_ROWS_ON_DRIVER
+
+
+def _no_sums(task: NumberTask) -> NumberSums:
+    return NumberSums.of(np.zeros(0), np.zeros((0, SAID)), task)
+
+
+def _sums_function(task: NumberTask) -> Callable[[Iterable[pa.RecordBatch]], NumberSums]:
+    """Return what sums over scored rows that have their true number beside them."""
+
+    def sums_of(batches: Iterable[pa.RecordBatch]) -> NumberSums:
+        sums = []
+        for batch in batches:
+            y, *said = (
+                batch.column(name).fill_null(np.nan).to_numpy(zero_copy_only=False)
+                for name in (TRUE_LABEL, VALUE, SCORE, LOWEST, HIGHEST)
+            )
+            sums.append(NumberSums.of(y, np.column_stack(said), task))
+        return NumberSums.together(sums)
+
+    return sums_of
+
+
+@reading("test")
+def numbers_against_truth(
+    accepted: DataFrame, test: HeldOutRows, keys: Sequence[str], task: NumberTask
+) -> dict[str, int]:
+    """Count accepted numbers whose true one is known, and those within the tolerance; an action.
+
+    Parameters
+    ----------
+    accepted
+        Keys and ``spl_value``.
+    test
+        Rows with true numbers.
+    task
+        What is asked of them.
+    """
+    known = test.rows.select(*columns(keys), F.col(TRUE_LABEL).cast("double").alias(_TRUE_VALUE))
+    both = accepted.select(*columns(keys), VALUE).join(known, on=list(keys), how="inner")
+
+    def right(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+        n = correct = 0
+        for batch in batches:
+            y, value = (
+                batch.column(name).fill_null(np.nan).to_numpy(zero_copy_only=False)
+                for name in (_TRUE_VALUE, VALUE)
+            )
+            n, correct = n + len(y), correct + int(task.is_right(y, value).sum())
+        return n, correct
+
+    counted = gathered(both.select(_TRUE_VALUE, VALUE), right, _added)
+    n, correct = counted or (0, 0)
+    return {"n": n, "correct": correct}
+
+
+def _added(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(n for n, _ in counts), sum(correct for _, correct in counts)
 
 
 @reading("test")

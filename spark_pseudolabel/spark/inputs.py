@@ -24,17 +24,20 @@ from spark_pseudolabel.columns import (
     FILE,
     HASH,
     LABEL,
+    OF_NUMBERS,
     OF_SUSPECTS,
     PUBLISHED,
     RESERVED,
     ROW_INDEX,
     UNREADABLE,
+    VALUE,
 )
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.config.sections import Table as TableSection
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.key_sets import KeySet
+from spark_pseudolabel.core.numbers import NUMBER, NumberTask
 from spark_pseudolabel.core.teachers.rules import codes_of
 from spark_pseudolabel.core.teachers.training import Label, class_codes
 from spark_pseudolabel.core.text_types import MISSING
@@ -47,6 +50,12 @@ from spark_pseudolabel.spark.direct.keys import key_hashes, require_reach, surve
 from spark_pseudolabel.spark.direct.survey import Scan
 from spark_pseudolabel.spark.evaluation import HeldOutRows, open_test
 from spark_pseudolabel.spark.frame import keys as frame_keys
+from spark_pseudolabel.spark.number_labels import (
+    published_type,
+    require_numbers,
+    task_of,
+    with_values,
+)
 from spark_pseudolabel.spark.reading.collecting import collect, require_spark_reads
 from spark_pseudolabel.spark.reading.csv_files import other_separator
 from spark_pseudolabel.spark.reading.names import column, columns
@@ -159,11 +168,12 @@ class Inputs:
     features
         Input columns of the model.
     classes
-        The labels that occur among the labeled rows, ascending.
+        The labels that occur among the labeled rows, ascending; one where labels are numbers.
     label_type
-        Spark type of the label column, such as ``string``.
+        Spark type of the label column, such as ``string``; of numbers, that of published ones.
     labeled
-        Training rows with given labels: keys, features, ``spl_code``. On the driver.
+        Training rows with given labels: keys, features, ``spl_code``, and ``spl_value`` where
+        labels are numbers. On the driver.
     validation
         Rows with true labels that no model is trained on, in the same form; empty if there are
         none. Labels the model can't know have code -1.
@@ -196,6 +206,8 @@ class Inputs:
         them, and nothing is measured on them. None: none.
     overlap
         Rows of the pool's table that an earlier generation has seen, and that are left out.
+    numbers
+        What is asked of labels that are numbers; None: they are classes.
     """
 
     keys: tuple[str, ...]
@@ -220,6 +232,7 @@ class Inputs:
     selected: NDArray[np.bool_] | None = None
     freezing: Choice | None = None
     refrozen: bool = False
+    numbers: NumberTask | None = None
 
     @property
     def seed_features(self) -> tuple[Feature, ...]:
@@ -295,6 +308,9 @@ def read_inputs(
     labeled, classes, shown = _labeled_rows(tables, config, keys, [*features, *votes])
     answers = read_answers(spark, config.reviews, keys[0]) if config.reviews else None
     of_strings = notes_on_strings(tables["labeled"], shown, features, config.features)
+    numbers = None
+    if config.of_numbers:
+        numbers = task_of(config, labeled[VALUE].to_numpy(), tables["labeled"].schema)
     features = completed(features, shown, config.features)
     read = (*features, *votes)
     labeled, validation = split_labeled(labeled, config)
@@ -306,7 +322,7 @@ def read_inputs(
         answered = _answered_rows(spark, tables["unlabeled"], config, keys, read, parts, answers)
         labeled, validation, classes = answered.labeled
     (labeled, validation), groups = _groups_apart(labeled, validation, tables, config, keys)
-    if config.labeled is not None:
+    if config.labeled is not None and numbers is None:
         _require_two_classes(labeled, classes)
     known = _known_keys(tables, labeled, validation, keys)
     selected = None if answered is None else answered.among(labeled, keys)
@@ -348,7 +364,9 @@ def read_inputs(
         },
         features=features,
         classes=classes,
-        label_type=type_name(tables["labeled"].schema, config.label),
+        label_type=(type_name if numbers is None else published_type)(
+            tables["labeled"].schema, config.label
+        ),
         labeled=labeled.drop_columns([HASH]),
         validation=validation,
         pool=pool,
@@ -379,6 +397,7 @@ def read_inputs(
         overlap=0 if seen is None else len(seen.hashes),
         freezing=freezing,
         refrozen=copy is not None and copy.again,
+        numbers=numbers,
     )
 
 
@@ -708,7 +727,8 @@ def _pool(
 def _require_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     """Refuse tables without their ids and labels, and names that are taken."""
     label, group = config.label, _group_columns(config)
-    reserved = [*PUBLISHED, *OF_SUSPECTS, *([] if config.id is None else _reserved(config.id))]
+    of_id = [] if config.id is None else _reserved(config.id)
+    reserved = [*_published(config), *OF_SUSPECTS, *of_id]
     if config.id in reserved:
         raise ConfigError(
             [
@@ -734,6 +754,11 @@ def _require_no_reasons(table: Table) -> None:
         )
 
 
+def _published(config: Config) -> tuple[str, ...]:
+    """Return the names of columns that published tables may have."""
+    return (*PUBLISHED, *(OF_NUMBERS if config.of_numbers else ()))
+
+
 def _reserved(name: str) -> list[str]:
     return [name] if name.startswith(RESERVED) else []
 
@@ -752,16 +777,22 @@ def _require_one_name(table: Table) -> None:
 
 def _check_columns(tables: Mapping[str, Table], config: Config, keys: Sequence[str]) -> None:
     label = config.label
-    require_type(
-        tables["labeled"].schema,
-        label,
-        LABEL_TYPES,
-        "labeled",
-        "a string, an integer or a boolean",
-    )
+    if config.of_numbers:
+        require_numbers(tables["labeled"].schema, label, "labeled")
+    else:
+        require_type(
+            tables["labeled"].schema,
+            label,
+            LABEL_TYPES,
+            "labeled",
+            "a string, an integer or a boolean (or a number, with task: regression)",
+        )
     for name, table in tables.items():
         if name in ("validation", "test"):
-            _require_label_type(table, tables["labeled"], label)
+            if config.of_numbers:
+                require_numbers(table.schema, label, name)
+            else:
+                _require_label_type(table, tables["labeled"], label)
         for key in keys:
             require_type(table.schema, key, KEY_TYPES, name, "a string or an integer")
 
@@ -812,7 +843,8 @@ def _features(
     labeled, pool = tables["labeled"].schema, tables["unlabeled"].schema
     left_out = [*keys, config.label, *_group_columns(config)]
     names = feature_names(labeled, pool, config.features, left_out, empty)
-    if config.output.features and (taken := sorted(set(names) & {LABEL, *PUBLISHED})):
+    taken = sorted(set(names) & {LABEL, *_published(config)})
+    if config.output.features and taken:
         raise ConfigError(
             [
                 Problem(
@@ -933,15 +965,20 @@ def _collect_labeled(
 ) -> tuple[pa.Table, tuple[Label, ...]]:
     label, group = config.label, config.group
     columns = {LABEL_COLUMN: label, **({GROUP: group} if group else {})}
-    collected = collect(table, keys, features, columns)
+    numbers = [LABEL_COLUMN] if config.of_numbers else []
+    collected = collect(table, keys, features, columns, numbers)
     if config.unlabeled.from_ == "labeled":
         collected = collected.filter(pa.compute.is_valid(collected.column(LABEL_COLUMN)))
     check_labeled(collected, keys, label, like_sklearn=config.mode == "sklearn")
-    labels = collected.column(LABEL_COLUMN).to_pylist()
-    classes = tuple(np.unique(np.asarray(labels)).tolist())
-    codes = pa.array(class_codes(labels, classes))
     order = pa.compute.sort_indices(collected, sort_keys=[(key, "ascending") for key in keys])
-    coded = collected.drop_columns([LABEL_COLUMN]).append_column(CODE, codes)
+    classes: tuple[Label, ...] = (NUMBER,)
+    if config.of_numbers:
+        coded = with_values(collected, LABEL_COLUMN, label, "labeled", keys)
+    else:
+        labels = collected.column(LABEL_COLUMN).to_pylist()
+        classes = tuple(np.unique(np.asarray(labels)).tolist())
+        codes = pa.array(class_codes(labels, classes))
+        coded = collected.drop_columns([LABEL_COLUMN]).append_column(CODE, codes)
     hashes = xxhash64([*[coded.column(key) for key in keys], config.random_state])
     return coded.append_column(HASH, pa.array(hashes)).take(order), classes
 
@@ -952,19 +989,24 @@ def check_labeled(
     """Refuse labeled rows from which nothing can be learned, or that mean something else."""
     if labeled.num_rows == 0:
         raise InputError("labeled must hold at least one row. It has none.", code="no_labeled")
-    nulls = labeled.column(LABEL_COLUMN).null_count
-    if nulls:
-        raise InputError(
-            f"Every labeled row must have a label. {nulls} of {labeled.num_rows} have null in "
-            f"{label!r}: fill or drop them, or say unlabeled: {{from: labeled}} if they are the "
-            "pool.",
-            code="null_label",
-            where=label,
-        )
+    _require_no_nulls(labeled, label, "labeled")
     _refuse_nul(labeled.column(LABEL_COLUMN), label)
     if like_sklearn:
         _refuse_unlabeled(labeled.column(LABEL_COLUMN), label)
     _check_driver_keys(labeled, keys, "labeled")
+
+
+def _require_no_nulls(rows: pa.Table, label: str, name: str) -> None:
+    nulls = rows.column(LABEL_COLUMN).null_count
+    if not nulls:
+        return
+    pool = ", or say unlabeled: {from: labeled} if they are the pool" if name == "labeled" else ""
+    raise InputError(
+        f"Every {name} row must have a label. {nulls} of {rows.num_rows} have null in {label!r}: "
+        f"fill or drop them{pool}.",
+        code="null_label",
+        where=label,
+    )
 
 
 def _refuse_unlabeled(labels: pa.ChunkedArray, label: str) -> None:
@@ -1060,8 +1102,11 @@ def _collect_validation(
 ) -> pa.Table:
     group = config.group if config.group in table.schema.names else None
     columns = {LABEL_COLUMN: config.label, **({GROUP: group} if group else {})}
-    rows = collect(table, keys, features, columns)
+    rows = collect(table, keys, features, columns, [LABEL_COLUMN] if config.of_numbers else [])
     _check_driver_keys(rows, keys, "validation")
+    if config.of_numbers:
+        _require_no_nulls(rows, config.label, "validation")
+        return with_values(rows, LABEL_COLUMN, config.label, "validation", keys)
     codes = class_codes(rows.column(LABEL_COLUMN).to_pylist(), classes)
     return rows.drop_columns([LABEL_COLUMN]).append_column(CODE, pa.array(codes))
 
@@ -1485,7 +1530,8 @@ def _fingerprint(
 ) -> FrozenRows:
     """Hash a collected table: the same for the same rows, however they were stored."""
     digest = hashlib.sha256()
-    for key in [*keys, CODE]:
+    of_labels = [VALUE] if VALUE in rows.column_names else []
+    for key in [*keys, CODE, *of_labels]:
         digest.update(repr(rows.column(key).to_pylist()).encode())
     frame = to_frame(rows, features)
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.kernel import Scorer, Seen
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection.counts import Candidates
@@ -250,7 +251,12 @@ class Pool(Protocol):
         """
         ...
 
-    def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int] | None:
+    def check(
+        self,
+        rounds: Sequence[RoundManifest],
+        truth: pa.Table,
+        numbers: NumberTask | None = None,
+    ) -> dict[str, int] | None:
         """Count accepted labels whose true label is known (``n``), and those that are right.
 
         Parameters
@@ -258,7 +264,9 @@ class Pool(Protocol):
         rounds
             Whose accepted rows.
         truth
-            Keys and ``spl_code``.
+            Keys and ``spl_code``, or ``spl_value`` where labels are numbers.
+        numbers
+            What is asked of them then.
 
         Returns
         -------

@@ -17,13 +17,13 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.functions import pandas_udf  # type: ignore[attr-defined]
 
-from spark_pseudolabel.columns import CODE, SCORE
+from spark_pseudolabel.columns import CODE, SCORE, VALUE
 from spark_pseudolabel.core.kernel import Scorer, score_batches
 from spark_pseudolabel.core.teachers.training import Label
 from spark_pseudolabel.spark.evaluation import label_of
 from spark_pseudolabel.spark.reading.schema import arrow_type
 
-_PREDICTION = T.StructType().add(CODE, T.IntegerType()).add(SCORE, T.DoubleType())
+_PREDICTION = (T.StructField(CODE, T.IntegerType()), T.StructField(SCORE, T.DoubleType()))
 _MICROS_PER_DAY = 86_400_000_000
 
 
@@ -52,13 +52,18 @@ def with_predictions(
     columns = [_plain(rows, feature.name) for feature in scorer.features]
     struct = F.struct(*[column.alias(f"c{i}") for i, (column, _) in enumerate(columns)])
     schema = pa.schema([(f"c{i}", kind) for i, (_, kind) in enumerate(columns)])
-    predict = pandas_udf(_predict_function(scorer, schema), _PREDICTION)
+    numbers = [T.StructField(VALUE, T.DoubleType())] if scorer.numbers else []
+    said = T.StructType([*_PREDICTION, *numbers])
+    predict = pandas_udf(_predict_function(scorer, schema), said)
     name = "spl_prediction"
     while name in rows.columns:
         name += "_"
+    label = label_of(classes, label_type, F.col(f"{name}.{CODE}"))
+    if scorer.numbers:
+        label = F.col(f"{name}.{VALUE}").cast(label_type)
     return (
         rows.withColumn(name, predict(struct))
-        .withColumn(label_col, label_of(classes, label_type, F.col(f"{name}.{CODE}")))
+        .withColumn(label_col, label)
         .withColumn(confidence_col, F.col(f"{name}.{SCORE}"))
         .drop(name)
     )
@@ -75,7 +80,10 @@ def _predict_function(
             batch = pa.RecordBatch.from_pandas(frame, schema, preserve_index=False)
             for scores in score_batches([batch.rename_columns(names)], scorer):
                 code = scores.column(CODE).to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
-                yield pd.DataFrame({CODE: code, SCORE: scores.column(SCORE).to_pandas()})
+                said = {CODE: code, SCORE: scores.column(SCORE).to_pandas()}
+                if scorer.numbers:
+                    said[VALUE] = scores.column(VALUE).to_pandas()
+                yield pd.DataFrame(said)
 
     # Spark reads the annotations to see that this is an iterator of frames.
     predict.__annotations__ = {

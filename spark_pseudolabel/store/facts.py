@@ -34,6 +34,7 @@ from spark_pseudolabel.core.facts import (
     Claim,
     ClassResult,
     Comparison,
+    ErrorComparison,
     Instead,
     LadderStep,
     LossComparison,
@@ -49,6 +50,7 @@ from spark_pseudolabel.core.facts import (
 )
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.teachers.weights import RowWeights
+from spark_pseudolabel.core.trust.metrics import Metrics
 
 Json = dict[str, Any]
 """A JSON object on its way to or from a file."""
@@ -85,6 +87,9 @@ def _unless_none(name: str) -> WrapSerializer:
 
 
 # --- of models
+
+StoredMetrics = Annotated[Metrics, _unless_none("numbers")]
+"""Figures of a model."""
 
 
 class Reliabilities(Fact):
@@ -138,12 +143,14 @@ class GivenLabels(Fact):
 
 def _kind_of_comparison(value: object) -> str:
     fields = value if isinstance(value, Mapping) else vars(value)
-    return "losses" if "new" in fields else "rows" if "worse" in fields else "none"
+    kinds = {"errors": "p_worse", "losses": "new", "rows": "worse"}
+    return next((kind for kind, own in kinds.items() if own in fields), "none")
 
 
 AgainstBest = Annotated[
     Annotated[Comparison, _unless_none("refused"), Tag("rows")]
     | Annotated[LossComparison, _unless_none("refused"), Tag("losses")]
+    | Annotated[ErrorComparison, _unless_none("refused"), Tag("errors")]
     | Annotated[NotCompared, Tag("none")],
     Discriminator(_kind_of_comparison),
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_pseudolabel.columns import CODE, LABELED
+from spark_pseudolabel.columns import CODE, LABELED, VALUE
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.layout import given_file
 from spark_pseudolabel.store.manifest import damaged
@@ -25,8 +25,8 @@ VALIDATION = "validation"
 def keep_given(
     store: RoundStore, labeled: pa.Table, validation: pa.Table, keys: Sequence[str]
 ) -> None:
-    """Store keys, codes and roles of labeled and validation rows, once."""
-    columns = [*keys, CODE]
+    """Store keys, codes (numbers, where labels are) and roles of labeled and validation rows."""
+    columns = [*keys, CODE, *([VALUE] if VALUE in labeled.column_names else [])]
     parts = [
         rows.select(columns).append_column(ROLE, pa.array([role] * rows.num_rows, pa.string()))
         for rows, role in ((labeled, LABELED), (validation, VALIDATION))

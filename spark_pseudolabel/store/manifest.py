@@ -27,10 +27,10 @@ from pydantic import (
 )
 
 from spark_pseudolabel.core.adjustment import Adjustment
-from spark_pseudolabel.core.facts import Mistakes
+from spark_pseudolabel.core.facts import Mistakes, Residuals
 from spark_pseudolabel.core.feature import Feature
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.selection.plan import Plan
-from spark_pseudolabel.core.trust.metrics import Metrics
 from spark_pseudolabel.errors import StoredStateError
 from spark_pseudolabel.store.facts import (
     Content,
@@ -45,6 +45,7 @@ from spark_pseudolabel.store.facts import (
     RunCounts,
     Sha256,
     Size,
+    StoredMetrics,
     Training,
 )
 from spark_pseudolabel.store.file_lists import in_columns, out_of_columns
@@ -254,6 +255,10 @@ class FittedModel(_Model):
         Out-of-fold confidences against the truth; None where it is not cross-fitted.
     mistakes
         What it says of rows with true labels that it has not seen; None without.
+    numbers
+        What is asked of labels that are numbers; None: they are classes.
+    residuals
+        Its errors on rows that it has not seen, where labels are numbers; None without.
     seconds
         Wall time by stage.
     """
@@ -264,8 +269,8 @@ class FittedModel(_Model):
     key_types: dict[str, str] = {}
     features: tuple[Feature, ...] = ()
     training: Training
-    validation: Metrics | None = None
-    oof: Metrics | None = None
+    validation: StoredMetrics | None = None
+    oof: StoredMetrics | None = None
     oof_scores: FileEntry | None = None
     suspects: FileEntry | None = None
     marginals: FileEntry | None = None
@@ -273,6 +278,8 @@ class FittedModel(_Model):
     adjustment: Adjustment | None = None
     reliability: Reliabilities | None = None
     mistakes: Mistakes | None = None
+    numbers: NumberTask | None = None
+    residuals: Residuals | None = None
     seconds: dict[str, float] = {}
 
 

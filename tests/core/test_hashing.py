@@ -41,3 +41,11 @@ def test_many_rows_in_pieces_and_in_two_steps() -> None:
     assert at_once[30_000:].tolist() == xxhash64([numbers[30_000:], texts[30_000:], 7]).tolist()
     assert at_once.tolist() == xxhash64([texts, 7], start=xxhash64([numbers])).tolist()
     assert len(set(at_once.tolist())) == 40_000
+
+
+def test_doubles_are_hashed_by_their_bits_and_zero_has_no_sign() -> None:
+    numbers = pa.array([0.0, -0.0, 1.5, None])
+    hashes = xxhash64([numbers]).tolist()
+    assert hashes[0] == hashes[1] == xxhash64([pa.array([0])]).tolist()[0]
+    assert hashes[2] == xxhash64([pa.array([0x3FF8000000000000])]).tolist()[0]
+    assert hashes[3] == SEED

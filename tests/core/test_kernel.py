@@ -12,7 +12,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, INVALID, RAW_SCORE, SCORE
+from spark_pseudolabel.columns import (
+    CLASS_SCORES,
+    CODE,
+    HIGHEST,
+    INVALID,
+    LOWEST,
+    RAW_SCORE,
+    SCORE,
+    VALUE,
+)
 from spark_pseudolabel.core.adjustment import Adjustment, Calibration, PriorCorrection
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import (
@@ -276,3 +285,62 @@ def test_a_row_outside_of_the_support_keeps_its_score_and_gets_a_reason() -> Non
     assert found[SCORE] == [0.9, 0.8, None]
     assert found[INVALID][:2] == [None, OUTSIDE]
     assert found[INVALID][2] != OUTSIDE  # it has no score, which says more
+
+
+class Numbers:
+    """A model of numbers: what it says is its input, with bounds two around it."""
+
+    classes_ = np.array(["number"])
+
+    def says(self, X: Any) -> Any:
+        value, confidence = np.asarray(X, dtype=float).T
+        return np.column_stack([value, confidence, value - 2, value + 2])
+
+
+class PickyNumbers(Numbers):
+    """One that can't take a row with a 7, and says nothing about the others then."""
+
+    def says(self, X: Any) -> Any:
+        if (np.asarray(X) == 7).any():
+            raise KeyError("seven")
+        return super().says(X)
+
+
+class Exact(Numbers):
+    """One that refuses what is missing."""
+
+    def says(self, X: Any) -> Any:
+        if not np.isfinite(np.asarray(X)).all():
+            raise ValueError("missing")
+        return super().says(X)
+
+
+def test_numbers_stand_beside_the_one_class() -> None:
+    batch = rows((12.5, 0.1234567), (-3.0, 1.0), (NAN, 0.5))
+    scored = score_batch(batch, make_scorer(Exact(), [A, B], ["id"]))
+    assert scored.schema.names == ["id", CODE, SCORE, INVALID, VALUE, LOWEST, HIGHEST]
+    assert scored.column(CODE).to_pylist() == [0, 0, None]
+    assert scored.column(SCORE).to_pylist() == [0.123457, 1.0, None]
+    assert scored.column(VALUE).to_pylist() == [12.5, -3.0, None]
+    assert scored.column(LOWEST).to_pylist() == [10.5, -5.0, None]
+    assert scored.column(HIGHEST).to_pylist() == [14.5, -1.0, None]
+    assert scored.column(INVALID).to_pylist()[:2] == [None, None]
+    assert "missing or NaN" in scored.column(INVALID)[2].as_py()
+
+
+def test_a_row_that_breaks_a_model_of_numbers_is_invalid_alone() -> None:
+    batch = rows((7.0, 0.5), *[(float(i), 0.5) for i in range(20, 40)])
+    scorer = make_scorer(PickyNumbers(), [A, B])
+    scored = score_batch(batch, scorer)
+    assert scored.column(CODE).null_count == 1
+    assert "KeyError" in scored.column(INVALID)[0].as_py()
+    assert scored.column(VALUE).to_pylist()[1:] == [float(i) for i in range(20, 40)]
+    said = score(batch, scorer).said
+    assert np.isnan(said[0]).all()
+    assert said[1].tolist() == [20.0, 0.5, 18.0, 22.0]
+
+
+def test_a_number_that_is_not_finite_makes_its_row_invalid() -> None:
+    scored = score_batch(rows((INF, 0.5), (1.0, 0.5)), make_scorer(Numbers(), [A, B]))
+    assert scored.column(CODE).to_pylist() == [None, 0]
+    assert scored.column(INVALID)[0].as_py() is not None

@@ -77,6 +77,9 @@ class Policy(Section):
     """What decides rows outside the pool: the parameters alone, the cuts that the pool gave, or
     nothing, where a cut depends on the other rows of the pool."""
 
+    by_class: ClassVar[bool] = False
+    """Whether it asks for each class apart, which says nothing of labels that are numbers."""
+
     like_sklearn: ClassVar[bool] = False
     """Whether ``SelfTrainingClassifier`` has it, so that ``mode: sklearn`` may."""
 

@@ -83,6 +83,9 @@ class CrossFit:
         Settings that were found while fitting, for reports.
     voters
         Members of each model, where that was found while fitting; None: as many as the teacher has.
+    numbers
+        ndarray of shape (n, 4), where labels are numbers: what is published of each row, which is
+        number, confidence and bounds, by models that have not seen it; NaN without a fold.
     """
 
     models: tuple[BaseEstimator, ...]
@@ -93,6 +96,7 @@ class CrossFit:
     members: tuple[MemberScore, ...] = ()
     settled: Mapping[str, bool | float] = field(default_factory=dict)
     voters: int | None = None
+    numbers: NDArray[np.float64] | None = None
 
     @property
     def adjusted(self) -> NDArray[np.float64]:

@@ -75,6 +75,9 @@ class TeacherKind(Section, ABC):
     committee's are those of the same kinds of models, and there it is a warning.
     """
 
+    of_numbers: ClassVar[bool] = False
+    """Whether it labels with numbers, too."""
+
     student_by_default: ClassVar[bool] = False
     """Whether a model learns from it also where policy ``auto`` would let the teacher be final."""
 

@@ -2,7 +2,7 @@
 
 Where there are validation rows, two models are compared row by row (:func:`compare`); without,
 by the losses of out-of-fold scores as well (:func:`compare_scores`), which see harm earlier than
-the accuracy does.
+the accuracy does. Models of numbers are compared by their absolute errors (:func:`compare_errors`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, t
 
-from spark_pseudolabel.core.facts import Comparison, LossComparison
+from spark_pseudolabel.core.facts import Comparison, ErrorComparison, LossComparison
 from spark_pseudolabel.core.trust.metrics import LOG_LOSS_FLOOR
 
 DROP_LEVEL = 0.05
@@ -133,6 +133,51 @@ def compare_losses(best: Losses, new: Losses) -> LossComparison:
         improved=after < before,
         usable=rows.usable and lower_loss and squared > _SURE_Z,
         dropped=not after < before,
+    )
+
+
+_FEWEST_ERRORS = 5
+"""Of fewer rows nothing is surely worse, as of rows that are right or wrong."""
+
+
+def compare_errors(
+    model: int, best: NDArray[np.float64], new: NDArray[np.float64]
+) -> ErrorComparison:
+    """Compare two models of numbers by their absolute errors, row by row.
+
+    Parameters
+    ----------
+    model
+        Number of the best model so far.
+    best, new
+        ndarrays of shape (n,), n >= 1: absolute errors of each model on the same rows; NaN where it
+        gives no number. Rows that one of them gives none are left out.
+
+    Examples
+    --------
+    >>> found = compare_errors(1, np.ones(20), np.linspace(1.1, 2.0, 20))
+    >>> found.dropped, found.usable
+    (True, False)
+    """
+    known = np.isfinite(best) & np.isfinite(new)
+    best, new = best[known], new[known]
+    n, difference = len(new), new - best
+    error = _standard_error(difference)
+    mean = float(difference.mean()) if n else 0.0
+    p_worse = p_better = 1.0
+    if n >= _FEWEST_ERRORS and mean != 0.0:
+        z = mean / error if error else float(np.copysign(np.inf, mean))
+        p_worse, p_better = float(t.sf(z, n - 1)), float(t.cdf(z, n - 1))
+    return ErrorComparison(
+        n=n,
+        best=float(best.mean()) if n else 0.0,
+        new=float(new.mean()) if n else 0.0,
+        standard_error=error,
+        p_worse=p_worse,
+        p_better=p_better,
+        usable=p_better <= SURE_LEVEL,
+        dropped=p_worse <= DROP_LEVEL,
+        model=model,
     )
 
 

@@ -47,6 +47,8 @@ def mistakes_of(
         return None
     n_classes = P.shape[1]
     by_code = np.bincount(codes[codes >= 0], minlength=n_classes)
+    if n_classes == 1:  # of right numbers, which every row is asked to be in
+        by_code = np.array([len(codes)])
     spoken = P.any(axis=1)
     P, codes = P[spoken], codes[spoken]
     predicted, confidence = P.argmax(axis=1), P.max(axis=1, initial=0.0)

@@ -57,14 +57,14 @@ class NumberSums:
         Parameters
         ----------
         y
-            ndarray of shape (n,): the true numbers.
+            ndarray of shape (n,): the true numbers; NaN where one is not known.
         numbers
             ndarray of shape (n, 4): published number, confidence, lower and upper bound; NaN where
             a row could not be scored.
         task
             What is asked.
         """
-        known = np.isfinite(numbers).all(axis=1)
+        known = np.isfinite(numbers).all(axis=1) & np.isfinite(y)
         value, confidence, lower, upper = numbers[known].T
         true = y[known]
         error, right = true - value, task.is_right(true, value)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.review.features import place_of
-from spark_pseudolabel.output.review.finished import FinishedRun, reviewing
+from spark_pseudolabel.output.review.finished import FinishedRun, require_classes, reviewing
 from spark_pseudolabel.output.review.kind import Questions, ReviewKind, Wish
 from spark_pseudolabel.output.review.kinds import KINDS
 from spark_pseudolabel.output.review.label_studio import (
@@ -90,6 +90,7 @@ def export_questions(
     require_room(target.folder)
     asking = KINDS[kind]
     with reviewing(out, opened) as run:
+        require_classes(run, "review export")
         place = place_of(run) if target.features else None
         wish = replace(wish, place=place)
         questions = asking.ask(run, wish)

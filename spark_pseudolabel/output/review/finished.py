@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from spark_pseudolabel.columns import CODE
+from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.report.document import label_key
@@ -114,6 +115,23 @@ class FinishedRun:
         found = pc.index_in(labels, value_set=known).fill_null(-1)
         codes: np.ndarray[tuple[int], np.dtype[np.int64]] = np.asarray(found).astype(np.int64)
         return codes
+
+
+def require_classes(run: FinishedRun, option: str) -> None:
+    """Refuse what people are asked or say of classes, where labels are numbers.
+
+    Raises
+    ------
+    InputError
+        Naming the option.
+    """
+    if run.store.models[0].numbers is not None:
+        raise InputError(
+            f"{option} is about classes, and the labels of {run.out} are numbers. Labels that are "
+            "numbers are taken back by review revoke --round or --ids.",
+            code="numbers",
+            where=option,
+        )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from spark_pseudolabel.output.review.answer_files import (
     texts_of,
     typed_keys,
 )
-from spark_pseudolabel.output.review.finished import FinishedRun, reviewing
+from spark_pseudolabel.output.review.finished import FinishedRun, require_classes, reviewing
 from spark_pseudolabel.output.review.kind import Conclusion
 from spark_pseudolabel.output.review.kinds import KINDS
 from spark_pseudolabel.output.review.reports import write_reports
@@ -86,6 +86,7 @@ def import_answers(out: str, paths: Sequence[str], opened: Opened) -> ReviewImpo
         If another process holds the output.
     """
     with reviewing(out, opened) as run:
+        require_classes(run, "review import")
         told = _Told()
         given = read_answer_files(run, paths)
         sets = {each.set: exported for each in given if (exported := _exported(run, each)) or True}

@@ -25,7 +25,7 @@ from spark_pseudolabel.output.review.answer_files import (
     texts_of,
     typed_keys,
 )
-from spark_pseudolabel.output.review.finished import FinishedRun, reviewing
+from spark_pseudolabel.output.review.finished import FinishedRun, require_classes, reviewing
 from spark_pseudolabel.output.review.reports import write_reports
 from spark_pseudolabel.report.document import Listed, ReviewRevokeDocument
 from spark_pseudolabel.store.facts import Label
@@ -112,6 +112,7 @@ def _selection(
             raise _unknown("--round", str(number), f"rounds 1 to {len(run.store.rounds)}")
         return "round", lambda batch: _equal(batch.column(ROUND), number), None
     if named.label is not None:
+        require_classes(run, "review revoke --class")
         label = _class(run, named.label)
         return "class", lambda batch: _equal(batch.column(LABEL), label), None
     assert named.ids is not None

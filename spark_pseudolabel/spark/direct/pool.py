@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
+from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE, VALUE
 from spark_pseudolabel.core.kernel import Scorer, Seen
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.parts import Part, Piece, pieces_of
 from spark_pseudolabel.core.sampling import HashLimits, sample_limit, within
-from spark_pseudolabel.core.scored_rows import Withheld
+from spark_pseudolabel.core.scored_rows import Carried, Withheld
 from spark_pseudolabel.core.selection.counts import BINS, Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.ties import Sample, Span, nth_keys
@@ -63,9 +64,8 @@ class DirectPool:
         Full path of the output, which the workers reach too.
     scratch
         A directory in it.
-    n_classes, random_state, probabilities
-        Of the run: number of classes, seed of the row hash, whether the probabilities of all
-        classes are kept.
+    n_classes, random_state, carried
+        Of the run: number of classes, seed of the row hash, which columns scored rows have.
     """
 
     spark: SparkSession
@@ -76,7 +76,7 @@ class DirectPool:
     scratch: Scratch
     n_classes: int
     random_state: int
-    probabilities: bool
+    carried: Carried
     _fetched: _Fetched = field(default_factory=lambda: _Fetched())
 
     def score(
@@ -144,7 +144,8 @@ class DirectPool:
             for entry in getattr(manifest, kind) if more else ():
                 path = join(self.root, entry.path)
                 accepted[part_number(path)].append((path, manifest.number))
-        scores = [CLASS_SCORES] if self.probabilities else []
+        scores = [CLASS_SCORES] if self.carried.probabilities else []
+        scores += [VALUE] if self.carried.numbers else []
         columns = [CODE, SCORE, HASH, IN_ROUND, *scores]
         source = self.source
 
@@ -174,11 +175,18 @@ class DirectPool:
             work = publish_tasks(entries, self.root, self.parts, further)
             return files_of(run_tasks(self.spark, publish, work))
 
-    def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> dict[str, int]:
+    def check(
+        self,
+        rounds: Sequence[RoundManifest],
+        truth: pa.Table,
+        numbers: NumberTask | None = None,
+    ) -> dict[str, int]:
         """Count right labels; see :class:`spark_pseudolabel.spark.pool.Pool`."""
         paths = [join(self.root, entry.path) for manifest in rounds for entry in manifest.accepted]
         matches = run_tasks(
-            self.spark, partial(tasks.matches, keys=self.source.keys, truth=truth), paths
+            self.spark,
+            partial(tasks.matches, keys=self.source.keys, truth=truth, task=numbers),
+            paths,
         )
         return {"n": sum(n for n, _ in matches), "correct": sum(right for _, right in matches)}
 

@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE
+from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, INVALID, POSITION, SCORE, VALUE
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.kernel import Scorer, Seen, score_any, score_batch
+from spark_pseudolabel.core.number_scores import SAID
 from spark_pseudolabel.core.parts import Part, Piece
 from spark_pseudolabel.core.sampling import HashLimits, within
 from spark_pseudolabel.core.scored_rows import (
     Withheld,
     has_abstained,
     is_invalid,
+    label_columns,
     withheld_among,
 )
 from spark_pseudolabel.core.selection.apply import accepted_mask, candidate_codes, not_after
@@ -28,6 +30,7 @@ from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.ties import Sample, Span, merged
 from spark_pseudolabel.core.threads import hold_threads
 from spark_pseudolabel.core.trust.metrics import confusion, p_of_true
+from spark_pseudolabel.core.trust.number_metrics import NumberSums
 from spark_pseudolabel.spark.direct.narrow import (
     Written,
     name_of,
@@ -39,6 +42,7 @@ from spark_pseudolabel.spark.direct.narrow import (
 from spark_pseudolabel.spark.direct.source import Mask, PartSource, read_part
 
 if TYPE_CHECKING:
+    from spark_pseudolabel.core.numbers import NumberTask
     from spark_pseudolabel.core.teachers.training import Label
     from spark_pseudolabel.spark.pool import RowTransform
 
@@ -226,7 +230,8 @@ def accept_piece(
     accepted = scored.filter(pa.array(accepted_mask(plan, scored, keys))).drop_columns([INVALID])
     codes = accepted.column(CODE)
     row = xxhash64([accepted.column(key) for key in keys])
-    labeled = xxhash64([codes], start=row)
+    label = [accepted.column(name) for name in label_columns(accepted.column_names)]
+    labeled = xxhash64(label, start=row)
     files: tuple[Written, ...] = ()
     if accepted.num_rows:
         rows = accepted.append_column(HASH, pa.array(xxhash64([random_state], start=row)))
@@ -244,16 +249,18 @@ def _compared(accepted: pa.Table, before: Sequence[str]) -> tuple[int, int]:
     """Count rows that earlier files of the same part hold, and those with another label there."""
     if not before:
         return 0, 0
-    earlier = pa.concat_tables([read_narrow(path, [POSITION, CODE]) for path in before])
-    (place, codes), (old_place, old_codes) = (
-        [rows.column(name).to_numpy() for name in (POSITION, CODE)] for rows in (accepted, earlier)
+    label = label_columns(accepted.column_names)[-1]  # a number, where there is one
+    earlier = pa.concat_tables([read_narrow(path, [POSITION, label]) for path in before])
+    (place, labels), (old_place, old_labels) = (
+        [rows.column(name).to_numpy() for name in (POSITION, label)] for rows in (accepted, earlier)
     )
-    earlier_code = np.full(
-        max(place.max(initial=0), old_place.max(initial=0)) + 1, -1, dtype=np.int32
-    )
-    earlier_code[old_place] = old_codes
-    again = earlier_code[place] >= 0
-    return int(again.sum()), int((again & (earlier_code[place] != codes)).sum())
+    n_places = max(place.max(initial=0), old_place.max(initial=0)) + 1
+    was_accepted = np.zeros(n_places, dtype=bool)
+    was_accepted[old_place] = True
+    earlier_label = np.zeros(n_places, dtype=old_labels.dtype)
+    earlier_label[old_place] = old_labels
+    again = was_accepted[place]
+    return int(again.sum()), int((again & (earlier_label[place] != labels)).sum())
 
 
 def has_rows_at(part: Part, paths: Sequence[str], source: PartSource) -> bool:
@@ -419,6 +426,28 @@ def confusion_of_part(
     return table, loss
 
 
+def sums_of_part(
+    part: Part, source: PartSource, scorer: Scorer, label: str, task: NumberTask
+) -> NumberSums:
+    """Score a part of rows with true numbers; return sums over their errors."""
+    sums = [NumberSums.of(np.zeros(0), np.zeros((0, SAID)), task)]
+    with hold_threads(task_cores()):
+        for rows in read_part(source, part):
+            y = true_numbers(rows.batch.column(label))
+            sums.append(NumberSums.of(y, score_any(rows.batch, scorer).said, task))
+    return NumberSums.together(sums)
+
+
+def true_numbers(labels: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column of labels as numbers; NaN where one is null."""
+    numbers: NDArray[np.float64] = (
+        labels.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        if isinstance(labels, pa.Array)
+        else labels.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+    )
+    return numbers
+
+
 def true_codes(labels: pa.Array | pa.ChunkedArray, classes: Sequence[Label]) -> NDArray[np.int32]:
     """Map a column of labels to class indices; -1 for a label that is not among the classes."""
     if pa.types.is_integer(labels.type):  # another table's may be too short for all classes
@@ -436,15 +465,23 @@ def confusion_together(
     return np.sum(tables, axis=0), sum(losses)
 
 
-def matches(path: str, keys: Sequence[str], truth: pa.Table) -> tuple[int, int]:
-    """Count accepted rows whose true label is known, and those with that label."""
+def matches(
+    path: str, keys: Sequence[str], truth: pa.Table, task: NumberTask | None = None
+) -> tuple[int, int]:
+    """Count accepted rows whose true label is known, and those with that label.
+
+    Of numbers, those within the tolerance of a task.
+    """
     (key,) = keys  # rows without an id have no truth beside them
-    accepted = read_narrow(path, [key, CODE])
+    label = CODE if task is None else VALUE
+    accepted = read_narrow(path, [key, label])
     place = pc.index_in(accepted.column(key), value_set=truth.column(key).combine_chunks())
     known = place.is_valid()
-    true = truth.column(CODE).take(place.filter(known))
-    right = pc.equal(true, accepted.column(CODE).filter(known))
-    return len(true), int(pc.sum(right).as_py() or 0)
+    true = truth.column(label).take(place.filter(known))
+    said = accepted.column(label).filter(known)
+    if task is not None:
+        return len(true), int(task.is_right(true.to_numpy(), said.to_numpy()).sum())
+    return len(true), int(pc.sum(pc.equal(true, said)).as_py() or 0)
 
 
 def with_features(part: Part, narrow: pa.Table, source: PartSource) -> Iterator[pa.Table]:

@@ -18,6 +18,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from spark_pseudolabel.columns import CODE, FINGERPRINT, HASH, IN_ROUND, INVALID
 from spark_pseudolabel.core.kernel import Scorer, Seen
+from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.sampling import HashLimits, sample_limit
 from spark_pseudolabel.errors import text_of
 from spark_pseudolabel.spark.frame.scoring import batches_within, broadcast, gathered, score_rows
@@ -180,7 +181,12 @@ class FramePool:
             raise
         return None
 
-    def check(self, rounds: Sequence[RoundManifest], truth: pa.Table) -> None:
+    def check(
+        self,
+        rounds: Sequence[RoundManifest],
+        truth: pa.Table,
+        numbers: NumberTask | None = None,
+    ) -> None:
         """Leave it to a join; see :class:`spark_pseudolabel.spark.pool.Pool`."""
 
     def _may_broadcast(self, n_keys: float) -> bool:

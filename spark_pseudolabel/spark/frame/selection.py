@@ -18,14 +18,17 @@ from spark_pseudolabel.columns import (
     CODE,
     FINGERPRINT,
     HASH,
+    HIGHEST,
     IN_ROUND,
     INVALID,
+    LOWEST,
     RAW_SCORE,
     SCORE,
+    VALUE,
 )
 from spark_pseudolabel.core.hashing import xor_all
 from spark_pseudolabel.core.sampling import HashLimits
-from spark_pseudolabel.core.scored_rows import Withheld
+from spark_pseudolabel.core.scored_rows import Withheld, label_columns
 from spark_pseudolabel.core.selection.counts import Bin, Counts, Key, Tie, Values
 from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.errors import RunFailedError
@@ -181,7 +184,8 @@ class SparkCandidates:
         is_accepted = accepted_by(plan, self.keys)
         expected, left_xor64 = self._decided(is_accepted)
         chosen = with_hash(self.scored.filter(is_accepted), self.keys, self.random_state)
-        scores = [name for name in (RAW_SCORE, CLASS_SCORES) if name in self.scored.columns]
+        further = (RAW_SCORE, CLASS_SCORES, VALUE, LOWEST, HIGHEST)
+        scores = [name for name in further if name in self.scored.columns]
         accepted = chosen.select(
             *columns(self.keys), CODE, SCORE, HASH, IN_ROUND, FINGERPRINT, *scores
         )
@@ -312,7 +316,7 @@ def count_accepted(
     tuple
         Rows per class, and two hashes over all rows: the same for the same labels in any order.
     """
-    labeled = F.xxhash64(*columns(keys), CODE)
+    labeled = F.xxhash64(*columns(keys), *label_columns(accepted.columns))
     rows = (
         accepted.groupBy(CODE)
         .agg(
@@ -333,8 +337,9 @@ def count_accepted(
 
 def overlap_of(accepted: DataFrame, before: DataFrame, keys: Sequence[str]) -> Overlap:
     """Count rows that were accepted before, too, and those with another label; an action."""
-    earlier = before.select(*columns(keys), F.col(CODE).alias(_EARLIER))
-    shared = accepted.select(*columns(keys), CODE).join(earlier, on=list(keys), how="inner")
-    changed = F.count(F.when(F.col(CODE) != F.col(_EARLIER), 1))
+    label = label_columns(accepted.columns)[-1]  # a number, where there is one
+    earlier = before.select(*columns(keys), F.col(label).alias(_EARLIER))
+    shared = accepted.select(*columns(keys), label).join(earlier, on=list(keys), how="inner")
+    changed = F.count(F.when(F.col(label) != F.col(_EARLIER), 1))
     row = shared.agg(F.count(F.lit(1)).alias("n"), changed.alias("changed")).collect()[0]
     return Overlap(row["n"], row["changed"])

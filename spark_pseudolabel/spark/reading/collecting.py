@@ -22,7 +22,11 @@ _SIMPLE = (T.StringType, T.IntegralType, T.BooleanType)
 
 
 def collect(
-    table: Table, keys: Sequence[str], features: Sequence[Feature], renamed: Mapping[str, str]
+    table: Table,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    renamed: Mapping[str, str],
+    numbers: Sequence[str] = (),
 ) -> pa.Table:
     """Collect columns of a table.
 
@@ -39,20 +43,29 @@ def collect(
     renamed
         Further columns: from the name they get to the one they have. What is neither a string,
         an integer nor a boolean comes as a string.
+    numbers
+        Those of them, by the name they get, that are numbers and come as such.
     """
-    if table.plain is not None and _driver_reads(table.plain, table, features, renamed):
+    if table.plain is not None and _driver_reads(table.plain, table, features, renamed, numbers):
         with reached_otherwise():
             return _by_driver(table.plain, keys, features, renamed)
-    return _by_spark(table, keys, features, renamed)
+    return _by_spark(table, keys, features, renamed, numbers)
 
 
 def _driver_reads(
-    plain: PlainTable, table: Table, features: Sequence[Feature], renamed: Mapping[str, str]
+    plain: PlainTable,
+    table: Table,
+    features: Sequence[Feature],
+    renamed: Mapping[str, str],
+    numbers: Sequence[str],
 ) -> bool:
     return (
         plain.bytes <= _MAX_BYTES
         and plain.readable(feature.name for feature in features)
-        and all(_is_simple(table, column) for column in renamed.values())
+        and all(
+            _is_simple(table, old) or (new in numbers and plain.readable([old]))
+            for new, old in renamed.items()
+        )
     )
 
 
@@ -70,10 +83,17 @@ def _by_driver(
 
 
 def _by_spark(
-    table: Table, keys: Sequence[str], features: Sequence[Feature], renamed: Mapping[str, str]
+    table: Table,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    renamed: Mapping[str, str],
+    numbers: Sequence[str],
 ) -> pa.Table:
     require_spark_reads(table, [*(feature.name for feature in features), *renamed.values()])
-    extra = [_simple(table, old).alias(new) for new, old in renamed.items()]
+    extra = [
+        (names.column(old) if new in numbers else _simple(table, old)).alias(new)
+        for new, old in renamed.items()
+    ]
     chosen = [*names.columns(keys), *select_features(table.rows, features), *extra]
     with reading(table.name):
         return to_arrow(table.rows.select(*chosen))

@@ -200,6 +200,8 @@ class _Known:
         typed = typed or [t.schema[name].dataType for t in others if _typed(t, name)]
         if typed:
             return typed[0]
+        if self.config.of_numbers and not facts.whole and type_of(facts) == "double":
+            return T.DoubleType()
         return T.LongType() if facts.whole else T.StringType()
 
     def is_empty(self, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +18,8 @@ class Crest(CountingPolicy):
 
     policy: Literal["crest"]
     alpha: Annotated[Number, Field(ge=0)] = 0.5
+
+    by_class: ClassVar = True
 
     @property
     def uses_labeled_counts(self) -> bool:

@@ -17,6 +17,7 @@ class FlexMatch(CountingPolicy):
     policy: Literal["flexmatch"]
     threshold: Level = 0.95
 
+    by_class: ClassVar = True
     new_rows: ClassVar = "by_stored_cuts"
 
     def fit(self, counts: Counts, context: RoundContext) -> Decision:

@@ -16,6 +16,7 @@ class FreeMatch(CountingPolicy):
 
     policy: Literal["freematch"]
 
+    by_class: ClassVar = True
     new_rows: ClassVar = "by_stored_cuts"
 
     def fit(self, counts: Counts, context: RoundContext) -> Decision:

@@ -23,6 +23,7 @@ class Quotas(CountingPolicy):
     min_per_class: Count | None = None
     max_per_class: Count | None = None
 
+    by_class: ClassVar = True
     grows: ClassVar = True
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from spark_pseudolabel.core.selection.counts import Counts
 from spark_pseudolabel.core.selection.plan import Decision, Quota
@@ -15,6 +15,8 @@ class TopKPerClass(CountingPolicy):
 
     policy: Literal["top_k_per_class"]
     k: Count
+
+    by_class: ClassVar = True
 
     def fit(self, counts: Counts, context: RoundContext) -> Decision:
         """Accept the k most confident rows of each predicted class (Yalniz et al. 2019)."""

@@ -31,6 +31,7 @@ class CommitteeKind(TeacherKind):
 
     key: ClassVar = "committee"
     labels_stand: ClassVar = False
+    of_numbers: ClassVar = True
 
     committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] = default_committee()
     graph: Annotated[AnchorSettings | NeighborSettings, Field(discriminator="graph")] | None = None
