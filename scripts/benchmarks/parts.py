@@ -19,6 +19,7 @@ from benchmarks.rounds import begun, decided, fresh
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.parts import parts_of
+from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.policies.one_shot import OneShot
 from spark_pseudolabel.core.selection.policy import RoundContext
@@ -75,7 +76,7 @@ def many_parts(directory: Path, n_parts: int) -> dict[str, Figures]:
         scratch = Scratch(store.files, f"{store.root}/_scratch")
         rows = _ROWS * n_parts
         pool = DirectPool(
-            spark, source, parts, rows, store.root, scratch, _CLASSES, 0, probabilities=False
+            spark, source, parts, rows, store.root, scratch, _CLASSES, 0, carried=Carried()
         )
         clock.lap("fit and write a model")
         scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")

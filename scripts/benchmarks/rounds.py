@@ -18,6 +18,7 @@ from benchmarks.tables import CLASSES, Tables
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer
 from spark_pseudolabel.core.parts import Part
+from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies.threshold import Threshold
@@ -167,7 +168,7 @@ def whole_round(
     n_rows = sum(part.rows for part in parts)
     scratch = Scratch(store.files, f"{attempt.path}/scratch")
     pool = DirectPool(
-        spark, source, parts, n_rows, store.root, scratch, n_classes, 0, probabilities=False
+        spark, source, parts, n_rows, store.root, scratch, n_classes, 0, carried=Carried()
     )
     scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
     clock.lap("score")
