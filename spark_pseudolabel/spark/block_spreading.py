@@ -260,7 +260,7 @@ class Spreading:
 
     def spread(self, course: Course[Any, Any]) -> RDD[Any]:
         """Go on from what is kept, or begin; return the last state of each block."""
-        states, course = self._begin(course)
+        states, course, kept = self._begin(course)
         before: RDD[Any] | None = None
         while True:
             sums = self._told(states)
@@ -270,23 +270,25 @@ class Spreading:
                 told = course.after(sums)
             self.tell(course.made, told.change)
             if told.step is None:
-                return self._keep(states, course)
+                return states if kept == course.made else self._keep(states, course)
             course = told.course
             states, before = self._advanced(states, told.step), states
             if course.made % KEPT_EVERY == 0:
-                states = self._keep(states, course)
+                states, kept = self._keep(states, course), course.made
 
-    def _begin(self, course: Course[Any, Any]) -> tuple[RDD[Any], Course[Any, Any]]:
-        kept = self.milestones.latest()
-        if kept is not None:
-            return self._read(kept.path), course.resumed(kept.remembered)
+    def _begin(self, course: Course[Any, Any]) -> tuple[RDD[Any], Course[Any, Any], int | None]:
+        """Return states, course, and the number of the milestone that they are of."""
+        latest = self.milestones.latest()
+        if latest is not None:
+            course = course.resumed(latest.remembered)
+            return self._read(latest.path), course, course.made
         scheme = self.scheme
 
         def start(number: int, block: Block) -> Any:
             return scheme.value.start(number, block)
 
         begun = self.blocks.each.map(_numbered(start), preservesPartitioning=True)
-        return self._advanced(begun, None), course
+        return self._advanced(begun, None), course, None
 
     def _advanced(self, states: RDD[Any], step: Any) -> RDD[Any]:
         scheme = self.scheme
