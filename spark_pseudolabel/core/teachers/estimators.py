@@ -154,7 +154,7 @@ def _check_params(
             estimator._validate_params()
         except ValueError as error:
             return str(error)
-    return check_kind(estimator, numbers=numbers)
+    return _kind_problem(name, estimator, numbers)
 
 
 def check_kind(estimator: BaseEstimator, *, numbers: bool) -> str | None:
@@ -175,7 +175,10 @@ def check_kind(estimator: BaseEstimator, *, numbers: bool) -> str | None:
     >>> check_kind(LinearSVC(), numbers=True)
     'LinearSVC must be a regressor: labels are numbers.'
     """
-    name = type(final_step(estimator)).__name__
+    return _kind_problem(type(final_step(estimator)).__name__, estimator, numbers)
+
+
+def _kind_problem(name: str, estimator: BaseEstimator, numbers: bool) -> str | None:
     if numbers:
         regressor = is_regressor(estimator)
         return None if regressor else f"{name} must be a regressor: labels are numbers."
