@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,10 @@ PROVED_BY = {
     "tests/core/test_features.py": "core.feature",
     "tests/core/test_kernel.py": "core.number_scores core.scored_rows",
     "tests/config/test_numbers.py": "config.tolerance",
+    "tests/core/compiled/test_models.py": (
+        "core.compiled.forest core.compiled.lightgbm_trees core.compiled.loops "
+        "core.compiled.sklearn_trees core.compiled.xgboost_trees"
+    ),
     "tests/config": "fields registry core.selection.promised core.teachers.kinds.rules",
     "tests/store/test_facts.py": "core.facts store.inputs",
     "tests/store/test_store.py": (
@@ -184,12 +189,15 @@ def test_never_imports_pyspark(part: str) -> None:
 
 def test_loading_core_and_store_loads_no_spark() -> None:
     modules = [module for module, _ in _modules() if _part(module) in WITHOUT_SPARK]
+    if find_spec("numba") is None:
+        modules.remove(f"{PACKAGE}.core.compiled.loops")
     assert _loaded_by(modules) & {"pyspark", "py4j", "typer"} == set()
 
 
 def test_executors_load_neither_configuration_nor_command_line() -> None:
     loaded = _loaded_by([f"{PACKAGE}.core.kernel"])
     assert loaded & {"pydantic", "pyspark", "py4j", "typer", "rich", "yaml", "matplotlib"} == set()
+    assert "numba" not in loaded  # only where there is much to score: it takes half a second
 
 
 def test_every_module_with_logic_has_its_tests() -> None:

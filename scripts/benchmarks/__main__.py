@@ -17,6 +17,7 @@ from benchmarks import asked as more
 from benchmarks import (
     drops,
     graphs,
+    kernels,
     labels,
     logs,
     parts,
@@ -179,6 +180,30 @@ def numbers(options: argparse.Namespace) -> Figures:
     _print("scan", ("CPU seconds",), {name: (f"{value:.2f}",) for name, value in medians.items()})
     print(f"numbers take {ratio:.2f} x two classes")
     return {"medians": medians, "all": seconds, "ratio": ratio}
+
+
+def kernel(options: argparse.Namespace) -> Figures:
+    """Compare compiled trees with their libraries' own predict, by CPU time in one process."""
+    made = tables.make(options.data, WARMING_ROWS, "wide")
+    measured = {
+        name: kernels.compare(made, name, options.rows, options.repeats)
+        for name in model_of.NAMES
+        if name != "lr"
+    }
+    _print(
+        "model",
+        ("library", "compiled", "ratio", "difference"),
+        {
+            name: (
+                f"{min(each['seconds']['library']):.2f} s",
+                f"{min(each['seconds']['compiled']):.2f} s",
+                f"{each['ratio']:.1f} x",
+                f"{each['difference']:.2g}",
+            )
+            for name, each in measured.items()
+        },
+    )
+    return {"models": measured}
 
 
 def later(options: argparse.Namespace) -> Figures:
@@ -371,6 +396,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "committee": committee,
     "asked": asked,
     "numbers": numbers,
+    "kernel": kernel,
     "later": later,
     "driver": driver,
     "starts": starts,
@@ -389,7 +415,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--layout", choices=("wide", "array"), default="wide")
-    parser.add_argument("--model", choices=("lr", "hgb"), default="lr")
+    parser.add_argument("--model", choices=model_of.NAMES, default="lr")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--shape", choices=graphs.SHAPES, default="moons", help="graph: of rows")
     parser.add_argument("--master", default="local[2]", help="graph: of Spark")

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from benchmarks.tables import FEATURES, Tables
+from spark_pseudolabel.core.compiled.models import by_library_alone
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer, make_scorer, score_batch
 from spark_pseudolabel.core.parts import Part
@@ -80,7 +81,8 @@ def _keep(source: PartSource, scorer: Scorer) -> None:
 
 
 def _score_kept(part: Part) -> int:
-    return score_parts([part], _kept["source"], _kept["scorer"])
+    with by_library_alone():
+        return score_parts([part], _kept["source"], _kept["scorer"])
 
 
 def ways(

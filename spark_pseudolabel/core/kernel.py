@@ -29,7 +29,9 @@ from spark_pseudolabel.columns import (
     VOTED,
     VOTES,
 )
+from spark_pseudolabel.core import scaling
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection
+from spark_pseudolabel.core.compiled import models as compiled
 from spark_pseudolabel.core.features import (
     Feature,
     example_frame,
@@ -404,16 +406,26 @@ def predict_proba(model: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[
     ndarray of shape (n, n_classes)
     """
     with config_context(transform_output="default"):  # as executors have it
-        P = _shared(model, X) if _has_shared_columns(model) else model.predict_proba(X)
+        P = _shared(model, X) if _is_vote(model) else _alone(model, X)
     return np.asarray(P, dtype=np.float64)
 
 
-def _has_shared_columns(model: Any) -> bool:
-    """Whether a model is a committee of which several members have one fitted preprocessing."""
+def _is_vote(model: Any) -> bool:
+    """Whether a model is the mean of its parts, each with its weight."""
     if getattr(model, "voting", None) != "soft":
         return False
-    first = [id(_columns(member)) for member in model.estimators_ if _columns(member) is not None]
-    return len(set(first)) < len(first)
+    return model.weights is None or len(model.weights) == len(model.estimators_)
+
+
+def _alone(model: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Predict by one model; a pipeline step by step, each in its quickest way."""
+    if not scaling.is_pipeline(model):
+        return compiled.predict_proba(model, X)
+    *before, (_, last) = model.steps
+    ready: Any = X
+    for _, step in before:
+        ready = ready if step in (None, "passthrough") else scaling.transform(step, ready)
+    return compiled.predict_proba(last, ready)
 
 
 def _columns(member: Any) -> Any:
@@ -444,13 +456,13 @@ def _each(vote: Any, X: pd.DataFrame | NDArray[np.float64]) -> list[NDArray[np.f
         if vote.weights is not None and not vote.weights[number]:
             each[number] = np.zeros((len(X), len(vote.classes_)))
         elif _columns(member) is None:
-            each[number] = member.predict_proba(X)
+            each[number] = compiled.predict_proba(member, X)
         else:
             with_columns.setdefault(id(_columns(member)), []).append(number)
     for numbers in with_columns.values():
-        ready = _columns(vote.estimators_[numbers[0]]).transform(X)
+        ready = scaling.transform(_columns(vote.estimators_[numbers[0]]), X)
         for number in numbers:
-            each[number] = vote.estimators_[number][1:].predict_proba(ready)
+            each[number] = _alone(vote.estimators_[number][1:], ready)
     return each
 
 
