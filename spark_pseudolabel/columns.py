@@ -58,6 +58,8 @@ FINGERPRINT: Final = "spl_fingerprint"
 # Whether each rule votes, and the numbers of those that have.
 VOTES: Final = "spl_votes"
 VOTED: Final = "spl_voted"
+# What a line of a training set weighs.
+WEIGHED: Final = "spl_weight"
 # A row's place in its part of the pool (core.splits).
 POSITION: Final = "spl_row"
 

@@ -52,6 +52,9 @@ PROVED_BY = {
         "job.adopted job.drift job.generations job.new_rows output.deciding output.generations"
     ),
     "tests/runs/test_snapshots.py": "job.snapshots spark.snapshot",
+    "tests/runs/test_training_places.py": (
+        "job.dealt_training job.trainers spark.dealing spark.engines"
+    ),
     "tests/spark/test_inputs.py": (
         "spark.reading.collecting spark.reading.folders spark.reading.row_errors "
         "spark.reading.tables"

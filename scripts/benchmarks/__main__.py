@@ -21,6 +21,7 @@ from benchmarks import (
     labels,
     logs,
     parts,
+    places,
     reviews,
     rounds,
     runs,
@@ -386,6 +387,22 @@ def incremental(options: argparse.Namespace) -> Figures:
     return {"costs": costs, "ratio": ratio, "seconds": seconds}
 
 
+def training(options: argparse.Namespace) -> Figures:
+    """Let the final model learn from all rows, in each place; the driver's memory and accuracy."""
+    sizes = [rows for rows in (250_000, 1_000_000, 4_000_000) if rows <= options.rows]
+    done: Figures = {}
+    for rows in sizes or [options.rows]:
+        made = tables.make(options.data, rows, options.layout)
+        for way in places.WAYS if options.way is None else [options.way]:
+            run = places.learn(made, way, options.master)
+            done[f"{rows:,} {way}"] = run
+            print(f"{rows:,} {way}: {run}", file=sys.stderr, flush=True)
+    columns = ("rows", "seconds", "fit_s", "accuracy", "python_mb", "jvm_mb", "workers_mb")
+    cells = {name: tuple(f"{run[column]:,.4g}" for column in columns) for name, run in done.items()}
+    _print("pool", columns, cells)
+    return {"runs": done}
+
+
 BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "score": score,
     "round": round_,
@@ -406,6 +423,7 @@ BENCHMARKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "review": review,
     "logs": table_logs,
     "snapshot": snapshot,
+    "training": training,
     "draw": draw,
 }
 
@@ -418,7 +436,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=model_of.NAMES, default="lr")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--shape", choices=graphs.SHAPES, default="moons", help="graph: of rows")
-    parser.add_argument("--master", default="local[2]", help="graph: of Spark")
+    parser.add_argument("--master", default="local[2]", help="graph, training: of Spark")
+    parser.add_argument("--way", choices=places.WAYS, help="training: only this one")
     parser.add_argument("--draws", type=int, default=20, help="labels")
     parser.add_argument("--anchors", type=int, default=500, help="graph")
     methods = ("propagation", "spreading", "poisson")

@@ -96,7 +96,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._end.wait(self._every_s):
-            self.peak_mb = max(self.peak_mb, sum(map(_pss, tree(self._pid))))
+            self.peak_mb = max(self.peak_mb, sum(map(pss, tree(self._pid))))
 
 
 def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
@@ -125,7 +125,8 @@ def tree(pid: int) -> list[int]:
     return pids
 
 
-def _pss(pid: int) -> float:
+def pss(pid: int) -> float:
+    """Return the memory of a process in MB, of what it shares its part; 0 once it is gone."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -92,6 +92,15 @@ def _students_are_there(parts: Parts) -> Iterator[tuple[str, str]]:
             )
 
 
+def _workers_have_work(parts: Parts) -> Iterator[tuple[str, str]]:
+    training = parts.get("training")
+    if training and training.workers is not None and training.on == "driver":
+        yield (
+            "training.workers",
+            "is for training.on: cluster. Leave it out, or let models learn there.",
+        )
+
+
 def _test_can_be_scored(parts: Parts) -> Iterator[tuple[str, str]]:
     teacher = parts.get("teacher")
     if parts.get("test") is not None and teacher and teacher.transductive and not teacher.student:
@@ -492,6 +501,7 @@ CHECKS: tuple[Check, ...] = (
     _growing_shares_relabel,
     _one_round_is_one,
     _students_are_there,
+    _workers_have_work,
     _test_can_be_scored,
     _rows_can_be_corrupted,
     _members_may_agree,

@@ -21,6 +21,9 @@ from spark_pseudolabel.registry import unknown_name
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
+DEFAULT_WORKERS = 2
+"""Of training on the cluster: with two, every engine gives the same model each time."""
+
 _RECOMMENDED_TRAINING = {"rows": "all", "max_rows": 5000}
 _SELF_TRAINING = (
     ("rounds",),
@@ -102,7 +105,9 @@ def recommended(
         if "labels" not in settings and "model" in parts and not of_numbers(parts):
             soft = _may_take_weights(parts["model"], allow_import, estimator)
             settings["labels"] = "soft" if soft else "hard"
-        parts = parts | {"training": Training(**{**_RECOMMENDED_TRAINING, **settings})}
+        everywhere = {"max_rows": None} if settings.get("on") == "cluster" else {}
+        recommended = {**_RECOMMENDED_TRAINING, **everywhere}
+        parts = parts | {"training": Training(**{**recommended, **settings})}
     return parts
 
 
@@ -140,6 +145,8 @@ def resolved(parts: Parts) -> Parts:
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"relabel": True})}
     if one_round(parts):
         parts = parts | {"rounds": parts["rounds"].model_copy(update={"max": 1})}
+    if parts["training"].on == "cluster":
+        parts = parts | {"training": _on_cluster(parts["training"])}
     has_labels = parts["labeled"] is not None
     cross_fitted = is_cross_fitted(parts["selection"], parts["teacher"])
     if (
@@ -163,6 +170,13 @@ def resolved(parts: Parts) -> Parts:
         "validation": Validation(fraction=0.0),
         "training": Training(max_rows=None),
     }
+
+
+def _on_cluster(training: Training) -> Training:
+    settings: dict[str, object] = {"workers": training.workers or DEFAULT_WORKERS}
+    if "max_rows" not in training.model_fields_set:
+        settings["max_rows"] = None
+    return training.model_copy(update=settings)
 
 
 def _tests_held_out(selection: Policy) -> bool:

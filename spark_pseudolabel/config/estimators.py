@@ -6,12 +6,14 @@ Their names are checked without importing anything; classes and parameters where
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from spark_pseudolabel.config.checks import Parts
 from spark_pseudolabel.config.loading import ConfigSource, KeyPath
 from spark_pseudolabel.config.numbers import DEFAULT_ESTIMATOR, of_numbers
 from spark_pseudolabel.config.sections import Model, Training
+from spark_pseudolabel.config.training import cluster_problems, stream_problems
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
 from spark_pseudolabel.errors import Problem
 from spark_pseudolabel.registry import unknown_name
@@ -29,9 +31,9 @@ def unfit_estimators(
     look_up: bool,
 ) -> Iterator[Problem]:
     """Check the estimators of ``model`` by name, and by class and parameters if looked up."""
-    numbers = of_numbers(parts)
+    numbers, elsewhere = of_numbers(parts), _learns_elsewhere(parts)
     default = Model(estimator=DEFAULT_ESTIMATOR) if numbers else Model()
-    if parts.get("model") == default:
+    if parts.get("model") == default and not elsewhere:
         return  # importing scikit-learn takes seconds, and its own defaults are right
 
     known = own is None  # an own estimator's weights are looked at when it is about to be fitted
@@ -55,9 +57,16 @@ def unfit_estimators(
         ):
             known = False
             yield problem
-    if look_up and known and "model" in parts and "training" in parts:
-        for key, message in _weights(parts["training"], parts["model"].learner):
-            yield source.problem(key, message)
+    if look_up and "model" in parts and "training" in parts:
+        learner, student = parts["model"].learner, parts["model"].student
+        checks = [_weights(parts["training"], learner)] if known else []
+        if elsewhere and numbers:
+            checks.append(_numbers_learn_on_driver(parts["training"]))
+        elif elsewhere and (known or own is not None):
+            checks.append(_place(parts["training"], learner, own if student is None else None))
+        section = "model" if student is None else "model.student"
+        for key, message in chain(*checks):
+            yield source.problem(f"{section}.{key}" if key.startswith("params") else key, message)
 
 
 def _looked_up(
@@ -100,6 +109,36 @@ def unfit_members(
             )
         if message is not None:
             yield source.problem(("teacher", *path), message)
+
+
+def _learns_elsewhere(parts: Parts) -> bool:
+    """Whether models learn from rows that are not all in the driver's memory."""
+    training = parts.get("training")
+    if training is None or parts.get("mode") == "sklearn":
+        return False
+    return training.on == "cluster" or training.max_rows is None
+
+
+def _numbers_learn_on_driver(training: Training) -> Iterator[tuple[str, str]]:
+    key = "on" if training.on == "cluster" else "max_rows"
+    allowed = "driver" if key == "on" else "a number"
+    yield f"training.{key}", f"must be {allowed} with task: regression, which learns on the driver."
+
+
+def _place(
+    training: Training, learner: NamedEstimator, own: BaseEstimator | None
+) -> Iterator[tuple[str, str]]:
+    """Find what keeps an estimator from learning where it is to learn."""
+    if training.on == "driver":
+        if training.max_rows is None:
+            yield from stream_problems(training, learner, own)
+    elif own is None:
+        yield from cluster_problems(training, learner)
+    else:
+        yield (
+            "training.on",
+            "'cluster' needs a model that the configuration names, not an estimator of one's own.",
+        )
 
 
 def _weights(training: Training, learner: NamedEstimator) -> Iterator[tuple[str, str]]:

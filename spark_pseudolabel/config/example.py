@@ -56,6 +56,7 @@ id: row_id                     # a column that is unique in each table
 #   group: customer_id         # keeps rows of one group on one side, as labeled.group
 # training:
 #   max_rows: 200000           # at most so many rows per fit
+#   on: cluster                # where XGBClassifier or LogisticRegression learn from all rows
 #   labels: hard               # or soft: a row enters once per class, weighted
 #   pseudo_weight: 1.0         # of an accepted row; or confidence, softmatch
 #   max_pseudo_weight: 1       # together they weigh at most so many times what labeled rows do

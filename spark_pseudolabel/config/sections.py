@@ -324,13 +324,17 @@ def _rows_by_name_or_rule(value: Any) -> str:
 
 
 class Training(Section):
-    """What the next model learns from.
+    """What the next model learns from, and where.
 
-    ``rows``: accepted ones, or others, whatever is accepted. ``pseudo_weight``: of an accepted row
-    beside a labeled one's 1.0. ``max_pseudo_weight``: the most that all of them weigh together, as
-    a multiple of the labeled rows' weight.
+    ``on``: the driver, or the cluster, by ``workers`` of an engine. ``max_rows``: at most so many
+    rows; null, which is the default on the cluster, for all. ``rows``: accepted ones, or others,
+    whatever is accepted. ``pseudo_weight``: of an accepted row beside a labeled one's 1.0.
+    ``max_pseudo_weight``: the most that all of them weigh together, as a multiple of the labeled
+    rows' weight.
     """
 
+    on: Literal["driver", "cluster"] = "driver"
+    workers: Count | None = None
     max_rows: Count | None = 200_000
     rows: Annotated[
         Annotated[Literal["accepted", "all"], Tag("name")] | Annotated[TaughtRows, Tag("rule")],

@@ -106,6 +106,44 @@ def low_limits(counts: Sequence[int], limit: int, slack: float = 1.0) -> list[in
     return [_low_limit(share, n, slack) for share, n in zip(shares, counts, strict=True)]
 
 
+def limits_within(counts: Sequence[int], limit: int) -> HashLimits:
+    """Return hashes, per class, up to which at most its share of a number of rows lies.
+
+    Found without a look at the rows, whose hashes are even: a few less lie there, and more but for
+    one time in a billion.
+
+    Parameters
+    ----------
+    counts
+        Rows per class.
+    limit
+        Rows to take in all.
+
+    Returns
+    -------
+    list or None
+        See :data:`HashLimits`.
+
+    Examples
+    --------
+    >>> limits_within([600, 400], 1000) is None
+    True
+    >>> upto = limits_within([1_000_000, 0], 500_000)[0]
+    >>> round((upto + 2**63) / 2**64, 3)
+    0.496
+    """
+    if sum(counts) <= limit:
+        return None
+    shares = proportional_shares(counts, limit)
+    # With so many expected, _SPARE_SDS standard deviations more are still within the share.
+    half = _SPARE_SDS / 2
+    sure = [(math.sqrt(half**2 + share) - half) ** 2 for share in shares]
+    return [
+        int(-(_HASHES // 2) + n / count * _HASHES) if n >= 1 else None
+        for n, count in zip(sure, counts, strict=True)
+    ]
+
+
 def sample_limit(n: int, n_rows: int) -> int | None:
     """Return a hash below which the `n` lowest of `n_rows` even hashes lie, None for all rows.
 

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from spark_pseudolabel.core.adjustment import Adjustment, PriorCorrection, PriorSource
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
-from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training import LearnedRows
 from spark_pseudolabel.core.trust.calibration import fit_calibration, pool_prior
-from spark_pseudolabel.core.trust.priors import shares
 from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.out_of_fold import cross_fit_labeled, score_sample
 
@@ -22,7 +21,7 @@ Prior = tuple[NDArray[np.float64], PriorSource]
 def adjustment_of(
     models: Models,
     number: int,
-    rows: TrainingRows,
+    rows: LearnedRows,
     fitted: CrossFit | None = None,
 ) -> Adjustment | None:
     """Find what happens to the scores of a new model.
@@ -43,12 +42,12 @@ def adjustment_of(
     if prior is not None:
         learned = prior[0]
         if not models.maker(number).learns_prior:
-            learned = shares(rows.codes, len(models.setting.inputs.classes), rows.weights)
+            learned = rows.shares(len(models.setting.inputs.classes))
         correction = PriorCorrection(tuple(learned.tolist()), tuple(prior[0].tolist()), prior[1])
     calibration = None
     method = models.setting.calibration
     if fitted is not None and method is not None:
-        calibration = fit_calibration(method, fitted.P, rows.codes)
+        calibration = fit_calibration(method, fitted.P, models.setting.labeled.codes)
     return Adjustment.of(calibration, correction)
 
 

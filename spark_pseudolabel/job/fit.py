@@ -28,7 +28,7 @@ from spark_pseudolabel.core.numbers import NumberTask
 from spark_pseudolabel.core.rounds import best_model
 from spark_pseudolabel.core.sampling import HashLimits
 from spark_pseudolabel.core.teachers.cross_fitting import CrossFit
-from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training import LearnedRows, TrainingRows
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.trust.calibration import reliability
 from spark_pseudolabel.core.trust.guard import compare, compare_errors
@@ -264,7 +264,8 @@ class _Step:
         measured = setting.mixed_as(models.prior, setting.inputs.labeled, teacher.held_out)
         if not measured.any():  # no class has two labeled rows that differ
             return fitted_model
-        with fit_errors(setting.inputs, maker.name, rows):
+        on_driver = rows if isinstance(rows, TrainingRows) else None
+        with fit_errors(setting.inputs, maker.name, on_driver):
             pseudo = trained.pseudo
             metrics, losses = measure_student(
                 models, pseudo.table, pseudo.weights, teacher, measured
@@ -275,7 +276,7 @@ class _Step:
     def _made(
         self,
         model: BaseEstimator,
-        rows: TrainingRows,
+        rows: LearnedRows,
         adjustment: Adjustment | None,
         limits: HashLimits = None,
         weighting: RowWeights | None = None,

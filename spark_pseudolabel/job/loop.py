@@ -26,7 +26,7 @@ from spark_pseudolabel.job.snapshots import freezer_of, release
 from spark_pseudolabel.job.spreading import SpreadingTold
 from spark_pseudolabel.job.summary import make_report
 from spark_pseudolabel.job.teachers import require_usable, teacher_of
-from spark_pseudolabel.job.training import trainer_of
+from spark_pseudolabel.job.trainers import require_trainable, trainer_of
 from spark_pseudolabel.output.preflight import refuse_generations
 from spark_pseudolabel.output.state import model_facts, round_facts
 from spark_pseudolabel.progress import Events, SilentEvents
@@ -193,6 +193,7 @@ class Asked:
         """Open the memory of a run, after all that its inputs refuse."""
         setting = Setting(self.config, inputs)
         require_possible(setting)
+        require_trainable(self.spark, self.config)
         # Refuses what inputs lack, before a store.
         teacher_of(self.config, inputs.features, self.estimator, inputs.numbers)
         run = self.opened(setting, begin(inputs.frozen))

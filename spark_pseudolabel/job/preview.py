@@ -16,6 +16,7 @@ from spark_pseudolabel.job.loop import announce
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.summary import numbers_asked, pinned_inputs
 from spark_pseudolabel.job.teachers import named_by, teacher_of
+from spark_pseudolabel.job.trainers import require_trainable, training_notices
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.registry import extras_of
 from spark_pseudolabel.report.document import (
@@ -77,6 +78,7 @@ def plan(
         inputs = read_inputs(spark, config, frames, proved=proved)
     setting = Setting(config, inputs)
     require_possible(setting)
+    require_trainable(spark, config)
     # Refuses what inputs lack.
     teacher = teacher_of(config, inputs.features, numbers=inputs.numbers)
     teacher.require_rows(setting.node_rows, len(inputs.classes))
@@ -104,7 +106,7 @@ def plan(
         pinned=pinned_inputs(inputs),
         snapshot=_snapshot(config, inputs, proved),
         output=PlanOutput(path=config.output.path, state=_state(spark, config, inputs)),
-        warnings=_warnings(inputs, by_code),
+        warnings=[*_warnings(inputs, by_code), *training_notices(config)],
     )
 
 

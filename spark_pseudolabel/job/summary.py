@@ -22,6 +22,7 @@ from spark_pseudolabel.job.outcome import Measured, class_shares, outcome_warnin
 from spark_pseudolabel.job.rules import rules_found, rules_warnings, teacher_of_rules
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.job.shift import predicted_prior, shift_action
+from spark_pseudolabel.job.trainers import training_notices
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import (
     Adjustment,
@@ -395,6 +396,7 @@ def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
             )
         )
     warnings += _adapted(models)
+    warnings += training_notices(setting.config)
     warnings += trust_warnings(models, end, measured.certificate)
     warnings += rules_warnings(rules_found(models.store))
     rows = rows_of(setting, models.store, end)

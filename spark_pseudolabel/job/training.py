@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator
 
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.features import odd_numbers, to_frame
-from spark_pseudolabel.core.kernel import without_odd_vectors
 from spark_pseudolabel.core.sampling import (
     HashLimits,
     hash_limits,
@@ -22,14 +21,15 @@ from spark_pseudolabel.core.sampling import (
     proportional_shares,
     within,
 )
+from spark_pseudolabel.core.teachers.lines import learnable
 from spark_pseudolabel.core.teachers.teacher import Teacher
-from spark_pseudolabel.core.teachers.training import TrainingRows
+from spark_pseudolabel.core.teachers.training import LearnedRows, TrainingRows
 from spark_pseudolabel.core.teachers.training_frame import training_rows
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.errors import InputError, PseudoLabelError, StoredStateError
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.spark.inputs import Inputs
-from spark_pseudolabel.spark.pool import Pool
+from spark_pseudolabel.spark.pool import Pool, StoredKind
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
@@ -60,17 +60,17 @@ class Trained:
     model
         Fitted.
     rows
-        The training frame.
+        What is known of them.
     limits
         By class the highest hash of the pool rows in it, None for no row; None: all of them.
     weighting
         What pool rows weigh.
     pseudo
-        The pool rows in it.
+        The pool rows among them, or as many of them as measure what such a model is worth.
     """
 
     model: BaseEstimator
-    rows: TrainingRows
+    rows: LearnedRows
     limits: HashLimits
     weighting: RowWeights
     pseudo: PseudoRows
@@ -119,28 +119,56 @@ class DriverTrainer:
     def train(self, maker: Teacher, previous: BaseEstimator | None) -> Trained:
         """Fetch the rows, and fit; see :class:`Trainer`."""
         setting, inputs = self.setting, self.setting.inputs
-        rounds = setting.published(self.store.rounds, len(self.store.rounds))
-        limits, table = self.pool_rows(rounds) if rounds else (None, None)
-        table = self._learnable(table)
-        weighting, weights = self._weights(table)
+        limits, weighting, pseudo = self.pseudo(setting.config.training.max_rows)
         features = setting.features_of(len(self.store.rounds) + 1)
         rows = training_rows(
             inputs.labeled,
-            table,
+            pseudo.table,
             features,
             inputs.keys,
             setting.weighting,
-            weights,
+            pseudo.weights,
             setting.labeled.folds,
         )
         failpoint("train.collected")
         with fit_errors(inputs, maker.name, rows):
             model = maker.fit(rows, inputs.classes, previous)
         failpoint("model.fitted")
-        return Trained(model, rows, limits, weighting, PseudoRows(table, weights))
+        return Trained(model, rows, limits, weighting, pseudo)
 
-    def pool_rows(self, rounds: Sequence[RoundManifest]) -> tuple[HashLimits, pa.Table | None]:
+    def pseudo(self, max_rows: int | None) -> tuple[HashLimits, RowWeights, PseudoRows]:
+        """Fetch the rows of the pool that a model sees beside the labeled ones, and weigh them.
+
+        Parameters
+        ----------
+        max_rows
+            Of a training frame, in all; None: no bound.
+
+        Returns
+        -------
+        tuple
+            By class the highest hash, what rows weigh, and the rows; see :class:`Trained`.
+        """
+        setting = self.setting
+        rounds = setting.published(self.store.rounds, len(self.store.rounds))
+        limits, table = self.pool_rows(rounds, max_rows) if rounds else (None, None)
+        if table is not None and setting.features_of(1) != setting.inputs.features:
+            # The first model has not seen these numbers.
+            table = learnable(table, setting.inputs.features)
+        weighting, weights = self._weights(table)
+        return limits, weighting, PseudoRows(table, weights)
+
+    def pool_rows(
+        self, rounds: Sequence[RoundManifest], max_rows: int | None
+    ) -> tuple[HashLimits, pa.Table | None]:
         """Fetch the rows that a model sees: those with the lowest hash, by class.
+
+        Parameters
+        ----------
+        rounds
+            Whose rows.
+        max_rows
+            See :meth:`pseudo`.
 
         Returns
         -------
@@ -152,7 +180,7 @@ class DriverTrainer:
         StoredStateError
             If there are fewer than the rounds say.
         """
-        kind, max_rows = self.setting.learned_rows, self.setting.config.training.max_rows
+        kind = self.setting.learned_rows
         by_code = np.sum([r.counts.by_code(kind) for r in rounds], axis=0).tolist()
         n_labeled = self.setting.inputs.labeled.num_rows
         room = None if max_rows is None else max(0, max_rows - n_labeled)
@@ -164,33 +192,13 @@ class DriverTrainer:
         slack, rows = 1.0, None
         while rows is None or _too_few(rows, shares):
             if slack > 2 * sum(by_code):  # all rows were asked for
-                raise StoredStateError(
-                    f"The committed rounds must hold {sum(by_code):,} {kind} rows of the pool, and "
-                    "fewer were found: files of the output or of the pool are not what they were. "
-                    "`verify --deep` shows more.",
-                    code="rows_lost",
-                    where=self.store.root,
-                )
+                raise lost_rows(self.store, sum(by_code), kind)
             rows = self.pool.fetch(rounds, low_limits(by_code, room, slack), kind)
             slack *= 2  # hashes are even: once is nearly always enough
         codes, hashes = (rows.column(name).to_numpy() for name in (CODE, HASH))
         limits = hash_limits(codes, hashes, shares)
         # All are here: to fetch them again would be one more scan, where Spark reads the pool.
         return limits, rows.filter(pa.array(within(codes, hashes, limits)))
-
-    def _learnable(self, table: pa.Table | None) -> pa.Table | None:
-        """Leave out rows with a number that no model takes, where the first one has not seen it.
-
-        A rule may vote on a row that is invalid to any model of its columns.
-        """
-        features = self.setting.inputs.features
-        if table is None or not table.num_rows or self.setting.features_of(1) == features:
-            return table
-        rows, odd = without_odd_vectors(table.combine_chunks().to_batches()[0], features)
-        numbers = to_frame(rows, features).select_dtypes("float64")
-        takes = ~np.isinf(numbers.to_numpy()).any(axis=1)
-        takes[list(odd)] = False
-        return table.filter(pa.array(takes))
 
     def _weights(self, table: pa.Table | None) -> tuple[RowWeights, NDArray[np.float64]]:
         """Settle what pool rows weigh in a fit; also return the weight of each."""
@@ -203,13 +211,19 @@ class DriverTrainer:
         return settled, settled.of(confidence, rounds)
 
 
-def trainer_of(setting: Setting, store: RoundStore, pool: Pool) -> Trainer:
-    """Choose who trains, as the configuration says."""
-    return DriverTrainer(setting, store, pool)
+def lost_rows(store: RoundStore, n_rows: int, kind: StoredKind) -> StoredStateError:
+    """Return the error for fewer rows than the committed rounds say."""
+    return StoredStateError(
+        f"The committed rounds must hold {n_rows:,} {kind} rows of the pool, and fewer were "
+        "found: files of the output or of the pool are not what they were. `verify --deep` shows "
+        "more.",
+        code="rows_lost",
+        where=store.root,
+    )
 
 
 @contextmanager
-def fit_errors(inputs: Inputs, name: str, rows: TrainingRows) -> Iterator[None]:
+def fit_errors(inputs: Inputs, name: str, rows: TrainingRows | None) -> Iterator[None]:
     """Tell what a fit can't cope with as an error of the input: another try would not help.
 
     Parameters
@@ -219,7 +233,7 @@ def fit_errors(inputs: Inputs, name: str, rows: TrainingRows) -> Iterator[None]:
     name
         Who fits.
     rows
-        What is fitted on.
+        What is fitted on; None where the driver does not have it.
     """
     try:
         yield
@@ -229,14 +243,14 @@ def fit_errors(inputs: Inputs, name: str, rows: TrainingRows) -> Iterator[None]:
         raise _refused(inputs, name, rows, error) from error
 
 
-def _refused(inputs: Inputs, name: str, rows: TrainingRows, error: Exception) -> InputError:
+def _refused(inputs: Inputs, name: str, rows: TrainingRows | None, error: Exception) -> InputError:
     """Blame the values that an estimator may not take, by column and id, or say what it said."""
     message = next(iter(str(error).splitlines()), "") or type(error).__name__
     labeled = inputs.labeled
     if odd := odd_numbers(to_frame(labeled, inputs.features)):
         key = [f"{key} {labeled.column(key)[odd[0].row].as_py()!r}" for key in inputs.keys]
         where = f"the labeled row with {', '.join(key)}"
-    elif odd := odd_numbers(rows.X):
+    elif rows is not None and (odd := odd_numbers(rows.X)):
         where = "a row of the pool that is to be learned from"
     else:
         return InputError(f"{name} can't be fitted on these rows: {message}", code="fit_failed")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import pyarrow as pa
+from pyspark import RDD
+from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import HASH
 from spark_pseudolabel.core.kernel import Scorer, Seen
@@ -16,6 +18,7 @@ from spark_pseudolabel.core.scored_rows import Withheld
 from spark_pseudolabel.core.selection.counts import Candidates
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.errors import InputError
+from spark_pseudolabel.spark.tasking import Refused
 from spark_pseudolabel.store.facts import Content
 from spark_pseudolabel.store.manifest import RoundManifest
 
@@ -154,6 +157,11 @@ class Scored(Candidates, Protocol):
 class Pool(Protocol):
     """The pool of a run."""
 
+    @property
+    def spark(self) -> SparkSession:
+        """The session that reads it."""
+        ...
+
     def score(
         self, scorer: Scorer, number: int, rounds: Sequence[RoundManifest], target: str
     ) -> Scored:
@@ -238,6 +246,24 @@ class Pool(Protocol):
             Up to which hash.
         kind
             Those that were accepted, or those that a student is taught; the same in every call.
+        """
+        ...
+
+    def deal(
+        self,
+        rounds: Sequence[RoundManifest],
+        limits: HashLimits,
+        deal: Callable[[Iterable[pa.Table]], Iterator[tuple[int, bytes]]],
+        kind: StoredKind = "accepted",
+    ) -> RDD[tuple[int, bytes | Refused]]:
+        """Let workers deal the rows that :meth:`fetch` would bring; nothing is read yet.
+
+        Parameters
+        ----------
+        rounds, limits, kind
+            As of :meth:`fetch`.
+        deal
+            Runs on workers, on some of the rows at a time; yields numbers and what belongs there.
         """
         ...
 

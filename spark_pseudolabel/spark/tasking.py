@@ -33,7 +33,7 @@ def run_tasks(spark: SparkSession, function: Callable[[T], U], work: Sequence[T]
     if not work:
         return []
     answers = spark.sparkContext.parallelize(work, len(work)).map(_answering(function)).collect()
-    return _without_refusal(answers)
+    return without_refusal(answers)
 
 
 def merge_tasks(
@@ -122,44 +122,53 @@ def exchange(
     if not work:
         return []
 
-    def giving(piece: T) -> Iterator[tuple[int, U | _Refused]]:
+    def taking(received: Iterable[tuple[int, U | Refused]]) -> Iterator[V | Refused]:
+        values: list[Any] = [value for _, value in received]
+        refused = [value for value in values if isinstance(value, Refused)]
+        yield refused[0] if refused else _answering(take)(values)
+
+    sent = spark.sparkContext.parallelize(work, len(work)).flatMap(giving(give))
+    return without_refusal(sent.partitionBy(n_groups, int).mapPartitions(taking).collect())
+
+
+def giving(
+    give: Callable[[T], Iterable[tuple[int, U]]],
+) -> Callable[[T], Iterator[tuple[int, U | Refused]]]:
+    """Let a function of :func:`exchange` give what it refuses to the first group."""
+
+    def given(piece: T) -> Iterator[tuple[int, U | Refused]]:
         try:
             yield from give(piece)
         except PseudoLabelError as error:
-            yield 0, _Refused(error)
+            yield 0, Refused(error)
         finally:
             freeze_imported()
 
-    def taking(received: Iterable[tuple[int, U | _Refused]]) -> Iterator[V | _Refused]:
-        values: list[Any] = [value for _, value in received]
-        refused = [value for value in values if isinstance(value, _Refused)]
-        yield refused[0] if refused else _answering(take)(values)
-
-    sent = spark.sparkContext.parallelize(work, len(work)).flatMap(giving)
-    return _without_refusal(sent.partitionBy(n_groups, int).mapPartitions(taking).collect())
+    return given
 
 
 @dataclass(frozen=True)
-class _Refused:
+class Refused:
     """What a worker raised on purpose: Spark would run its task again, and show a trace of Java."""
 
     error: PseudoLabelError
 
 
-def _answering(function: Callable[[T], U]) -> Callable[[T], U | _Refused]:
-    def answer(piece: T) -> U | _Refused:
+def _answering(function: Callable[[T], U]) -> Callable[[T], U | Refused]:
+    def answer(piece: T) -> U | Refused:
         try:
             return function(piece)
         except PseudoLabelError as error:
-            return _Refused(error)
+            return Refused(error)
         finally:
             freeze_imported()
 
     return answer
 
 
-def _without_refusal(answers: list[U | _Refused]) -> list[U]:
+def without_refusal(answers: list[U | Refused]) -> list[U]:
+    """Return the answers of tasks, or raise what one of them has refused."""
     for answer in answers:
-        if isinstance(answer, _Refused):
+        if isinstance(answer, Refused):
             raise answer.error
     return answers  # type: ignore[return-value]

@@ -57,6 +57,18 @@ TEACHERS: dict[str, dict[str, Any]] = {
         ]
     },
 }
+# Each worker has the rows of a range of hashes, whoever has read them.
+TRAINED: dict[str, dict[str, Any]] = {
+    "boosted": {"estimator": "XGBClassifier", "params": {"n_estimators": 20, "max_depth": 4}},
+    "logistic": {"estimator": "LogisticRegression"},
+}
+TRAINED_ON = [
+    pytest.param("boosted", "standalone"),
+    pytest.param("logistic", "standalone", marks=pytest.mark.long),
+    pytest.param("logistic", "local[1]", marks=pytest.mark.long),
+    pytest.param("boosted", "local-cluster[2,1,1024]", marks=pytest.mark.long),
+    pytest.param("logistic", "local-cluster[2,1,1024]", marks=pytest.mark.long),
+]
 POSITION = ("file", "row_index")
 
 Run = Callable[..., Path]
@@ -136,3 +148,12 @@ def test_what_a_teacher_learns_of_the_pool_is_the_same(name: str, run: Run, tabl
     kept = read_labels(usual, "row_id", table="training").set_index("row_id")
     kept = kept[kept["source"] == "labeled"]["label"]
     assert kept.to_dict() == given.to_dict()
+
+
+@pytest.mark.parametrize(("name", "master"), TRAINED_ON)
+def test_models_that_learn_on_the_cluster_are_the_same(name: str, master: str, run: Run) -> None:
+    sections = {"model": TRAINED[name], "training": {"on": "cluster", "workers": 2}}
+    usual = run(USUAL, **sections)
+    other = run(Shape(master, MB, 100, False), **sections)
+    assert set(read_labels(usual, "row_id")["round"]) == {1, 2}
+    assert labels_sha256(usual) == labels_sha256(other)

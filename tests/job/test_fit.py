@@ -26,16 +26,12 @@ def test_committed_rows_that_are_not_there_end_a_run() -> None:
         asked.append(limits)
 
     labeled = SimpleNamespace(num_rows=10)
-    setting: Any = SimpleNamespace(
-        learned_rows="accepted",
-        config=SimpleNamespace(training=SimpleNamespace(max_rows=30)),
-        inputs=SimpleNamespace(labeled=labeled),
-    )
+    setting: Any = SimpleNamespace(learned_rows="accepted", inputs=SimpleNamespace(labeled=labeled))
     pool: Any = SimpleNamespace(fetch=fetch)
     store: Any = SimpleNamespace(root="out")
     rounds: Any = [SimpleNamespace(counts=counts_of(accepted_by_code=(40, 60)))]
     with pytest.raises(StoredStateError, match="must hold 100 accepted rows of the pool"):
-        DriverTrainer(setting, store, pool).pool_rows(rounds)
+        DriverTrainer(setting, store, pool).pool_rows(rounds, max_rows=30)
     assert asked[-1] == [2**63 - 1] * 2  # every row there could be
 
 

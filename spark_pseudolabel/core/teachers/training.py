@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,26 @@ from sklearn.pipeline import Pipeline
 from spark_pseudolabel.core.teachers.estimators import final_step
 from spark_pseudolabel.core.teachers.preprocessing import joined, split
 from spark_pseudolabel.core.threads import hold_threads
+from spark_pseudolabel.core.trust.priors import shares
 
 Label = str | int | bool
+
+
+class LearnedRows(Protocol):
+    """The rows of a fit, as far as whoever has not fitted needs to know them."""
+
+    @property
+    def n_pseudo(self) -> int:
+        """How many accepted rows are among them."""
+        ...
+
+    def sha256(self) -> str:
+        """Hash them: two fits on the same hash see the same bits in the same order."""
+        ...
+
+    def shares(self, n_classes: int) -> NDArray[np.float64]:
+        """Return the class shares by weight, of shape (n_classes,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,10 @@ class TrainingRows:
         for numbers in (self.values, self.folds):
             digest.update(b"" if numbers is None else numbers.tobytes())
         return digest.hexdigest()
+
+    def shares(self, n_classes: int) -> NDArray[np.float64]:
+        """Return the class shares by weight, of shape (n_classes,)."""
+        return shares(self.codes, n_classes, self.weights)
 
 
 # Values of a training frame up to which threads wait for each other longer than they compute: a fit

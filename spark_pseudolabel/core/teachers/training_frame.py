@@ -80,7 +80,7 @@ def joined_rows(
     values
         ndarray of shape (n,): what the model says, where labels are numbers.
     """
-    row, code, share = _lines(labels, soft)
+    row, code, share = lines_of(labels, soft)
     own = np.ones(len(labeled.codes)) if labeled.weights is None else labeled.weights
     all_weights = np.concatenate([own, weights[row] * share])
     # Not every estimator takes weights, and equal ones say nothing.
@@ -229,8 +229,17 @@ def _sortable(key: NDArray[Any]) -> NDArray[Any]:
     return ranks
 
 
-def _lines(labels: NDArray[Any], soft: bool) -> tuple[Any, Any, Any]:
-    """Return row, class and share of each line of the training frame."""
+def lines_of(labels: NDArray[Any], soft: bool) -> tuple[Any, Any, Any]:
+    """Return row, class and share of each line of the training frame.
+
+    Parameters
+    ----------
+    labels
+        What a model says of rows: ndarray of shape (n, n_classes), probabilities, or of shape
+        (n,), class indices.
+    soft
+        Lines as of :func:`soft_lines`; or one with the most probable class.
+    """
     if labels.ndim == 2 and soft:
         return soft_lines(labels)
     codes = labels if labels.ndim == 1 else labels.argmax(axis=1)

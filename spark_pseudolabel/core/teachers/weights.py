@@ -107,15 +107,40 @@ class PseudoWeights:
         n_labeled
             Labeled rows, each of weight 1.
         """
-        moments_of = {}
-        if self.each == "softmatch":
-            moments_of = {int(number): moments(pools[int(number)]) for number in np.unique(rounds)}
-        weights = RowWeights(self.each, moments=moments_of)
+        numbers = np.unique(rounds).tolist() if self.each == "softmatch" else []
+        weights = self.unbounded({number: pools[number] for number in numbers})
         if self.ratio is None:
             return weights
         # fsum is exact: rows come in another order from every cluster.
-        total, most = math.fsum(weights.of(confidence, rounds)), self.ratio * n_labeled
-        return replace(weights, scale=most / total) if total > most else weights
+        return self.bounded(weights, math.fsum(weights.of(confidence, rounds)), n_labeled)
+
+    def unbounded(self, pools: Mapping[int, Counts]) -> RowWeights:
+        """Return what rows weigh before all of them are bounded together.
+
+        Parameters
+        ----------
+        pools
+            Of the rounds that they are from, all scored rows.
+        """
+        softmatch = self.each == "softmatch"
+        moments_of = {n: moments(counts) for n, counts in pools.items()} if softmatch else {}
+        return RowWeights(self.each, moments=moments_of)
+
+    def bounded(self, weights: RowWeights, total: float, n_labeled: int) -> RowWeights:
+        """Scale the weights down where they sum up to more than the bound.
+
+        Parameters
+        ----------
+        weights
+            From :meth:`unbounded`.
+        total
+            What all rows weigh by them.
+        n_labeled
+            Labeled rows, each of weight 1.
+        """
+        if self.ratio is None or total <= self.ratio * n_labeled:
+            return weights
+        return replace(weights, scale=self.ratio * n_labeled / total)
 
     def of(
         self, confidence: NDArray[np.float64], pool: Counts, n_labeled: int

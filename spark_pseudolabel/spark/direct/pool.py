@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
+from pyspark import RDD
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE, VALUE
@@ -37,7 +38,7 @@ from spark_pseudolabel.spark.pool import (
     lowest,
 )
 from spark_pseudolabel.spark.scratch import Scratch
-from spark_pseudolabel.spark.tasking import merge_tasks, run_tasks
+from spark_pseudolabel.spark.tasking import Refused, giving, merge_tasks, run_tasks
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 
@@ -137,26 +138,58 @@ class DirectPool:
         """
         upto = self._full(limits)
         had = self._fetched.keep_within([earlier.number for earlier in rounds], upto)
-        nothing: list[int | None] = [None] * self.n_classes
-        accepted: dict[int, list[tuple[str, int]]] = defaultdict(list)
-        for manifest in rounds:
-            more = _has_more(had.get(manifest.number, nothing), upto)
-            for entry in getattr(manifest, kind) if more else ():
-                path = join(self.root, entry.path)
-                accepted[part_number(path)].append((path, manifest.number))
-        scores = [CLASS_SCORES] if self.carried.probabilities else []
-        scores += [VALUE] if self.carried.numbers else []
-        columns = [CODE, SCORE, HASH, IN_ROUND, *scores]
-        source = self.source
+        nothing = self._nothing
+        more = [one for one in rounds if _has_more(had.get(one.number, nothing), upto)]
+        source, columns = self.source, self._stored_columns
 
         def fetch(task: tuple[Part, list[tuple[str, int]]]) -> Iterator[pa.Table]:
             part, files = task
             of_part = [(path, had.get(number, nothing)) for path, number in files]
             return tasks.fetch_part(part, of_part, upto, source, columns)
 
-        work = [(self.parts[number], files) for number, files in sorted(accepted.items())]
-        self._fetched.add(bring(self.spark, fetch, work, self.scratch))
+        self._fetched.add(bring(self.spark, fetch, self._files_by_part(more, kind), self.scratch))
         return self._fetched.rows
+
+    def deal(
+        self,
+        rounds: Sequence[RoundManifest],
+        limits: HashLimits,
+        deal: Callable[[Iterable[pa.Table]], Iterator[tuple[int, bytes]]],
+        kind: StoredKind = "accepted",
+    ) -> RDD[tuple[int, bytes | Refused]]:
+        """Deal stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+        upto, nothing = self._full(limits), self._nothing
+        source, columns = self.source, self._stored_columns
+
+        def give(task: tuple[Part, list[tuple[str, int]]]) -> Iterator[tuple[int, bytes]]:
+            part, files = task
+            of_part = [(path, nothing) for path, _ in files]
+            return deal(tasks.fetch_part(part, of_part, upto, source, columns))
+
+        work = self._files_by_part(rounds, kind)
+        context = self.spark.sparkContext
+        return context.parallelize(work, max(1, len(work))).flatMap(giving(give))
+
+    @property
+    def _nothing(self) -> list[int | None]:
+        return [None] * self.n_classes
+
+    @property
+    def _stored_columns(self) -> list[str]:
+        scores = [CLASS_SCORES] if self.carried.probabilities else []
+        scores += [VALUE] if self.carried.numbers else []
+        return [CODE, SCORE, HASH, IN_ROUND, *scores]
+
+    def _files_by_part(
+        self, rounds: Sequence[RoundManifest], kind: StoredKind
+    ) -> list[tuple[Part, list[tuple[str, int]]]]:
+        """Return the parts with stored rows, each with the files of these and their rounds."""
+        stored: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        for manifest in rounds:
+            for entry in getattr(manifest, kind):
+                path = join(self.root, entry.path)
+                stored[part_number(path)].append((path, manifest.number))
+        return [(self.parts[number], files) for number, files in sorted(stored.items())]
 
     def publish(self, table: Publication) -> RowsByFile | None:
         """Write a published table; see :class:`spark_pseudolabel.spark.pool.Pool`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from py4j.protocol import Py4JError
+from pyspark import RDD
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -40,6 +42,7 @@ from spark_pseudolabel.spark.pool import (
 from spark_pseudolabel.spark.reading.names import columns, map_in_arrow
 from spark_pseudolabel.spark.reading.row_errors import reading
 from spark_pseudolabel.spark.reading.tables import reasons_of, to_arrow, with_hash
+from spark_pseudolabel.spark.tasking import Refused, giving
 from spark_pseudolabel.store.files import unglobbed
 from spark_pseudolabel.store.manifest import RoundManifest
 
@@ -144,15 +147,63 @@ class FramePool:
         by_code = np.sum([manifest.counts.by_code(kind) for manifest in rounds], axis=0)
         if not np.any(by_code):
             return None
-        wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
-        if self._may_broadcast(float(np.sum(by_code * shares_within(limits)))):
-            wanted = F.broadcast(wanted)
         with self._batches():
-            fetched = to_arrow(self._marked.join(wanted, on=list(self.keys), how="inner"))
+            fetched = to_arrow(self._joined(rounds, limits, kind))
         lost = limits is None and fetched.num_rows != int(by_code.sum())
         if lost or pc.any(pc.not_equal(fetched[_NOW], fetched[FINGERPRINT])).as_py():
             raise changed_pool()
         return fetched.drop_columns([_NOW, FINGERPRINT])
+
+    @reading("unlabeled")
+    def deal(
+        self,
+        rounds: Sequence[RoundManifest],
+        limits: HashLimits,
+        deal: Callable[[Iterable[pa.Table]], Iterator[tuple[int, bytes]]],
+        kind: StoredKind = "accepted",
+    ) -> RDD[tuple[int, bytes | Refused]]:
+        """Deal stored rows; see :class:`spark_pseudolabel.spark.pool.Pool`."""
+
+        def unchanged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+            for batch in batches:
+                if pc.any(pc.not_equal(batch[_NOW], batch[FINGERPRINT])).as_py():
+                    raise changed_pool()
+                yield pa.Table.from_batches([batch]).drop_columns([_NOW, FINGERPRINT])
+
+        def dealt(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
+            return deal(unchanged(batches))
+
+        give = giving(dealt)
+
+        def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for number, lines in give(batches):
+                refused = isinstance(lines, Refused)
+                columns = [[number], [pickle.dumps(lines) if refused else lines], [refused]]
+                types = [pa.int64(), pa.binary(), pa.bool_()]
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)],
+                    ["number", "lines", "refused"],
+                )
+
+        def unpacked(row: Row) -> tuple[int, bytes | Refused]:
+            # Of this query's own tasks, by the way that their results take: never from storage.
+            return row[0], pickle.loads(row[1]) if row[2] else bytes(row[1])  # noqa: S301
+
+        with self._batches():
+            rows = self._joined(rounds, limits, kind)
+            return map_in_arrow(
+                rows, packed, "number bigint, lines binary, refused boolean"
+            ).rdd.map(unpacked)
+
+    def _joined(
+        self, rounds: Sequence[RoundManifest], limits: HashLimits, kind: StoredKind
+    ) -> DataFrame:
+        """Return stored rows within hash limits, with the features that the pool gives now."""
+        by_code = np.sum([manifest.counts.by_code(kind) for manifest in rounds], axis=0)
+        wanted = getattr(self.stored, kind)(rounds).filter(within(limits))
+        if self._may_broadcast(float(np.sum(by_code * shares_within(limits)))):
+            wanted = F.broadcast(wanted)
+        return self._marked.join(wanted, on=list(self.keys), how="inner")
 
     @reading("unlabeled")
     def publish(self, table: Publication) -> RowsByFile | None:

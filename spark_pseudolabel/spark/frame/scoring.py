@@ -64,10 +64,18 @@ def batches_within(spark: SparkSession, cells: int) -> Iterator[None]:
     The session's limit is in rows, 10,000 unless it is set: of 4,096 numbers that is 330 MB, in the
     JVM and in the worker. It is given back at the end of the block.
     """
-    limit, before = spark.conf.get(BATCH_ROWS), spark.conf.get(BATCH_ROWS, None)
+    limit = spark.conf.get(BATCH_ROWS)
     most = max(1, BATCH_BYTES // (8 * max(1, cells)))
     # Zero and less is Spark's word for no limit.
     rows = min(int(limit), most) if limit and int(limit) > 0 else most
+    with batches_of(spark, rows):
+        yield
+
+
+@contextlib.contextmanager
+def batches_of(spark: SparkSession, rows: int) -> Iterator[None]:
+    """Let Spark hand so many rows at a time to workers, for as long as the block lasts."""
+    before = spark.conf.get(BATCH_ROWS, None)
     spark.conf.set(BATCH_ROWS, str(rows))
     try:
         yield

@@ -32,7 +32,7 @@ def collect_arrow(rows: DataFrame) -> pa.Table:
     rows
         Of types that Arrow takes.
     """
-    packed = _Unmapped.of(map_in_arrow(rows, _pack, "rows binary").repartition(_PARTITIONS))
+    packed = Unmapped.of(map_in_arrow(rows, _pack, "rows binary").repartition(_PARTITIONS).rdd)
     context = packed.context
     chunks: list[bytes] = []
     start, at_once = 0, 1
@@ -58,7 +58,7 @@ def _pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_pydict({"rows": [sink.getvalue().to_pybytes()]})
 
 
-class _Unmapped(RDD[Any]):
+class Unmapped(RDD[Any]):
     """Partitions that the driver fetches as they are.
 
     ``SparkContext.runJob`` maps them by a Python function; with 64 partitions of a small table,
@@ -66,8 +66,7 @@ class _Unmapped(RDD[Any]):
     """
 
     @classmethod
-    def of(cls, rows: DataFrame) -> _Unmapped:
-        rdd = rows.rdd
+    def of(cls, rdd: RDD[Any]) -> Unmapped:
         return cls(rdd._jrdd, rdd.ctx, rdd._jrdd_deserializer)
 
     def mapPartitions(self, f: Any, preservesPartitioning: bool = False) -> Any:  # noqa: N802, N803
