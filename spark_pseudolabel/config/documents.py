@@ -44,7 +44,27 @@ def public(config: Config) -> dict[str, Any]:
     return {key: redacted(section) for key, section in document.items()}
 
 
+_OTHER_FORMS: dict[str, dict[str, object]] = {
+    "labeled": {
+        "type": "array",
+        "description": "A table, and outputs whose reviewed rows are labeled, too.",
+        "minItems": 1,
+        "prefixItems": [{"$ref": "#/$defs/LabeledTable"}],
+        "items": {
+            "type": "object",
+            "properties": {"reviews": {"type": "string", "minLength": 1}},
+            "required": ["reviews"],
+            "additionalProperties": False,
+        },
+    },
+    "incremental": {"type": "boolean", "description": "true: all of its defaults; false: null."},
+}
+"""What a file may say beside what a configuration is read into."""
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of a configuration file."""
     schema = Config.model_json_schema(by_alias=True)
+    for name, form in _OTHER_FORMS.items():
+        schema["properties"][name]["anyOf"].append(form)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

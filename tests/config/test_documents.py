@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from spark_pseudolabel.config import Config, config_schema, identity, parse_config
+from spark_pseudolabel.errors import ConfigError
 from tests.config.files import minimal
 
 
@@ -36,6 +37,23 @@ def test_schema_knows_every_section() -> None:
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["additionalProperties"] is False
     json.dumps(schema)
+
+
+def test_schema_has_the_other_forms_that_a_file_may_have() -> None:
+    schema, table, reviews = config_schema(), minimal()["labeled"], {"reviews": "out/income"}
+    forms = {
+        name: {form.get("type", form.get("$ref")) for form in schema["properties"][name]["anyOf"]}
+        for name in ("labeled", "incremental")
+    }
+    assert forms == {
+        "labeled": {"#/$defs/LabeledTable", "null", "array"},
+        "incremental": {"#/$defs/Incremental", "null", "boolean"},
+    }
+    for document in (minimal(labeled=[table, reviews, reviews]), minimal(incremental=True)):
+        parse_config(document)
+    for wrong in ([reviews], [table, table], []):
+        with pytest.raises(ConfigError):
+            parse_config(minimal(labeled=wrong))
 
 
 def test_more_rounds_go_on_with_a_run_without_selection() -> None:
