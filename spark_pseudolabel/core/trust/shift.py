@@ -29,6 +29,7 @@ _AUC_MARGIN, _AUC_Z = 0.05, 3.0
 _OUTSIDE = 0.1
 _PRIOR_LEVEL, _PRIOR_LEVEL_IF_EVEN = 1e-4, 0.01
 _PSI_BINS = 10
+_PSI_EDGES = np.linspace(0, 1, _PSI_BINS + 1)[1:-1]
 _PSI_FLOOR = 1e-4
 _ALIKE = 1.1
 
@@ -162,7 +163,9 @@ def _shares(column: pd.Series, reference: pd.Series) -> NDArray[np.float64]:
         counts = column.map(str).value_counts().reindex(names, fill_value=0).to_numpy()
         counts = np.append(counts, len(column) - counts.sum())
     else:
-        edges = np.unique(np.nanquantile(reference, np.linspace(0, 1, _PSI_BINS + 1)[1:-1]))
+        given = reference.dropna().to_numpy()
+        # Of a column that is missing everywhere only how often it is missing can be compared.
+        edges = np.unique(np.quantile(given, _PSI_EDGES)) if len(given) else given
         known = column.dropna().to_numpy()
         counts = np.bincount(np.searchsorted(edges, known), minlength=len(edges) + 1)
         counts = np.append(counts, len(column) - len(known))

@@ -116,3 +116,10 @@ def test_natural_samples_raise_few_false_alarms() -> None:
         pool = np.bincount(chance.choice(2, 8000, p=[0.76, 0.24]), minlength=2)
         alarms += prior_shift(labeled, labeled, pool).drawn_per_class
     assert alarms <= 2
+
+
+def test_a_column_without_values_on_one_side_is_compared_by_what_is_missing() -> None:
+    full, empty = pd.Series(np.arange(100.0)), pd.Series(np.full(100, np.nan))
+    assert psi(empty, empty) == 0.0
+    assert psi(empty, full) > 1.0
+    assert psi(full, empty) > 1.0
