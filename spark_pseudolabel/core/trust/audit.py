@@ -10,7 +10,6 @@ the labels came about.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,24 +236,6 @@ def more_answers(asked: Asked, precision: float, level: float, prior: Prior) -> 
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high
-
-
-def union_precision(audits: Iterable[tuple[Bounds, int]]) -> float:
-    """Return the share of right labels that audits of disjoint sets show together.
-
-    Parameters
-    ----------
-    audits
-        Bounds and size of each set. All bounds hold together, as long as the levels of the audits
-        are those of :func:`level_of`.
-
-    Examples
-    --------
-    >>> union_precision([(Bounds(0, 50), 1000), (Bounds(2, 10), 200)])
-    0.95
-    """
-    uppers, sizes = zip(*((of.upper, rows) for of, rows in audits), strict=True)
-    return 1.0 - sum(uppers) / sum(sizes) if sum(sizes) else 1.0
 
 
 def _log_choose(n: Any, k: NDArray[np.float64]) -> NDArray[np.float64]:

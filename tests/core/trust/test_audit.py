@@ -17,7 +17,6 @@ from spark_pseudolabel.core.trust.audit import (
     log_ratio,
     more_answers,
     settled,
-    union_precision,
 )
 
 
@@ -126,11 +125,6 @@ def test_what_is_settled_takes_no_more_answers():
     assert more_answers(Asked(10, 10, 1), 0.95, level_of(1), Prior()) == 0
     # Just as many wrong as are allowed: only all rows tell.
     assert more_answers(Asked(2_000, 100, 5), 0.95, level_of(1), Prior()) > 1_800
-
-
-def test_precision_of_several_sets_together():
-    assert union_precision([(Bounds(0, 5), 100), (Bounds(0, 95), 900)]) == pytest.approx(0.9)
-    assert union_precision([(Bounds(0, 0), 0)]) == 1.0
 
 
 def test_bounds_hold_after_every_answer_of_many_audits():
