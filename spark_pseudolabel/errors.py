@@ -57,10 +57,16 @@ class PseudoLabelError(Exception):
         Stable name of the problem for machines, such as ``missing_column``.
     where
         The file, table, column or key concerned, if there is one.
+
+    Attributes
+    ----------
+    run_id
+        The run that it ended, where the command knows.
     """
 
     exit_code: ClassVar[int] = 10
     default_code: ClassVar[str] = "failed"
+    run_id: str | None = None
 
     def __init__(self, message: str, *, code: str | None = None, where: str | None = None):
         # A file's name may hold line breaks, and would tell lines of its own.

@@ -147,15 +147,21 @@ class PlainEvents:
 
 
 class JsonEvents(PlainEvents):
-    """One JSON object a line for each event: for programs that collect logs."""
+    """One JSON object a line for each event: for programs that collect logs.
+
+    Attributes
+    ----------
+    run_id
+        The run that events are about; None before one has named it.
+    """
 
     def __init__(self, stream: TextIO, *, heartbeat_s: float = HEARTBEAT_S):
         super().__init__(stream, heartbeat_s=heartbeat_s)
-        self._run_id: str | None = None
+        self.run_id: str | None = None
 
     def event(self, name: str, **fields: Any) -> None:
-        self._run_id = fields.pop("run_id", self._run_id)
-        self._put(json_line(name, self._run_id, **fields))
+        self.run_id = fields.pop("run_id", self.run_id)
+        self._put(json_line(name, self.run_id, **fields))
 
     @contextlib.contextmanager
     def stage(self, round: int, name: str, rows: int | None = None) -> Iterator[None]:

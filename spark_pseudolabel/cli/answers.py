@@ -55,11 +55,15 @@ def give_answer(answer: Answer, options: AnswerOptions) -> None:
     if options.json:
         tell_error(answer.error, options)
         if answer.in_short is not None and not options.quiet:
-            _tell(_event("summary", answer.in_short) if options.json_log else answer.in_short)
+            _tell(_summary(answer, answer.in_short) if options.json_log else answer.in_short)
     with reader_may_leave():
         print_text(_json_line(answer.document) if options.json else _whole_text(answer))
     if not options.json:
         tell_error(answer.error, options)
+
+
+def _summary(answer: Answer, in_short: str) -> str:
+    return _event("summary", getattr(answer.document, "run_id", None), in_short)
 
 
 def give_error(error: PseudoLabelError, options: AnswerOptions) -> None:
@@ -88,15 +92,15 @@ def tell_error(error: PseudoLabelError | None, options: AnswerOptions) -> None:
     sys.stdout.flush()
     if options.json_log:
         facts = {"code": error.code, "exit_code": error.exit_code, "where": error.where}
-        _tell(_event("error", error.message, **facts))
+        _tell(_event("error", error.run_id, error.message, **facts))
     else:
         _tell(_wrapped(error.message) if sys.stderr.isatty() else error.message)
 
 
-def _event(name: str, message: str, **facts: Any) -> str:
+def _event(name: str, run_id: str | None, message: str, **facts: Any) -> str:
     from spark_pseudolabel.progress import json_line
 
-    return json_line(name, message=message, **facts)
+    return json_line(name, run_id, message=message, **facts)
 
 
 def _tell(message: str) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from spark_pseudolabel.cli import signals
 from spark_pseudolabel.cli.options import AnswerOptions
-from spark_pseudolabel.progress import Events, choose_events
+from spark_pseudolabel.errors import PseudoLabelError
+from spark_pseudolabel.progress import Events, JsonEvents, choose_events
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,6 +26,10 @@ def progress(options: AnswerOptions) -> Iterator[Events]:
     events = choose_events(quiet=options.quiet, as_json=options.json_log)
     try:
         yield events
+    except PseudoLabelError as error:
+        if isinstance(events, JsonEvents):
+            error.run_id = events.run_id
+        raise
     finally:
         events.close()
 

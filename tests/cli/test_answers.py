@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from spark_pseudolabel.cli.answers import Answer
-from spark_pseudolabel.cli.options import AnswerOptions, OutputFormat
+from spark_pseudolabel.cli.options import AnswerOptions, LogFormat, OutputFormat
 from spark_pseudolabel.cli.parsing import Task
 from spark_pseudolabel.cli.running import answered
+from spark_pseudolabel.cli.sessions import progress
 from spark_pseudolabel.errors import InputError, StoredStateError
 from spark_pseudolabel.report.document import InitDocument
 from tests.store.builders import put_views, two_rounds
@@ -125,3 +126,21 @@ def test_damage_is_told_to_a_reader_who_has_left(tmp_path: Path) -> None:
     _, said = process.communicate(b"x")
     assert process.returncode == 5
     assert b"verify" in said
+
+
+def test_summary_and_error_of_a_json_log_name_the_run(capsys: Captured) -> None:
+    class Told(InitDocument):
+        run_id: str = "the run"
+
+    def broken() -> Answer:
+        with progress(AnswerOptions(log_format=LogFormat.JSON)) as events:
+            events.event("inputs", run_id="the run")
+            raise InputError("No.", code="no_run", where="out")
+
+    options = AnswerOptions(OutputFormat.JSON, log_format=LogFormat.JSON)
+    whole = Answer(Told(file="c.yaml"), "fine\n", in_short="all well")
+    assert answered(Task(lambda: whole, options)) == 0
+    assert answered(Task(broken, options)) == 3
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = {each["event"]: each["run_id"] for each in events}
+    assert told == {"summary": "the run", "inputs": "the run", "error": "the run"}
