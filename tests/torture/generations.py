@@ -30,6 +30,7 @@ from pyspark.sql import SparkSession
 
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.config.sections import SparkSettings
+from spark_pseudolabel.errors import DriftError
 from spark_pseudolabel.job import run
 from spark_pseudolabel.output.gc import collect_garbage
 from spark_pseudolabel.output.status import read_status
@@ -61,6 +62,14 @@ PLACES = (
     "generation.end.tmp:2",
     "generation.end.done:2",
 )
+DRIFT_PLACES = (
+    "generation.end.done",
+    "generation.claim.tmp",
+    "generation.claim.done",
+    "generation.end.tmp:2",
+    "generation.end.done:2",
+)
+"""Where a generation is killed whose rows are too unlike to be labeled."""
 Found = dict[str, Any]
 
 
@@ -79,10 +88,12 @@ class Place:
     ----------
     base
         Where it is made.
+    sections
+        Of the configuration, where they are others than here.
     """
 
-    def __init__(self, base: Path):
-        self.folder, self._kept = base / "work", base / "kept"
+    def __init__(self, base: Path, **sections: Any):
+        self.folder, self._kept, self._sections = base / "work", base / "kept", sections
 
     def make(self, spark: SparkSession) -> None:
         """Write the tables, run once, and let a file come: half of its rows were there before."""
@@ -111,12 +122,18 @@ class Place:
             "rounds": {"max": 1},
             "shift": {"action": "off"},  # half of a generation's time, and nothing to kill there
             "output": {"path": str(self.folder / "out")},
+            **self._sections,
             **sections,
         }
 
-    def next(self, spark: SparkSession) -> None:
+    def let_unlike_rows_come(self) -> None:
+        """Put rows of which one column is what it never was in the place of the file that came."""
+        unlike = rows(5000, NEW).drop(columns="kind").assign(d=lambda table: table["d"] + 5.0)
+        unlike.to_parquet(self.folder / "pool" / "2.parquet", index=False)
+
+    def next(self, spark: SparkSession, incremental: object = True) -> None:
         """Run the next generation."""
-        run(spark, parse_config(self.asked(incremental=True)))
+        run(spark, parse_config(self.asked(incremental=incremental)))
 
     def killed(self, spark: SparkSession, place: str) -> int:
         """Run it in a fork that is killed at a place; return how that ended.
@@ -175,6 +192,43 @@ def kills(spark: SparkSession, place: Place, expected: pd.DataFrame, at: tuple[s
     return {"kills": killed, "violations": violations}
 
 
+def drifts(spark: SparkSession, place: Place, at: tuple[str, ...]) -> Found:
+    """Kill a generation that drift stops; then it is stopped, and labeled when that is said."""
+    violations, killed, before = [], 0, place.labels
+    for name in at:
+        place.put_back()
+        place.let_unlike_rows_come()
+        if (code := place.killed(spark, name)) != -signal.SIGKILL:
+            violations.append(f"{name}: not reached, exit code {code}")
+            continue
+        killed += 1
+        found = list(_of_drift(spark, place, before))
+        violations += [f"{name}: {problem}" for problem in found]
+        sys.stderr.write(f"drift, {name}: {found or 'stopped, then labeled'}\n")
+    return {"kills": killed, "violations": violations}
+
+
+def _of_drift(spark: SparkSession, place: Place, before: pd.DataFrame) -> Iterator[str]:
+    out = str(place.folder / "out")
+    for _ in range(2):
+        try:
+            place.next(spark)
+        except DriftError:
+            pass
+        else:
+            yield "unlike rows did not stop it"
+    if not place.labels.equals(before):
+        yield "rows were labeled that are too unlike"
+    yield from (f"verify: {problem}" for problem in check_output(out, deep=True).problems)
+    place.next(spark, {"on_shift": "continue"})
+    told = [(each.outcome, each.rows) for each in read_status(out).generations]
+    if told != [("labeled", ROWS), ("drift", NEW), ("labeled", NEW)]:
+        yield f"generations are {told}"
+    if len(place.labels) <= len(before) or not place.labels["row_id"].is_unique:
+        yield "rows were not labeled, or twice"
+    yield from (f"verify at the end: {p}" for p in check_output(out, deep=True).problems)
+
+
 def races(place: Place, expected: pd.DataFrame, trials: int) -> Found:
     """Let two schedulers begin the same generation at once, each with a Spark of its own."""
     violations, codes = [], []
@@ -205,6 +259,7 @@ def main() -> int:
     """Do both."""
     parser = argparse.ArgumentParser(prog="torture generations", description=__doc__)
     parser.add_argument("--kills", type=int, default=len(PLACES), help="places, from the first")
+    parser.add_argument("--drifts", type=int, default=len(DRIFT_PLACES), help="places, likewise")
     parser.add_argument("--races", type=int, default=3)
     arguments = parser.parse_args()
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -218,6 +273,9 @@ def main() -> int:
             "control": {"labels": len(expected), "violations": list(place.problems(expected))},
             "kill": kills(spark, place, expected, PLACES[: arguments.kills]),
         }
+        moved = Place(Path(directory) / "drift", shift=None)
+        moved.make(spark)
+        found["drift"] = drifts(spark, moved, DRIFT_PLACES[: arguments.drifts])
         spark.stop()
         found["race"] = races(place, expected, arguments.races)
     json.dump(found, sys.stdout, indent=2)
