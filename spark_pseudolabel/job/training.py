@@ -31,6 +31,7 @@ from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool, StoredKind
 from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.following import revoked_keys
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -199,6 +200,14 @@ class DriverTrainer:
         limits = hash_limits(codes, hashes, shares)
         # All are here: to fetch them again would be one more scan, where Spark reads the pool.
         return limits, rows.filter(pa.array(within(codes, hashes, limits)))
+
+    def _standing(self, table: pa.Table | None) -> pa.Table | None:
+        """Leave out rows whose label people have taken back since a round accepted them."""
+        if table is None or not self.store.reviews:
+            return table
+        revoked = revoked_keys(self.store)
+        gone = revoked.contains([table.column(key) for key in self.setting.inputs.keys])
+        return None if gone.all() else table.filter(pa.array(~gone))
 
     def _weights(self, table: pa.Table | None) -> tuple[RowWeights, NDArray[np.float64]]:
         """Settle what pool rows weigh in a fit; also return the weight of each."""

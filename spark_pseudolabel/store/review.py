@@ -184,8 +184,9 @@ class Revoked(Fact):
         Which, where it is one.
     rows
         Parquet: keys, label, confidence and round of each row as it stood in ``OUT/labels``.
-    trained_on
-        How many of them the final model was trained on.
+    trained_on, model
+        How many of them the final model was trained on, and which that was; None in commits of
+        versions that did not say it.
     """
 
     by: Literal["round", "class", "ids", "answers"]
@@ -193,6 +194,7 @@ class Revoked(Fact):
     label: Label | None = None
     rows: FileEntry
     trained_on: Size = 0
+    model: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def n_rows(self) -> int:

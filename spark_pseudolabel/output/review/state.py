@@ -33,7 +33,10 @@ def review_state(store: RoundStore, accepted: int | None = None) -> ReviewState 
         commits=len(store.reviews),
         sets=_sets(store),
         revoked=revoked,
-        trained_on_revoked=sum(step.trained_on for step, _ in steps),
+        # A model that a longer run has fitted since has not learned from them.
+        trained_on_revoked=sum(
+            step.trained_on for step, _ in steps if step.model in (None, store.final.final_model)
+        ),
         published=published,
         labels=(store.final.counts.accepted if accepted is None else accepted)
         + store.change_of_labels,
