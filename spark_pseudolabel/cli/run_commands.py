@@ -132,13 +132,13 @@ def run(
     source = _Source(conf, overrides or (), allow_import or (), incremental)
     config = source.load(check_estimators=False)
     outcome = _run(config, options, source.load)
-    from spark_pseudolabel.report.guidance import mail_line
+    from spark_pseudolabel.report.guidance import nothing_done
     from spark_pseudolabel.report.text import render_text
 
     text = render_text(outcome.report)
     if outcome.before:
-        text = f"Nothing to do: {config.output.path} is finished.\n\n{text}"
-    return Answer(outcome.report, text, in_short=mail_line(outcome.report))
+        text = f"{nothing_done(outcome.report, config.output.path)}\n\n{text}"
+    return Answer(outcome.report, text, in_short=outcome.in_short)
 
 
 def label(
@@ -189,7 +189,8 @@ def demo(
 
     file = write_demo(output)
     outcome = _run(_Source(str(file)).load(), options, lambda: None)
-    return Answer(outcome.report, summary(outcome.report, file, already_done=outcome.before))
+    text = summary(outcome.report, file, already_done=outcome.before)
+    return Answer(outcome.report, text, in_short=outcome.in_short)
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,13 @@ class _RunOutcome:
 
     report: Report
     before: bool
+
+    @property
+    def in_short(self) -> str:
+        """All of it in one line."""
+        from spark_pseudolabel.report.guidance import mail_line
+
+        return mail_line(self.report, before=self.before)
 
 
 def _run(config: Config, options: AnswerOptions, check: Callable[[], object]) -> _RunOutcome:

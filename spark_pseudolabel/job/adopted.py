@@ -61,7 +61,7 @@ class Adopted:
         return cls(deciding, _again(manifest, origin.models[0]))
 
     def inputs(self, inputs: Inputs) -> Inputs:
-        """Return inputs with the types of ids that labels have; refuse what the model can't take.
+        """Return inputs that the model can take.
 
         Raises
         ------
@@ -70,17 +70,7 @@ class Adopted:
         """
         self._require_classes(inputs)
         self._require_features(inputs)
-        for key, kind in self.fitted.key_types.items():
-            found = inputs.key_types[key]
-            if (found == "string") != (kind == "string"):
-                raise InputError(
-                    f"id column {key!r} of the new rows must be {kind}, as in the generations "
-                    f"before. It is {found}: cast it.",
-                    code="type_differs",
-                    where=key,
-                )
-        key_types = dict(self.fitted.key_types) or inputs.key_types
-        return replace(inputs, label_type=self.fitted.label_type, key_types=key_types)
+        return inputs
 
     def _require_classes(self, inputs: Inputs) -> None:
         if tuple(inputs.classes) == tuple(self.fitted.classes):
@@ -131,6 +121,48 @@ class Adopted:
         self, models: Models, number: int, scored: Scored
     ) -> tuple[Plan, RoundCertificate | None]:
         return self.deciding.plan, None
+
+
+def typed_as_before(inputs: Inputs, first: ModelManifest, *, features: bool) -> Inputs:
+    """Return inputs with the types of ids and labels that the published tables have.
+
+    Parameters
+    ----------
+    inputs
+        Of a later generation.
+    first
+        The first model of the first one.
+    features
+        Whether features are published, too.
+
+    Raises
+    ------
+    InputError
+        If a column would be of another type in the files that the generation adds to a table, so
+        that no reader could read all of them together.
+    """
+    types = {**first.key_types, "label": first.label_type}
+    for name, found in {**inputs.key_types, "label": inputs.label_type}.items():
+        before = types.get(name, found)
+        if (found == "string") != (before == "string"):
+            raise _other_type(name, before, found)
+    if features:
+        published = {feature.name: feature.type for feature in first.features}
+        for feature in inputs.features:
+            before = published.get(feature.name, feature.type)
+            if feature.type != before:
+                raise _other_type(feature.name, before, feature.type)
+    key_types = dict(first.key_types) or inputs.key_types
+    return replace(inputs, label_type=first.label_type, key_types=key_types)
+
+
+def _other_type(column: str, before: str, found: str) -> InputError:
+    return InputError(
+        f"Column {column!r} must be {before}, as in the tables that earlier generations have "
+        f"written: their files are read together. It is {found}: cast it.",
+        code="type_differs",
+        where=column,
+    )
 
 
 @dataclass

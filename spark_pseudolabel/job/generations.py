@@ -18,9 +18,9 @@ from spark_pseudolabel.core.generations import RefitRule, has_drifted, next_gene
 from spark_pseudolabel.core.hashing import xxhash64
 from spark_pseudolabel.core.rounds import Finish
 from spark_pseudolabel.core.uniqueness import Hashes
-from spark_pseudolabel.errors import DriftError, InputError
+from spark_pseudolabel.errors import DriftError, InputError, StoredStateError
 from spark_pseudolabel.job import loop
-from spark_pseudolabel.job.adopted import Adopted, LentModels, report_of
+from spark_pseudolabel.job.adopted import Adopted, LentModels, report_of, typed_as_before
 from spark_pseudolabel.job.context import Run
 from spark_pseudolabel.job.drift import keep_sample, measure_drift
 from spark_pseudolabel.job.finish import write_reports
@@ -34,10 +34,11 @@ from spark_pseudolabel.output.generations import (
     drift_message,
     generation_of,
     notices_of,
+    notices_told,
     reported,
     sums_of,
 )
-from spark_pseudolabel.output.new_files import is_listed
+from spark_pseudolabel.output.new_files import NewFiles, is_listed, with_notices
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.report.document import Notice, Report
@@ -48,6 +49,7 @@ from spark_pseudolabel.store.facts import StoredReport
 from spark_pseudolabel.store.files import Files, join
 from spark_pseudolabel.store.generations import (
     RECENT,
+    Claim,
     Deciding,
     Drift,
     End,
@@ -56,12 +58,14 @@ from spark_pseudolabel.store.generations import (
     Generations,
     Kind,
     Sums,
+    Told,
     final_ref,
 )
 from spark_pseudolabel.store.identity import frozen_before, require_same, require_same_configuration
 from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.manifest import FileEntry, Ref, normalized, now
+from spark_pseudolabel.store.published import has_labeled, lost_generations
 from spark_pseudolabel.store.store import Attempt, RoundStore
 from spark_pseudolabel.version import VERSION
 
@@ -78,26 +82,27 @@ def run(
 ) -> Result:
     """Run a configuration to its end, or the next generation of it where it is incremental.
 
-    Parameters and errors as :func:`spark_pseudolabel.job.loop.run`, and:
+    Parameters
+    ----------
+    spark, config, events, frames, functions, estimator, trusted
+        See :class:`spark_pseudolabel.job.loop.Asked`.
 
     Raises
     ------
+    InputError
+        Exit code 3: inputs, output or environment do not hold what the configuration says.
+    OutputBusyError
+        Exit code 4: another run holds the output.
+    StoredStateError
+        Exit code 5: what is stored in the output is damaged.
     DriftError
         Exit code 7: new rows are too unlike those that the model was made for; none was labeled.
     """
-    if config.incremental is None:
-        return loop.run(
-            spark,
-            config,
-            events=events,
-            frames=frames,
-            functions=functions,
-            estimator=estimator,
-            trusted=trusted,
-        )
     asked = Asked(
         spark, config, events or SilentEvents(), frames, functions, estimator, tuple(trusted)
     )
+    if config.incremental is None:
+        return loop.run(asked)
     with asked.output() as (files, root):
         try:
             result = _Incremental(asked, files, root, config.incremental).run()
@@ -148,30 +153,27 @@ class _Incremental:
             require_same_configuration(generations.first, self._identity, self.root)
         if generations is None or generations.end(1) is None:
             first, generations = self._first(generations)
+        self._restore(generations)
         resumed, generations = self._resume(generations)
         place = self._place(generations)
-        report = self._next(place)
+        found = self._found(place)
+        report = self._next(place, found)
         if report is not None:
             return Result(report, resumed=False, already_done=False)
         if resumed is not None:
             return Result(resumed, resumed=True, already_done=False)
         if first is not None:
             return first
-        stored = reported(generations, place.end)
-        return Result(Report.model_validate(stored), resumed=False, already_done=True)
+        stored = Report.model_validate(reported(generations, place.end))
+        return Result(with_notices(stored, found.notices), resumed=False, already_done=True)
 
     # --- the first generation
 
     def _first(self, before: Generations | None) -> tuple[Result, Generations]:
         """Run the first generation to its end, on the rows that there were when it began."""
-        asked, rows = self.asked, None
-        proved = None if before is None else frozen_before(self.files, self.root, self._identity)
-        if before is not None and proved is not None and proved.unlabeled.files is not None:
-            rows = NewRows(_paths(proved))
-        began = asked.begin(self.files, self.root)
         opened: Run | None = None
         try:
-            opened = asked.run(self.files, self.root, began, proved=proved, new_rows=rows)
+            opened = self._open_first(before)
             result = to_the_end(opened)
         except InputError as error:
             # A run that is finished needs its pool no more, which may be gone or have grown.
@@ -184,9 +186,18 @@ class _Incremental:
             result = Result(report, resumed=False, already_done=True)
         generations = Generations.read(self.files, self.root)
         assert generations is not None
-        with asked.events.stage(0, "remember what was read"):
+        with self.asked.events.stage(0, "remember what was read"):
             generations.finish(self._end_of_first(generations, opened))
         return result, generations
+
+    def _open_first(self, before: Generations | None) -> Run:
+        """Open the first generation on the rows that it began with."""
+        asked, rows = self.asked, None
+        proved = None if before is None else frozen_before(self.files, self.root, self._identity)
+        if proved is not None and proved.unlabeled.files is not None:
+            rows = NewRows(_paths(proved))
+        began = asked.begin(self.files, self.root)
+        return asked.run(self.files, self.root, began, proved=proved, new_rows=rows)
 
     def _end_of_first(self, generations: Generations, run: Run | None) -> End:
         store = generations.store(1, VERSION) if run is None else run.store
@@ -225,6 +236,26 @@ class _Incremental:
             **generations.common(store),
         )
 
+    # --- tables that have lost rows
+
+    def _restore(self, generations: Generations) -> None:
+        """Build anew what tables have lost of generations that have ended."""
+        needed = _to_build(generations)
+        if not needed:
+            return
+        if needed[0] < generations.retired:
+            raise _not_restorable(needed[0], self.root)
+        for number in needed:
+            self.asked.events.event("generation", number=number, resumed=True)
+            if number == 1:
+                to_the_end(self._open_first(generations))
+                continue
+            place, inputs = self._reopened(generations, number)
+            claim, drift = generations.claim(number)[0], self._place(generations, number).end.facts
+            self._carry_out(generations, place, number, claim.kind, inputs, drift.drift)
+        # Each has put its own reports in place.
+        write_reports(generations.store(1), reported(generations, self._place(generations).end))
+
     # --- one that has begun
 
     def _resume(self, generations: Generations) -> tuple[Report | None, Generations]:
@@ -238,20 +269,23 @@ class _Incremental:
         claim, _ = generations.claim(number)
         place = self._place(generations, number - 1)
         self.asked.events.event("generation", number=number, resumed=True)
-        frozen = generations.run(number).inputs
-        store, paths = generations.store(1), _paths(frozen)
-        if not is_listed(self.asked.config):
-            paths = None
-        rows = new_rows(store, self.asked.config, paths, place.end.ids)
         try:
-            inputs = self.asked.inputs(self.files, self.root, proved=frozen, new_rows=rows)
-            require_same(generations.run(number), self._identity, inputs.frozen, self.root)
+            _, inputs = self._reopened(generations, number)
         except InputError as error:
             if not self._may_be_left(generations, number, error):
                 raise
             return None, self._leave(generations, place, number)
         report = self._carry_out(generations, place, number, claim.kind, inputs)
         return report, generations
+
+    def _reopened(self, generations: Generations, number: int) -> tuple[_Place, Inputs]:
+        """Open the inputs of a generation that was begun, as it found them."""
+        frozen, place = generations.run(number).inputs, self._place(generations, number - 1)
+        paths = _paths(frozen) if is_listed(self.asked.config) else None
+        rows = new_rows(generations.store(1), self.asked.config, paths, place.end.ids)
+        inputs = self._inputs(generations, rows, frozen)
+        require_same(generations.run(number), self._identity, inputs.frozen, self.root)
+        return place, inputs
 
     def _may_be_left(self, generations: Generations, number: int, error: InputError) -> bool:
         """Whether what has begun may be given up, since its inputs are not there any more."""
@@ -264,7 +298,8 @@ class _Incremental:
             f"The inputs of generation {number}, which was begun and had published nothing, have "
             "changed. It is left, and a new one is begun."
         )
-        self.asked.events.event("warning", code="generation_left", message=message)
+        told = Told(code="generation_left", message=message)
+        self.asked.events.event("warning", **told.model_dump())
         claim, ref = generations.claim(number)
         facts = GenerationFacts(
             generation=number,
@@ -273,31 +308,40 @@ class _Incremental:
             outcome="abandoned",
             rows=0,
             model=place.end.facts.model,
+            told=(*claim.told, told),
             ended_at=now(),
         )
-        generations.finish(_following(generations, place, ref, facts))
+        before = Report.model_validate(reported(generations, place.end))
+        _end_unlabeled(generations, place, ref, facts, with_notices(before, notices_told([told])))
         return generations
 
     # --- the next one
 
-    def _next(self, place: _Place) -> Report | None:
-        """Begin the next generation and carry it out; None where nothing is new."""
-        config, generations = self.asked.config, place.generations
-        store = generations.store(1)
-        new = find_new(self.asked.spark, config, store, place.end)
-        for notice in new.notices:
+    def _found(self, place: _Place) -> NewFiles:
+        """List what is new, and tell what is to be known of what is not."""
+        store = place.generations.store(1)
+        found = find_new(self.asked.spark, self.asked.config, store, place.end)
+        for notice in found.notices:
             self.asked.events.event("warning", **notice.model_dump())
+        return found
+
+    def _next(self, place: _Place, new: NewFiles) -> Report | None:
+        """Begin the next generation and carry it out; None where nothing is new."""
         if new.none:
             return None
+        config, store = self.asked.config, place.generations.store(1)
         deciding = place.end.deciding
         if deciding is None and self._rule.every != 1:
             raise _undecidable(config)
         rows = new_rows(store, config, new.paths, place.end.ids)
-        inputs = self.asked.inputs(self.files, self.root, new_rows=rows)
+        inputs = self._inputs(place.generations, rows)
         if new.paths is None and not inputs.pool_rows:
             return None
         self._refuse_again(place, inputs)
-        return self._begin(place, inputs)
+        before = place.end.facts
+        left = before.told if before.outcome == "abandoned" else ()
+        told = (*left, *(Told(code=each.code, message=each.message) for each in new.notices))
+        return self._begin(place, inputs, told)
 
     def _refuse_again(self, place: _Place, inputs: Inputs) -> None:
         """Stop at once where the same rows have stopped a generation, and nothing is new since."""
@@ -310,7 +354,7 @@ class _Incremental:
             assert place.end.deciding is not None
             raise self._drift_error(facts, place.end.deciding)
 
-    def _begin(self, place: _Place, inputs: Inputs) -> Report | None:
+    def _begin(self, place: _Place, inputs: Inputs, told: tuple[Told, ...]) -> Report | None:
         generations, deciding = place.generations, place.end.deciding
         number, run_id = generations.count + 1, str(uuid4())
         drift: Drift | None = None
@@ -329,7 +373,7 @@ class _Incremental:
         )
         if kind == "label":
             inputs = self._adopted(generations, place).inputs(inputs)
-        begun = generations.begin(kind, inputs.frozen, place.ref, VERSION, run_id)
+        begun = generations.begin(kind, inputs.frozen, place.ref, VERSION, run_id, told)
         return self._carry_out(begun, place, number, kind, inputs, drift)
 
     def _measured(
@@ -380,6 +424,14 @@ class _Incremental:
 
     # --- what they have in common
 
+    def _inputs(
+        self, generations: Generations, rows: NewRows, proved: FrozenInputs | None = None
+    ) -> Inputs:
+        """Open the inputs of a generation after the first."""
+        inputs = self.asked.inputs(self.files, self.root, proved=proved, new_rows=rows)
+        first = generations.store(1).models[0]
+        return typed_as_before(inputs, first, features=self.asked.config.output.features)
+
     def _adopted(self, generations: Generations, place: _Place) -> Adopted:
         deciding = place.end.deciding
         assert deciding is not None
@@ -388,7 +440,13 @@ class _Incremental:
     def _place(self, generations: Generations, latest: int | None = None) -> _Place:
         ended = generations.end(latest or generations.count)
         assert ended is not None
-        return _Place(generations, *ended)
+        end, ref = ended
+        if end.deciding is None:
+            # Answers may have certified a cut since.
+            store = generations.store(end.generation)
+            deciding = None if store.final is None else deciding_of(store)
+            end = end.model_copy(update={"deciding": deciding})
+        return _Place(generations, end, ref)
 
     @property
     def _identity(self) -> dict[str, object]:
@@ -478,12 +536,13 @@ class _Step:
             update={"accepted": 0, "rejected": 0, "invalid": 0, "abstained": 0}
         )
         notice = Notice.about("drift", f"{drift_message(facts, deciding)} Nothing was labeled.")
-        report = self._among_others(before, facts, [notice])
-        report = report.model_copy(update={"termination_condition": "drift"})
-        end = _following(self.generations, self.place, self._claim, facts)
-        end = end.model_copy(update={"report": StoredReport.of(report.as_json())})
-        write_reports(self.generations.store(1), report.as_json())
-        self.generations.finish(end)
+        report = before.model_copy(
+            update={
+                "termination_condition": "drift",
+                "warnings": [notice, *notices_told(facts.told)],
+            }
+        )
+        _end_unlabeled(self.generations, self.place, self._claim[1], facts, report)
         return facts
 
     @property
@@ -491,8 +550,8 @@ class _Step:
         return self.generations.store(self.number, VERSION)
 
     @property
-    def _claim(self) -> Ref:
-        return self.generations.claim(self.number)[1]
+    def _claim(self) -> tuple[Claim, Ref]:
+        return self.generations.claim(self.number)
 
     @property
     def _own(self) -> str:
@@ -507,7 +566,7 @@ class _Step:
             name = deciding.name
         return GenerationFacts(
             generation=self.number,
-            run_id=self.generations.claim(self.number)[0].run_id,
+            run_id=self._claim[0].run_id,
             kind=self.kind,
             outcome="drift" if self.kind == "stop" else "labeled",
             inputs=len(inputs.frozen.unlabeled.files or ()),
@@ -521,22 +580,16 @@ class _Step:
             drift=self.drift,
             drifted=deciding is not None and _drifted(self.drift, deciding),
             labels_changed=self.kind != "fit" and inputs.frozen.labeled.sha256 != learned,
+            told=self._claim[0].told,
             ended_at=now(),
         )
 
     def _among_others(
         self, report: Report, facts: GenerationFacts, warnings: Sequence[Notice]
     ) -> Report:
-        """Add what this generation and those before it came to."""
-        before = self.place.end
-        latest = (*before.latest, facts)[-RECENT:]
-        return report.model_copy(
-            update={
-                "warnings": list(warnings),
-                "generations": [generation_of(each) for each in latest],
-                "all_generations": sums_of(before.sums.plus(facts)),
-            }
-        )
+        """Add what this generation and those before it came to, and what it has found."""
+        told = [*warnings, *notices_told(facts.told)]
+        return _listed(report.model_copy(update={"warnings": told}), self.place.end, facts)
 
     def _end(
         self,
@@ -553,7 +606,7 @@ class _Step:
             ids, files = _remembered(store, attempt, before.ids, before.files)
         end = End(
             generation=self.number,
-            claim=self._claim,
+            claim=self._claim[1],
             final=final_ref(store),
             deciding=deciding,
             sample=sample,
@@ -576,10 +629,52 @@ def _is_whole(generations: Generations, number: int) -> bool:
     return ended[0].facts.outcome != "labeled" or generations.store(number).views_are_current()
 
 
-def _following(generations: Generations, place: _Place, claim: Ref, facts: GenerationFacts) -> End:
-    """Return the end of a generation that has labeled nothing: all is as it was before."""
+def _to_build(generations: Generations) -> list[int]:
+    """Return the generations whose tables have to be built again, in their order."""
+    lost = lost_generations(generations)
+    if not lost:
+        return []
+    # The first one's table takes the place of what all have put there, and one that has fitted a
+    # model puts it in the place of a later one's.
+    again = [
+        number
+        for number in generations.numbers
+        if number > lost[0]
+        and (lost[0] == 1 or generations.claim(number)[0].kind == "fit")
+        and has_labeled(generations, number)
+    ]
+    return sorted({*lost, *again})
+
+
+def _not_restorable(number: int, root: str) -> StoredStateError:
+    return StoredStateError(
+        f"Tables of {root} lack rows, and generation {number}, whose rows would have to be built "
+        "again, has nothing left to build them from: gc --retain has deleted what it scored. "
+        "Restore labels/, undecided/ and invalid/ from a copy.",
+        code="retired",
+        where=root,
+    )
+
+
+def _listed(report: Report, before: End, facts: GenerationFacts) -> Report:
+    """Add to a report what a generation and those before it came to."""
+    latest = (*before.latest, facts)[-RECENT:]
+    return report.model_copy(
+        update={
+            "generations": [generation_of(each) for each in latest],
+            "all_generations": sums_of(before.sums.plus(facts)),
+        }
+    )
+
+
+def _end_unlabeled(
+    generations: Generations, place: _Place, claim: Ref, facts: GenerationFacts, report: Report
+) -> None:
+    """End a generation that has labeled nothing: all but the report is as it was before."""
     before = place.end
-    return End(
+    document = _listed(report, before, facts).as_json()
+    write_reports(generations.store(1), document)
+    end = End(
         generation=facts.generation,
         claim=claim,
         final=before.final,
@@ -590,9 +685,10 @@ def _following(generations: Generations, place: _Place, claim: Ref, facts: Gener
         facts=facts,
         recent=before.latest,
         sums=before.sums.plus(facts),
-        report=before.report,
+        report=StoredReport.of(document),
         **generations.common(generations.store(facts.generation, VERSION)),
     )
+    generations.finish(end)
 
 
 def _remembered(
@@ -641,7 +737,8 @@ def _undecidable(config: Config) -> InputError:
     return InputError(
         f"Nothing decides which new rows get a label: the run before has no cut of policy "
         f"{policy!r} that means anything for other rows than its own. Use policy threshold or "
-        "auto, or fit a model in each generation: --set 'incremental.refit={every: 1}'.",
+        "auto, let answers certify a cut (review export --certify), or fit a model in each "
+        "generation: --set 'incremental.refit={every: 1}'.",
         code="no_plan",
         where="selection.policy",
     )

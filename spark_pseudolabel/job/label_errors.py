@@ -18,6 +18,7 @@ from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.store import facts
 from spark_pseudolabel.store.manifest import FileEntry, ModelManifest
 from spark_pseudolabel.store.store import Attempt, RoundStore
+from spark_pseudolabel.wording import counted
 
 NAME = "suspects.parquet"
 GIVEN, SUGGESTED, P_GIVEN, P_SUGGESTED = (
@@ -97,7 +98,7 @@ def duplicate_rows(copies: Duplicates) -> Notice:
     return Notice.about(
         "duplicates",
         f"{copies.rows:,} labeled rows equal another one in every feature, in "
-        f"{copies.groups:,} sets{differ}, such as {', '.join(map(str, copies.example))}. "
+        f"{counted(copies.groups, 'set')}{differ}, such as {', '.join(map(str, copies.example))}. "
         "Where rows are tested by models that have not seen them, a set stays together, and a "
         "certificate counts it once.",
         rows=copies.rows,

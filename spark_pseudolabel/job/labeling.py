@@ -27,11 +27,12 @@ from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import Scorer
 from spark_pseudolabel.core.selection.exact import plan_of_parameters
-from spark_pseudolabel.core.selection.plan import Cut, Plan
+from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies import read_policy
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.job.finished import FinishedOutput, open_finished
 from spark_pseudolabel.job.loop import announce
+from spark_pseudolabel.output.deciding import certified_by_asking
 from spark_pseudolabel.output.preflight import output_exists
 from spark_pseudolabel.output.scoring import asking_as_run
 from spark_pseudolabel.progress import Events, SilentEvents
@@ -188,9 +189,9 @@ def _last_plan(finished: FinishedOutput) -> Plan | None:
     store, n_classes = finished.store, len(finished.model.classes)
     if store.settings.withholds:
         return None
-    asked = _certified_by_asking(finished)
-    if asked is not None:
-        return asked
+    asked = certified_by_asking(store)
+    if asked is not None and _is_final(finished, asked[0]):
+        return asked[1]
     policy = read_policy(store.settings.selection)
     if policy.new_rows == "never":
         return None
@@ -199,28 +200,14 @@ def _last_plan(finished: FinishedOutput) -> Plan | None:
     used = store.rounds[: finished.final.best_round]
     if not used:
         return None
-    # A certificate is about the scores of the model that it was given for, and of no other one.
-    decided_by = store.models[used[-1].number - 1].artifact.sha256
-    if isinstance(policy, Certified) and decided_by != finished.model.artifact.sha256:
+    if isinstance(policy, Certified) and not _is_final(finished, used[-1].number):
         return None
     return used[-1].plan
 
 
-def _certified_by_asking(finished: FinishedOutput) -> Plan | None:
-    """Return the loosest cut that answers have certified, if it is of the final model's scores."""
-    store = finished.store
-    steps = [review.published for review in store.reviews if review.published is not None]
-    cuts = [
-        step.cut
-        for step in steps
-        if step.cut is not None
-        and step.round is not None
-        and store.models[step.round - 1].artifact.sha256 == finished.model.artifact.sha256
-    ]
-    if not cuts:
-        return None
-    cut = Cut(min(cuts), "all")
-    return Plan({"policy": "certified"}, (cut,) * len(finished.model.classes))
+def _is_final(finished: FinishedOutput, number: int) -> bool:
+    """Whether a model is the final one: a certificate is about the scores of no other one."""
+    return finished.store.models[number - 1].artifact.sha256 == finished.model.artifact.sha256
 
 
 def _accepted(plan: Plan | None, keys: Sequence[str]) -> Column:

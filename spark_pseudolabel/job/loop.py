@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from pyspark.sql import SparkSession
@@ -72,17 +72,30 @@ class Result:
     already_done: bool
 
 
-def run(
-    spark: SparkSession,
-    config: Config,
-    *,
-    events: Events | None = None,
-    frames: Frames | None = None,
-    functions: Functions | None = None,
-    estimator: BaseEstimator | None = None,
-    trusted: Sequence[str] = (),
-) -> Result:
+def run(asked: Asked) -> Result:
     """Run a configuration to its end, or continue where an earlier start of it stopped.
+
+    Raises
+    ------
+    InputError
+        Exit code 3: inputs, output or environment do not hold what the configuration says.
+    OutputBusyError
+        Exit code 4: another run holds the output.
+    StoredStateError
+        Exit code 5: what is stored in the output is damaged.
+    """
+    with asked.output() as (files, root):
+        refuse_generations(files, root)
+        refuse_other_run(files, root, asked.config)
+        proved = frozen_before(files, root, identity(asked.config))
+        result = to_the_end(asked.run(files, root, asked.begin(files, root), proved=proved))
+        release(files, root, asked.config)
+        return result
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run is asked for.
 
     Parameters
     ----------
@@ -100,35 +113,11 @@ def run(
         Used as it is, instead of the one that the configuration names.
     trusted
         Import paths of types in `estimator` that may be stored and loaded.
-
-    Raises
-    ------
-    InputError
-        Exit code 3: inputs, output or environment do not hold what the configuration says.
-    OutputBusyError
-        Exit code 4: another run holds the output.
-    StoredStateError
-        Exit code 5: what is stored in the output is damaged.
     """
-    asked = Asked(
-        spark, config, events or SilentEvents(), frames, functions, estimator, tuple(trusted)
-    )
-    with asked.output() as (files, root):
-        refuse_generations(files, root)
-        refuse_other_run(files, root, config)
-        proved = frozen_before(files, root, identity(config))
-        result = to_the_end(asked.run(files, root, asked.begin(files, root), proved=proved))
-        release(files, root, config)
-        return result
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a run is asked for; see :func:`run`."""
 
     spark: SparkSession
     config: Config
-    events: Events
+    events: Events = field(default_factory=SilentEvents)
     frames: Frames | None = None
     functions: Functions | None = None
     estimator: BaseEstimator | None = None

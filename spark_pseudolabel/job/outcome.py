@@ -18,6 +18,7 @@ from spark_pseudolabel.report.document import (
     Notice,
     NumberMetrics,
 )
+from spark_pseudolabel.wording import agreeing, counted
 
 _NAMED = 5
 _CHANCE = 0.05
@@ -149,7 +150,7 @@ def _below(certificate: Certificate) -> list[Notice]:
         return []
     named = "; ".join(
         f"{result.class_!r} between {result.lower:.1%} and {result.upper:.1%} ({result.wrong:,} of "
-        f"{result.n:,} tested rows wrong, {result.published:,} published)"
+        f"{counted(result.n, 'tested row')} wrong, {result.published:,} published)"
         for result in low[:_NAMED]
     )
     return [
@@ -175,7 +176,8 @@ def _contradicted(final: ModelResult, certificate: Certificate) -> list[Notice]:
         Notice.about(
             "certificate_contradicted",
             f"A precision of {certificate.precision:g} is certified, and of "
-            f"{checked.n:,} published labels that the test table can check {wrong:,} are wrong "
+            f"{counted(checked.n, 'published label')} that the test table can check {wrong:,} "
+            f"{agreeing(wrong, 'is', 'are')} wrong "
             f"({checked.precision:.2%} right). Do not rely on the certificate: its labeled rows "
             "are no random sample of the pool, or the test table is not of the same kind.",
         )

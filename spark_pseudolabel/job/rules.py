@@ -18,6 +18,7 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.store.store import RoundStore
+from spark_pseudolabel.wording import counted
 
 _NAMED = 3
 _CHANCE = 0.05
@@ -170,11 +171,11 @@ def _dependent(found: Sequence[facts.DependentRules]) -> list[Notice]:
     if not pairs:
         return []
     named = "; ".join(
-        f"{pair.rules[0]!r} and {pair.rules[1]!r} on {pair.rows:,} rows for about "
+        f"{pair.rules[0]!r} and {pair.rules[1]!r} on {counted(pair.rows, 'row')} for about "
         f"{pair.expected:,.0f} (correlation {pair.correlation:+.2f})"
         for pair in pairs[:_NAMED]
     )
-    more = f" and {len(pairs) - _NAMED:,} more pairs" if len(pairs) > _NAMED else ""
+    more = f" and {counted(len(pairs) - _NAMED, 'more pair')}" if len(pairs) > _NAMED else ""
     return [
         Notice.about(
             "rules_dependent",

@@ -26,7 +26,6 @@ from spark_pseudolabel.job.trainers import training_notices
 from spark_pseudolabel.job.warn import trust_warnings
 from spark_pseudolabel.report.document import (
     Adjustment,
-    BandPoint,
     Certificate,
     CertifiedClaim,
     ClassResult,
@@ -35,7 +34,6 @@ from spark_pseudolabel.report.document import (
     Histogram,
     Instead,
     LabelCheck,
-    LadderStep,
     MeasuredShift,
     Metrics,
     MissingLabels,
@@ -66,6 +64,7 @@ from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, model_name
 from spark_pseudolabel.store.manifest import Artifact, ModelManifest, RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.version import VERSION
+from spark_pseudolabel.wording import counted
 
 Value = TypeVar("Value")
 
@@ -159,51 +158,15 @@ def _certificate(store: RoundStore, classes: Sequence[Label]) -> Certificate | N
     stored = store.rounds[-1].certificate if store.rounds else None
     if stored is None:
         return None
-    return Certificate(
-        claimed=stored.claimed,
-        precision=stored.precision,
-        certainty=stored.certainty,
-        per=stored.per,
-        best=stored.best,
-        min_coverage=stored.min_coverage,
-        source=stored.source,
-        n_calibration=stored.n_calibration,
-        n_only_ones=stored.n_only_ones,
-        n_pool=stored.n_pool,
-        coverage=stored.coverage,
-        claims=[_claim(claim, classes) for claim in stored.claims],
-        refused=stored.refused,
-        by_class=[
-            ClassResult(
-                class_=classes[result.code],
-                n=result.n,
-                wrong=result.wrong,
-                lower=result.lower,
-                upper=result.upper,
-                published=result.published,
-            )
-            for result in stored.by_class
+    return Certificate.from_fact(
+        stored,
+        claims=[
+            CertifiedClaim.from_fact(claim, labels=[classes[code] for code in claim.codes])
+            for claim in stored.claims
         ],
-        band=[BandPoint.from_fact(point) for point in stored.band],
-        ladder=[LadderStep.from_fact(step) for step in stored.ladder],
-        missing=[
-            MissingLabels(
-                class_=classes[of.code],
-                n=of.n,
-                wrong=of.wrong,
-                more_labels=of.more_labels,
-                outlook=of.outlook,
-            )
-            for of in stored.missing
-        ],
+        by_class=[ClassResult.from_fact(of, class_=classes[of.code]) for of in stored.by_class],
+        missing=[MissingLabels.from_fact(of, class_=classes[of.code]) for of in stored.missing],
         instead=_instead(stored.instead),
-        prior_shift=PredictedPrior.from_fact(stored.prior_shift),
-        prior=None if stored.prior is None else list(stored.prior),
-        shift=MeasuredShift.from_optional(stored.shift),
-        inside_only=stored.inside_only,
-        stable_only=stored.stable_only,
-        agreed_only=stored.agreed_only,
-        withheld=stored.withheld,
     )
 
 
@@ -213,21 +176,6 @@ def _instead(found: facts.Instead | None) -> Instead | None:
     value = f"{found.precision:g}" if found.given else "best"
     return Instead(
         precision=found.precision, rows=found.rows, setting=f"selection.precision={value}"
-    )
-
-
-def _claim(claim: facts.Claim, classes: Sequence[Label]) -> CertifiedClaim:
-    return CertifiedClaim(
-        labels=[classes[code] for code in claim.codes],
-        cut=claim.cut,
-        n=claim.n,
-        wrong=claim.wrong,
-        p_value=claim.p_value,
-        level=claim.level,
-        bound=claim.bound,
-        rows=claim.rows,
-        more_labels=claim.more_labels,
-        outlook=claim.outlook,
     )
 
 
@@ -404,7 +352,7 @@ def _warnings(models: Models, end: Finish, measured: Measured) -> list[Notice]:
         warnings.append(
             Notice.about(
                 "invalid_rows",
-                f"{rows.invalid:,} rows could not be scored. They and the reasons are in invalid/.",
+                f"{counted(rows.invalid, 'row')} could not be scored: invalid/ has the reasons.",
             )
         )
     k = getattr(setting.config.selection, "k", None)

@@ -33,6 +33,7 @@ from spark_pseudolabel.report import promises, words
 from spark_pseudolabel.report.document import Certificate, CertifiedClaim, Notice, label_key
 from spark_pseudolabel.store.facts import Reliabilities
 from spark_pseudolabel.store.layout import model_name
+from spark_pseudolabel.wording import counted
 
 _NAMED = 5
 HARMFUL_ECE = 0.02
@@ -210,8 +211,8 @@ def not_certified(
     other = f"{other} " if other else ""
     return Notice.about(
         "not_certified",
-        f"{goal[0].upper()}{goal[1:]} cannot be certified with {n_tested:,} {tested} "
-        f"rows tested, and no label is published. {other}{outlook}",
+        f"{goal[0].upper()}{goal[1:]} cannot be certified with "
+        f"{counted(n_tested, f'{tested} row')} tested, and no label is published. {other}{outlook}",
         labels_needed=[
             {"labels": claim.labels, "more_labels": claim.more_labels, "outlook": claim.outlook}
             for claim in certificate.claims
@@ -223,7 +224,8 @@ def _in_words(claim: CertifiedClaim, certificate: Certificate, kind: str) -> str
     of = f"For {claim.labels[0]!r}" if certificate.per == "class" else "For all labels"
     if claim.more_labels is not None:
         least = f", for {certificate.precision:g}" if certificate.best else ""
-        return f"{of} it would take about {claim.more_labels:,} more {kind} rows{least}."
+        more = counted(claim.more_labels, f"more {kind} row")
+        return f"{of} it would take about {more}{least}."
     return f"{of} {_OUTLOOKS[claim.outlook or 'unclear'].format(kind=kind)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spark_pseudolabel.core.selection.exact import plan_of_parameters
-from spark_pseudolabel.core.selection.plan import Plan
+from spark_pseudolabel.core.selection.plan import Cut, Plan
 from spark_pseudolabel.core.selection.policies import read_policy
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.store.generations import Deciding, model_ref
@@ -38,9 +38,33 @@ def deciding_of(store: RoundStore) -> Deciding | None:
     )
 
 
+def certified_by_asking(store: RoundStore) -> tuple[int, Plan] | None:
+    """Return the model whose scores answers have certified last, and its loosest cut.
+
+    Returns
+    -------
+    tuple or None
+        The model's number and the plan; None where no answers have certified anything.
+    """
+    steps = [
+        (review.published.round, review.published.cut)
+        for review in store.reviews
+        if review.published is not None
+    ]
+    cuts = [(number, cut) for number, cut in steps if number is not None and cut is not None]
+    if not cuts:
+        return None
+    latest = cuts[-1][0]
+    cut = Cut(min(cut for number, cut in cuts if number == latest), "all")
+    n_classes = len(store.models[latest - 1].classes)
+    return latest, Plan({"policy": "certified"}, (cut,) * n_classes)
+
+
 def _model_and_plan(store: RoundStore) -> tuple[int, Plan] | None:
     final = store.final
     assert final is not None
+    if (asked := certified_by_asking(store)) is not None:
+        return asked
     policy, used = read_policy(store.settings.selection), store.rounds[: final.best_round or 0]
     if policy.new_rows == "never":
         return None

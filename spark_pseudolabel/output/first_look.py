@@ -26,6 +26,7 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.formats import format_of_path, is_hidden, is_tab_separated
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.store.files import LocalFiles, local_path, scheme_of
+from spark_pseudolabel.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -358,10 +359,10 @@ class _Seen:
         self.labeled += len(valid)
         if len(self.classes) > MOST_CLASSES:
             return
-        for counted in pc.value_counts(valid.dictionary_decode() if _coded(valid) else valid):
-            name = label_key(counted["values"].as_py())
-            self.empty_texts += counted["counts"].as_py() if not name.strip() else 0
-            self.classes[name] = self.classes.get(name, 0) + counted["counts"].as_py()
+        for each in pc.value_counts(valid.dictionary_decode() if _coded(valid) else valid):
+            name = label_key(each["values"].as_py())
+            self.empty_texts += each["counts"].as_py() if not name.strip() else 0
+            self.classes[name] = self.classes.get(name, 0) + each["counts"].as_py()
 
 
 def _coded(column: pa.Array) -> bool:
@@ -525,8 +526,8 @@ def _notes(table: _Table, seen: _Seen, key: str | None) -> Iterator[str]:
         )
     if seen.empty_texts:
         yield (
-            f"{seen.empty_texts:,} labels are blank text, which is a class of its own. Make them "
-            "null where they stand for a missing label."
+            f"{counted(seen.empty_texts, 'label')} {agreeing(seen.empty_texts, 'is', 'are')} blank "
+            "text, which is a class of its own: null says that a label is missing."
         )
     if pa.types.is_floating(seen.label_type) or pa.types.is_decimal(seen.label_type):
         yield (

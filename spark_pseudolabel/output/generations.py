@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spark_pseudolabel.core.facts import Representativeness
@@ -20,9 +20,11 @@ from spark_pseudolabel.store.generations import (
     GenerationFacts,
     Generations,
     Sums,
+    Told,
 )
 from spark_pseudolabel.store.manifest import FinalManifest, damaged, decode, sha256
 from spark_pseudolabel.store.store import RoundStore
+from spark_pseudolabel.wording import agreeing, counted
 
 _NAMED = 3
 
@@ -30,27 +32,21 @@ _NAMED = 3
 def generation_of(facts: GenerationFacts) -> Generation:
     """Return what documents say of a generation."""
     drift = facts.drift
-    return Generation(
-        generation=facts.generation,
-        run_id=facts.run_id,
-        outcome=facts.outcome,
-        inputs=facts.inputs,
-        rows=facts.rows,
-        overlap=facts.overlap,
-        accepted=facts.accepted,
-        rejected=facts.rejected,
-        invalid=facts.invalid,
-        abstained=facts.abstained,
+    return Generation.from_fact(
+        facts,
         shift=None
         if drift is None
         else GenerationShift(
             labeled=_compared(drift.labeled), reference=_compared(drift.reference)
         ),
-        drifted=facts.drifted,
         refit=facts.kind == "fit" and facts.generation > 1,
-        model=facts.model,
-        labels_changed=facts.labels_changed,
+        notices=notices_told(facts.told),
     )
+
+
+def notices_told(told: Iterable[Told]) -> list[Notice]:
+    """Return what a generation found, as documents have it."""
+    return [Notice.about(each.code, each.message) for each in told]
 
 
 def sums_of(sums: Sums) -> GenerationSums:
@@ -88,7 +84,8 @@ def drift_message(facts: GenerationFacts, deciding: Deciding) -> str:
     """Say how new rows differ, in sentences that name the columns that moved most."""
     assert facts.drift is not None
     said = [
-        f"{facts.rows:,} new rows are too unlike those that {deciding.name} was made for.",
+        f"{counted(facts.rows, 'new row')} {agreeing(facts.rows, 'is', 'are')} too unlike those "
+        f"that {deciding.name} was made for.",
         *_apart("the pool of generation " + str(deciding.generation), facts.drift.reference),
         *_apart("the labeled rows", facts.drift.labeled),
     ]
@@ -116,7 +113,8 @@ def notices_of(facts: GenerationFacts, deciding: Deciding, *, certified: bool) -
     notices = [
         Notice.about(
             "not_certified_later",
-            f"{facts.rows:,} rows were labeled by {deciding.name}, which was fitted in {of}. "
+            f"{counted(facts.rows, 'row')} {agreeing(facts.rows, 'was', 'were')} labeled by "
+            f"{deciding.name}, which was fitted in {of}. "
             f"{promise}.{audit}",
         )
     ]
@@ -134,6 +132,17 @@ def notices_of(facts: GenerationFacts, deciding: Deciding, *, certified: bool) -
                 "labels_not_learned",
                 f"labeled holds other rows than {deciding.name} has learned from. A new model "
                 "learns from them: --set incremental.refit=on_drift, or {every: 7}.",
+            )
+        )
+    if facts.drift is not None and facts.drift.reference is None:
+        notices.append(
+            Notice.about(
+                "no_earlier_sample",
+                f"There is no sample of the pool that {deciding.name} was fitted for: files of it "
+                "were gone or written again before the first --incremental, or it has fewer than "
+                "20 rows. New rows are compared with the labeled ones alone, so that rows which "
+                "are like these and unlike that pool are not noticed. A new model keeps a sample: "
+                "--set incremental.refit={every: 1}, once.",
             )
         )
     return notices

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from spark_pseudolabel.errors import ConfigError, StoredStateError
+from spark_pseudolabel.errors import ConfigError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.output.review.sheets import shown
 from spark_pseudolabel.report.document import LabelsDocument
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.following import files_of
+from spark_pseudolabel.store.published import require_published
 from spark_pseudolabel.store.store import RoundStore
 
 
@@ -43,12 +44,7 @@ def write_labels(out: str, csv: str, opened: Opened) -> LabelsDocument:
     """
     store = RoundStore.open(*opened)
     require_finished(store, out)
-    if not store.view_is_current("labels"):
-        raise StoredStateError(
-            f"{out}/labels must be as the run and reviews left it. It is not: run the same "
-            "configuration again to rebuild it.",
-            where=out,
-        )
+    require_published(store, out, ["labels"])
     path = Path(csv)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

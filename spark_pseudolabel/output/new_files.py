@@ -18,6 +18,8 @@ from spark_pseudolabel.store.identity import require_same_configuration
 from spark_pseudolabel.store.inputs import SeenFile
 from spark_pseudolabel.store.logs.opening import read_version
 from spark_pseudolabel.store.logs.version import TableVersion
+from spark_pseudolabel.store.published import lost_generations
+from spark_pseudolabel.wording import agreeing, counted
 
 _NAMED = 5
 
@@ -74,9 +76,9 @@ def compared(listed: Sequence[SeenFile], read: Sequence[SeenFile]) -> NewFiles:
     changed = [file.path for file in read if file.path in now and _resized(file, now[file.path])]
     if changed:
         raise InputError(
-            f"{len(changed):,} files of unlabeled that an earlier generation has labeled have "
-            f"another length now: {_some(changed)}. Which of their rows are new can't be told. "
-            "Restore them, and put new rows into new files.",
+            f"{counted(len(changed), 'file')} of unlabeled that earlier generations have labeled "
+            f"{agreeing(len(changed), 'has', 'have')} another length now: {_some(changed)}. Which "
+            "of their rows are new can't be told. Restore them, and put new rows into new files.",
             code="inputs_changed",
             where=changed[0],
         )
@@ -85,12 +87,13 @@ def compared(listed: Sequence[SeenFile], read: Sequence[SeenFile]) -> NewFiles:
     return NewFiles(
         frozenset(now) - {file.path for file in read},
         (
-            *_notice("files_gone", gone, "are gone. Their labels stay"),
+            *_notice("files_gone", gone, "is", "are", "gone; the labels stay"),
             *_notice(
                 "files_touched",
                 touched,
-                "were written again, as long as before. They are "
-                "not read again, and their labels stay",
+                "was",
+                "were",
+                "written again, as long as before: not read again, and the labels stay",
             ),
         ),
     )
@@ -120,6 +123,8 @@ def report_if_nothing_new(config: Config) -> Report | None:
     store = generations.store(end.generation)
     if end.facts.outcome != "labeled" or not store.views_are_current():
         return None
+    if lost_generations(generations):
+        return None
     require_same_configuration(generations.first, identity(config), generations.root)
     files, root = open_files(str(path))
     if is_logged(config):
@@ -129,18 +134,28 @@ def report_if_nothing_new(config: Config) -> Report | None:
         return Report.model_validate(reported(generations, end)) if found.none else None
     listed = [SeenFile.of(info) for info in files.list(root) if not is_hidden(info.path)]
     new = compared(listed, seen.read_files(store, end.files))
-    return None if new.paths else Report.model_validate(reported(generations, end))
+    if new.paths:
+        return None
+    return with_notices(Report.model_validate(reported(generations, end)), new.notices)
+
+
+def with_notices(report: Report, notices: Sequence[Notice]) -> Report:
+    """Return a report with what is to be known beside it, each once."""
+    known = {(each.code, each.message) for each in report.warnings}
+    more = [each for each in notices if (each.code, each.message) not in known]
+    return report.model_copy(update={"warnings": [*report.warnings, *more]})
 
 
 def _resized(before: SeenFile, after: SeenFile) -> bool:
     return before.bytes != after.bytes
 
 
-def _notice(code: str, paths: Sequence[str], what: str) -> tuple[Notice, ...]:
+def _notice(code: str, paths: Sequence[str], one: str, many: str, what: str) -> tuple[Notice, ...]:
     if not paths:
         return ()
-    n = f"{len(paths):,} file{'' if len(paths) == 1 else 's'} of unlabeled"
-    message = f"{n} that earlier generations have labeled {what}: {_some(paths)}."
+    n = f"{counted(len(paths), 'file')} of unlabeled"
+    verb = agreeing(len(paths), one, many)
+    message = f"{n} that earlier generations have labeled {verb} {what}: {_some(paths)}."
     return (Notice.about(code, message),)
 
 

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from spark_pseudolabel.config.example import EXAMPLE
 from spark_pseudolabel.output.first_look import Look
 from spark_pseudolabel.program import NAME as PROGRAM
+from spark_pseudolabel.wording import counted as rows
 
 _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")
 _NOT_TEXT = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
@@ -36,7 +37,7 @@ def starter(look: Look, called: str) -> str:
         "# overridden: --set selection.precision=0.9",
         *(f"# Mind: {' '.join(note.split())}" for note in look.notes),
         "",
-        f"labeled:                       # {look.labeled:,} rows with a label{counted}",
+        f"labeled:                       # {rows(look.labeled, 'row')} with a label{counted}",
         f"  path: {_text(look.path)}",
         f"  format: {look.format}",
         *_options(look),
@@ -78,7 +79,7 @@ def _unlabeled(look: Look, counted: str) -> list[str]:
     if look.unlabeled:
         return [
             "unlabeled:                     # the pool:",
-            f"  from: labeled                # the {look.unlabeled:,} rows without one{counted}",
+            f"  from: labeled                # {rows(look.unlabeled, 'row')} without one{counted}",
         ]
     return [
         'unlabeled:                     # the pool; or {table: db.pool}, or {query: "select ..."}',

@@ -95,6 +95,8 @@ def _of_generations(
         ),
         lease=lease,
         review=review_state(first, sums.accepted),
+        audits=audits(first),
+        certified=certified(first),
         generations=generations_of(end),
         all_generations=sums_of(sums),
     )

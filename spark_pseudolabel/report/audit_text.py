@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from spark_pseudolabel.report.document import Audit, AuditedClass, CertifiedByAsking, label_key
-from spark_pseudolabel.report.words import clean, count
+from spark_pseudolabel.report.words import clean, count, rows
+from spark_pseudolabel.wording import agreeing, counted
 
 
 def audit_sentences(audit: Audit) -> list[str]:
@@ -17,7 +18,8 @@ def audit_sentences(audit: Audit) -> list[str]:
     ]
     if audit.waiting:
         sentences.append(
-            f"{count(audit.waiting)} more answers wait for the rows before them: only rows in the "
+            f"{counted(audit.waiting, 'more answer')} {agreeing(audit.waiting, 'waits', 'wait')} "
+            "for the rows before: only rows in the "
             "order in which they were asked count."
         )
     sentences += [_of_class(of) for of in audit.by_class]
@@ -36,12 +38,13 @@ def _verdict(audit: Audit) -> str:
         return f"{promise} is not kept: take labels back with review revoke."
     if audit.answers + audit.more >= audit.rows:
         return f"{promise} is open, and at this share of errors only all answers would settle it."
-    more = f"about {count(audit.more)} more answer{'' if audit.more == 1 else 's'}"
+    more = f"about {counted(audit.more, 'more answer')}"
     return f"{promise} is open; {more} with this share of errors would settle it."
 
 
 def _of_class(of: AuditedClass) -> str:
-    verdict = {True: "shown", False: "not kept", None: f"open, about {count(of.more)} more answers"}
+    more = f"open, about {counted(of.more, 'more answer')}"
+    verdict = {True: "shown", False: "not kept", None: more}
     return (
         f"Class {clean(label_key(of.label))}: {count(of.answers)} answered, {count(of.wrong)} "
         f"wrong, {count(of.lower)} to {count(of.upper)} of {count(of.rows)} ({verdict[of.shown]})."
@@ -61,8 +64,8 @@ def certified_lines(certified: list[CertifiedByAsking]) -> list[str]:
     """Return what status and report say of rows that answers have certified."""
     return [
         f"  precision {each.precision:g} with {each.certainty:.0%} certainty for "
-        f"{count(each.rows)} rows of round {each.round} ({each.coverage:.0%} of the scored ones), "
-        f"confidence at least {each.cut:g}, by {count(each.answers)} answers; "
+        f"{rows(each.rows)} of round {each.round} ({each.coverage:.0%} of the scored ones), "
+        f"confidence at least {each.cut:g}, by {counted(each.answers, 'answer')}; "
         f"{count(each.published)} of them got their label by it"
         for each in certified
     ]

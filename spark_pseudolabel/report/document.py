@@ -81,9 +81,12 @@ class Document(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
-    def from_fact(cls, fact: object) -> Self:
-        """Take what a fact says under the same names."""
-        return cls.model_validate(fact)
+    def from_fact(cls, fact: object, **others: object) -> Self:
+        """Take what a fact says under the same names, but for what is given here."""
+        if not others:
+            return cls.model_validate(fact)
+        same = [name for name in cls.model_fields if name not in others and hasattr(fact, name)]
+        return cls.model_validate({name: getattr(fact, name) for name in same} | others)
 
     @classmethod
     def from_optional(cls, fact: object | None) -> Self | None:
@@ -899,6 +902,8 @@ class Generation(Document):
     """What gave the labels, as these name it."""
     labels_changed: bool = False
     """Whether labeled rows are others than the model has learned from."""
+    notices: list[Notice] = []
+    """Old files that were gone or written again when it began, or a generation that was left."""
 
 
 class GenerationSums(Document):
@@ -1778,6 +1783,9 @@ class ReviewImportDocument(Document):
     """Rows that had another answer before; the new one counts."""
     conflicts: Listed
     """Rows with several answers in these files; none of them counts."""
+    differing: Listed
+    """Rows whose new answer is another one than that to another export, or to none: all are kept,
+    and a run that learns from answers uses none of them."""
     unknown_ids: Listed
     """Ids that are not among the rows asked, or no rows of the pool."""
     unknown_classes: Listed

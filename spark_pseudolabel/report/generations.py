@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from spark_pseudolabel.report.document import ComparedRows, Generation, GenerationSums
 from spark_pseudolabel.report.words import Lines, clean, count
+from spark_pseudolabel.wording import counted
 
 MOST = 10
 """Generations that are shown; the document has more."""
@@ -34,9 +35,18 @@ def sums(told: GenerationSums | None) -> str:
     if told is None:
         return ""
     return (
-        f"{count(told.generations)} generations: {count(told.rows)} rows, "
+        f"{counted(told.generations, 'generation')}: {counted(told.rows, 'row')}, "
         f"{count(told.accepted)} accepted"
     )
+
+
+def notices(told: Sequence[Generation]) -> list[str]:
+    """Say what the generations that are shown have found, in sentences."""
+    return [
+        f"Generation {each.generation}: {clean(notice.message)}"
+        for each in told[-MOST:]
+        for notice in each.notices
+    ]
 
 
 def _name(generation: Generation) -> str:

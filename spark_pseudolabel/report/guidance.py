@@ -47,7 +47,7 @@ def next_steps(report: Report) -> list[Step]:
     out = out_path(report)
     if out is None or not report.rows.pool:
         return []
-    asked = f"{out.rstrip('/')}-review"
+    asked = _folder(report, out)
     verify = Step(("verify", out, "--deep"), "Check that every file is there, whole and unchanged")
     if not report.rows.accepted:
         certified = report.certificate
@@ -59,7 +59,7 @@ def next_steps(report: Report) -> list[Step]:
                 "Have a person answer some 300 rows, which certifies labels by themselves",
             ),
             Step(
-                ("review", "export", out, "--queue", "200", "--to", f"{asked}-queue"),
+                ("review", "export", out, "--queue", "200", "--to", queue_folder(report)),
                 "Have a person label the 200 rows that teach a model most",
             ),
         ]
@@ -68,6 +68,35 @@ def next_steps(report: Report) -> list[Step]:
         Step(("labels", out, "--csv", "labels.csv"), "Take the labels as a CSV file"),
         verify,
     ]
+
+
+def queue_folder(report: Report) -> str:
+    """Name a new directory for the rows of a queue."""
+    return f"{_folder(report, out_path(report) or 'out')}-queue"
+
+
+def _folder(report: Report, out: str) -> str:
+    return review_folder(out, 0 if report.review is None else report.review.commits)
+
+
+def review_folder(out: str, commits: int = 0) -> str:
+    """Name a local directory for rows to ask people about that no earlier export has used.
+
+    Parameters
+    ----------
+    out
+        The output; where it is not on the local disk, its last part names the directory.
+    commits
+        How many reviews there have been.
+
+    Examples
+    --------
+    >>> review_folder("out/a/"), review_folder("s3://bucket/b", 2), review_folder("file:///c")
+    ('out/a-review', 'b-review-3', '/c-review')
+    """
+    local = out.removeprefix("file://").rstrip("/")
+    place = local.rpartition("/")[2] if "://" in local else local
+    return f"{place}-review" if commits == 0 else f"{place}-review-{commits + 1}"
 
 
 def _audit(report: Report, out: str, asked: str) -> list[Step]:
@@ -139,14 +168,32 @@ def _found(claim: CertifiedClaim, certified: Certificate) -> str:
     return f"{found}{test}. Hence at least {percent(claim.bound, 1)} are right, at that level."
 
 
-def mail_line(report: Report) -> str:
+def nothing_done(report: Report, out: str) -> str:
+    """Say of a run that found nothing to do what its report is about."""
+    if not report.generations:
+        return f"Nothing to do: {out} is finished."
+    return (
+        f"Nothing new: {out} has labels of all rows that there are. What follows is the report of "
+        f"generation {report.generations[-1].generation}, the latest one."
+    )
+
+
+def mail_line(report: Report, *, before: bool = False) -> str:
     """Sum a run up in one line, for the mail of a scheduler: outcome, rows, promise, path.
 
     The path comes last, so that nothing which follows it could be taken for a part of it.
+
+    Parameters
+    ----------
+    report
+        Of the run.
+    before
+        Whether it had ended before, so that nothing was done.
     """
     accepted, pool = report.rows.accepted, report.rows.pool
     share = f" ({percent(accepted / pool)})" if pool else ""
     parts = [
+        *_standing(report, before=before),
         report.termination_condition,
         f"{count(accepted)} of {rows(pool, 'pool')} labeled{share}",
         _promise(report),
@@ -155,6 +202,15 @@ def mail_line(report: Report) -> str:
     if report.warnings:
         parts.append(f"{len(report.warnings)} warning{'s' if len(report.warnings) > 1 else ''}")
     return f"spark-pseudolabel: {', '.join(parts)}: {clean(out_path(report) or 'no output')}"
+
+
+def _standing(report: Report, *, before: bool) -> list[str]:
+    """Say which generation a report is about where nothing was done; nothing of a new one."""
+    if not before:
+        return []
+    if not report.generations:
+        return ["nothing to do"]
+    return [f"nothing new since generation {report.generations[-1].generation}"]
 
 
 def _promise(report: Report) -> str:

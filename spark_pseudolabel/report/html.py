@@ -66,6 +66,7 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         flips=words.flips(data),
         generations=generations.lines(data.generations),
         all_generations=generations.sums(data.all_generations),
+        generation_notices=generations.notices(data.generations),
         given_labels=words.given_labels(data),
         shift=words.shift(data),
         teacher=words.taught_by(data),
@@ -91,6 +92,7 @@ def render_html(report: Mapping[str, Any] | Report) -> str:
         accepted_key=_accepted_key(data),
         failure=failure,
         out=words.out_path(data),
+        queue_folder=guidance.queue_folder(data),
         bar=_bar(data),
         settings=settings(data.config),
         versions=[

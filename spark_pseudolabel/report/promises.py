@@ -15,6 +15,7 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.report.words import Lines, clean, count, percent, rows
+from spark_pseudolabel.wording import counted
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """At which shares of the pool a band is tabulated."""
@@ -51,7 +52,7 @@ def ladder_of(steps: Sequence[LadderStep], published: float | None = None) -> Li
 
 def _takes(step: LadderStep) -> str:
     if step.more_labels is not None:
-        return f"about {step.more_labels:,} more labels"
+        return f"about {counted(step.more_labels, 'more label')}"
     if step.outlook is not None:
         return _TAKES[step.outlook]
     return "nothing more" if step.certified else "-"
@@ -97,7 +98,7 @@ def missing(report: Report) -> Lines | None:
 
 def _missed(of: MissingLabels) -> str:
     if of.more_labels is not None:
-        return f"about {of.more_labels:,} more labels"
+        return f"about {counted(of.more_labels, 'more label')}"
     return _TAKES[of.outlook] if of.outlook else "nothing more"
 
 

@@ -51,6 +51,9 @@ def render_import(imported: ReviewImportDocument) -> str:
         "skipped": imported.skipped,
         "answered otherwise before; the new answer counts": imported.changed,
         "with answers that contradict each other, not taken": imported.conflicts,
+        "answered otherwise for another export or none; all are kept, no run learns from them": (
+            imported.differing
+        ),
         "with an id that was not asked or is no row of the pool": imported.unknown_ids,
         "with an answer that is no class of this run": imported.unknown_classes,
         "with a given label, which wins": imported.given,

@@ -41,6 +41,7 @@ from spark_pseudolabel.report.document import (
 from spark_pseudolabel.report.review_text import review_lines
 from spark_pseudolabel.report.tally import accepted_by_class, left_out
 from spark_pseudolabel.report.words import clean, count, metric
+from spark_pseudolabel.wording import counted
 
 WIDTH = 100
 """Columns at most, and those of a file."""
@@ -202,6 +203,8 @@ def render_init(written: Document) -> str:
         "left out": ", ".join(found.unreadable),
     }
     steps = [command("plan", data.file), command("run", data.file)]
+    if not found.unlabeled:
+        steps = ["name the table with the rows to be labeled in unlabeled.path, then:", *steps]
     return _page(
         [f"Wrote {clean(data.file)}, after a look at {clean(found.path)}."],
         [line for name, value in told.items() if value for line in _named(name, clean(value))],
@@ -586,8 +589,8 @@ def _status_sentence(status: StatusDocument) -> str:
     sums = status.all_generations
     if sums is not None and status.state in ("done", "drift"):
         return (
-            f"{status.output}: {sums.generations:,} generations, {sums.accepted:,} of "
-            f"{sums.rows:,} rows labeled; the last one ended{_why(status)}."
+            f"{status.output}: {counted(sums.generations, 'generation')}, {sums.accepted:,} of "
+            f"{counted(sums.rows, 'row')} labeled; the last one ended{_why(status)}."
         )
     lines = {
         "done": f"done after {words.rounds_word(len(status.rounds))}{_why(status)}",
@@ -735,7 +738,11 @@ def _generations(document: Report | StatusDocument) -> list[str]:
     if table is None:
         return []
     sums = generations.sums(document.all_generations)
-    return [*_table(table.head, table.body, "lrrrrrl"), *([f"  {sums}"] if sums else [])]
+    return [
+        *_table(table.head, table.body, "lrrrrrl"),
+        *([f"  {sums}"] if sums else []),
+        *_wrapped([f"  {notice}" for notice in generations.notices(document.generations)]),
+    ]
 
 
 def _more(n: int, what: str) -> list[str]:

@@ -23,6 +23,7 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.report.tally import last_measured
+from spark_pseudolabel.wording import agreeing, counted
 
 Level = Literal["good", "check", "bad"]
 
@@ -583,7 +584,8 @@ def _coverage(report: Report) -> str:
     pool, accepted = report.rows.pool, report.rows.accepted
     if pool == 0:
         return "The pool holds no rows: only the seed model was trained."
-    rest = f"{count(report.rows.rejected)} were not accepted"
+    rejected = report.rows.rejected
+    rest = f"{count(rejected)} {agreeing(rejected, 'was', 'were')} not accepted"
     if held_back := _held_back(report):
         rest += f" ({held_back})"
     if report.rows.invalid:
@@ -601,8 +603,9 @@ def _truth(report: Report) -> str:
     if not checked or checked.precision is None:
         return ""
     return (
-        f"Of {count(checked.n)} accepted labels that the test table can check, "
-        f"{count(checked.correct)} are right ({percent(checked.precision, 2)})."
+        f"Of {counted(checked.n, 'accepted label')} that the test table can check, "
+        f"{count(checked.correct)} {agreeing(checked.correct, 'is', 'are')} right "
+        f"({percent(checked.precision, 2)})."
     )
 
 
@@ -741,12 +744,12 @@ def seconds(value: float) -> str:
 
 def rows(n: int, kind: str = "") -> str:
     """Say how many rows, ``1 row`` or ``2 rows``."""
-    return f"{count(n)} {kind + ' ' if kind else ''}{'row' if n == 1 else 'rows'}"
+    return counted(n, f"{kind} row" if kind else "row")
 
 
 def rounds_word(n: int) -> str:
     """Say how many rounds, ``1 round`` or ``2 rounds``."""
-    return f"{n:,} {'round' if n == 1 else 'rounds'}"
+    return counted(n, "round")
 
 
 def clean(value: object) -> str:

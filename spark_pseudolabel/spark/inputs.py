@@ -101,6 +101,7 @@ from spark_pseudolabel.store.inputs import (
     PinnedTable,
     SeenFile,
 )
+from spark_pseudolabel.wording import agreeing, counted
 
 Frames = Mapping[str, DataFrame]
 """DataFrames given in Python, by section name: labeled, unlabeled, validation, test."""
@@ -685,8 +686,8 @@ def _not_in_pool(n: int) -> tuple[Note, ...]:
     return (
         Note(
             "answers_not_in_pool",
-            f"{n:,} answered rows are none of unlabeled: their features are not known here, and "
-            "they are not learned from.",
+            f"{counted(n, 'answered row')} {agreeing(n, 'is', 'are')} not in unlabeled: the "
+            "features are not known here, and nothing is learned from the answers.",
         ),
     )
 

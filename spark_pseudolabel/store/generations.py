@@ -70,6 +70,13 @@ class Drift(Fact):
     reference: Shift | None = None
 
 
+class Told(Fact):
+    """What is to be known of what a generation found, as documents have warnings."""
+
+    code: str
+    message: str
+
+
 class GenerationFacts(Frozen):
     """What a generation came to.
 
@@ -93,6 +100,8 @@ class GenerationFacts(Frozen):
         Whether the drift is above the bound.
     labels_changed
         Whether labeled rows are others than the model has learned from.
+    told
+        What it found: old files that are gone or were written again, a generation that was left.
     ended_at
         When; information only.
     """
@@ -112,6 +121,7 @@ class GenerationFacts(Frozen):
     drift: Drift | None = None
     drifted: bool = False
     labels_changed: bool = False
+    told: tuple[Told, ...] = ()
     ended_at: str = ""
 
 
@@ -190,12 +200,15 @@ class Claim(_Slot):
         The end of the generation before.
     config_sha256, inputs_sha256
         Of its configuration, that of the first run, and of its frozen inputs.
+    told
+        What was found when it began, see :class:`GenerationFacts`.
     """
 
     kind: Kind
     previous: Ref
     config_sha256: Sha256
     inputs_sha256: Sha256
+    told: tuple[Told, ...] = ()
 
 
 class End(_Slot):
@@ -382,13 +395,19 @@ class Generations:
         return RoundStore(self.files, self.root, run, History(), code_version, generation=number)
 
     def begin(
-        self, kind: Kind, inputs: FrozenInputs, previous: Ref, code_version: str, run_id: str
+        self,
+        kind: Kind,
+        inputs: FrozenInputs,
+        previous: Ref,
+        code_version: str,
+        run_id: str,
+        told: tuple[Told, ...] = (),
     ) -> Generations:
         """Take the slot of the next generation.
 
         Parameters
         ----------
-        kind, inputs, previous
+        kind, inputs, previous, told
             See :class:`Claim`.
         code_version, run_id
             Version of this package, and what the generation's run will be called.
@@ -405,6 +424,7 @@ class Generations:
             previous=previous,
             config_sha256=self.first.layout.config_sha256,
             inputs_sha256=sha256(frozen),
+            told=told,
             **self._common(run_id, code_version),
         )
         self.files.put_if_absent(join(self.root, layout.inputs_file(run_id)), frozen)

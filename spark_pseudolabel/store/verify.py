@@ -29,6 +29,7 @@ from spark_pseudolabel.store.manifest import (
     GraphManifest,
     Manifest,
     ModelManifest,
+    Ref,
     RoundManifest,
     read_json,
 )
@@ -37,6 +38,7 @@ from spark_pseudolabel.store.review import ReviewManifest
 from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import read_parquet
+from spark_pseudolabel.wording import counted as words
 
 _CHUNK = 2**20
 # Hashes that are looked for in one reading of all ids; a table of doubles takes several.
@@ -117,7 +119,7 @@ def _verify_generations(generations: Generations, deep: bool) -> VerifyResult:
     assert ended is not None
     end, _ = ended
     fitted = max(store.generation for store in stores if store.fits)
-    problems: list[Problem] = []
+    problems = list(_chain_problems(generations))
     for store in stores:
         latest = store.final is not None and end.report is None and store.run_id == end.run_id
         asked = _Asked(
@@ -138,6 +140,20 @@ def _verify_generations(generations: Generations, deep: bool) -> VerifyResult:
     manifests = sum(len(store.history.manifests) for store in stores) + 2 * len(stores)
     views = sum(map(_view_files, stores))
     return VerifyResult(manifests + listed + views + len(end.entries), problems)
+
+
+def _chain_problems(generations: Generations) -> Iterator[Problem]:
+    """Yield slots of generations that are not what the slot after them names."""
+    changed = "was changed after it was written: what follows it names another sha256"
+    before: Ref | None = None
+    for number in (1, *generations.numbers):
+        claim = None if number == 1 else generations.claim(number)
+        if claim is not None and before is not None and claim[0].previous != before:
+            yield Problem(before.name, changed)
+        ended = generations.end(number)
+        if ended is not None and claim is not None and ended[0].claim != claim[1]:
+            yield Problem(claim[1].name, changed)
+        before = None if ended is None else ended[1]
 
 
 def _remembered_problems(store: RoundStore, entry: FileEntry) -> Iterator[Problem]:
@@ -217,7 +233,7 @@ def _round_problems(
     counted = manifest.counts.accepted
     if accepted != counted:
         name = layout.commit_name("round", manifest.number)
-        yield Problem(name, f"counts {counted:,} accepted rows; its files have {accepted:,}")
+        yield Problem(name, f"counts {words(counted, 'accepted row')}; its files have {accepted:,}")
 
 
 def _given_problems(store: RoundStore, deep: bool) -> Iterator[Problem]:
@@ -243,8 +259,8 @@ def _parquet_problems(
     except StoredStateError as error:
         yield Problem(path, error.message)
     else:
-        if rows != (rows if expected is None else expected):
-            yield Problem(path, f"must have {expected:,} rows, has {rows:,}")
+        if expected is not None and rows != expected:
+            yield Problem(path, f"must have {words(expected, 'row')}, has {rows:,}")
 
 
 def _hash_problems(store: RoundStore, path: str, expected: str) -> Iterator[Problem]:
@@ -322,9 +338,9 @@ def _labels_problems(*stores: RoundStore) -> Iterator[Problem]:
         return
     expected = sum(map(_accepted_rows, stores))
     if rows != expected:
-        yield Problem("labels", f"must have {expected:,} rows, has {rows:,}")
+        yield Problem("labels", f"must have {words(expected, 'row')}, has {rows:,}")
     if unique != rows:
-        yield Problem("labels", f"must hold each row once; {rows - unique:,} rows are repeated")
+        yield Problem("labels", f"must hold each row once; {words(rows - unique, 'row')} too many")
 
 
 def _accepted_rows(store: RoundStore) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.files import Files, join, require_seen
 from spark_pseudolabel.store.manifest import FinalManifest, canonical_json, damaged
 from spark_pseudolabel.store.problem import Problem
+from spark_pseudolabel.wording import counted
 
 _OLD = "old-"
 
@@ -146,8 +147,8 @@ def _built(
     total = _count(files, built_dir, data) if written is None else sum(written.values())
     if rows is not None and total != rows:
         raise RunFailedError(
-            f"{name} must hold {rows:,} rows, and {total:,} were written. Nothing was put in its "
-            "place; run again.",
+            f"{name} must hold {counted(rows, 'row')}, and {total:,} were written. Nothing was put "
+            "in its place; run again.",
             code="rows_lost",
             where=join(root, name),
         )
@@ -180,7 +181,7 @@ def added_problems(
         what = f"lacks the rows of generation {generation}; run again to add them"
         return [Problem(name, what)]
     actual = _of_generation(files, join(root, name), generation)
-    return _differences(name, marker.files, actual)
+    return differences(name, marker.files, actual)
 
 
 def view_problems(files: Files, root: str, commit: ViewCommit, name: str) -> list[Problem]:
@@ -196,12 +197,11 @@ def view_problems(files: Files, root: str, commit: ViewCommit, name: str) -> lis
         problem = "does not show what was revoked or certified since; run again to rebuild it"
         return [Problem(name, problem)]
     # What later generations have added is theirs to tell.
-    return _differences(name, marker.files, _of_generation(files, join(root, name), 1))
+    return differences(name, marker.files, _of_generation(files, join(root, name), 1))
 
 
-def _differences(
-    name: str, marked: tuple[ViewFile, ...], found: tuple[ViewFile, ...]
-) -> list[Problem]:
+def differences(name: str, marked: Sequence[ViewFile], found: Sequence[ViewFile]) -> list[Problem]:
+    """Return how the files of a view differ from those that it says it has."""
     expected = {file.path: file.bytes for file in marked}
     actual = {file.path: file.bytes for file in found}
     return [

@@ -36,3 +36,7 @@ def test_the_demo_goes_on_after_ctrl_c(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Final model  test accuracy 0.9" in end.stdout
     again = subprocess.run(command, capture_output=True, text=True, env=environ, check=True)
     assert again.stdout.startswith("Nothing to do: demo/out is finished.\n")
+    lines = [each.stdout.splitlines()[-1] for each in (end, again)]
+    assert lines[0].startswith("spark-pseudolabel: ")
+    assert lines[0].endswith(": demo/out")
+    assert lines[1].startswith("spark-pseudolabel: nothing to do, ")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from spark_pseudolabel.report.document import ComparedRows, Generation, GenerationShift
+
 BINS = 100
 
 
@@ -442,3 +444,24 @@ def make_explained(n_rounds: int = 3) -> dict[str, Any]:
         "history": steps,
         "text": f"Row 17 was labeled '>50K' in round {n_rounds} with confidence 0.95.",
     }
+
+
+def make_generation(number: int, *, auc: float | None = None, **changes: object) -> Generation:
+    """Return a generation, the separability of its rows from those before it if given."""
+    compared = (
+        None if auc is None else ComparedRows(auc=auc, auc_limit=0.6, outside=0, shifted=auc > 0.6)
+    )
+    return Generation.model_validate(
+        {
+            "generation": number,
+            "run_id": "r",
+            "outcome": "labeled",
+            "inputs": 1,
+            "rows": 1000,
+            "accepted": 900,
+            "shift": None if compared is None else GenerationShift(reference=compared),
+            "refit": False,
+            "model": "model-0002",
+            **changes,
+        }
+    )

@@ -1,32 +1,8 @@
 from __future__ import annotations
 
-from spark_pseudolabel.report.document import (
-    ComparedRows,
-    Generation,
-    GenerationShift,
-    GenerationSums,
-)
-from spark_pseudolabel.report.generations import MOST, lines, sums
-
-
-def generation(number: int, *, auc: float | None = None, **changes: object) -> Generation:
-    compared = (
-        None if auc is None else ComparedRows(auc=auc, auc_limit=0.6, outside=0, shifted=auc > 0.6)
-    )
-    return Generation.model_validate(
-        {
-            "generation": number,
-            "run_id": "r",
-            "outcome": "labeled",
-            "inputs": 1,
-            "rows": 1000,
-            "accepted": 900,
-            "shift": None if compared is None else GenerationShift(reference=compared),
-            "refit": False,
-            "model": "model-0002",
-            **changes,
-        }
-    )
+from spark_pseudolabel.report.document import GenerationSums, Notice
+from spark_pseudolabel.report.generations import MOST, lines, notices, sums
+from tests.report.builders import make_generation as generation
 
 
 def test_a_run_that_is_none_of_several_has_no_table() -> None:
@@ -58,3 +34,9 @@ def test_of_many_generations_the_latest_are_shown_and_all_are_summed() -> None:
     assert [line[0] for line in table.body] == [str(n) for n in range(31 - MOST, 31)]
     told = sums(GenerationSums(generations=1000, rows=1_000_000, accepted=900_000))
     assert told == "1,000 generations: 1,000,000 rows, 900,000 accepted"
+
+
+def test_what_a_generation_has_found_is_told_with_its_number() -> None:
+    found = Notice.about("files_gone", "1 file of unlabeled is gone: a.parquet.")
+    told = notices([generation(1), generation(2, notices=[found])])
+    assert told == ["Generation 2: 1 file of unlabeled is gone: a.parquet."]

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from spark_pseudolabel.report.document import Report
-from spark_pseudolabel.report.guidance import how_certified, mail_line, next_steps
+from spark_pseudolabel.report.guidance import (
+    how_certified,
+    mail_line,
+    next_steps,
+    nothing_done,
+)
 from tests.report.builders import (
     empty_pool,
     make_audit,
+    make_generation,
     make_report,
     with_certificate,
     with_promises,
@@ -99,3 +105,13 @@ def test_a_precision_that_was_chosen_is_explained_by_bounds_that_hold_together()
     assert none[1].endswith(
         "no precision from 0.8 on is shown for 20.0% of the pool, so that nothing is claimed."
     )
+
+
+def test_a_run_that_found_nothing_to_do_says_so_in_its_line() -> None:
+    report = _report()
+    assert mail_line(report, before=True).startswith("spark-pseudolabel: nothing to do, ")
+    assert nothing_done(report, "out") == "Nothing to do: out is finished."
+    later = report.model_copy(update={"generations": [make_generation(1), make_generation(2)]})
+    line = mail_line(later, before=True)
+    assert line.startswith("spark-pseudolabel: nothing new since generation 2, ")
+    assert "report of generation 2" in nothing_done(later, "out")

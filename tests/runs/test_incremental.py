@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from spark_pseudolabel.api import SelfTraining
+from spark_pseudolabel.cli import main
 from spark_pseudolabel.config import parse_config
 from spark_pseudolabel.errors import DriftError, InputError
 from spark_pseudolabel.job import label, run
@@ -21,6 +23,7 @@ from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.gc import collect_garbage
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.output.verify import check_output
+from spark_pseudolabel.report.text import render_status
 
 OTHER_MIX = 5.0
 
@@ -52,7 +55,7 @@ class Drops:
         together.to_parquet(self.folder / "pool" / f"{name}.parquet", index=False)
 
     def config(self, **sections: Any) -> dict[str, Any]:
-        return {
+        document = {
             "labeled": {"path": str(self.folder / "labeled.parquet"), "label": "kind"},
             "unlabeled": {"path": str(self.folder / "pool")},
             "id": "row_id",
@@ -65,6 +68,7 @@ class Drops:
             **self.sections,
             **sections,
         }
+        return {name: section for name, section in document.items() if name != "model" or section}
 
     def run(self, **sections: Any) -> dict[str, Any]:
         return run(self.spark, parse_config(self.config(**sections))).report.as_json()
@@ -199,6 +203,24 @@ def test_a_lost_file_of_a_generation_is_told(week: Told, tmp_path: Path) -> None
     assert problem.path.startswith("labels/generation-0003-")
 
 
+@pytest.mark.parametrize("lost", ["labels", "labels/generation-0002-*", "undecided/part-*"])
+def test_tables_that_have_lost_rows_are_built_again_of_all_generations(
+    week: Told, tmp_path: Path, lost: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(week.drops.folder / "out", out)
+    before = {name: read_labels(out, name) for name in ("labels", "undecided")}
+    for path in out.glob(lost):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert check_output(str(out)).problems
+    assert main(["review", "revoke", str(out), "--class", "no"]) == 5
+    told = week.drops.run(output={"path": str(out)})
+    assert told == week.reports[-1]
+    assert check_output(str(out), deep=True).problems == []
+    for name, rows_before in before.items():
+        pd.testing.assert_frame_equal(read_labels(out, name), rows_before)
+
+
 def test_what_old_generations_have_scored_may_be_deleted(week: Told, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(week.drops.folder / "out", out)
@@ -214,8 +236,8 @@ def test_what_old_generations_have_scored_may_be_deleted(week: Told, tmp_path: P
     assert collect_garbage(str(out), older_than_s=0, retain=2).items == []
 
 
-def read_labels(out: Path) -> pd.DataFrame:
-    return pq.read_table(out / "labels").to_pandas().sort_values("row_id").reset_index(drop=True)
+def read_labels(out: Path, name: str = "labels") -> pd.DataFrame:
+    return pq.read_table(out / name).to_pandas().sort_values("row_id").reset_index(drop=True)
 
 
 def test_a_plain_run_is_refused_and_told_how_to_go_on(week: Told) -> None:
@@ -225,6 +247,28 @@ def test_a_plain_run_is_refused_and_told_how_to_go_on(week: Told) -> None:
 
 def test_nothing_new_is_nothing_to_do(week: Told) -> None:
     assert week.drops.run() == week.reports[-1]
+
+
+def test_old_files_that_changed_are_told_by_report_and_status(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    drops = Drops(spark, tmp_path)
+    drops.put("1", rows(1000, 300))
+    drops.run(incremental=None)
+    drops.put("1", rows(1000, 300))  # before anything of the first pool was kept
+    drops.put("2", rows(2000, 100))
+    told = drops.run()
+    codes = [each["code"] for each in told["warnings"]]
+    assert codes == ["not_certified_later", "no_earlier_sample", "files_touched"]
+    (again,) = told["generations"][-1]["notices"]
+    assert again["message"].startswith("1 file of unlabeled that earlier generations have labeled")
+    out = str(tmp_path / "out")
+    assert read_status(out).generations[-1].notices[0].code == "files_touched"
+    assert "Generation 2: 1 file of unlabeled" in render_status(read_status(out))
+    (tmp_path / "pool" / "1.parquet").unlink()
+    nothing = drops.run()
+    assert [each["code"] for each in nothing["warnings"]] == [*codes, "files_gone"]
+    assert check_output(out, deep=True).problems == []
 
 
 def test_a_dataframe_that_grows_is_labeled_by_its_ids_and_fitted_by_rule(
@@ -259,3 +303,38 @@ def test_a_dataframe_that_grows_is_labeled_by_its_ids_and_fitted_by_rule(
     models = set(labels.loc[labels["row_id"] >= "r003000", "model"])
     assert models == {"generation-0003/model-0001"}
     assert check_output(out, deep=True).problems == []
+
+
+RULES = [
+    {"name": "high", "label": "yes", "when": "a > 0.3"},
+    {"name": "low", "label": "no", "when": "a < -0.3"},
+    {"name": "less", "label": "no", "when": "a + b < -1"},
+]
+
+
+def test_rules_label_rows_that_come_later(spark: SparkSession, tmp_path: Path) -> None:
+    sections = {"labeled": None, "teacher": {"rules": RULES, "student": False}, "model": None}
+    drops = Drops(spark, tmp_path, sections)
+    drops.put("1", rows(1000, 300))
+    drops.run()
+    drops.put("2", rows(2000, 200))
+    told = drops.run()
+    assert told["rows"]["pool"] == 200
+    came = rows(2000, 200).set_index("row_id")
+    labels = drops.labels.set_index("row_id").reindex(came.index)["label"].dropna()
+    assert len(labels) == told["rows"]["accepted"] > 100
+    assert (labels == came.loc[labels.index, "kind"]).mean() > 0.9
+    assert check_output(str(tmp_path / "out"), deep=True).problems == []
+
+
+def test_published_features_keep_their_types(spark: SparkSession, tmp_path: Path) -> None:
+    drops = Drops(spark, tmp_path, {"output": {"path": str(tmp_path / "out"), "features": True}})
+    drops.put("1", rows(1000, 200))
+    drops.run()
+    drops.put("2", rows(2000, 100).assign(c=1))
+    with pytest.raises(InputError, match="Column 'c' must be double") as refused:
+        drops.run()
+    assert refused.value.code == "type_differs"
+    drops.put("2", rows(2000, 100))
+    drops.run()
+    assert pq.read_table(tmp_path / "out" / "labels").schema.field("c").type == pa.float64()

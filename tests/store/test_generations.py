@@ -20,6 +20,7 @@ from spark_pseudolabel.store.generations import (
 )
 from spark_pseudolabel.store.manifest import Ref
 from spark_pseudolabel.store.store import RoundStore
+from spark_pseudolabel.store.verify import verify_output
 from tests.store.builders import frozen, two_rounds
 
 NEW = frozen(("part-1.parquet", 20, 2), rows=3)
@@ -138,6 +139,21 @@ def test_an_edited_slot_is_refused(first: Generations, name: str) -> None:
     read = generations.end if name.startswith("end") else generations.claim
     with pytest.raises(StoredStateError, match=name):
         read(int(name[-6]))
+
+
+@pytest.mark.parametrize("name", ["generation-0002.json", "end-0001.json"])
+def test_a_slot_that_is_not_what_the_next_one_names_is_found(first: Generations, name: str) -> None:
+    generations = claimed(first, "second")
+    ended, claim = first.end(1), generations.claim(2)[1]
+    assert ended is not None
+    generations.finish(end_of(generations, generations.store(2), claim, ended[0]))
+    path = f"_generations/{name}"
+    known = [each.path for each in verify_output(LocalFiles(), first.root).problems]
+    assert path not in known
+    slot = Path(first.root) / path
+    slot.write_bytes(slot.read_bytes().replace(b'"code_version":"0.', b'"code_version":"1.'))
+    found = [each.path for each in verify_output(LocalFiles(), first.root).problems]
+    assert found == [path, *known]
 
 
 def test_a_gap_among_claims_is_told(first: Generations) -> None:

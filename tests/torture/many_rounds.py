@@ -85,7 +85,7 @@ def _run(conf: str) -> dict[str, list[float]]:
     samples, safety = _Samples(spark), _Safety()
     started = time.perf_counter()
     with safety.timed():
-        result = loop.run(spark, load_config(conf), events=samples)
+        result = loop.run(loop.Asked(spark, load_config(conf), samples))
     return {
         "round_s": np.diff([started, *samples.round_s]).tolist(),
         "safety_s": np.diff([0.0, *safety.until_round]).tolist(),

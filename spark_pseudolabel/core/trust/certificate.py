@@ -30,6 +30,7 @@ from spark_pseudolabel.core.trust.evidence import tail_of
 from spark_pseudolabel.core.trust.finite_population import fewest_wrong, most_wrong
 from spark_pseudolabel.core.trust.ladder import highest, steps
 from spark_pseudolabel.core.trust.promise import Promise as Promise
+from spark_pseudolabel.wording import counted
 
 ScoreSource = Literal["out_of_fold", "held_out"]
 
@@ -171,7 +172,7 @@ There are 58.'
         return None
     return (
         f"precision {promise.precision:g}{least} with certainty {promise.certainty:g} needs at "
-        f"least {needed:,} {kind} rows, all predicted right. There are {n_rows:,}."
+        f"least {counted(needed, f'{kind} row')}, all predicted right. There are {n_rows:,}."
     )
 
 

@@ -18,11 +18,24 @@ from spark_pseudolabel.columns import LABEL
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.review.finished import FinishedRun
 from spark_pseudolabel.output.review.label_studio import id_text, read_tasks
-from spark_pseudolabel.output.review.sheets import ANSWER, FEATURE
+from spark_pseudolabel.output.review.sheets import ANSWER, FEATURE, unguarded
 from spark_pseudolabel.report.document import ExportFile
+from spark_pseudolabel.wording import shortened
 
 EXPORT_FILE = "export.json"
 SKIP = "?"
+ANSWERS, IDS = "--answers", "--ids"
+_FORMS = {
+    ANSWERS: (
+        "a CSV file, Label Studio's export in the format JSON, or a directory of these",
+        "bad_answers",
+    ),
+    IDS: (
+        "a text file with one id in each line, or a CSV file with the columns of the id",
+        "bad_ids",
+    ),
+}
+"""Files that people give: what they must be, and the code of the error where one is not."""
 _SEPARATORS = (",", ";", "\t")
 _LONGEST_HEADER = 1_000_000
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 2**20, 2**28
@@ -67,12 +80,12 @@ def _files_at(path: str) -> list[Path]:
     place = Path(path)
     if not place.is_dir():
         if not place.is_file():
-            raise _unreadable(place, "does not exist")
+            raise unreadable(place, "does not exist")
         return [place]
     named = [each for each in sorted(place.iterdir()) if each.suffix.lower() in _KINDS]
     files = [each for each in named if each.name != EXPORT_FILE]
     if not files:
-        raise _unreadable(place, "holds no such file")
+        raise unreadable(place, "holds no such file")
     return files
 
 
@@ -97,9 +110,9 @@ def _exported_beside(path: Path) -> ExportFile | None:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or EXPORT_FILE
         what = f"is not as it was exported: {place}: {first['msg']}"
-        raise _unreadable(where, what) from error
+        raise unreadable(where, what) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(where, f"is not as it was exported: {error}") from error
+        raise unreadable(where, f"is not as it was exported: {error}") from error
 
 
 def _require_same_run(run: FinishedRun, path: Path, run_id: str | None) -> None:
@@ -120,23 +133,28 @@ def _of_csv(run: FinishedRun, path: Path, of_set: str | None) -> GivenAnswers:
     keys = [column_of(table, key, run, path) for key in run.keys]
     answer = next((name for name in (ANSWER, LABEL) if name in table.column_names), None)
     if answer is None:
-        raise InputError.missing_columns("--answers", [ANSWER], table.column_names, str(path))
-    answers = _only(table, answer, path).combine_chunks()
+        raise InputError.missing_columns(ANSWERS, [ANSWER], table.column_names, str(path))
+    answers = _only(table, answer, path)
+    if of_set is not None:
+        keys, answers = [unguarded(key) for key in keys], unguarded(answers)
+    answers = answers.combine_chunks()
     return GivenAnswers(
         str(path), of_set, pa.table(dict(zip(run.keys, keys, strict=True))), answers
     )
 
 
-def column_of(table: pa.Table, key: str, run: FinishedRun, path: Path) -> pa.ChunkedArray:
+def column_of(
+    table: pa.Table, key: str, run: FinishedRun, path: Path, option: str = ANSWERS
+) -> pa.ChunkedArray:
     """Return a key column of a file that people have saved."""
     plain = "id" if run.store.settings.id else key
     for name in (f"{FEATURE}{key}", key, plain):
         if name in table.column_names:
-            return _only(table, name, path)
-    raise InputError.missing_columns("--answers", [key], table.column_names, str(path))
+            return _only(table, name, path, option)
+    raise InputError.missing_columns(option, [key], table.column_names, str(path))
 
 
-def read_text_table(path: Path) -> pa.Table:
+def read_text_table(path: Path, option: str = ANSWERS) -> pa.Table:
     """Read a CSV file, every value as the text that it is; commas, semicolons or tabs.
 
     Raises
@@ -148,11 +166,12 @@ def read_text_table(path: Path) -> pa.Table:
         with path.open("rb") as opened:
             header = opened.readline(_LONGEST_HEADER + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, f"can't be read: {error}") from error
+        raise unreadable(path, f"can't be read: {error}", option) from error
     if not header.strip():
-        raise _unreadable(path, "is empty")
+        raise unreadable(path, "is empty", option)
     if len(header) > _LONGEST_HEADER:
-        raise _unreadable(path, f"has no header: its first line is longer than {_LONGEST_HEADER:,}")
+        what = f"has no header: its first line is longer than {_LONGEST_HEADER:,}"
+        raise unreadable(path, what, option)
     separator = max(_SEPARATORS, key=header.count)
     try:
         return pa_csv.read_csv(
@@ -164,7 +183,7 @@ def read_text_table(path: Path) -> pa.Table:
             ),
         )
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, f"is not CSV in UTF-8: {error}") from error
+        raise unreadable(path, f"is not CSV in UTF-8: {error}", option) from error
 
 
 def _block_size(path: Path) -> int:
@@ -172,19 +191,16 @@ def _block_size(path: Path) -> int:
     return min(max(path.stat().st_size, _SMALLEST_BLOCK), _LARGEST_BLOCK)
 
 
-def _only(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+def _only(table: pa.Table, name: str, path: Path, option: str = ANSWERS) -> pa.ChunkedArray:
     if table.column_names.count(name) > 1:
-        raise _unreadable(path, f"has more than one column {name!r}: keep one of them")
+        raise unreadable(path, f"has more than one column {name!r}: keep one of them", option)
     return table.column(name)
 
 
-def _unreadable(path: Path, what: str) -> InputError:
-    return InputError(
-        f"--answers must be a CSV file, Label Studio's export in the format JSON, or a directory "
-        f"of these. {path} {what}.",
-        code="bad_answers",
-        where=str(path),
-    )
+def unreadable(path: Path, what: str, option: str = ANSWERS) -> InputError:
+    """Return the error about a file of an option that is not what it must be."""
+    form, code = _FORMS[option]
+    return InputError(f"{option} must be {form}. {path} {what}.", code=code, where=str(path))
 
 
 # --- Label Studio
@@ -211,8 +227,8 @@ def keys_of(run: FinishedRun, ids: Sequence[str]) -> pa.Table:
 
 
 def texts_of(keys: pa.Table) -> list[str]:
-    """Return keys as people name them."""
-    return [id_text(tuple(row.values())) for row in keys.to_pylist()]
+    """Return keys as people name them, long ones shortened."""
+    return [shortened(id_text(tuple(row.values()))) for row in keys.to_pylist()]
 
 
 def typed_keys(schema: pa.Schema, keys: pa.Table) -> tuple[pa.Table, NDArray[np.bool_]]:

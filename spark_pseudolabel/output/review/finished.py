@@ -17,12 +17,15 @@ from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.preflight import require_finished
 from spark_pseudolabel.report.document import label_key
+from spark_pseudolabel.report.guidance import review_folder
 from spark_pseudolabel.store.facts import Label
 from spark_pseudolabel.store.files import join
 from spark_pseudolabel.store.following import follow, key_columns
+from spark_pseudolabel.store.generations import Generations
 from spark_pseudolabel.store.given_rows import read_given
 from spark_pseudolabel.store.lease import hold
 from spark_pseudolabel.store.manifest import FileEntry, FinalManifest, RoundManifest, damaged
+from spark_pseudolabel.store.published import require_published
 from spark_pseudolabel.store.store import RoundStore
 
 
@@ -66,6 +69,17 @@ class FinishedRun:
     def random_state(self) -> int:
         """From which all that is drawn follows."""
         return self.store.settings.random_state
+
+    @property
+    def has_generations(self) -> bool:
+        """Whether rows were labeled beside those of the run itself."""
+        generations = Generations.read(self.store.files, self.store.root)
+        return generations is not None and generations.count > 1
+
+    @property
+    def next_folder(self) -> str:
+        """Where the next rows to ask about may go, as the report says it after an import."""
+        return review_folder(self.out, len(self.store.reviews) + 1)
 
     @property
     def used_rounds(self) -> tuple[RoundManifest, ...]:
@@ -142,6 +156,8 @@ def reviewing(out: str, opened: Opened) -> Iterator[FinishedRun]:
     ------
     InputError
         If there is no run, or it is not finished.
+    StoredStateError
+        If tables lack rows, which only a run can bring back.
     OutputBusyError
         If another process holds the output.
     """
@@ -151,4 +167,6 @@ def reviewing(out: str, opened: Opened) -> Iterator[FinishedRun]:
         # Opened again: what another one committed until just now is in it.
         run = FinishedRun(out, RoundStore.open(files, root))
         follow(run.store)
+        # Rows that are not there would be told from as if they had no label.
+        require_published(run.store, out, ("labels", "undecided"))
         yield run

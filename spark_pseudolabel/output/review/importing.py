@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,7 @@ from spark_pseudolabel.output.review.revoking import revoked_step, standing_rows
 from spark_pseudolabel.report.document import ImportedSet, Listed, ReviewImportDocument
 from spark_pseudolabel.store.answers import (
     AnsweredSet,
+    all_answers,
     answers_of,
     asked_rows,
     codes_of,
@@ -38,10 +39,12 @@ from spark_pseudolabel.store.answers import (
     latest,
 )
 from spark_pseudolabel.store.failpoint import failpoint
-from spark_pseudolabel.store.following import follow
+from spark_pseudolabel.store.following import follow, published_batches
+from spark_pseudolabel.store.layout import ADDED_VIEWS
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.review import ORDER, SKIPPED, Answered, Exported, ReviewStep
 from spark_pseudolabel.store.store import Attempt
+from spark_pseudolabel.wording import shortened
 
 MOST_EXAMPLES = 5
 
@@ -70,6 +73,7 @@ class _Told:
     skipped: _Sort = field(default_factory=_Sort)
     changed: _Sort = field(default_factory=_Sort)
     conflicts: _Sort = field(default_factory=_Sort)
+    differing: _Sort = field(default_factory=_Sort)
     unknown_ids: _Sort = field(default_factory=_Sort)
     unknown_classes: _Sort = field(default_factory=_Sort)
     given: _Sort = field(default_factory=_Sort)
@@ -95,6 +99,7 @@ def import_answers(out: str, paths: Sequence[str], opened: Opened) -> ReviewImpo
             _import_set(run, exported, name, [each for each in given if each.set == name], told)
             for name, exported in sets.items()
         ]
+        _tell_differing(run, imported, told)
         document = _commit(run, attempt, imported, told)
         follow(run.store)
         write_reports(run.store)
@@ -244,13 +249,13 @@ def _known(run: FinishedRun, exported: Exported | None, rows: pa.Table, told: _T
 
 
 def _in_pool(run: FinishedRun, rows: pa.Table) -> NDArray[np.bool_]:
-    """Return which rows the first round, which looks at all rows of the pool, has looked at."""
+    """Return which rows are of the pool, or of what has come since."""
     keys = [rows.column(key) for key in run.keys]
     if not run.store.rounds:
         return np.ones(rows.num_rows, dtype=np.bool_)
     known = np.zeros(rows.num_rows, dtype=np.bool_)
     ranks = KeySet.of(keys)
-    for batch in run.batches_of(run.store.rounds[0].scored, run.keys):
+    for batch in _pool_keys(run):
         place = ranks.find([batch.column(key) for key in run.keys])
         known[place[place >= 0]] = True
     # Of a row that is answered twice one place is found.
@@ -258,6 +263,18 @@ def _in_pool(run: FinishedRun, rows: pa.Table) -> NDArray[np.bool_]:
     by_row = np.zeros(len(first), dtype=np.bool_)
     np.logical_or.at(by_row, same.reshape(-1), known)
     return by_row[same.reshape(-1)]
+
+
+def _pool_keys(run: FinishedRun) -> Iterator[pa.RecordBatch]:
+    """Yield the keys of all rows that were looked at: the first round looks at the whole pool.
+
+    What old generations have scored may be deleted; each row of theirs is in one of the tables.
+    """
+    if run.has_generations:
+        for name in ADDED_VIEWS:
+            yield from published_batches(run.store, [], name)
+    else:
+        yield from run.batches_of(run.store.rounds[0].scored, run.keys)
 
 
 def _agreed(run: FinishedRun, rows: pa.Table, told: _Told) -> pa.Table:
@@ -305,6 +322,37 @@ def _new(
     return new, int(changed.sum())
 
 
+def _tell_differing(run: FinishedRun, imported: Sequence[_Imported], told: _Told) -> None:
+    """Tell the rows that are answered otherwise now than for another set."""
+    sets = {each.set: each for each in all_answers(run.store)}
+    sets |= {each.set: each.all for each in imported}
+    differing = [
+        rows.filter(pa.array(_answered_otherwise(run, rows, other.rows)))
+        for each in imported
+        for other in sets.values()
+        if other.set != each.set
+        and other.rows.num_rows
+        and (rows := each.new.select([*run.keys, CODE])).num_rows
+    ]
+    if not differing:
+        return
+    together = pa.concat_tables(differing).select(run.keys)
+    _, first = np.unique(KeySet.ranks(together.columns), return_index=True)
+    rows = together.take(pa.array(np.sort(first)))
+    told.differing.add(_ids(rows, np.ones(rows.num_rows, dtype=np.bool_)), rows.num_rows)
+
+
+def _answered_otherwise(run: FinishedRun, rows: pa.Table, others: pa.Table) -> NDArray[np.bool_]:
+    """Return which rows name another class than other answers to them do."""
+    place = KeySet.of([others.column(key) for key in run.keys]).find(
+        [rows.column(key) for key in run.keys]
+    )
+    code = codes_of(rows)
+    other = np.where(place >= 0, codes_of(others)[np.maximum(place, 0)], -1)
+    differs: NDArray[np.bool_] = (code >= 0) & (other >= 0) & (code != other)
+    return differs
+
+
 def _ids(keys: pa.Table, which: NDArray[np.bool_]) -> list[str]:
     places = np.flatnonzero(which)[:MOST_EXAMPLES]
     return texts_of(keys.take(pa.array(places)))
@@ -313,7 +361,10 @@ def _ids(keys: pa.Table, which: NDArray[np.bool_]) -> list[str]:
 def _said(keys: pa.Table, texts: pa.Array, which: NDArray[np.bool_]) -> list[str]:
     places = np.flatnonzero(which)[:MOST_EXAMPLES]
     ids = texts_of(keys.take(pa.array(places)))
-    return [f"{id_}: {texts[int(place)].as_py()!r}" for id_, place in zip(ids, places, strict=True)]
+    return [
+        f"{id_}: {shortened(texts[int(place)].as_py())!r}"
+        for id_, place in zip(ids, places, strict=True)
+    ]
 
 
 # --- the commit
@@ -353,6 +404,7 @@ def _commit(
         skipped=told.skipped.listed(),
         changed=told.changed.listed(),
         conflicts=told.conflicts.listed(),
+        differing=told.differing.listed(),
         unknown_ids=told.unknown_ids.listed(),
         unknown_classes=told.unknown_classes.listed(),
         given=told.given.listed(),

@@ -27,9 +27,20 @@ def standing(store: RoundStore) -> str:
     named = {
         "end": store.final.commit_id,
         "changed": changes[-1] if changes else None,
-        "generations": 1 if generations is None else generations.count,
+        "generations": 1 if generations is None else _latest_with_labels(generations),
     }
     return sha256(canonical_json(named))
+
+
+def _latest_with_labels(generations: Generations) -> int:
+    """Return the latest generation that has added labels, or may be about to."""
+    numbers = range(generations.count, 1, -1)
+    return next((number for number in numbers if _may_have_labels(generations, number)), 1)
+
+
+def _may_have_labels(generations: Generations, number: int) -> bool:
+    ended = generations.end(number)
+    return ended is None or ended[0].facts.outcome == "labeled"
 
 
 def _makes_another_set(review: ReviewManifest) -> bool:

@@ -19,11 +19,13 @@ from spark_pseudolabel.core.key_sets import KeySet
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.output.opening import Opened
 from spark_pseudolabel.output.review.answer_files import (
+    IDS,
     column_of,
     keys_of,
     read_text_table,
     texts_of,
     typed_keys,
+    unreadable,
 )
 from spark_pseudolabel.output.review.finished import FinishedRun, require_classes, reviewing
 from spark_pseudolabel.output.review.reports import write_reports
@@ -40,6 +42,7 @@ from spark_pseudolabel.store.following import (
 from spark_pseudolabel.store.publish import writing
 from spark_pseudolabel.store.review import ReviewStep, Revoked
 from spark_pseudolabel.store.store import Attempt
+from spark_pseudolabel.wording import shortened
 
 MOST_EXAMPLES = 5
 REVOKED_FILE = "revoked.parquet"
@@ -137,7 +140,7 @@ def _class(run: FinishedRun, text: str) -> Label:
 
 def _unknown(option: str, value: str, known: str) -> InputError:
     return InputError(
-        f"{option} must be one of this run's. It has {known}. Got {value!r}.",
+        f"{option} must be one of this run's. It has {known}. Got {shortened(value)!r}.",
         code="unknown_round" if option == "--round" else "unknown_class",
         where=option,
     )
@@ -148,17 +151,11 @@ def _ids_of(run: FinishedRun, path: Path) -> pa.Table:
     try:
         first = path.read_text(encoding="utf-8-sig").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--ids must be a text file with one id in each line, or a CSV file with the column"
-            f"{'s' if len(run.keys) > 1 else ''} {', '.join(map(repr, run.keys))}. {path} can't be "
-            f"read: {error}.",
-            code="bad_ids",
-            where=str(path),
-        ) from error
+        raise unreadable(path, f"can't be read: {error}", IDS) from error
     header = {name.strip().strip('"') for name in first.replace(";", ",").split(",")}
     if set(run.keys) <= header or (run.store.settings.id and "id" in header):
-        table = read_text_table(path)
-        texts = pa.table({key: column_of(table, key, run, path) for key in run.keys})
+        table = read_text_table(path, IDS)
+        texts = pa.table({key: column_of(table, key, run, path, IDS) for key in run.keys})
     else:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         texts = keys_of(run, [line.strip() for line in lines if line.strip()])
@@ -218,6 +215,7 @@ def revoked_step(
         "by": by,
         "rows": run.store.write_file(attempt, REVOKED_FILE, sink.getvalue(), kept.num_rows),
         "trained_on": count_trained(rows),
+        "model": run.final.final_model,
     }
     if named is not None and named.round is not None:
         facts["round"] = named.round

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from spark_pseudolabel.columns import CONFIDENCE, LABEL, REASON
@@ -33,6 +34,9 @@ PREDICTIONS = (LABEL, CONFIDENCE, REASON)
 FEATURE = "feature:"
 """Before the name of a column of the pool that is also one of ours."""
 _PLACE = "spl_place"
+_BEGINS_A_FORMULA = r"^(['=@\t\r]|[+-].)"
+_GUARDED = r"^'(['=@\t\r]|[+-].)"
+_NUMBER = r"^[+-]?[0-9.,]+([eE][+-]?[0-9]+)?$"
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,34 @@ def shown(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
+def guarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Put an apostrophe before texts that a spreadsheet would take for a formula, and run.
+
+    And before those that begin with one, so that `unguarded` gives every text back.
+
+    Examples
+    --------
+    >>> texts = pa.chunked_array([["=1+1", "-5", "'n", "plain", None]])
+    >>> guarded(texts).to_pylist()
+    ["'=1+1", '-5', "''n", 'plain', None]
+    >>> unguarded(guarded(texts)).equals(texts)
+    True
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    begins = pc.match_substring_regex(column, _BEGINS_A_FORMULA)
+    is_formula = pc.and_(begins, pc.invert(pc.match_substring_regex(column, _NUMBER)))
+    return pc.if_else(is_formula, pc.binary_join_element_wise("'", column, ""), column)
+
+
+def unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take away what `guarded` has put before texts."""
+    is_guarded = pc.match_substring_regex(column, _GUARDED)
+    return pc.if_else(is_guarded, pc.utf8_slice_codeunits(column, 1), column)
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON has it: NaN and infinities are null, moments are text."""
     if value is None or isinstance(value, (bool, int, str)):
@@ -231,13 +263,15 @@ class CsvSheets:
         own = list(dict.fromkeys([*sheet.keys.column_names, *sheet.features.column_names]))
         names = names_of(own, [ORDER, ANSWER, *sheet.predictions.column_names])
         columns = {ORDER: pa.array(sheet.orders, pa.int64())}
-        columns |= {names[key]: sheet.keys.column(key) for key in sheet.keys.column_names}
+        columns |= {names[key]: guarded(sheet.keys.column(key)) for key in sheet.keys.column_names}
         columns |= {
-            names[name]: shown(sheet.features.column(name))
+            names[name]: shown(guarded(sheet.features.column(name)))
             for name in sheet.features.column_names
             if name not in sheet.keys.column_names
         }
-        columns |= {name: sheet.predictions.column(name) for name in sheet.predictions.column_names}
+        columns |= {
+            name: guarded(sheet.predictions.column(name)) for name in sheet.predictions.column_names
+        }
         columns[ANSWER] = pa.repeat("", len(sheet.orders))
         table = pa.table(columns)
         with pa.OSFile(str(path), "wb") as sink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def reviewed_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) 
         "rounds": {"max": 2},
         "output": {"path": str(directory / "out")},
     }
+    (directory / "config.json").write_text(json.dumps(config))
     run(spark, parse_config(config))
     return directory
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from spark_pseudolabel.columns import CODE, INVALID, SCORE
+from spark_pseudolabel.output.deciding import certified_by_asking, deciding_of
 from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.output.verify import check_output
@@ -80,6 +81,16 @@ def test_sittings_end_with_a_published_cut(
     told = explain_row(out, new["id"].iloc[0])
     assert (told.kind, told.label) == ("accepted", new["label"].iloc[0])
     assert "Answers have certified" in told.text
+    page = Path(out, "report.html").read_text(encoding="utf-8")
+    assert f"precision 0.8 with 95% certainty for {certified.rows} rows of round" in page
+    store = RoundStore.open(LocalFiles(), out)
+    decides = certified_by_asking(store)
+    assert decides is not None
+    assert decides[0] == certified.round
+    assert {cut.confidence for cut in decides[1].cuts} == {certified.cut}
+    later = deciding_of(store)
+    assert later is not None
+    assert (later.model, later.plan) == decides
     assert check_output(out, deep=True).ok
 
 

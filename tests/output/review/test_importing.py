@@ -12,9 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from spark_pseudolabel.output.report import read_report
 from spark_pseudolabel.output.review.answer_files import typed_keys
 from spark_pseudolabel.output.status import read_status
 from spark_pseudolabel.output.verify import check_output
+from spark_pseudolabel.report.text import render_text
 from spark_pseudolabel.store.answers import all_answers
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.store import RoundStore
@@ -190,3 +192,59 @@ def test_ids_of_all_64_bits_are_known() -> None:
     typed, fine = typed_keys(pa.schema([("id", pa.int64())]), pa.table({"id": texts}))
     assert fine.tolist() == [True, False, True, False, True]
     assert typed["id"].to_pylist() == [2**63 - 1, 0, 7, 0, -(2**63)]
+
+
+def test_answers_that_differ_between_a_queue_and_a_file_are_told(
+    out: str, tmp_path: Path, capsys: Capsys
+) -> None:
+    folder = tmp_path / "q"
+    command(capsys, "export", out, "--to", str(folder), "--queue", "4")
+    ids = answer(folder, lambda row: "no")["id"].tolist()
+    rows = [(ids[0], "<yes>"), (ids[1], "no"), (ids[2], "?")]
+    own = plain(tmp_path / "own.csv", rows)
+    told = command(capsys, "import", out, "--answers", str(folder), "--answers", own)
+    assert told["differing"] == {"n": 1, "examples": [ids[0]]}
+    assert sum(each["new"] for each in told["sets"]) == 7
+    assert command(capsys, "import", out, "--answers", own)["differing"]["n"] == 0
+    # One that comes later is compared with what was answered before.
+    later = plain(tmp_path / "later.csv", [(ids[3], "<yes>")])
+    assert command(capsys, "import", out, "--answers", later)["differing"]["examples"] == [ids[3]]
+
+
+def test_annotators_of_one_task_are_merged_and_their_conflicts_listed(
+    out: str, tmp_path: Path, capsys: Capsys
+) -> None:
+    ids = table(out, "undecided")["id"].tolist()
+    said = [["no", "no"], ["no", "<yes>"], [None, "<yes>"], [None, None], ["<yes>"]]
+    tasks = [
+        {"data": {"spl_row_id": row}, "annotations": [annotation(each) for each in of_row]}
+        for row, of_row in zip(ids, said, strict=False)
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    told = command(capsys, "import", out, "--answers", str(tmp_path / "tasks.json"))
+    assert told["conflicts"] == {"n": 1, "examples": [ids[1]]}
+    assert told["skipped"] == {"n": 1, "examples": [ids[3]]}
+    (answered,) = all_answers(opened(out))
+    rows, said_of = (answered.rows[name].to_pylist() for name in ("id", "spl_code"))
+    codes = dict(zip(rows, said_of, strict=True))
+    assert codes == {ids[0]: 1, ids[2]: 0, ids[3]: None, ids[4]: 0}
+
+
+def annotation(said: str | None) -> dict[str, object]:
+    """Return what Label Studio exports of one annotator; None: a task that was skipped."""
+    if said is None:
+        return {"was_cancelled": True, "result": []}
+    return {"result": [{"from_name": "label", "value": {"choices": [said]}}]}
+
+
+def test_next_exports_go_where_nothing_is_yet(out: str, tmp_path: Path, capsys: Capsys) -> None:
+    folder = Path(f"{out}-review")
+    command(capsys, "export", out, "--to", str(folder), "--audit", "5")
+    labels = table(out, "labels").set_index("id")["label"]
+    answer(folder, labels.__getitem__)
+    told = command(capsys, "import", out, "--answers", str(folder))
+    (audit,) = (text for text in told["next"] if "--audit" in text)
+    target = audit.rpartition("--to ")[2]
+    assert target == f"{out}-review-3"
+    assert not Path(target).exists()
+    assert "out-review-3" in render_text(read_report(out))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +41,29 @@ def test_a_round_that_is_revoked_takes_exactly_its_rows_out(out: str, capsys: Ca
     assert check_output(out, deep=True).ok
     again = command(capsys, "revoke", out, "--round", "2")
     assert (again["revoked"], again["labels"]) == (0, told["labels"])
+
+
+def test_a_run_that_goes_on_neither_labels_nor_learns_from_what_was_revoked(
+    spark: SparkSession, reviewed_run: Path, out: str, capsys: Capsys
+) -> None:
+    before = table(out, "labels")
+    revoked = set(before.loc[before["label"] == "no", "id"])
+    told = command(capsys, "revoke", out, "--class", "no")
+    document = json.loads((reviewed_run / "config.json").read_text())
+    config = {**document, "rounds": {"max": 3}, "output": {"path": out}}
+    report = run(spark, parse_config(config)).report
+    assert report.n_iter == 3
+    after = table(out, "labels")
+    assert not revoked & set(after["id"])
+    assert set(before["id"]) - revoked <= set(after["id"])
+    assert not revoked & set(table(out, "training").query("source == 'pseudo'")["id"])
+    model = RoundStore.open(LocalFiles(), out).models[-1]
+    assert model.training.rows_pseudo == len(after)
+    assert report.review is not None
+    assert report.review.labels == len(after)
+    assert told["trained_on"] > 0
+    assert report.review.trained_on_revoked == 0
+    assert check_output(out, deep=True).problems == []
 
 
 def test_classes_and_ids_are_revoked_and_what_is_unknown_is_listed(
@@ -145,3 +170,42 @@ def test_ids_that_are_numbers_are_found(
     assert table(out, "labels")["id"].tolist() == before[2:]
     again = command(capsys, "revoke", out, "--ids", str(ids))
     assert (again["revoked"], again["before"]) == (0, 2)
+
+
+LOST = pytest.mark.parametrize("lost", ["labels", "labels/part*", "undecided"])
+
+
+@LOST
+def test_nothing_is_said_of_tables_that_lack_rows(
+    out: str, tmp_path: Path, capsys: Capsys, lost: str
+) -> None:
+    row = table(out, "labels").iloc[0]
+    answers = plain(tmp_path / "a.csv", [(row["id"], {"no": "<yes>", "<yes>": "no"}[row["label"]])])
+    for path in Path(out).glob(lost):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for asked in (
+        ["revoke", out, "--class", "no"],
+        ["import", out, "--answers", answers],
+        ["export", out, "--audit", "5", "--to", str(tmp_path / "asked")],
+        ["export", out, "--queue", "5", "--to", str(tmp_path / "asked")],
+    ):
+        told = command(capsys, *asked, code=5)
+        assert told["error"]["code"] == "table_not_whole"
+        assert "Run the same configuration again" in told["error"]["message"]
+    assert RoundStore.open(LocalFiles(), out).reviews == ()
+    assert not (tmp_path / "asked").exists()
+    code = main(["labels", out, "--csv", str(tmp_path / "labels.csv")])
+    assert code == (5 if lost.startswith("labels") else 0)
+
+
+def test_files_of_ids_are_named_as_the_option_that_gave_them(
+    out: str, tmp_path: Path, capsys: Capsys
+) -> None:
+    for name, text in (("twice", "id,id\n1,1\n"), ("broken", 'id,a\n"1,2\n')):
+        (tmp_path / name).write_text(text)
+        told = command(capsys, "revoke", out, "--ids", str(tmp_path / name), code=3)
+        assert told["error"]["message"].startswith("--ids must be a text file")
+        assert told["error"]["code"] == "bad_ids"
+    (tmp_path / "long").write_text("x" * 5000)
+    told = command(capsys, "revoke", out, "--ids", str(tmp_path / "long"))
+    assert told["unknown"]["examples"] == ["x" * 57 + "..."]

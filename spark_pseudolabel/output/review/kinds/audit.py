@@ -185,7 +185,9 @@ def _next(run: FinishedRun, exported: Exported, audited: Audited) -> tuple[str, 
     if needed <= exported.rows or audited.more >= audited.rows - audited.answers > 0:
         return ()
     per = ["--per", "class"] if audited.by_class else []
-    return (command("review", "export", run.out, "--audit", str(needed), *per, "--to", "DIR"),)
+    return (
+        command("review", "export", run.out, "--audit", str(needed), *per, "--to", run.next_folder),
+    )
 
 
 def _revoking(run: FinishedRun, exported: Exported, answers: AnsweredSet | None) -> Sequence[str]:

@@ -59,6 +59,7 @@ from spark_pseudolabel.store.layout import model_name
 from spark_pseudolabel.store.manifest import FileEntry, RoundManifest
 from spark_pseudolabel.store.review import CertifyTerms, CutTerms, Exported, PublishedRows
 from spark_pseudolabel.store.store import Attempt
+from spark_pseudolabel.wording import agreeing, counted
 
 RISK = 0.05
 """Probability that what is certified does not hold what it promises."""
@@ -113,7 +114,7 @@ class Certify(ReviewKind):
             published = _publish(run, exported, test, answers, attempt)
         again = command(
             *("review", "export", run.out, "--certify", f"{terms.precision:g}"),
-            *("--budget", str(exported.wanted), "--to", "DIR"),
+            *("--budget", str(exported.wanted), "--to", run.next_folder),
         )
         is_open = test.outcome.state == "open" and test.n_answered < exported.wanted
         return Conclusion(
@@ -333,7 +334,8 @@ def _what_is_left(test: _Test, terms: CertifyTerms, budget: int) -> str:
     left = budget - test.n_answered
     if left <= 0:
         return "The budget is used up; a larger --budget goes on from here."
-    return f"{count(left)} answers of the budget are left to show a looser cut."
+    verb = agreeing(left, "is", "are")
+    return f"{counted(left, 'answer')} of the budget {verb} left to show a looser cut."
 
 
 def _settled(test: _Test, terms: CertifyTerms, budget: int) -> str:
