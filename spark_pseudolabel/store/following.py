@@ -114,6 +114,9 @@ def put_built(
     name, built, rows, written
         See :meth:`RoundStore.put_view`.
     """
+    if store.adds_to(name):
+        _put_added(store, name, built, rows, written)
+        return
     if store.view_commit(name).review is None:
         store.put_view(name, built, rows, written)
         return
@@ -121,6 +124,28 @@ def put_built(
     store.mark_view(name, built, rows, written)
     put_followed(store, name, Source(built))
     store.files.delete_tree(built)
+
+
+def _put_added(
+    store: RoundStore, name: str, built: str, rows: int, written: Mapping[str, int] | None
+) -> None:
+    """Add the rows of a later generation, without those that people have moved since.
+
+    There are such where its files were lost and are built again.
+    """
+    changes = _Changes.of(RoundStore.open(store.files, store.root), 0)
+    if changes.reviews:
+        lost, built = built, store.new_view_dir()
+        listed = [info.path for info in store.files.list(lost) if info.path.endswith(".parquet")]
+        with writing(built):
+            rows = sum(
+                _copied(store, name, join(lost, path), join(built, path), changes)[0]
+                for path in listed
+                if written is None or path in written
+            )
+        store.files.delete_tree(lost)
+        written = None
+    store.put_view(name, built, rows, written)
 
 
 def _source_of(store: RoundStore, name: str) -> Source | None:
@@ -219,13 +244,9 @@ def _build(store: RoundStore, name: str, source: Source, changes: _Changes, targ
     """Write the files of a table; return its rows, without those of later generations."""
     rows, schema = 0, None
     for path in files_of(store.files, source.folder):
-        with store.files.open_input(join(source.folder, path)) as stream:
-            # In nanoseconds INT96 would hold no date before 1677 or after 2262.
-            parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
-            schema = parquet.schema_arrow
-            batches = parquet.iter_batches(_BATCH_ROWS, use_threads=False)
-            kept = (_kept(name, batch, key_columns(store), changes) for batch in batches)
-            written = write_parquet(store.files, join(target, path), schema, kept)
+        written, schema = _copied(
+            store, name, join(source.folder, path), join(target, path), changes
+        )
         rows += written if layout.generation_of(path) == 1 else 0
     assert schema is not None  # a view has at least one file
     for review in changes.reviews:
@@ -236,6 +257,19 @@ def _build(store: RoundStore, name: str, source: Source, changes: _Changes, targ
             rows += write_parquet(store.files, join(target, path), schema, added)
     _mark_generations(store.files, source.folder, target)
     return rows
+
+
+def _copied(
+    store: RoundStore, name: str, path: str, target: str, changes: _Changes
+) -> tuple[int, pa.Schema]:
+    """Stream a file of a table into a new one, without the rows that leave; return what it has."""
+    with store.files.open_input(path) as stream:
+        # In nanoseconds INT96 would hold no date before 1677 or after 2262.
+        parquet = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+        schema = parquet.schema_arrow
+        batches = parquet.iter_batches(_BATCH_ROWS, use_threads=False)
+        kept = (_kept(name, batch, key_columns(store), changes) for batch in batches)
+        return write_parquet(store.files, target, schema, kept), schema
 
 
 def files_of(files: Files, folder: str) -> list[str]:

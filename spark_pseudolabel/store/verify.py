@@ -38,6 +38,7 @@ from spark_pseudolabel.store.review import ReviewManifest
 from spark_pseudolabel.store.snapshots import Snapshots
 from spark_pseudolabel.store.store import RoundStore
 from spark_pseudolabel.store.views import read_parquet
+from spark_pseudolabel.wording import agreeing
 from spark_pseudolabel.wording import counted as words
 
 _CHUNK = 2**20
@@ -340,7 +341,8 @@ def _labels_problems(*stores: RoundStore) -> Iterator[Problem]:
     if rows != expected:
         yield Problem("labels", f"must have {words(expected, 'row')}, has {rows:,}")
     if unique != rows:
-        yield Problem("labels", f"must hold each row once; {words(rows - unique, 'row')} too many")
+        again = f"{words(rows - unique, 'row')} {agreeing(rows - unique, 'is', 'are')} repeated"
+        yield Problem("labels", f"must hold each row once; {again}")
 
 
 def _accepted_rows(store: RoundStore) -> int:

@@ -209,13 +209,18 @@ def test_tables_that_have_lost_rows_are_built_again_of_all_generations(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(week.drops.folder / "out", out)
+    # A row of each generation that is built again must not come back.
+    ids = read_labels(out)["row_id"]
+    revoked = ids.groupby(ids.str[:4]).tail(2)
+    (tmp_path / "ids.txt").write_text("\n".join(revoked))
+    assert main(["review", "revoke", str(out), "--ids", str(tmp_path / "ids.txt")]) == 0
     before = {name: read_labels(out, name) for name in ("labels", "undecided")}
     for path in out.glob(lost):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert check_output(str(out)).problems
     assert main(["review", "revoke", str(out), "--class", "no"]) == 5
     told = week.drops.run(output={"path": str(out)})
-    assert told == week.reports[-1]
+    assert told["rows"] == week.reports[-1]["rows"]
     assert check_output(str(out), deep=True).problems == []
     for name, rows_before in before.items():
         pd.testing.assert_frame_equal(read_labels(out, name), rows_before)
