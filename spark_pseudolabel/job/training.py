@@ -156,6 +156,7 @@ class DriverTrainer:
         if table is not None and setting.features_of(1) != setting.inputs.features:
             # The first model has not seen these numbers.
             table = learnable(table, setting.inputs.features)
+        table = self._standing(table)
         weighting, weights = self._weights(table)
         return limits, weighting, PseudoRows(table, weights)
 
