@@ -38,6 +38,7 @@ from spark_pseudolabel.spark.engines import Engine
 from spark_pseudolabel.spark.inputs import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.store.failpoint import failpoint
+from spark_pseudolabel.store.following import revoked_keys
 from spark_pseudolabel.store.manifest import RoundManifest
 from spark_pseudolabel.store.store import RoundStore
 
@@ -186,7 +187,7 @@ class DealtTrainer:
             len(inputs.classes),
         ) as shards:
             rows = DealtRows(shards.facts)
-            if limits is None and not encoder.checked and rows.n_pseudo != n_rows:
+            if limits is None and encoder.takes_all and rows.n_pseudo != n_rows:
                 raise lost_rows(self.store, n_rows, setting.learned_rows)
             failpoint("train.collected")
             weighting = setting.weighting.pseudo.bounded(
@@ -223,6 +224,7 @@ class DealtTrainer:
             n_shards=n_shards,
             single=self.learner.single,
             checked=setting.features_of(1) != inputs.features,
+            revoked=revoked_keys(self.store) if self.store.reviews else None,
         )
 
     def _measured(self, on_driver: DriverTrainer) -> PseudoRows:

@@ -24,6 +24,7 @@ from sklearn.base import BaseEstimator
 from spark_pseudolabel.columns import CODE, HASH, IN_ROUND, SCORE, WEIGHED
 from spark_pseudolabel.core.features import Feature, odd_numbers, to_frame
 from spark_pseudolabel.core.kernel import without_odd_vectors
+from spark_pseudolabel.core.key_sets import KeySet
 from spark_pseudolabel.core.teachers.training_frame import Weighting, lines_of, probabilities_of
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.core.threads import hold_threads
@@ -102,6 +103,8 @@ class Encoder:
         Whether numbers are kept in single precision, which is what the learner computes with.
     checked
         Whether rows may hold numbers that no model takes; these are left out.
+    revoked
+        Rows whose label people have taken back; these are left out. None: there are none.
     """
 
     features: tuple[Feature, ...]
@@ -112,6 +115,12 @@ class Encoder:
     n_shards: int
     single: bool = False
     checked: bool = False
+    revoked: KeySet | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether no row is left out."""
+        return not self.checked and self.revoked is None
 
     def deal(self, tables: Iterable[pa.Table]) -> Iterator[tuple[int, bytes]]:
         """Yield shards and some of their lines, as Arrow streams.
@@ -121,8 +130,9 @@ class Encoder:
         tables
             Rows of the pool as :meth:`spark_pseudolabel.spark.pool.Pool.fetch` returns them.
         """
-        for rows in _together(tables):
-            yield from self._dealt(self._of_pool(rows))
+        for rows in map(self._taken, _together(tables)):
+            if rows.num_rows:
+                yield from self._dealt(self._of_pool(rows))
 
     def deal_labeled(self, rows: pa.Table) -> Iterator[tuple[int, bytes]]:
         """Yield the same of labeled rows: keys, features, ``spl_code`` and ``spl_hash``."""
@@ -131,8 +141,14 @@ class Encoder:
         codes = rows.column(CODE).to_numpy()
         yield from self._dealt(self._lines(rows, line, codes, np.ones(n), round_0))
 
-    def _of_pool(self, rows: pa.Table) -> pa.Table:
+    def _taken(self, rows: pa.Table) -> pa.Table:
         rows = learnable(rows, self.features) if self.checked else rows
+        if self.revoked is None:
+            return rows
+        gone = self.revoked.contains([rows.column(key) for key in self.keys])
+        return rows.filter(pa.array(~gone))
+
+    def _of_pool(self, rows: pa.Table) -> pa.Table:
         soft = self.weighting.labels == "soft"
         labels = probabilities_of(rows) if soft else rows.column(CODE).to_numpy()
         line, codes, share = lines_of(labels, soft)

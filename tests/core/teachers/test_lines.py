@@ -18,6 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from spark_pseudolabel.columns import CLASS_SCORES, CODE, HASH, IN_ROUND, SCORE
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.core.hashing import xxhash64
+from spark_pseudolabel.core.key_sets import KeySet
 from spark_pseudolabel.core.teachers.lines import (
     DealtRows,
     Encoder,
@@ -129,6 +130,15 @@ def test_who_has_dealt_which_rows_changes_nothing() -> None:
     whole, mixed = POOL, POOL.take(np.random.default_rng(3).permutation(N))
     pieces = [mixed.slice(start, 7) for start in range(0, N, 7)]
     for one, other in zip(dealt(by, [whole]), dealt(by, pieces), strict=True):
+        assert one.equals(other)
+
+
+def test_rows_whose_label_was_taken_back_are_not_dealt() -> None:
+    gone = POOL.slice(0, 90)
+    by = encoder(revoked=KeySet.of([gone.column("id")]))
+    assert not by.takes_all
+    pieces = [POOL.slice(start, 45) for start in range(0, N, 45)]
+    for one, other in zip(dealt(by, pieces), dealt(encoder(), [POOL.slice(90)]), strict=True):
         assert one.equals(other)
 
 
