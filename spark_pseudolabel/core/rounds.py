@@ -46,20 +46,20 @@ class ModelFacts:
         1 for the seed.
     accuracy, log_loss
         On the validation rows; None without validation rows.
-    error
-        Mean absolute error on them, where labels are numbers; it decides then.
     dropped
         Whether it is worse than the best model before it, beyond noise.
     shifted
         Whether the labeled rows, which made it, do not stand for the pool.
+    error
+        Mean absolute error on the validation rows, where labels are numbers; it decides then.
     """
 
     number: int
     accuracy: float | None = None
     log_loss: float | None = None
-    error: float | None = None
     dropped: bool = False
     shifted: bool = False
+    error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def test_raised_maximum_goes_on() -> None:
         ([ModelFacts(1, 0.9, 0.30), ModelFacts(2, 0.9, 0.25)], 2),
         ([ModelFacts(1, 0.9, 0.25), ModelFacts(2, 0.9, 0.25)], 1),
         ([ModelFacts(1, 0.9, 0.10), ModelFacts(2, 0.91, 0.90)], 2),
+        ([ModelFacts(i, 0.5, error=e) for i, e in enumerate((3.0, 2.0, 2.0), 1)], 2),
         ([ModelFacts(1), ModelFacts(2)], 2),
     ],
 )

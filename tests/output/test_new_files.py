@@ -16,7 +16,7 @@ def test_new_are_files_that_no_generation_has_read() -> None:
 
 
 def test_a_file_that_grew_is_refused_by_its_name() -> None:
-    with pytest.raises(InputError, match=r"1 files.*: b") as refused:
+    with pytest.raises(InputError, match=r"1 file .*: b") as refused:
         compared([A, B._replace(bytes=12)], [A, B])
     assert (refused.value.exit_code, refused.value.code) == (3, "inputs_changed")
 
