@@ -416,7 +416,7 @@ def test_labels_show_what_they_weighed_in_the_final_fit(
 
     def remember(labeled: Any, pseudo: Any, *rest: Any) -> Any:
         if pseudo is not None:
-            fitted.update(zip(pseudo.column("id").to_pylist(), rest[-1].tolist(), strict=True))
+            fitted.update(zip(pseudo.column("id").to_pylist(), rest[3].tolist(), strict=True))
         return training_rows(labeled, pseudo, *rest)
 
     monkeypatch.setattr(trainers, "training_rows", remember)
@@ -461,7 +461,7 @@ def test_student_is_measured_with_the_weights_it_is_fitted_with(
     seen: dict[str, Any] = {}
 
     def at_fit(*given: Any) -> Any:
-        seen["fit"] = given[-1]
+        seen["fit"] = given[5]
         return training_rows(*given)
 
     def at_guard(*given: Any, **named: Any) -> Any:
