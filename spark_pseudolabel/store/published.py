@@ -76,8 +76,8 @@ def lost_generations(generations: Generations) -> list[int]:
     """Return the generations that have ended and whose rows some table lacks.
 
     Told from names alone, so that looking costs a listing of each table, however many generations
-    there are: a generation is asked more closely only where its marker is not there, or none of the
-    files that the latest end says it has.
+    there are: one beyond the first is asked more closely only where its marker is not there,
+    or none of the files that the latest end says it has.
     """
     lost: set[int] = set()
     has_rows = _Expected.of(generations)
@@ -87,10 +87,14 @@ def lost_generations(generations: Generations) -> list[int]:
         with_rows = {layout.generation_of(each) for each in names if not is_hidden(each)}
         for number in (1, *generations.numbers):
             is_marked = layout.view_marker(number) in names
-            if is_marked and (number in with_rows or not has_rows.expected(name, number)):
+            is_there = number in with_rows or not has_rows.expected(name, number)
+            # To the first one's rows reviews add files, which stay when its own are lost.
+            if is_marked and is_there and number > 1:
                 continue
             marker = marker_in(generations.files, folder, number)
-            if (marker is None or marker.files) and has_labeled(generations, number):
+            if marker is not None and {file.path for file in marker.files} <= names:
+                continue
+            if has_labeled(generations, number):
                 lost.add(number)
     return sorted(lost)
 
