@@ -35,7 +35,7 @@ class LightGBM:
 
     @property
     def n_trees(self) -> int:
-        """None where not all trees count, or their mean does."""
+        """How many trees there are; 0 where not all of them count, or their mean does."""
         model = self._model
         plain = (
             model.boosting_type in ("gbdt", "goss")

@@ -33,7 +33,7 @@ class XGBoost:
 
     @property
     def n_trees(self) -> int:
-        """None where not all trees count, a number stands for what is missing, and the like."""
+        """How many trees there are; 0 where not all count, a number means missing, and the like."""
         model = self._model
         plain = (
             model.booster in (None, "gbtree")
