@@ -6,8 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def learn(tables: Tables, way: str, master: str, heap: str = "1g") -> dict[str, 
     command = [sys.executable, "-m", "spark_pseudolabel", "run", str(conf), "--result", str(result)]
     started = time.perf_counter()
     process = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
-    with _DriverWatch(process.pid) as watch:
+    with timing.Watch(process.pid, role=partial(_role, process.pid)) as watch:
         process.wait()
     seconds = time.perf_counter() - started
     if process.returncode:
@@ -74,37 +74,12 @@ def learn(tables: Tables, way: str, master: str, heap: str = "1g") -> dict[str, 
     }
 
 
-class _DriverWatch:
-    """Peak memory of the driver's Python and of its JVM, and of all others together."""
-
-    def __init__(self, pid: int, every_s: float = 0.5):
-        self.peaks_mb = {"python": 0.0, "jvm": 0.0, "workers": 0.0}
-        self._pid = pid
-        self._every_s = every_s
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> _DriverWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._end.wait(self._every_s):
-            now = dict.fromkeys(self.peaks_mb, 0.0)
-            for pid in timing.tree(self._pid):
-                now[self._role(pid)] += timing.pss(pid)
-            for role, mb in now.items():
-                self.peaks_mb[role] = max(self.peaks_mb[role], mb)
-
-    def _role(self, pid: int) -> str:
-        if pid == self._pid:
-            return "python"
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            return "workers"
-        return "jvm" if b"SparkSubmit" in command else "workers"
+def _role(driver: int, pid: int) -> str:
+    """Say whether a process is the driver's Python, its JVM, or another."""
+    if pid == driver:
+        return "python"
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return "workers"
+    return "jvm" if b"SparkSubmit" in command else "workers"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -77,14 +78,32 @@ class Steps:
 
 
 class Watch:
-    """Peak of the PSS of a process and all below it, in MB, looked at every few seconds."""
+    """Peaks of the PSS of a process and all below it, in MB, looked at now and then.
 
-    def __init__(self, pid: int, every_s: float = 0.5):
-        self.peak_mb = 0.0
+    Parameters
+    ----------
+    pid
+        The process.
+    every_s
+        Seconds between two looks.
+    role
+        Says together with which others a process counts.
+    """
+
+    def __init__(
+        self, pid: int, every_s: float = 0.5, role: Callable[[int], str] = lambda pid: "all"
+    ):
+        self.peaks_mb: dict[str, float] = {}
         self._pid = pid
         self._every_s = every_s
+        self._role = role
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
+
+    @property
+    def peak_mb(self) -> float:
+        """That of all together."""
+        return self.peaks_mb.get("all", 0.0)
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -96,7 +115,11 @@ class Watch:
 
     def _look(self) -> None:
         while not self._end.wait(self._every_s):
-            self.peak_mb = max(self.peak_mb, sum(map(pss, tree(self._pid))))
+            now: defaultdict[str, float] = defaultdict(float)
+            for pid in tree(self._pid):
+                now[self._role(pid)] += pss(pid)
+            for role, mb in now.items():
+                self.peaks_mb[role] = max(self.peaks_mb.get(role, 0.0), mb)
 
 
 def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
