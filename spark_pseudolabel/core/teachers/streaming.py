@@ -10,7 +10,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 
-from spark_pseudolabel.core.teachers.lines import Lines
+from spark_pseudolabel.core.teachers.lines import LINES_PER_SHARD, Lines
 from spark_pseudolabel.core.teachers.training import Label
 
 ROWS_TO_CONVERGE = 1_000_000
@@ -77,9 +77,11 @@ def fit_streamed(
     is_balanced = getattr(model, "class_weight", None) == "balanced"
     if is_balanced:
         model.set_params(class_weight=dict(zip(labels.tolist(), balanced(), strict=True)))
+    # Few lines are passed over hundreds of times: they are read once, and held as a shard is.
+    held = list(read()) if n_lines <= LINES_PER_SHARD else None
     with config_context(transform_output="default"):
         for _ in range(passes_over(estimator, n_lines)):
-            for lines in read():
+            for lines in read() if held is None else held:
                 model.partial_fit(lines.X, labels[lines.codes], classes=labels, **_weights(lines))
     return model.set_params(class_weight="balanced") if is_balanced else model
 
