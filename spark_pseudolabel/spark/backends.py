@@ -133,7 +133,7 @@ def open_backend(
     parts = f"{n_parts:,} part{'' if n_parts == 1 else 's'}"
     pinned = inputs.frozen.pinned.get("unlabeled")
     of_version = "" if pinned is None else f", {pinned.words}"
-    whose = "its snapshot " if inputs.frozen.unlabeled.snapshot is not None else ""
+    whose = "from its snapshot " if inputs.frozen.unlabeled.snapshot is not None else ""
     return Backend(direct, f"{whose}by the workers themselves, in {parts}{of_version}", stored)
 
 
