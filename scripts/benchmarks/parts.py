@@ -15,20 +15,15 @@ from pyspark import SparkContext
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import runs, timing
-from benchmarks.rounds import begun, decided, fresh
+from benchmarks.rounds import begun, do_round, fresh, pool_of
 from spark_pseudolabel.core.features import Feature
 from spark_pseudolabel.core.kernel import make_scorer
 from spark_pseudolabel.core.parts import parts_of
-from spark_pseudolabel.core.scored_rows import Carried
-from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.policies.one_shot import OneShot
-from spark_pseudolabel.core.selection.policy import RoundContext
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.direct.keys import survey_keys
-from spark_pseudolabel.spark.direct.pool import DirectPool
 from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan
-from spark_pseudolabel.spark.scratch import Scratch
 from spark_pseudolabel.store.file_systems import open_files
 from spark_pseudolabel.store.store import RoundStore
 
@@ -72,29 +67,9 @@ def many_parts(directory: Path, n_parts: int) -> dict[str, Figures]:
         model = LogisticRegression().fit(chance.normal(size=(300, 1)), np.arange(300) % _CLASSES)
         scorer = make_scorer(model, [Feature("x", "numeric", "double")], ("id",), named=False)
         store = begun(fresh(directory / "parts-out"), scorer)
-        attempt = store.new_attempt("round", 1)
-        scratch = Scratch(store.files, f"{store.root}/_scratch")
-        rows = _ROWS * n_parts
-        pool = DirectPool(
-            spark, source, parts, rows, store.root, scratch, _CLASSES, 0, carried=Carried()
-        )
+        pool = pool_of(spark, source, parts, store, _CLASSES)
         clock.lap("fit and write a model")
-        scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
-        clock.lap("score")
-        plan = make_plan(_POLICY, scored, RoundContext(1))
-        accepted = scored.accept(plan, f"{attempt.path}/accepted")
-        clock.lap("plan and apply")
-        store.commit_round(
-            attempt,
-            decided(
-                plan,
-                scored,
-                accepted,
-                store.entries(attempt, "scored", scored.files),
-                store.entries(attempt, "accepted", accepted.files),
-            ),
-        )
-        clock.lap("commit")
+        do_round(pool, scorer, _POLICY, store, clock)
         again = RoundStore.open(store.files, store.root)
         clock.lap("read the manifests again")
         fetched = pool.fetch(again.rounds, [_LIMIT] * _CLASSES)

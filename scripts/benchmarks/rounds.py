@@ -22,7 +22,7 @@ from spark_pseudolabel.core.scored_rows import Carried
 from spark_pseudolabel.core.selection.exact import make_plan
 from spark_pseudolabel.core.selection.plan import Plan
 from spark_pseudolabel.core.selection.policies.threshold import Threshold
-from spark_pseudolabel.core.selection.policy import RoundContext
+from spark_pseudolabel.core.selection.policy import CountingPolicy, RoundContext
 from spark_pseudolabel.core.teachers.committee import registered_committee
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.core.teachers.vote import members_of
@@ -154,25 +154,25 @@ def decided(
     )
 
 
-def whole_round(
-    spark: SparkSession,
-    scorer: Scorer,
-    source: PartSource,
-    parts: list[Part],
-    store: RoundStore,
-    n_classes: int,
-) -> dict[str, float]:
-    """Do what a run does in a round; return the seconds of its steps."""
-    attempt = store.new_attempt("round", 1)
-    clock = timing.Steps()
+def pool_of(
+    spark: SparkSession, source: PartSource, parts: list[Part], store: RoundStore, n_classes: int
+) -> DirectPool:
+    """Return the pool of parts as a run with this output has it."""
     n_rows = sum(part.rows for part in parts)
-    scratch = Scratch(store.files, f"{attempt.path}/scratch")
-    pool = DirectPool(
+    scratch = Scratch(store.files, f"{store.root}/_scratch")
+    return DirectPool(
         spark, source, parts, n_rows, store.root, scratch, n_classes, 0, carried=Carried()
     )
+
+
+def do_round(
+    pool: DirectPool, scorer: Scorer, policy: CountingPolicy, store: RoundStore, clock: timing.Steps
+) -> None:
+    """Do what a run does in a round: score, count, plan, apply, commit."""
+    attempt = store.new_attempt("round", 1)
     scored = pool.score(scorer, 1, (), f"{attempt.path}/scored")
     clock.lap("score")
-    plan = make_plan(POLICY, scored, RoundContext(1))
+    plan = make_plan(policy, scored, RoundContext(1))
     accepted = scored.accept(plan, f"{attempt.path}/accepted")
     clock.lap("plan and apply")
     store.commit_round(
@@ -186,6 +186,19 @@ def whole_round(
         ),
     )
     clock.lap("commit")
+
+
+def whole_round(
+    spark: SparkSession,
+    scorer: Scorer,
+    source: PartSource,
+    parts: list[Part],
+    store: RoundStore,
+    n_classes: int,
+) -> dict[str, float]:
+    """Do a round; return the seconds of its steps."""
+    clock = timing.Steps()
+    do_round(pool_of(spark, source, parts, store, n_classes), scorer, POLICY, store, clock)
     return clock.seconds
 
 
