@@ -56,7 +56,10 @@ PROVED_BY = {
     "tests/runs/test_training_places.py": (
         "job.dealt_training job.trainers spark.dealing spark.engines"
     ),
-    "tests/spark/test_inputs.py": (
+    "tests/spark/inputs/test_reading.py": (
+        "spark.inputs.answered spark.inputs.checks spark.inputs.facts spark.inputs.fingerprints "
+        "spark.inputs.ids spark.inputs.labeled spark.inputs.opening spark.inputs.pool "
+        "spark.inputs.survey "
         "spark.reading.collecting spark.reading.folders spark.reading.row_errors "
         "spark.reading.tables"
     ),

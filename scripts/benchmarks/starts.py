@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import runs, timing
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.store.inputs import FrozenInputs
 
 ORDERS = ("integers, ascending", "integers, mixed", "uuids, ascending", "uuids, mixed")

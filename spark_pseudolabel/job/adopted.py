@@ -31,7 +31,7 @@ from spark_pseudolabel.report.document import (
     Notice,
     Report,
 )
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.spark.pool import Scored
 from spark_pseudolabel.store.facts import RoundCertificate
 from spark_pseudolabel.store.generations import Deciding

@@ -35,7 +35,7 @@ from spark_pseudolabel.job.training import (
 )
 from spark_pseudolabel.spark.dealing import Dealt, dealt
 from spark_pseudolabel.spark.engines import Engine
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.following import revoked_keys

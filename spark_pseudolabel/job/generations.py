@@ -42,7 +42,7 @@ from spark_pseudolabel.output.new_files import NewFiles, is_listed, with_notices
 from spark_pseudolabel.progress import Events, SilentEvents
 from spark_pseudolabel.redaction import redacted
 from spark_pseudolabel.report.document import Notice, Report
-from spark_pseudolabel.spark.inputs import Frames, Inputs, NewRows
+from spark_pseudolabel.spark.inputs.facts import Frames, Inputs, NewRows
 from spark_pseudolabel.spark.reading.rules import Functions
 from spark_pseudolabel.store import seen
 from spark_pseudolabel.store.facts import StoredReport

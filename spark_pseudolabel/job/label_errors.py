@@ -14,7 +14,7 @@ from spark_pseudolabel.columns import CODE
 from spark_pseudolabel.core.trust.label_errors import LabelErrors, check_labels
 from spark_pseudolabel.job.setting import Setting
 from spark_pseudolabel.report.document import Duplicates, GivenLabels, Notice, SuspiciousLabel
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.store import facts
 from spark_pseudolabel.store.manifest import FileEntry, ModelManifest
 from spark_pseudolabel.store.store import Attempt, RoundStore

@@ -34,7 +34,8 @@ from spark_pseudolabel.registry import extras_of, module_of
 from spark_pseudolabel.report.document import Report
 from spark_pseudolabel.spark.backends import Backend, open_backend
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, Inputs, NewRows, read_inputs
+from spark_pseudolabel.spark.inputs.facts import Frames, Inputs, NewRows
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.spark.progress import task_counter
 from spark_pseudolabel.spark.reading.rules import Functions
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.core.uniqueness import Hashes
 from spark_pseudolabel.output.new_files import NewFiles, compared, is_listed, is_logged, logged
-from spark_pseudolabel.spark.inputs import NewRows
+from spark_pseudolabel.spark.inputs.facts import NewRows
 from spark_pseudolabel.spark.reading.logged import version_of
 from spark_pseudolabel.spark.reading.tables import list_data
 from spark_pseudolabel.store import seen

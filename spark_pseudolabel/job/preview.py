@@ -36,7 +36,8 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import Frames, Inputs, read_inputs
+from spark_pseudolabel.spark.inputs.facts import Frames, Inputs
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.spark.snapshot import Choice, bytes_of
 from spark_pseudolabel.spark.startup.libraries import require_same_libraries
 from spark_pseudolabel.store.identity import (

@@ -33,7 +33,7 @@ from spark_pseudolabel.job.units import RowUnits, units_in
 from spark_pseudolabel.output.state import limits_of
 from spark_pseudolabel.report.document import label_key
 from spark_pseudolabel.spark.groups import group_sizes
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.store.manifest import RoundManifest
 
 

@@ -59,7 +59,7 @@ from spark_pseudolabel.report.document import (
     label_key,
 )
 from spark_pseudolabel.spark.backends import Backend
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.store.layout import REPORT_HTML, REPORT_JSON, model_name
 from spark_pseudolabel.store.manifest import Artifact, ModelManifest, RoundManifest
 from spark_pseudolabel.store.store import RoundStore

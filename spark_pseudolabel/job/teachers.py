@@ -23,7 +23,7 @@ from spark_pseudolabel.core.teachers.numbers import number_teacher, own_number_t
 from spark_pseudolabel.core.teachers.teacher import Teacher
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.job.setting import Setting
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.store.artifact import check_storable
 
 _SAMPLE = 20

@@ -28,7 +28,7 @@ from spark_pseudolabel.core.teachers.training_frame import training_rows
 from spark_pseudolabel.core.teachers.weights import RowWeights
 from spark_pseudolabel.errors import InputError, PseudoLabelError, StoredStateError
 from spark_pseudolabel.job.setting import Setting
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.spark.pool import Pool, StoredKind
 from spark_pseudolabel.store.failpoint import failpoint
 from spark_pseudolabel.store.following import revoked_keys

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.core.trust.units import Copies, copies_among, equal_rows, units_of
 from spark_pseudolabel.spark.groups import group_numbers
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from spark_pseudolabel.spark.evaluation import (
 from spark_pseudolabel.spark.frame.pool import FramePool
 from spark_pseudolabel.spark.frame.scoring import cells_of
 from spark_pseudolabel.spark.frame.stored_rows import StoredRows
-from spark_pseudolabel.spark.inputs import Inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
 from spark_pseudolabel.spark.pool import Pool
 from spark_pseudolabel.spark.reading.tables import refuse_unsafe_commits
 from spark_pseudolabel.spark.scratch import Scratch

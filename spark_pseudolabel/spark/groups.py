@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql import functions as F
 
 from spark_pseudolabel.core.trust.units import GroupSizes
-from spark_pseudolabel.spark.inputs import GROUP
+from spark_pseudolabel.spark.inputs.facts import GROUP
 from spark_pseudolabel.spark.reading.row_errors import reading
 from spark_pseudolabel.spark.reading.tables import Table, to_arrow
 

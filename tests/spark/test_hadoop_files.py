@@ -18,7 +18,7 @@ from spark_pseudolabel.job.loop import require_file_system
 from spark_pseudolabel.spark import hadoop_files
 from spark_pseudolabel.spark.direct import survey
 from spark_pseudolabel.spark.hadoop_files import HadoopFiles, files_for
-from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.store.files import LocalFiles
 from spark_pseudolabel.store.store import RoundStore
 from tests.spark.tables import config_for, labeled_frame, pool_frame, write

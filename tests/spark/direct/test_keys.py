@@ -16,14 +16,14 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.core import uniqueness
 from spark_pseudolabel.core.hashing import xor_all, xxhash64
 from spark_pseudolabel.core.parts import parts_of
-from spark_pseudolabel.spark import inputs
 from spark_pseudolabel.spark.direct import keys as direct_keys
 from spark_pseudolabel.spark.direct.keys import KeyFacts, PoolKeys, to_compare
 from spark_pseudolabel.spark.direct.source import PartSource
 from spark_pseudolabel.spark.direct.survey import Scan, read_footers, row_groups
 from spark_pseudolabel.spark.frame import keys as frame_keys
 from spark_pseudolabel.spark.hadoop_files import files_for
-from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.spark.inputs import survey
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.store.inputs import FrozenInputs
 from spark_pseudolabel.store.manifest import normalized
 from tests.spark.tables import config_for, labeled_frame, pool_frame, write
@@ -135,7 +135,7 @@ def test_a_start_on_the_same_files_proves_nothing_again(
         raise AssertionError("the ids were looked at again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(inputs, "survey_keys", looked)
+        patch.setattr(survey, "survey_keys", looked)
         patch.setattr(frame_keys, "survey_keys", looked)
         again = read_inputs(spark, config, proved=proved)
         assert again.frozen == first.frozen

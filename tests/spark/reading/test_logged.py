@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from spark_pseudolabel.config import Config
 from spark_pseudolabel.errors import InputError
 from spark_pseudolabel.spark.direct.logged import LoggedTable, logged_table
-from spark_pseudolabel.spark.inputs import read_inputs
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.spark.reading.logged import rows_of
 from spark_pseudolabel.store.files import FileInfo, LocalFiles
 from spark_pseudolabel.store.inputs import PinnedTable

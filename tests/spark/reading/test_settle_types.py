@@ -15,7 +15,8 @@ from spark_pseudolabel.config import Config, load_config
 from spark_pseudolabel.core.features import to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.job import label, run
-from spark_pseudolabel.spark.inputs import Inputs, read_inputs
+from spark_pseudolabel.spark.inputs.facts import Inputs
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.spark.reading import csv_files
 from spark_pseudolabel.spark.reading.collecting import collect
 from tests.spark.tables import config_for, labeled_frame, pool_frame

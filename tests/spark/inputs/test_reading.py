@@ -23,13 +23,9 @@ from spark_pseudolabel.config import UnlabeledTable
 from spark_pseudolabel.core.features import Feature, to_frame
 from spark_pseudolabel.errors import ConfigError, InputError
 from spark_pseudolabel.spark.direct.source import PartSource
-from spark_pseudolabel.spark.inputs import (
-    GROUP,
-    LABEL_COLUMN,
-    check_labeled,
-    read_inputs,
-    split_labeled,
-)
+from spark_pseudolabel.spark.inputs.facts import GROUP, LABEL_COLUMN
+from spark_pseudolabel.spark.inputs.labeled import check_labeled, split_labeled
+from spark_pseudolabel.spark.inputs.reading import read_inputs
 from spark_pseudolabel.spark.reading.tables import open_table
 from tests.spark.tables import N_POOL, config_for, labeled_frame, pool_frame, write
 
