@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_TIMES_A_LOOK = 50
 Seconds = dict[str, list[float]]
 
 
@@ -85,7 +86,7 @@ class Watch:
     pid
         The process.
     every_s
-        Seconds between two looks.
+        Seconds between two looks; more where a look takes long, as at processes with gigabytes.
     role
         Says together with which others a process counts.
     """
@@ -114,12 +115,16 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._end.wait(self._every_s):
+        wait_s = self._every_s
+        while not self._end.wait(wait_s):
+            started = time.perf_counter()
             now: defaultdict[str, float] = defaultdict(float)
             for pid in tree(self._pid):
                 now[self._role(pid)] += pss(pid)
             for role, mb in now.items():
                 self.peaks_mb[role] = max(self.peaks_mb.get(role, 0.0), mb)
+            # What is measured must not be what looking costs.
+            wait_s = max(self._every_s, _TIMES_A_LOOK * (time.perf_counter() - started))
 
 
 def run(command: Sequence[str], **environment: str) -> tuple[float, float, str]:
