@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from spark_pseudolabel.output.generations import generations_of, reported, sums_of
 from spark_pseudolabel.output.opening import Opened
-from spark_pseudolabel.output.review.audits import audits, certified
-from spark_pseudolabel.output.review.state import review_state
 from spark_pseudolabel.report.document import (
+    Audit,
+    CertifiedByAsking,
     Counters,
     LeaseInfo,
     Metrics,
+    ReviewState,
     StatusDocument,
     StatusRound,
     label_key,
@@ -56,9 +59,7 @@ def read_status(out: str, *, opened: Opened | None = None) -> StatusDocument:
         best_round=final.best_round if final else None,
         counters=_counters(store),
         lease=lease,
-        review=review_state(store),
-        audits=audits(store),
-        certified=certified(store),
+        **_reviewed(store),
     )
 
 
@@ -94,12 +95,32 @@ def _of_generations(
             Unlabeled=sums.rows - sums.invalid - accepted,
         ),
         lease=lease,
-        review=review_state(first, sums.accepted),
-        audits=audits(first),
-        certified=certified(first),
+        **_reviewed(first, sums.accepted),
         generations=generations_of(end),
         all_generations=sums_of(sums),
     )
+
+
+class _Reviewed(TypedDict, total=False):
+    """The fields of what people did."""
+
+    review: ReviewState | None
+    audits: list[Audit]
+    certified: list[CertifiedByAsking]
+
+
+def _reviewed(store: RoundStore, accepted: int | None = None) -> _Reviewed:
+    if not store.reviews:
+        return {}
+    # The bounds of an audit load scipy, which takes a third of the command's time.
+    from spark_pseudolabel.output.review.audits import audits, certified
+    from spark_pseudolabel.output.review.state import review_state
+
+    return {
+        "review": review_state(store, accepted),
+        "audits": audits(store),
+        "certified": certified(store),
+    }
 
 
 def is_used(store: RoundStore, number: int) -> bool | None:

@@ -130,7 +130,7 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
