@@ -128,10 +128,12 @@ def graph(report: Report) -> str:
     if teacher is None or teacher.recall is None:
         return ""
     recall = f"{percent(teacher.recall)} of the nearest neighbors of the rows that were checked."
-    smooth = teacher.parameters.get("smooth")
-    if smooth is None:
-        method = teacher.parameters["method"]
+    method, smooth = teacher.parameters.get("method"), teacher.parameters.get("smooth")
+    if method is not None:
         return f"Labels have spread over a graph of all rows by {method}; it has {recall}"
+    if smooth is None:  # a member of a committee has its parameters behind its key
+        method = teacher.parameters["graph.method"]
+        return f"The committee has a graph of all rows, labeled by {method}; it has {recall}"
     if not smooth:
         return (
             "The committee's word stands as it is: out of fold it was not surely better when "

@@ -190,29 +190,47 @@ def test_an_anchor_graph_in_a_committee_labels_moons_and_new_rows(
     assert new["accepted"].sum() == len(labels)
 
 
-@pytest.mark.long
-def test_correct_and_smooth_is_the_same_through_both_backends(
-    spark: SparkSession, tmp_path: Path
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"around": "committee"}, marks=pytest.mark.long),
+        {"graph": {"graph": "neighbors"}},
+    ],
+    ids=["around the committee", "a member"],
+)
+def test_a_committee_and_a_graph_are_the_same_through_both_backends(
+    change: dict[str, Any], spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = {
         "graph": "neighbors",
-        "around": "committee",
         "committee": [{"estimator": "LogisticRegression"}, {"estimator": "GaussianNB"}],
         "student": False,
+        **change,
     }
     changes = {"teacher": teacher, "validation": {"fraction": 0.25}}
     given = sections(tmp_path, N_LABELED * 6, **changes)
     config = parse_config(given)
-    report = run(spark, config).report
+    with monkeypatch.context() as killed:
+        killed.setattr("spark_pseudolabel.job.loop.fit_model", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(spark, config)
+    result = run(spark, config)
+    assert result.resumed
+    report = result.report
     assert report.teacher is not None
-    assert report.teacher.parameters["smooth"] == 0.8
     assert report.teacher.recall == 1.0
-    *_, graph = report.teacher.members
-    assert (graph.name, graph.weight) == ("graph: neighbors", 0.8)
+    *_, line, graph = report.teacher.members
+    assert graph.name == "graph: neighbors"
+    if "around" in change:
+        assert graph.weight == report.teacher.parameters["smooth"] == 0.8
+    else:
+        assert graph.weight > line.weight
     assert (graph.accuracy or 0) > 0.9
     assert report.final.validation is not None
     assert report.final.validation.accuracy > 0.9
     assert report.paths.model is None
+    rows = report.rows
+    assert rows.accepted + rows.rejected + rows.invalid + rows.abstained == rows.pool
     through_spark = parse_config(
         {
             **given,
