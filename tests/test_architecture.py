@@ -110,7 +110,8 @@ PROVED_BY = {
     "tests/config/test_numbers.py": "config.tolerance",
     "tests/core/compiled/test_models.py": (
         "core.compiled.forest core.compiled.lightgbm_trees core.compiled.loops "
-        "core.compiled.sklearn_trees core.compiled.xgboost_trees"
+        "core.compiled.paths core.compiled.sklearn_forests core.compiled.sklearn_trees "
+        "core.compiled.walks core.compiled.xgboost_trees"
     ),
     "tests/config": "fields registry core.selection.promised core.teachers.kinds.rules",
     "tests/store/test_facts.py": "core.facts store.inputs",
@@ -198,6 +199,7 @@ def test_loading_core_and_store_loads_no_spark() -> None:
     modules = [module for module, _ in _modules() if _part(module) in WITHOUT_SPARK]
     if find_spec("numba") is None:
         modules.remove(f"{PACKAGE}.core.compiled.loops")
+        modules.remove(f"{PACKAGE}.core.compiled.walks")
     assert _loaded_by(modules) & {"pyspark", "py4j", "typer"} == set()
 
 

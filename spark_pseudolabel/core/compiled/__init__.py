@@ -1,1 +1,1 @@
-"""Compiled prediction for boosted trees: the library's own bits, in a fraction of its time."""
+"""Compiled prediction for boosted trees and forests: the library's own bits, in less time."""

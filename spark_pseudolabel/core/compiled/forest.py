@@ -82,6 +82,12 @@ class Tables(NamedTuple):
     values: NDArray[Any]
     place: NDArray[np.int32]
 
+    def add_to(self, X: NDArray[Any], total: NDArray[Any]) -> None:
+        """Add the leaves of all rows to totals of shape (n_sums, n_rows), in C order."""
+        from spark_pseudolabel.core.compiled import loops
+
+        loops.add_all(X, *self, total)
+
 
 @dataclass(frozen=True)
 class _Grid:

@@ -1,19 +1,23 @@
-"""What compiled prediction has to know about a library's fitted classifier."""
+"""What compiled prediction has to know about a library's fitted model of many trees."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.compiled.forest import Tree
+
+class CompiledTrees(Protocol):
+    """A model's trees, ready for the compiled loops."""
+
+    def add_to(self, X: NDArray[Any], total: NDArray[Any]) -> None:
+        """Add the leaves of all rows to totals of shape (n_sums, n_rows)."""
 
 
 class LibraryModel(Protocol):
-    """How a fitted classifier of boosted trees computes probabilities, step by step.
+    """How a fitted model of many trees computes its prediction, step by step.
 
-    Whatever a library's version lacks may raise: its own ``predict_proba`` is used then.
+    Whatever a library's version lacks may raise: its own method is used then.
     """
 
     def __init__(self, model: Any): ...
@@ -26,20 +30,20 @@ class LibraryModel(Protocol):
     def n_trees(self) -> int:
         """How many trees there are, at little cost; 0 where the model is of another kind."""
 
-    def trees(self) -> Iterator[Tree]:
-        """Yield the trees in the order in which they are added."""
+    def tables(self) -> CompiledTrees | None:
+        """Return the trees in the order in which they are added; None: they have no tables."""
 
     def numbers(self, X: Any) -> NDArray[Any] | None:
-        """Check and encode model input as the classifier does; None: leave it to the classifier.
+        """Check and encode model input as the library does; None: leave it to the library.
 
         Returns
         -------
         ndarray of shape (n_rows, n_features)
-            In C order; float64, or float32 where the classifier compares such.
+            In C order; float64, or float32 where the library compares such.
         """
 
     def start(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return what the trees are added to, of shape (n_sums, n_rows), in C order."""
+        """Return what the trees are added to, of shape (n_sums, n_rows)."""
 
-    def probabilities(self, total: NDArray[Any]) -> NDArray[Any]:
-        """Turn sums of shape (n_sums, n_rows) into probabilities, (n_rows, n_classes)."""
+    def prediction(self, total: NDArray[Any]) -> NDArray[Any]:
+        """Turn sums of shape (n_sums, n_rows) into what the library's method returns."""

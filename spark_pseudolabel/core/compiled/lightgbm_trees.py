@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.compiled.forest import Tree
+from spark_pseudolabel.core.compiled.forest import Tables, Tree, tables_of
 
 _ZERO = float(np.float32(1e-35))
 """What is not larger than this is read as 0."""
@@ -44,7 +44,11 @@ class LightGBM:
         )
         return int(model._Booster.num_trees()) if plain else 0
 
-    def trees(self) -> Iterator[Tree]:
+    def tables(self) -> Tables | None:
+        """Return them as tables of bytes."""
+        return tables_of(list(self._trees()))
+
+    def _trees(self) -> Iterator[Tree]:
         """Yield them iteration by iteration."""
         n_sums = self._n_sums
         head, *blocks = self._model._Booster.model_to_string().split("\nTree=")
@@ -63,7 +67,7 @@ class LightGBM:
         """Return zeros: a first guess is part of the first trees."""
         return np.zeros((self._n_sums, len(X)))
 
-    def probabilities(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+    def prediction(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the objective's function."""
         from spark_pseudolabel.core.compiled import loops
 
@@ -95,6 +99,15 @@ class LightGBM:
     @property
     def _n_sums(self) -> int:
         return int(self._model._Booster.num_model_per_iteration())
+
+
+class LightGBMRegression(LightGBM):
+    """The same of an ``LGBMRegressor``."""
+
+    def prediction(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum."""
+        sums: NDArray[np.float64] = total[0]
+        return sums
 
 
 def _tree(lines: dict[str, str], place: int) -> Tree:

@@ -23,7 +23,8 @@ MISSING_CATEGORY = 255
 """Code of a category that is missing or out of range."""
 
 
-def _compiled(loop: Loop) -> Loop:
+def compiled(loop: Loop) -> Loop:
+    """Compile a loop when it is first called, and keep the result."""
     try:
         made: Loop = njit(nogil=True, cache=True)(loop)
     except RuntimeError:  # there is no directory to keep it in
@@ -36,7 +37,7 @@ def _inlined(loop: Loop) -> Loop:
     return made
 
 
-@_compiled
+@compiled
 def _rank(
     X: NDArray[np.float64],
     start: int,
@@ -83,7 +84,7 @@ def _rank(
     return missing
 
 
-@_compiled
+@compiled
 def _category(
     X: NDArray[np.float64], start: int, n: int, column: int, codes: NDArray[Any], to: int
 ) -> None:
@@ -104,7 +105,7 @@ def _lowest_bit(byte: Any) -> Any:
     return np.uint8(np.uint8(below + np.uint8(below >> np.uint8(4))) & np.uint8(0x0F))
 
 
-@_compiled
+@compiled
 def _add_trees(
     codes: NDArray[Any],
     row_of: NDArray[np.int32],
@@ -156,7 +157,7 @@ def _add_trees(
             sums[to, j] += values[start + leaf[j]]
 
 
-@_compiled
+@compiled
 def add_all(
     X: NDArray[np.float64],
     columns: NDArray[np.int32],
@@ -219,7 +220,7 @@ def add_all(
                 total[k, start + j] = sums[k, j]
 
 
-@_compiled
+@compiled
 def sigmoid_single(total: NDArray[np.float32], P: NDArray[np.float32]) -> None:
     """Write the second class's probability for sums of shape (1, n), as XGBoost rounds it."""
     for i in range(len(P)):
@@ -229,7 +230,7 @@ def sigmoid_single(total: NDArray[np.float32], P: NDArray[np.float32]) -> None:
         P[i, 0] = np.float32(1.0) - P[i, 1]
 
 
-@_compiled
+@compiled
 def softmax_single(total: NDArray[np.float32], P: NDArray[np.float32]) -> None:
     """Write probabilities for sums of shape (n_classes, n), as XGBoost rounds them."""
     for i in range(len(P)):
@@ -244,7 +245,7 @@ def softmax_single(total: NDArray[np.float32], P: NDArray[np.float32]) -> None:
             P[i, k] = P[i, k] / np.float32(together)
 
 
-@_compiled
+@compiled
 def sigmoid_double(total: NDArray[np.float64], slope: float, P: NDArray[np.float64]) -> None:
     """Write the second class's probability for sums of shape (1, n), as LightGBM rounds it."""
     for i in range(len(P)):
@@ -252,7 +253,7 @@ def sigmoid_double(total: NDArray[np.float64], slope: float, P: NDArray[np.float
         P[i, 0] = 1.0 - P[i, 1]
 
 
-@_compiled
+@compiled
 def softmax_double(total: NDArray[np.float64], P: NDArray[np.float64]) -> None:
     """Write probabilities for sums of shape (n_classes, n), as LightGBM rounds them."""
     for i in range(len(P)):

@@ -1,14 +1,14 @@
 """Which fitted models are predicted by compiled loops, when that pays, and the proof that it holds.
 
-The probabilities are those of the library's own ``predict_proba``, bit for bit, so that it decides
-nothing whether numba is installed, or how many rows a process has seen.
+What is said is what the library's own ``predict_proba`` or ``predict`` says, bit for bit, so that
+it decides nothing whether numba is installed, or how many rows a process has seen.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,14 +18,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.compiled.forest import Tables, tables_of
-from spark_pseudolabel.core.compiled.library_model import LibraryModel
+from spark_pseudolabel.core.compiled.library_model import CompiledTrees, LibraryModel
 
 _KINDS = {
     ("sklearn", "HistGradientBoostingClassifier"): ("sklearn_trees", "HistGradientBoosting"),
+    ("sklearn", "HistGradientBoostingRegressor"): (
+        "sklearn_trees",
+        "HistGradientBoostingRegression",
+    ),
     ("sklearn", "GradientBoostingClassifier"): ("sklearn_trees", "GradientBoosting"),
+    ("sklearn", "GradientBoostingRegressor"): ("sklearn_trees", "GradientBoostingRegression"),
+    ("sklearn", "ExtraTreesClassifier"): ("sklearn_forests", "Forest"),
+    ("sklearn", "ExtraTreesRegressor"): ("sklearn_forests", "ForestRegression"),
+    ("sklearn", "RandomForestClassifier"): ("sklearn_forests", "Forest"),
+    ("sklearn", "RandomForestRegressor"): ("sklearn_forests", "ForestRegression"),
     ("xgboost", "XGBClassifier"): ("xgboost_trees", "XGBoost"),
+    ("xgboost", "XGBRegressor"): ("xgboost_trees", "XGBoostRegression"),
     ("lightgbm", "LGBMClassifier"): ("lightgbm_trees", "LightGBM"),
+    ("lightgbm", "LGBMRegressor"): ("lightgbm_trees", "LightGBMRegression"),
 }
 
 WORTH = 3_000_000
@@ -33,6 +43,9 @@ WORTH = 3_000_000
 
 _TRIED_ROWS = 256
 _DENSE = (np.ndarray, pd.DataFrame)
+
+Own = Callable[[Any], NDArray[Any]]
+"""A library's own way to predict."""
 
 
 @dataclass
@@ -43,7 +56,7 @@ class _Seen:
     n_trees: int
     work: int = 0
     tried: bool = False
-    tables: Tables | None = None
+    tables: CompiledTrees | None = None
 
 
 _seen: WeakKeyDictionary[Any, _Seen] = WeakKeyDictionary()
@@ -51,7 +64,7 @@ _by_library_alone = False
 
 
 def predict_proba(model: Any, X: Any) -> NDArray[Any]:
-    """Return what ``model.predict_proba(X)`` does, of boosted trees in less time.
+    """Return what ``model.predict_proba(X)`` does, of many trees in less time.
 
     Parameters
     ----------
@@ -69,10 +82,38 @@ def predict_proba(model: Any, X: Any) -> NDArray[Any]:
     Exception
         What the model raises on these rows.
     """
+    return _said(model, X, model.predict_proba)
+
+
+def predict(model: Any, X: Any, own: Own | None = None) -> NDArray[Any]:
+    """Return what ``model.predict(X)`` does, of trees in less time.
+
+    Parameters
+    ----------
+    model
+        Fitted regressor.
+    X
+        Model input of shape (n_rows, n_features).
+    own
+        What to call in place of the model's own method.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+
+    Raises
+    ------
+    Exception
+        What the model raises on these rows.
+    """
+    return _said(model, X, own or model.predict)
+
+
+def _said(model: Any, X: Any, own: Own) -> NDArray[Any]:
     kind = None if _by_library_alone or not isinstance(X, _DENSE) else _kind(model)
-    tables = None if kind is None else _tables(model, kind, X)
-    P = None if kind is None or tables is None else _predicted(kind, tables, X)
-    return model.predict_proba(X) if P is None else P
+    tables = None if kind is None else _tables(model, kind, X, own)
+    said = None if kind is None or tables is None else _predicted(kind, tables, X)
+    return own(X) if said is None else said
 
 
 def is_compiled(model: Any) -> bool:
@@ -91,7 +132,7 @@ def by_library_alone() -> Iterator[None]:
         _by_library_alone = before
 
 
-def _tables(model: Any, kind: LibraryModel, X: Any) -> Tables | None:
+def _tables(model: Any, kind: LibraryModel, X: Any, own: Own) -> CompiledTrees | None:
     seen = _seen.get(model)
     # A model that is fitted again is another one.
     if seen is None or seen.fitted is not kind.fitted or seen.n_trees != kind.n_trees:
@@ -100,27 +141,27 @@ def _tables(model: Any, kind: LibraryModel, X: Any) -> Tables | None:
         seen.work += seen.n_trees * len(X)
         if seen.work >= WORTH and len(X):
             some = X[:_TRIED_ROWS]
-            seen.tables = _tried(kind, some, model.predict_proba(some))
+            seen.tables = _tried(kind, some, own(some))
             seen.tried = True
     return seen.tables
 
 
-def _predicted(kind: LibraryModel, tables: Tables, X: Any) -> NDArray[Any] | None:
-    """Return the classifier's probabilities; None where it has to say them itself."""
+def _predicted(kind: LibraryModel, tables: CompiledTrees, X: Any) -> NDArray[Any] | None:
+    """Return what the model says; None where it has to say it itself."""
     numbers = kind.numbers(X)
     if numbers is None:
         return None
     total = kind.start(numbers)
-    compiled_loops().add_all(numbers, *tables, total)
-    return kind.probabilities(total)
+    tables.add_to(numbers, total)
+    return kind.prediction(total)
 
 
-def _tried(kind: LibraryModel, X: Any, expected: NDArray[Any]) -> Tables | None:
+def _tried(kind: LibraryModel, X: Any, expected: NDArray[Any]) -> CompiledTrees | None:
     """Make a model's tables; None where that can't be, or if they do not say what is expected."""
     if compiled_loops() is None:
         return None
     try:
-        tables = tables_of(list(kind.trees()))
+        tables = kind.tables()
         P = None if tables is None else _predicted(kind, tables, X)
     except MemoryError:
         raise

@@ -1,4 +1,4 @@
-"""Boosted trees of scikit-learn: HistGradientBoostingClassifier and GradientBoostingClassifier."""
+"""Boosted trees of scikit-learn, of classes and of numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from spark_pseudolabel.core.compiled.forest import CODES, Tree
+from spark_pseudolabel.core.compiled.forest import CODES, Tables, Tree, tables_of
 
 
 class HistGradientBoosting:
@@ -34,7 +34,11 @@ class HistGradientBoosting:
         """One for each class, or one for both, in each iteration."""
         return len(self._model._predictors) * int(self._model.n_trees_per_iteration_)
 
-    def trees(self) -> Iterator[Tree]:
+    def tables(self) -> Tables | None:
+        """Return them as tables of bytes."""
+        return tables_of(list(self._trees()))
+
+    def _trees(self) -> Iterator[Tree]:
         """Yield them iteration by iteration."""
         known, number_of = self._model._bin_mapper.make_known_categories_bitsets()
         known = _has_code(known)
@@ -73,7 +77,7 @@ class HistGradientBoosting:
         total += np.asarray(baseline, np.float64).T
         return total
 
-    def probabilities(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+    def prediction(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the loss's own function."""
         # In the memory order that the classifier has: how columns are added depends on it.
         P: NDArray[np.float64] = self._model._loss.predict_proba(total.T)
@@ -105,20 +109,15 @@ class GradientBoosting:
         )
         return 0 if looks else int(self._model.estimators_.size)
 
-    def trees(self) -> Iterator[Tree]:
+    def tables(self) -> Tables | None:
+        """Return them as tables of bytes."""
+        return tables_of(list(self._trees()))
+
+    def _trees(self) -> Iterator[Tree]:
         """Yield them stage by stage, their values shrunk."""
         for stage in self._model.estimators_:
             for place, regressor in enumerate(stage):
-                tree = regressor.tree_
-                yield Tree(
-                    feature=np.where(tree.children_left < 0, -1, tree.feature).astype(np.int32),
-                    threshold=tree.threshold,
-                    missing_left=np.zeros(tree.node_count, dtype=bool),
-                    left=tree.children_left.astype(np.int32),
-                    right=tree.children_right.astype(np.int32),
-                    value=self._model.learning_rate * tree.value[:, 0, 0],
-                    place=place,
-                )
+                yield _tree(regressor.tree_, self._model.learning_rate, place)
 
     def numbers(self, X: Any) -> NDArray[np.float32]:
         """Check, and round to single precision."""
@@ -131,11 +130,48 @@ class GradientBoosting:
         """Return the logarithms of the classes' shares."""
         return np.ascontiguousarray(self._model._raw_predict_init(X).T)
 
-    def probabilities(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+    def prediction(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the loss's own function."""
         raw = total[0] if len(total) == 1 else np.ascontiguousarray(total.T)
         P: NDArray[np.float64] = self._model._loss.predict_proba(raw)
         return P
+
+
+class HistGradientBoostingRegression(HistGradientBoosting):
+    """The same of a ``HistGradientBoostingRegressor``."""
+
+    def prediction(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the loss's own function."""
+        said: NDArray[np.float64] = self._model._loss.link.inverse(total[0])
+        return said
+
+
+class GradientBoostingRegression(GradientBoosting):
+    """The same of a ``GradientBoostingRegressor``."""
+
+    @property
+    def n_trees(self) -> int:
+        """None where the first guess is a model that looks at the rows."""
+        plain = self._model.init_ == "zero" or type(self._model.init_).__name__ == "DummyRegressor"
+        return int(self._model.estimators_.size) if plain else 0
+
+    def prediction(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum."""
+        sums: NDArray[np.float64] = total[0]
+        return sums
+
+
+def _tree(tree: Any, size: float, place: int) -> Tree:
+    """Read a tree, whose values count so many times."""
+    return Tree(
+        feature=np.where(tree.children_left < 0, -1, tree.feature).astype(np.int32),
+        threshold=tree.threshold,
+        missing_left=tree.missing_go_to_left.astype(bool),
+        left=tree.children_left.astype(np.int32),
+        right=tree.children_right.astype(np.int32),
+        value=size * tree.value[:, 0, 0],
+        place=place,
+    )
 
 
 def _has_code(bitsets: NDArray[np.uint32]) -> NDArray[np.bool_]:

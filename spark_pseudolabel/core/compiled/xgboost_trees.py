@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spark_pseudolabel.core.compiled.forest import Tree
+from spark_pseudolabel.core.compiled.forest import Tables, Tree, tables_of
 
 _OBJECTIVES = ("binary:logistic", "multi:softprob")
 
@@ -35,16 +35,24 @@ class XGBoost:
     def n_trees(self) -> int:
         """How many trees there are; 0 where not all count, a number means missing, and the like."""
         model = self._model
-        plain = (
-            model.booster in (None, "gbtree")
-            and model.objective in _OBJECTIVES
-            and model.early_stopping_rounds is None
-            and np.isnan(model.missing)
-        )
+        plain = self._is_plain(*_OBJECTIVES)
         per_round = 1 if model.n_classes_ == 2 else int(model.n_classes_)
         return per_round * int(model._Booster.num_boosted_rounds()) if plain else 0
 
-    def trees(self) -> Iterator[Tree]:
+    def _is_plain(self, *objectives: str) -> bool:
+        model = self._model
+        return (
+            model.booster in (None, "gbtree")
+            and model.objective in objectives
+            and model.early_stopping_rounds is None
+            and bool(np.isnan(model.missing))
+        )
+
+    def tables(self) -> Tables | None:
+        """Return them as tables of bytes."""
+        return tables_of(list(self._trees()))
+
+    def _trees(self) -> Iterator[Tree]:
         """Yield them round by round."""
         learner = json.loads(self._model._Booster.save_raw(raw_format="json"))["learner"]
         booster = learner["gradient_booster"]["model"]
@@ -74,10 +82,8 @@ class XGBoost:
 
     def start(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the margins of the base scores."""
-        learner = json.loads(self._model._Booster.save_config())["learner"]
-        score = json.loads(learner["learner_model_param"]["base_score"])
         # Of classes margins, of two a probability.
-        shares = np.atleast_1d(np.array(score, np.float32))
+        shares = self._base_score
         n_sums = 1 if self._model.n_classes_ == 2 else int(self._model.n_classes_)
         if self._model.n_classes_ == 2:
             one = np.float32(1.0)
@@ -87,10 +93,35 @@ class XGBoost:
         total[:] = shares[:, np.newaxis]
         return total
 
-    def probabilities(self, total: NDArray[np.float32]) -> NDArray[np.float32]:
+    def prediction(self, total: NDArray[np.float32]) -> NDArray[np.float32]:
         """Apply the objective's function."""
         from spark_pseudolabel.core.compiled import loops
 
         P = np.empty((total.shape[1], max(2, len(total))), np.float32)
         (loops.sigmoid_single if len(total) == 1 else loops.softmax_single)(total, P)
         return P
+
+    @property
+    def _base_score(self) -> NDArray[np.float32]:
+        learner = json.loads(self._model._Booster.save_config())["learner"]
+        score = json.loads(learner["learner_model_param"]["base_score"])
+        return np.atleast_1d(np.array(score, np.float32))
+
+
+class XGBoostRegression(XGBoost):
+    """The same of an ``XGBRegressor``."""
+
+    @property
+    def n_trees(self) -> int:
+        """How many trees there are; 0 as for classes."""
+        plain = self._is_plain("reg:squarederror", "reg:absoluteerror")
+        return int(self._model._Booster.num_boosted_rounds()) if plain else 0
+
+    def start(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return the base score."""
+        return np.full((1, len(X)), self._base_score[0], np.float32)
+
+    def prediction(self, total: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the sum."""
+        sums: NDArray[np.float32] = total[0]
+        return sums

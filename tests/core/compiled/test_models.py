@@ -14,16 +14,27 @@ import pyarrow as pa
 import pytest
 from sklearn import config_context
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
+from sklearn.tree import DecisionTreeClassifier
 
 from spark_pseudolabel.core.compiled import models, sklearn_trees
-from spark_pseudolabel.core.compiled.forest import tables_of
-from spark_pseudolabel.core.compiled.lightgbm_trees import LightGBM
-from spark_pseudolabel.core.compiled.models import by_library_alone, is_compiled, predict_proba
-from spark_pseudolabel.core.compiled.xgboost_trees import XGBoost
+from spark_pseudolabel.core.compiled.lightgbm_trees import LightGBM, LightGBMRegression
+from spark_pseudolabel.core.compiled.models import (
+    by_library_alone,
+    is_compiled,
+    predict,
+    predict_proba,
+)
+from spark_pseudolabel.core.compiled.sklearn_forests import Forest, ForestRegression
+from spark_pseudolabel.core.compiled.xgboost_trees import XGBoost, XGBoostRegression
 from spark_pseudolabel.core.kernel import make_scorer, score_batch
 from spark_pseudolabel.core.teachers.vote import soft_vote
 from spark_pseudolabel.core.threads import hold_threads
@@ -67,18 +78,31 @@ def classes(X: np.ndarray, n: int) -> np.ndarray:
 
 def edges(kind: Any, X: np.ndarray) -> np.ndarray:
     """Rows at each model's own thresholds, and a hair's breadth beside them."""
-    tables = tables_of(list(kind.trees()))
-    assert tables is not None
     chance = np.random.default_rng(2)
     rows = X[chance.integers(0, len(X), 900)]
-    for number, column in enumerate(tables.columns):
-        first = tables.first_threshold[number]
-        own = tables.thresholds[first : first + max(1, tables.n_thresholds[number])]
-        at = chance.choice(np.where(np.isfinite(own), own, 0.0), len(rows))
+    for column, own in thresholds_of(kind):
+        at = chance.choice(np.where(np.isfinite(own), own, own.dtype.type(0)), len(rows))
         for part, to in ((slice(0, 300), -INF), (slice(300, 600), INF)):
-            rows[part, column] = np.nextafter(at[part], to)
+            rows[part, column] = np.nextafter(at[part], at.dtype.type(to))
         rows[600:800, column] = at[600:800]
     return rows
+
+
+def thresholds_of(kind: Any) -> Iterator[tuple[int, np.ndarray]]:
+    tables = kind.tables()
+    assert tables is not None
+    if isinstance(kind, Forest):  # which compares numbers of single precision
+        trees = [estimator.tree_ for estimator in kind.fitted]
+        feature, threshold = (
+            np.concatenate([getattr(tree, name) for tree in trees])
+            for name in ("feature", "threshold")
+        )
+        for column in range(feature.max() + 1):
+            yield column, threshold[feature == column].astype(np.float32)
+        return
+    for number, column in enumerate(tables.columns):
+        first = tables.first_threshold[number]
+        yield column, tables.thresholds[first : first + max(1, tables.n_thresholds[number])]
 
 
 def xgb(**params: Any) -> Any:
@@ -97,14 +121,20 @@ KINDS: dict[str, tuple[Callable[[], Any], Any]] = {
         lambda: GradientBoostingClassifier(n_estimators=12, max_depth=4, random_state=0),
         sklearn_trees.GradientBoosting,
     ),
+    "rf": (lambda: RandomForestClassifier(12, random_state=0), Forest),
+    "et": (lambda: ExtraTreesClassifier(12, random_state=0), Forest),
     "xgb": (xgb, XGBoost),
     "lgbm": (lgbm, LightGBM),
 }
 
 
 CASES = [
-    *[(name, gaps, n) for name in ("hgb", "xgb", "lgbm") for gaps, n in ((False, 2), (True, 3))],
-    *[("gb", False, 2), ("gb", False, 3), ("hgb", True, 10)],
+    *[
+        (name, gaps, n)
+        for name in ("hgb", "rf", "et", "xgb", "lgbm")
+        for gaps, n in ((False, 2), (True, 3))
+    ],
+    *[("gb", False, 2), ("gb", False, 3), ("hgb", True, 10), ("rf", True, 10)],
 ]
 
 
@@ -116,7 +146,8 @@ def test_probabilities_have_the_bits_of_the_library(name: str, gaps: bool, n_cla
     rows = edges(kind(model), X)
     if name in ("hgb", "lgbm"):
         rows[:50, 0], rows[50:99, 2] = INF, -INF
-    if name != "gb":  # also where none was missing in the fit
+    # Also where none was missing in the fit, but forests refuse that.
+    if name in ("hgb", "xgb", "lgbm") or (gaps and name != "gb"):
         rows[100:200, 0], rows[150:250, 3], rows[600:700, 2] = NAN, NAN, NAN
     with config_context(assume_finite=True):
         P = predict_proba(model, rows)
@@ -124,6 +155,67 @@ def test_probabilities_have_the_bits_of_the_library(name: str, gaps: bool, n_cla
     assert is_compiled(model)
     assert P.dtype == expected.dtype
     np.testing.assert_array_equal(P, expected)
+
+
+def regressor(library: str, name: str, **params: Any) -> Any:
+    return getattr(pytest.importorskip(library), name)(n_estimators=12, n_jobs=1, **params)
+
+
+OF_NUMBERS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "hgb": (
+        lambda: HistGradientBoostingRegressor(**HGB),
+        sklearn_trees.HistGradientBoostingRegression,
+    ),
+    "hgb poisson": (
+        lambda: HistGradientBoostingRegressor(loss="poisson", **HGB),
+        sklearn_trees.HistGradientBoostingRegression,
+    ),
+    "gb": (
+        lambda: GradientBoostingRegressor(n_estimators=12, max_depth=4, random_state=0),
+        sklearn_trees.GradientBoostingRegression,
+    ),
+    "et": (
+        lambda: ExtraTreesRegressor(12, max_leaf_nodes=40, random_state=0),
+        ForestRegression,
+    ),
+    "rf": (lambda: RandomForestRegressor(12, random_state=0), ForestRegression),
+    "xgb": (lambda: regressor("xgboost", "XGBRegressor"), XGBoostRegression),
+    "lgbm": (
+        lambda: regressor("lightgbm", "LGBMRegressor", verbose=-1, min_child_samples=3),
+        LightGBMRegression,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "gaps"),
+    [
+        *[(name, False) for name in OF_NUMBERS],
+        *[(name, True) for name in ("hgb", "et", "rf", "xgb", "lgbm")],
+    ],
+)
+def test_numbers_have_the_bits_of_the_library(name: str, gaps: bool) -> None:
+    X = table(gaps)
+    make, kind = OF_NUMBERS[name]
+    y = 1.7 + classes(X, 10) + 0.1 * np.random.default_rng(4).random(N)
+    model = make().fit(X, y)
+    rows = edges(kind(model), X)
+    if name in ("hgb", "lgbm"):
+        rows[:50, 0], rows[50:99, 2] = INF, -INF
+    if gaps:
+        rows[100:200, 0], rows[150:250, 3], rows[600:700, 2] = NAN, NAN, NAN
+    with config_context(assume_finite=True):
+        found, expected = predict(model, rows), model.predict(rows)
+    assert is_compiled(model)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_on_another_scale_are_left_to_the_library() -> None:
+    X = table()
+    model = regressor("xgboost", "XGBRegressor", objective="count:poisson").fit(X, classes(X, 10))
+    np.testing.assert_array_equal(predict(model, X), model.predict(X))
+    assert not is_compiled(model)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -148,11 +240,20 @@ def test_more_thresholds_than_a_byte_counts() -> None:
     model = GradientBoostingClassifier(
         n_estimators=120, max_depth=5, subsample=0.5, random_state=0
     ).fit(X, y)
-    tables = tables_of(list(sklearn_trees.GradientBoosting(model).trees()))
+    tables = sklearn_trees.GradientBoosting(model).tables()
     assert tables is not None
     assert tables.rank.dtype == np.uint16
     rows = edges(sklearn_trees.GradientBoosting(model), X)
     np.testing.assert_array_equal(predict_proba(model, rows), model.predict_proba(rows))
+    assert is_compiled(model)
+
+
+def test_forests_may_have_more_leaves_than_a_byte_counts() -> None:
+    X = np.random.default_rng(0).normal(size=(1200, 2))
+    y = np.random.default_rng(1).integers(0, 2, 1200)
+    model = RandomForestClassifier(3, random_state=0).fit(X, y)
+    assert max(tree.get_n_leaves() for tree in model.estimators_) > 256
+    np.testing.assert_array_equal(predict_proba(model, X), model.predict_proba(X))
     assert is_compiled(model)
 
 
@@ -228,9 +329,17 @@ def test_without_numba_the_library_predicts() -> None:
     assert not is_compiled(model)
 
 
-def test_other_models_are_left_alone() -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DecisionTreeClassifier(random_state=0),
+        # Its threads add trees in any order.
+        lambda: RandomForestClassifier(n_estimators=2, n_jobs=2, random_state=0),
+    ],
+)
+def test_other_models_are_left_alone(make: Callable[[], Any]) -> None:
     X = table()
-    model = RandomForestClassifier(n_estimators=2, random_state=0).fit(X, classes(X, 2))
+    model = make().fit(X, classes(X, 2))
     np.testing.assert_array_equal(predict_proba(model, X), model.predict_proba(X))
     assert not is_compiled(model)
 
@@ -246,15 +355,17 @@ def test_what_the_library_refuses_is_refused() -> None:
         predict_proba(model, X[:, :2])
 
 
-BOOSTED = (
+MANY_TREES = (
     "GradientBoostingClassifier",
     "HistGradientBoostingClassifier",
+    "RandomForestClassifier",
+    "ExtraTreesClassifier",
     "XGBClassifier",
     "LGBMClassifier",
 )
 
 
-@pytest.mark.parametrize("name", BOOSTED)
+@pytest.mark.parametrize("name", MANY_TREES)
 def test_scores_of_columns_of_all_kinds_are_those_of_the_library(name: str) -> None:
     if name in EXTRAS:
         pytest.importorskip(EXTRAS[name])
@@ -263,13 +374,13 @@ def test_scores_of_columns_of_all_kinds_are_those_of_the_library(name: str) -> N
 
 
 def test_scores_of_a_committee_are_those_of_its_libraries() -> None:
-    parts = {name: fitted(name, MIXED, mixed_rows()) for name in BOOSTED[:2]}
+    parts = {name: fitted(name, MIXED, mixed_rows()) for name in MANY_TREES[:2]}
     vote = soft_vote(parts, [0, 1], [0.4, 0.6])
     for part in parts.values():
         _same_scores(vote, part.steps[-1][1])
 
 
-def _same_scores(model: Any, boosted: Any) -> None:
+def _same_scores(model: Any, trees: Any) -> None:
     rows = mixed_rows()
     number = np.array(rows.column("n").to_pylist(), dtype=float)
     number[[3, 4, 5]] = INF, -INF, 1e300
@@ -278,5 +389,5 @@ def _same_scores(model: Any, boosted: Any) -> None:
     with by_library_alone():
         expected = score_batch(batch, scorer)
     found = score_batch(batch, scorer)
-    assert is_compiled(boosted)
+    assert is_compiled(trees)
     assert found.equals(expected)
