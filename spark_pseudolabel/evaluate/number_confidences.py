@@ -1,4 +1,4 @@
-"""Ways to say how sure a number is, of which one is kept; compared in docs/regression.md."""
+"""Ways to say how sure a number is, of which one is kept; compared in docs/numbers.md."""
 
 from __future__ import annotations
 
@@ -161,6 +161,11 @@ def scaled_by_row(known: Known, interval: float) -> Said:
     return _scaled(known, interval, list(range(known.seen.shape[1] - 1)))
 
 
+def not_shrunk(known: Known, interval: float) -> Said:
+    """Return what is kept, of trees that are believed wholly, and errors of other folds alone."""
+    return _scaled(known, interval, list(range(known.seen.shape[1])))
+
+
 def same_everywhere(known: Known, interval: float) -> Said:
     """Return one confidence for all, and the interval of CV+ for rows that are all alike."""
     share = float((known.errors <= known.reach).mean())
@@ -196,9 +201,13 @@ def _scaled(known: Known, interval: float, columns: list[int]) -> Said:
 
 OTHERS: Mapping[str, Callable[[Known, float], Said]] = {
     "same everywhere": same_everywhere,
+    "not shrunk": not_shrunk,
     "isotonic of spread": isotonic_of_spread,
     "scaled by spread": scaled_by_spread,
     "scaled by row": scaled_by_row,
     "quantiles": quantiles,
 }
 """Those that are not kept, by name."""
+
+FEW = ("same everywhere", "not shrunk")
+"""Those that what is kept stands between."""

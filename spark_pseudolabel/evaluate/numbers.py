@@ -20,7 +20,7 @@ from spark_pseudolabel.evaluate.measured import (
     NumberPromises,
     Realized,
 )
-from spark_pseudolabel.evaluate.number_confidences import OTHERS, Said, known_of, same_everywhere
+from spark_pseudolabel.evaluate.number_confidences import FEW, OTHERS, Said, known_of
 from spark_pseudolabel.evaluate.number_task import CLASSES, NUMBER_LEARNERS, NumberDraw
 from spark_pseudolabel.registry import DEFAULT_NUMBER_COMMITTEE, Member
 
@@ -90,15 +90,15 @@ def promises_of(draw: NumberDraw, learner: str = "few", *, others: bool = False)
     learner
         Name in :data:`.number_task.NUMBER_LEARNERS`.
     others
-        Whether all other confidences are measured, too; else only the one that ignores the spread.
+        Whether all other confidences are measured, too; else only :data:`.number_confidences.FEW`.
     """
     teacher = draw.teacher(NUMBER_LEARNERS[learner])
     fitted = teacher.cross_fit(draw.labeled, draw.folds, CLASSES, mean=True)
     says = fitted.mean_model(CLASSES).says(draw.pool)
     known = known_of(fitted, draw)
     methods = {"kept": Said(fitted.numbers[:, 1], says[:, 1])}
-    for name, method in OTHERS.items() if others else [("same everywhere", same_everywhere)]:
-        methods[name] = method(known, draw.task.interval)
+    for name in OTHERS if others else FEW:
+        methods[name] = OTHERS[name](known, draw.task.interval)
     right = draw.task.codes(draw.y, fitted.numbers[:, 0])
     right_pool = draw.task.codes(draw.pool_y, says[:, 0])
     found = {name: _held(said, right, right_pool) for name, said in methods.items()}

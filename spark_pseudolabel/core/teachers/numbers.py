@@ -30,7 +30,7 @@ from spark_pseudolabel.core.teachers.cross_fitting import (
     subset,
 )
 from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher, registered_estimator
-from spark_pseudolabel.core.teachers.number_errors import ErrorSize, error_size, scaled_apart
+from spark_pseudolabel.core.teachers.number_errors import ErrorSize, Sizes, learn_sizes
 from spark_pseudolabel.core.teachers.number_model import (
     NO_COLUMNS,
     NumberModel,
@@ -488,6 +488,12 @@ class _Known:
 class _Errors:
     """Errors of models on rows that they have not seen, and what these show.
 
+    All models have one distribution of scaled errors. Were it that of other folds, a fold in which
+    more numbers are wrong would have more right ones in the others and be the surer for it; a
+    confidence is a rising function of the expected size this way, the same for labeled rows and
+    for the pool, and whoever orders rows by it orders them by a size that their own errors had no
+    say in.
+
     Parameters
     ----------
     known
@@ -505,26 +511,25 @@ class _Errors:
     known: NDArray[np.bool_]
     errors: NDArray[np.float64]
     value: NDArray[np.float64]
-    seen: NDArray[np.float64]
+    seen: NDArray[np.float32]
     folds: NDArray[np.int32]
     sd: float
     random_state: int
 
-    @cached_property
+    @property
     def of_all(self) -> _Known:
         """What all of them show."""
-        size = error_size(self.seen, self.errors, self.sd, self.random_state)
-        return _Known(size, np.sort(self._apart[0]))
+        return _Known(self._sizes.whole, self._scaled)
 
     def without(self, fold: int) -> _Known:
-        """Return what they show without those of a fold."""
-        scaled, sizes = self._apart
-        others = self.folds != fold
-        size = sizes.get(fold) or error_size(
-            self.seen[others], self.errors[others], self.sd, self.random_state
-        )
-        return _Known(size, np.sort(scaled[others]))
+        """Return what they show, with sizes learned without those of a fold."""
+        sizes = self._sizes
+        return _Known(sizes.without.get(fold, sizes.whole), self._scaled)
 
     @cached_property
-    def _apart(self) -> tuple[NDArray[np.float64], dict[int, ErrorSize]]:
-        return scaled_apart(self.seen, self.errors, self.folds, self.sd, self.random_state)
+    def _scaled(self) -> NDArray[np.float64]:
+        return np.sort(self._sizes.scaled)
+
+    @cached_property
+    def _sizes(self) -> Sizes:
+        return learn_sizes(self.seen, self.errors, self.folds, self.sd, self.random_state)
