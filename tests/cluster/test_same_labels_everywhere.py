@@ -63,7 +63,8 @@ TRAINED: dict[str, dict[str, Any]] = {
     "logistic": {"estimator": "LogisticRegression"},
 }
 TRAINED_ON = [
-    pytest.param("boosted", "standalone"),
+    # tests/runs/test_training_places.py trains on the cluster by default, in one process.
+    pytest.param("boosted", "standalone", marks=pytest.mark.long),
     pytest.param("logistic", "standalone", marks=pytest.mark.long),
     pytest.param("logistic", "local[1]", marks=pytest.mark.long),
     pytest.param("boosted", "local-cluster[2,1,1024]", marks=pytest.mark.long),

@@ -114,7 +114,7 @@ def learned(output: Path) -> list[Any]:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("boosted", marks=pytest.mark.long),  # by default on a standalone cluster
+        "boosted",
         pytest.param("logistic, soft and weighted", marks=pytest.mark.long),
         "streamed",
     ],
