@@ -50,16 +50,12 @@ class Paths:
         """Add the leaves of all rows to totals of shape (n_classes, n_rows), in Fortran order."""
         from spark_pseudolabel.core.compiled import walks
 
-        keys, nodes = keys_of(X), self.nodes
-        missing = np.isnan(X)
-        if missing.any():
+        missing, nodes = bool(np.isnan(X).any()), self.nodes
+        if missing:
             # Columns are there twice: what is missing is less than all, or more.
-            more = np.where(missing, _GREATEST, keys[:, :-1])
-            keys[:, :-1][missing] = _LEAST
-            keys = np.concatenate([keys, more], axis=1)
             nodes = nodes + self.missing_right * (self.n_columns + 1)
         walks.add_leaves(
-            keys.ravel(), keys.shape[1], nodes, self.first_node, self.values, self.first_value,
+            X.view(np.int32), missing, nodes, self.first_node, self.values, self.first_value,
             total.T,
         )  # fmt: skip
 

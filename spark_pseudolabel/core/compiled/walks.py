@@ -17,6 +17,9 @@ BLOCK = 4096
 """Rows that walk down one tree before the next: their keys stay in the processor's cache."""
 
 _TOGETHER = 8
+_LEAST, _GREATEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+_INFINITE = 0x7F800000
+"""Bits of infinity; those of a missing value are more, whatever its sign."""
 
 
 @compiled
@@ -33,16 +36,14 @@ def _add_tree(
     width: int,
     nodes: NDArray[np.int64],
     values: NDArray[np.float64],
-    first: int,
-    last: int,
     P: NDArray[np.float64],
 ) -> None:
-    """Add to each row from `first` to before `last` what its leaf says.
+    """Add to each row of a block what its leaf says.
 
     Eight rows take a step together, for none of them has to wait for what another one reads.
     """
-    i = first
-    while i + _TOGETHER <= last:
+    i = 0
+    while i + _TOGETHER <= len(P):
         row, by = uint64(i * width), uint64(width)
         a = b = c = d = e = f = g = h = uint64(0)
         while True:
@@ -78,7 +79,7 @@ def _add_tree(
             P[i + 6, k] += values[leaf_g, k]
             P[i + 7, k] += values[leaf_h, k]
         i += _TOGETHER
-    while i < last:
+    while i < len(P):
         at = uint64(0)
         after = _next(nodes, keys, uint64(i * width), at)
         while after != at:
@@ -90,9 +91,28 @@ def _add_tree(
 
 
 @compiled
+def _write_keys(bits: NDArray[np.int32], missing: bool, keys: NDArray[np.int32]) -> None:
+    """Do what :func:`.paths.keys_of` does, with columns for what is missing behind the others."""
+    n_columns = bits.shape[1]
+    for i in range(len(bits)):
+        for j in range(n_columns):
+            number = bits[i, j]
+            # Without its sign, 0 has one key only.
+            key = np.int32(0) if number == _LEAST else number ^ ((number >> 31) & _GREATEST)
+            keys[i, j] = key
+            if missing:
+                gone = (number & _GREATEST) > _INFINITE
+                keys[i, j] = _LEAST if gone else key
+                keys[i, n_columns + 1 + j] = _GREATEST if gone else key
+        keys[i, n_columns] = _LEAST
+        if missing:
+            keys[i, 2 * n_columns + 1] = _LEAST
+
+
+@compiled
 def add_leaves(
-    keys: NDArray[np.int32],
-    width: int,
+    bits: NDArray[np.int32],
+    missing: bool,
     nodes: NDArray[np.int64],
     first_node: NDArray[np.int64],
     values: NDArray[np.float64],
@@ -103,18 +123,24 @@ def add_leaves(
 
     Parameters
     ----------
-    keys
-        ndarray of shape (n * width,): a row of keys after the other.
-    width
-        Keys of a row.
+    bits
+        ndarray of shape (n, n_columns), in C order: numbers of single precision, read as whole
+        ones.
+    missing
+        Whether any is missing.
     nodes, first_node, values, first_value
         From :class:`~.paths.Paths`.
     P
         ndarray of shape (n, n_classes), in C order.
     """
+    width = bits.shape[1] + 1
+    if missing:
+        width *= 2
+    keys = np.empty((min(BLOCK, len(P)), width), np.int32)
     for start in range(0, len(P), BLOCK):
         end = min(start + BLOCK, len(P))
+        _write_keys(bits[start:end], missing, keys)
         for tree in range(len(first_node) - 1):
             of_tree = nodes[first_node[tree] : first_node[tree + 1]]
             says = values[first_value[tree] : first_value[tree + 1]]
-            _add_tree(keys, width, of_tree, says, start, end, P)
+            _add_tree(keys.reshape(-1), width, of_tree, says, P[start:end])
