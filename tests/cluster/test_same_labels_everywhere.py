@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -158,3 +159,26 @@ def test_models_that_learn_on_the_cluster_are_the_same(name: str, master: str, r
     other = run(Shape(master, MB, 100, False), **sections)
     assert set(read_labels(usual, "row_id")["round"]) == {1, 2}
     assert labels_sha256(usual) == labels_sha256(other)
+
+
+@pytest.mark.long
+def test_numbers_are_the_same(run: Run, tables: Path, tmp_path: Path) -> None:
+    labeled = pd.read_parquet(tables / "labeled.parquet").drop(columns="kind")
+    noise = np.random.default_rng(3).normal(scale=0.3, size=len(labeled))
+    labeled["size"] = (1.6 * labeled["length"] - labeled["width"]).fillna(0.0) + noise
+    labeled.to_parquet(tmp_path / "labeled.parquet", index=False)
+    sections: dict[str, Any] = {
+        "task": "regression",
+        "tolerance": "0.5 sd",
+        "labeled": {"path": str(tmp_path / "labeled.parquet"), "label": "size"},
+        "model": {"estimator": "ExtraTreesRegressor", "params": {"n_estimators": 20}},
+        "rounds": {"max": 1},
+        "teacher": {"committee": [{"estimator": "Ridge"}, {"estimator": "ExtraTreesRegressor"}]},
+        "selection": {"policy": "threshold", "threshold": 0.6},
+    }
+    usual, *others = (run(shape, **sections) for shape in (USUAL, *SHAPES[1:], QUOTA_SHAPES[0]))
+    found = read_labels(usual, "row_id")
+    assert len(found) > 500
+    for other in others:
+        pd.testing.assert_frame_equal(found, read_labels(other, "row_id"), rtol=0, atol=1e-6)
+        assert labels_sha256(usual) == labels_sha256(other)
