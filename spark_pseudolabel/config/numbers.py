@@ -10,6 +10,7 @@ from spark_pseudolabel.config.sections import Model
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
+from spark_pseudolabel.core.teachers.kinds.anchors import AnchorsKind
 from spark_pseudolabel.core.teachers.kinds.committee import CommitteeKind
 from spark_pseudolabel.registry import DEFAULT_NUMBER_COMMITTEE
 
@@ -133,7 +134,12 @@ def _not_yet(parts: Parts) -> Iterator[tuple[str, str]]:
         yield (
             f"teacher.{teacher.key}",
             f"{teacher.spelled()!r} labels with classes only. With task: regression say "
-            "teacher: {committee: [...]}, or leave it out.",
+            "teacher: {committee: [...]} or {graph: anchors}, or leave it out.",
         )
     elif isinstance(teacher, CommitteeKind) and teacher.graph is not None:
         yield "teacher.graph", "labels with classes only. Leave it out with task: regression."
+    elif isinstance(teacher, AnchorsKind) and teacher.class_mass:
+        yield (
+            "teacher.class_mass",
+            "must be false with task: regression, whose labels are no classes.",
+        )

@@ -544,7 +544,7 @@ def _takes(model: Any, example: pd.DataFrame, named: bool, value: float) -> bool
     try:
         with np.errstate(all="ignore"):
             X = row if named else row.to_numpy()
-            P = say(model, X) if says_numbers(model) else predict_proba(model, X)
+            P = say(model, X)[:, 1] if says_numbers(model) else predict_proba(model, X)
         return bool(np.isfinite(P).all())
     except ValueError:
         return False

@@ -41,7 +41,10 @@ def says_numbers(model: Any) -> bool:
 
 
 def say(model: Any, X: pd.DataFrame | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what a model of numbers says, of shape (n, :data:`SAID`), as executors have it."""
+    """Return what a model of numbers says, of shape (n, :data:`SAID`), as executors have it.
+
+    Where it abstains there is no number, and the confidence is 0.
+    """
     with config_context(transform_output="default"):
         said: NDArray[np.float64] = np.asarray(model.says(X), dtype=np.float64)
     return said
@@ -57,8 +60,9 @@ def codes_of(said: NDArray[np.float64], reasons: dict[int, str]) -> NDArray[np.i
     reasons
         Why rows could not be scored, by their position.
     """
-    for row in np.flatnonzero(~np.isfinite(said).all(axis=1)):
+    abstained = said[:, 1] == 0
+    for row in np.flatnonzero(~np.isfinite(said).all(axis=1) & ~abstained):
         reasons.setdefault(int(row), REASON)
-    code = np.full(len(said), RIGHT, dtype=np.int32)
+    code = np.where(abstained, WRONG, RIGHT).astype(np.int32)
     code[list(reasons)] = WRONG
     return code

@@ -52,8 +52,7 @@ def teacher_of(
         return named_by(config, config.model.seed, features, own, numbers)
     if numbers is None:
         return config.teacher.build(features, config.random_state)
-    members = [(member.estimator, member.params) for member in config.teacher.members.values()]
-    return number_teacher(members, features, config.random_state, numbers)
+    return config.teacher.build_for_numbers(features, config.random_state, numbers)
 
 
 def student_of(

@@ -62,6 +62,7 @@ PINNED_TYPES = frozenset(
         "sklearn.utils.validation.check_array",
         # Our own: such a model needs this package to be loaded.
         "spark_pseudolabel.core.teachers.anchor_model.AnchorClassifier",
+        "spark_pseudolabel.core.teachers.anchor_model.AnchorRegressor",
         "spark_pseudolabel.core.teachers.anchor_model.AnchorWeights",
         "spark_pseudolabel.core.teachers.label_model.RuleModel",
         "spark_pseudolabel.core.teachers.node_scores.NodeScores",

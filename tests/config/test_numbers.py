@@ -11,6 +11,7 @@ from spark_pseudolabel.config import identity, parse_config
 from spark_pseudolabel.config.tolerance import Tolerance, tolerance_of
 from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.teachers.kinds import KINDS
+from spark_pseudolabel.core.teachers.kinds.anchors import AnchorsKind
 from spark_pseudolabel.core.teachers.kinds.committee import CommitteeKind
 from spark_pseudolabel.errors import ConfigError
 from spark_pseudolabel.registry import DEFAULT_NUMBER_COMMITTEE
@@ -107,9 +108,8 @@ def test_what_is_asked_of_classes_is_refused_by_name(key: str, sections: dict[st
 
 
 def test_teachers_that_know_classes_only_are_refused_by_name() -> None:
-    assert [kind for kind in KINDS if kind.of_numbers] == [CommitteeKind]
+    assert {kind for kind in KINDS if kind.of_numbers} == {AnchorsKind, CommitteeKind}
     for teacher in (
-        {"graph": "anchors"},
         {"graph": "neighbors"},
         {"rules": [{"name": "a", "label": 1, "when": "x > 1"}]},
         {"tri_training": {}},
@@ -118,6 +118,8 @@ def test_teachers_that_know_classes_only_are_refused_by_name() -> None:
         (key,) = teacher
         assert "classes only" in problems(teacher=teacher)[f"teacher.{key}"]
     assert "classes only" in problems(teacher={"graph": {"graph": "anchors"}})["teacher.graph"]
+    by_class = {"graph": "anchors", "class_mass": True}
+    assert "no classes" in problems(teacher=by_class)["teacher.class_mass"]
 
 
 def test_classifiers_are_refused_with_regressors() -> None:

@@ -223,6 +223,50 @@ def test_a_student_learns_from_a_committee_and_is_measured_unseen(
     assert "between" in explained.text
 
 
+def test_numbers_spread_over_an_anchor_graph_as_far_as_labels_reach(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    far = pd.read_parquet(data / "pool" / "0.parquet")[:60]
+    far[["a", "b", "noise"]] += 1000.0
+    far["id"] += 10_000
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    near = pd.concat(pd.read_parquet(path) for path in sorted((data / "pool").iterdir()))
+    near.to_parquet(pool / "near.parquet", index=False)
+    far.to_parquet(pool / "far.parquet", index=False)
+    asked = config(
+        data,
+        tmp_path / "direct",
+        teacher={"graph": "anchors", "anchors": 200, "student": False},
+        selection={"policy": "one_shot"},
+        tolerance="0.5 sd",
+    )
+    del asked["model"]
+    asked["unlabeled"] = {"path": str(pool)}
+    report = run(spark, parse_config(asked)).report.as_json()
+    rows = report["rows"]
+    assert (rows["accepted"], rows["abstained"], rows["invalid"]) == (N_POOL, 60, 0)
+    assert report["teacher"]["members"][0]["name"] == "anchors"
+    labels = labels_of(tmp_path / "direct")
+    truth = with_truth(data, labels)
+    assert len(truth) == N_POOL
+    error = np.sqrt(((truth["label"] - truth["y"]) ** 2).mean())
+    assert error < 0.7 * truth["y"].std()  # noise alone is nearly half of it
+    assert truth["y"].between(truth["lower"], truth["upper"]).mean() > 0.9
+    right = (np.abs(truth["label"] - truth["y"]) <= report["numbers"]["tolerance"]).mean()
+    assert truth["confidence"].mean() == pytest.approx(right, abs=0.07)
+    new = tmp_path / "new"
+    label(spark, str(tmp_path / "direct"), input=str(pool), output=str(new))
+    again = pq.read_table(new).to_pandas().set_index("id")
+    assert again["label"][far["id"]].isna().all()
+    assert again["label"][labels["id"]].tolist() == labels["label"].tolist()
+    asked |= {"output": {"path": str(tmp_path / "spark")}}
+    asked["unlabeled"] = {"path": str(pool), "scan": "spark"}
+    run(spark, parse_config(asked))
+    pd.testing.assert_frame_equal(labels, labels_of(tmp_path / "spark"))
+    assert check_output(str(tmp_path / "direct"), deep=True).ok
+
+
 def test_numbers_that_can_not_be_labeled_are_refused_by_name(
     spark: SparkSession, data: Path, tmp_path: Path
 ) -> None:

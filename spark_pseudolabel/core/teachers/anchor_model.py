@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from spark_pseudolabel.core.teachers.anchor_graph import (
@@ -153,3 +153,65 @@ class AnchorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the class of the largest share."""
         labels: NDArray[Any] = self.classes_[self.predict_proba(Z).argmax(axis=1)]
         return labels
+
+
+class AnchorRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they have no types
+    """Gives rows the numbers of their anchors; abstains where no label reaches them.
+
+    Attributes
+    ----------
+    values_ : ndarray of shape (n_anchors, 2)
+        What labels come to at each anchor, and what as many ones come to: how far it is reached.
+    """
+
+    abstains = True
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that rows come as a sparse matrix."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(
+        self,
+        Z: csr_array,
+        y: NDArray[np.float64],
+        sample_weight: NDArray[np.float64] | None = None,
+        graph: AnchorGraph | None = None,
+    ) -> Self:
+        """Spread numbers.
+
+        Parameters
+        ----------
+        Z, sample_weight, graph
+            As in :meth:`AnchorClassifier.fit`.
+        y
+            ndarray of shape (n_rows,): the numbers.
+        """
+        own = AnchorGraph.of(Z)
+        graph = own if graph is None else AnchorGraph.together([graph, own])
+        self.values_ = spread(graph, Z, np.column_stack([y, np.ones(len(y))]), sample_weight)
+        return self
+
+    def predict(self, Z: csr_array) -> NDArray[np.float64]:
+        """Return the numbers of rows.
+
+        Parameters
+        ----------
+        Z
+            csr_array of shape (n_rows, n_anchors).
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            NaN where weights are, and where no label reaches.
+        """
+        value, reached = (Z @ self.values_).T
+        numbers = np.full(len(value), np.nan)
+        np.divide(value, reached, out=numbers, where=reached >= _REACHED)
+        return numbers
+
+    def unreached(self, Z: csr_array) -> NDArray[np.bool_]:
+        """Return which rows no label reaches, of shape (n_rows,)."""
+        none: NDArray[np.bool_] = Z @ self.values_[:, 1] < _REACHED
+        return none

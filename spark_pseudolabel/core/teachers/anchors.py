@@ -18,7 +18,11 @@ from sklearn.pipeline import Pipeline
 from spark_pseudolabel.core.features import Feature, example_frame
 from spark_pseudolabel.core.kernel import Scorer, make_scorer, takeable
 from spark_pseudolabel.core.teachers.anchor_graph import AnchorGraph
-from spark_pseudolabel.core.teachers.anchor_model import AnchorClassifier, AnchorWeights
+from spark_pseudolabel.core.teachers.anchor_model import (
+    AnchorClassifier,
+    AnchorRegressor,
+    AnchorWeights,
+)
 from spark_pseudolabel.core.teachers.estimator import EstimatorTeacher
 from spark_pseudolabel.core.teachers.preprocessing import joined, split, with_preprocessing
 from spark_pseudolabel.core.teachers.teacher import PoolPass, Teacher
@@ -43,7 +47,7 @@ class AnchorsTeacher(Teacher):
     Parameters
     ----------
     default
-        The classifier behind the default preprocessing of columns.
+        The classifier or regressor behind the default preprocessing of columns.
     weights
         Unfitted: how many anchors, and how many of them describe a row.
     features
@@ -133,7 +137,7 @@ class AnchorsTeacher(Teacher):
         if self.columns is None:
             return self.placed(rows.X).fit(rows, classes)
         _, last = split(self.default.estimator)
-        y = np.asarray(classes)[rows.codes]
+        y = np.asarray(classes)[rows.codes] if rows.values is None else rows.values
         with hold_threads(1), config_context(transform_output="default"):
             Z = self.columns.transform(rows.X)
             fitted = clone(last).fit(Z, y, rows.weights, self.graph)
@@ -188,6 +192,7 @@ def anchors_teacher(
     random_state: int,
     *,
     class_mass: bool = False,
+    numbers: bool = False,
 ) -> AnchorsTeacher:
     """Make the teacher, with the default preprocessing of estimators that scale matters to.
 
@@ -203,8 +208,11 @@ def anchors_teacher(
         Seed of k-means, and of the components of texts.
     class_mass
         See :class:`~.anchor_model.AnchorClassifier`.
+    numbers
+        Whether labels are numbers.
     """
-    pipeline = with_preprocessing(AnchorClassifier(class_mass), _SCALED, features, random_state)
+    last = AnchorRegressor() if numbers else AnchorClassifier(class_mass)
+    pipeline = with_preprocessing(last, _SCALED, features, random_state)
     return AnchorsTeacher(
         EstimatorTeacher(pipeline, default_columns=True),
         AnchorWeights(anchors, neighbors, random_state),

@@ -13,6 +13,7 @@ from spark_pseudolabel.registry import DEFAULT_COMMITTEE, DEFAULT_PEER
 
 if TYPE_CHECKING:  # scikit-learn takes seconds to import, and the configuration needs none of it
     from spark_pseudolabel.core.features import Feature
+    from spark_pseudolabel.core.numbers import NumberTask
     from spark_pseudolabel.core.teachers.teacher import Teacher
 
 
@@ -150,3 +151,17 @@ class TeacherKind(Section, ABC):
         random_state
             Seed of whatever takes one.
         """
+
+    def build_for_numbers(
+        self, features: Sequence[Feature], random_state: int, task: NumberTask
+    ) -> Teacher:
+        """Make the teacher, if it labels with numbers.
+
+        Parameters
+        ----------
+        features, random_state
+            As in :meth:`build`.
+        task
+            What is asked of labels.
+        """
+        raise TypeError(f"{self.spelled()} labels with classes only.")

@@ -120,7 +120,7 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
         -------
         ndarray of shape (n_rows, 4)
             The number, its confidence in (0, 1], not rounded, and the bounds of its interval. NaN
-            where a part gives no finite number.
+            where a part gives no finite number; beside a confidence of 0 where a part abstains.
         """
         if not len(X):
             return np.empty((0, 4))
@@ -128,7 +128,13 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
         each = self._each(X, prepared)
         value, spread = middle(each, self.weights_)
         size = self._sizes(X, value, spread, prepared)
-        return self.published(value, size)
+        said = self.published(value, size)
+        said[self._abstained(X, prepared), 1] = 0.0
+        return said
+
+    def abstained(self, X: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return from which rows a part abstains, of shape (n_rows,)."""
+        return self._abstained(X, {})
 
     def members_says(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return what each part says, of shape (n_parts, n_rows)."""
@@ -177,6 +183,13 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
             said = np.asarray(compiled.predict(estimator, rows), dtype=np.float64).reshape(-1)
             each[part] = said * self.sizes_[part] + self.centers_[part]
         return each
+
+    def _abstained(self, X: pd.DataFrame, prepared: dict[int, Any]) -> NDArray[np.bool_]:
+        none = np.zeros(len(X), dtype=bool)
+        for part, estimator in enumerate(self.estimators_):
+            if getattr(estimator, "abstains", False):
+                none |= estimator.unreached(self._prepared(X, int(self.places_[part]), prepared))
+        return none
 
     def _prepared(self, X: pd.DataFrame, place: int, prepared: dict[int, Any]) -> Any:
         if place == NO_COLUMNS:

@@ -39,7 +39,7 @@ from spark_pseudolabel.core.teachers.number_model import (
 )
 from spark_pseudolabel.core.teachers.number_vote import mean_weights
 from spark_pseudolabel.core.teachers.preprocessing import split
-from spark_pseudolabel.core.teachers.teacher import Teacher
+from spark_pseudolabel.core.teachers.teacher import PoolPass, Teacher
 from spark_pseudolabel.core.teachers.training import Label, TrainingRows
 from spark_pseudolabel.registry import Member, info_of
 
@@ -82,7 +82,7 @@ class NumberTeacher(Teacher):
     Parameters
     ----------
     members
-        By name, at least one.
+        By name, at least one; a graph is the only one.
     standard
         Names of those that are fitted on standardized labels.
     sight
@@ -96,7 +96,7 @@ class NumberTeacher(Teacher):
         Seed of what learns the size of errors.
     """
 
-    members: Mapping[str, EstimatorTeacher]
+    members: Mapping[str, Teacher]
     standard: frozenset[str]
     sight: EstimatorTeacher | None
     sight_names: tuple[str, ...]
@@ -111,7 +111,7 @@ class NumberTeacher(Teacher):
     @property
     def estimators(self) -> Sequence[BaseEstimator]:
         """Those of all members."""
-        return [member.estimator for member in self.members.values()]
+        return [part for member in self.members.values() for part in member.estimators]
 
     @property
     def voters(self) -> int:
@@ -145,6 +145,24 @@ class NumberTeacher(Teacher):
         members = {name: m.prepared(X, known) for name, m in self.members.items()}
         sight = None if self.sight is None else self.sight.prepared(X, known)
         return replace(self, members=members, sight=sight)
+
+    def placed(self, X: pd.DataFrame) -> Self:
+        """Let every member learn where rows are."""
+        return replace(self, members={name: m.placed(X) for name, m in self.members.items()})
+
+    @property
+    def adapted(self) -> Mapping[str, int]:
+        """Settings of a single member."""
+        return next(iter(self.members.values())).adapted if self.voters == 1 else {}
+
+    @property
+    def pool_pass(self) -> PoolPass | None:
+        """What a single member wants to know."""
+        return next(iter(self.members.values())).pool_pass if self.voters == 1 else None
+
+    def informed(self, seen: Any) -> Self:
+        """Let a single member take in what it wanted to know."""
+        return replace(self, members={name: m.informed(seen) for name, m in self.members.items()})
 
     def fit(
         self, rows: TrainingRows, classes: Sequence[Label], previous: BaseEstimator | None = None
@@ -212,8 +230,26 @@ def own_number_teacher(
     return _teacher(own, frozenset(), features, random_state, task)
 
 
+def graph_number_teacher(
+    graph: Teacher, features: Sequence[Feature], random_state: int, task: NumberTask
+) -> NumberTeacher:
+    """Make a teacher of a graph through which numbers spread.
+
+    Parameters
+    ----------
+    graph
+        Its models give numbers, or abstain.
+    features, random_state, task
+        As in :func:`number_teacher`.
+    """
+    return _teacher({_GRAPH: graph}, frozenset([_GRAPH]), features, random_state, task)
+
+
+_GRAPH = "0_graph"
+
+
 def _teacher(
-    members: Mapping[str, EstimatorTeacher],
+    members: Mapping[str, Teacher],
     standard: frozenset[str],
     features: Sequence[Feature],
     random_state: int,
@@ -303,6 +339,7 @@ class _Fits:
         errors = self._errors(groups, weights)
         models, unseen = [], []
         numbers = np.full((len(self.y), 4), np.nan)
+        numbers[errors.abstained, 1] = 0.0
         for fold, group in groups.items():
             known, inside = errors.without(fold), errors.known & (self.folds == fold)
             models.append(self._model([self.without(fold)], [weights[fold]], known))
@@ -362,6 +399,7 @@ class _Fits:
     ) -> _Errors:
         """Measure the errors of means of models that have not seen a fold, fold by fold."""
         value, spread = np.full(len(self.y), np.nan), np.full(len(self.y), np.nan)
+        abstained = np.zeros(len(self.y), dtype=bool)
         for fold, group in groups.items():
             inside = self.folds == fold
             if not inside.any():
@@ -369,10 +407,12 @@ class _Fits:
             mean = self._mean(group, [weights[fold]] * len(group))
             each = mean.members_says(self.rows.X[inside])
             value[inside], spread[inside] = middle(each, mean.weights_)
+            abstained[inside] = mean.abstained(self.rows.X[inside])
         known, task = np.isfinite(value), self.teacher.task
         seen = scale_input(self._sight(known), value[known], spread[known], task)
         return _Errors(
             known,
+            abstained,
             np.abs(self.y - value)[known],
             value[known],
             seen,
@@ -498,6 +538,8 @@ class _Errors:
     ----------
     known
         ndarray of shape (n_rows,): the n rows of which something is said.
+    abstained
+        ndarray of shape (n_rows,): those from which a model abstains.
     errors, value
         ndarrays of shape (n,): absolute errors, and what is said.
     seen
@@ -509,6 +551,7 @@ class _Errors:
     """
 
     known: NDArray[np.bool_]
+    abstained: NDArray[np.bool_]
     errors: NDArray[np.float64]
     value: NDArray[np.float64]
     seen: NDArray[np.float32]

@@ -12,6 +12,7 @@ from spark_pseudolabel.fields import Count, Flag, Section, wrong_section
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.features import Feature
+    from spark_pseudolabel.core.numbers import NumberTask
     from spark_pseudolabel.core.teachers.anchors import AnchorsTeacher
     from spark_pseudolabel.core.teachers.teacher import Teacher
 
@@ -51,7 +52,18 @@ class AnchorsKind(AnchorSettings, TeacherKind):
     """An anchor graph that labels the pool by itself; see :class:`AnchorSettings`."""
 
     key: ClassVar = "graph"
+    of_numbers: ClassVar = True
 
     def build(self, features: Sequence[Feature], random_state: int) -> Teacher:
         """Make the teacher."""
         return self.made(features, random_state)
+
+    def build_for_numbers(
+        self, features: Sequence[Feature], random_state: int, task: NumberTask
+    ) -> Teacher:
+        """Make the teacher of numbers."""
+        from spark_pseudolabel.core.teachers.anchors import anchors_teacher
+        from spark_pseudolabel.core.teachers.numbers import graph_number_teacher
+
+        graph = anchors_teacher(features, self.anchors, self.neighbors, random_state, numbers=True)
+        return graph_number_teacher(graph, features, random_state, task)

@@ -18,6 +18,7 @@ from spark_pseudolabel.core.teachers.kinds.neighbors import NeighborSettings
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.features import Feature
+    from spark_pseudolabel.core.numbers import NumberTask
     from spark_pseudolabel.core.teachers.teacher import Teacher
 
 
@@ -84,3 +85,12 @@ class CommitteeKind(TeacherKind):
         from spark_pseudolabel.core.teachers.graph_member import CommitteeWithAnchors
 
         return CommitteeWithAnchors(committee.members, self.graph.made(features, random_state))
+
+    def build_for_numbers(
+        self, features: Sequence[Feature], random_state: int, task: NumberTask
+    ) -> Teacher:
+        """Make the committee of regressors."""
+        from spark_pseudolabel.core.teachers.numbers import number_teacher
+
+        named = [(member.estimator, member.params) for member in self.committee]
+        return number_teacher(named, features, random_state, task)
