@@ -1,8 +1,10 @@
-"""CSV that workers read by themselves: files without quotes, of which every reader makes the same.
+"""CSV that workers read by themselves: files of which every reader makes the same.
 
-Where no quote stands in a file, a row is a line and a field is what stands between separators. What
-else readers may differ in (blank lines, other line ends, rows of another width, bytes that are no
-text) is looked for in every block, and any of it leaves the whole table to Spark.
+Where quotes stand around whole fields only, with neither a line break nor a quote between them, a
+row is a line. What else readers may differ in (blank lines, other line ends, rows of another width,
+bytes that are no text) is looked for in every block, and any of it leaves the whole table to Spark.
+A block may begin between two quotes; then the one before it holds the first of them without its
+second.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc_csv
 from py4j.protocol import Py4JError
@@ -108,7 +111,7 @@ def read_block(
         If the file is not the one that was listed.
     """
     text = _text_of(source, block, header)
-    _require_plain(text, header)
+    _require_plain(text, header, source.separator)
     if not text:
         return pa.table({name: pa.array([], pa.string()) for name in names})
     places = [f"c{i}" for i in range(len(header))]
@@ -119,9 +122,7 @@ def read_block(
             read_options=pc_csv.ReadOptions(
                 column_names=places, use_threads=False, block_size=max(2**20, len(text) + 1)
             ),
-            parse_options=pc_csv.ParseOptions(
-                delimiter=source.separator, quote_char=False, ignore_empty_lines=False
-            ),
+            parse_options=pc_csv.ParseOptions(delimiter=source.separator, ignore_empty_lines=False),
             convert_options=pc_csv.ConvertOptions(
                 # None of them would be all of them.
                 include_columns=list(place_of.values()) or places[:1],
@@ -236,8 +237,13 @@ def _text_of(source: PlainCsv, block: Block, header: Sequence[str]) -> bytes:
 
 def _require_header(line: bytes, header: Sequence[str], separator: str) -> None:
     names = line.removeprefix(_MARK).removesuffix(b"\r").split(separator.encode())
-    if names != [name.encode() for name in header]:
+    if [_unquoted(name) for name in names] != [name.encode() for name in header]:
         raise NotPlainError("does not begin with its header")
+
+
+def _unquoted(field: bytes) -> bytes:
+    whole = len(field) > 1 and field.startswith(b'"') and field.endswith(b'"')
+    return field[1:-1] if whole and b'"' not in field[1:-1] else field
 
 
 def _read(stream: Any, start: int, n_bytes: int) -> bytes:
@@ -245,10 +251,10 @@ def _read(stream: Any, start: int, n_bytes: int) -> bytes:
     return bytes(stream.read(n_bytes))
 
 
-def _require_plain(text: bytes, header: Sequence[str]) -> None:
+def _require_plain(text: bytes, header: Sequence[str], separator: str) -> None:
     reason = ""
-    if b'"' in text:
-        reason = "a quote"
+    if b'"' in text and not _quotes_enclose_fields(text, separator):
+        reason = "a quote inside of a field, or a line break between two"
     elif b"\0" in text:
         reason = "a zero byte"
     elif text.count(b"\r") != text.count(b"\r\n"):
@@ -261,6 +267,21 @@ def _require_plain(text: bytes, header: Sequence[str]) -> None:
         reason = "bytes that are no text"
     if reason:
         raise NotPlainError(f"holds {reason}")
+
+
+def _quotes_enclose_fields(text: bytes, separator: str) -> bool:
+    """Whether each first quote begins a field, and the next one ends it on the same line."""
+    letters = np.frombuffer(text, np.uint8)
+    quotes, breaks = np.flatnonzero(letters == ord('"')), np.flatnonzero(letters == ord("\n"))
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    # Behind the last letter, and so before the first one, a line ends.
+    around = np.append(letters, np.uint8(ord("\n")))
+    begins = np.isin(around[opening - 1], list(f"{separator}\n".encode()))
+    ends = np.isin(around[closing + 1], list(f"{separator}\r\n".encode()))
+    on_a_line = np.searchsorted(breaks, opening) == np.searchsorted(breaks, closing)
+    return bool((begins & ends & on_a_line).all())
 
 
 def _is_utf_8(text: bytes) -> bool:

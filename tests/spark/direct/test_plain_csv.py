@@ -38,6 +38,7 @@ def source_of(
         ("id,word,x\n1,a,0.5\n22,bb,\n333,,7\n4444,a longer one,1e3\n", ","),
         ("\ufeffid\tword\tx\r\n1\tü,ß\t0.5\r\n22\tb b\t\r\n333\t\t7", "\t"),
         ("id;word;x\n", ";"),
+        ('"id","word",x\n1,"a, b",""\n"22",b,"0.5"\r\n333,",",7\n"4444","","1"', ","),
     ],
 )
 def test_every_line_is_read_once_however_files_are_cut(
@@ -55,7 +56,13 @@ def test_every_line_is_read_once_however_files_are_cut(
 @pytest.mark.parametrize(
     "text",
     [
-        b'id,word,x\n1,"a",2\n',
+        b'id,word,x\n1,"a""b",2\n',
+        b'id,word,x\n1,"a\nb",2\n',
+        b'id,word,x\n1,"a\nb","c\nd"\n',
+        b'id,word,x\n1,a"b",2\n',
+        b'id,word,x\n1,"a"b,2\n',
+        b'id,word,x\n1, "a",2\n',
+        b'id,word,x\n1,"a,2\n',
         b"id,word,x\n1,a\n",
         b"id,word,x\n1,a,2,3\n",
         b"id,word,x\n1,a,2\n\n2,b,3\n",
@@ -65,7 +72,8 @@ def test_every_line_is_read_once_however_files_are_cut(
         b"id,word,x\n1,\xff,2\n",
         b"id,word,x\n1,a\0,2\n",
         b"\nid,word,x\n1,a,2\n",
-        b'id,"word",x\n1,a,2\n',
+        b'id,wo"rd",x\n1,a,2\n',
+        b'id,"wo""rd",x\n1,a,2\n',
         b" id,word,x\n1,a,2\n",
     ],
 )
@@ -73,6 +81,21 @@ def test_what_readers_may_differ_in_is_left_to_spark(tmp_path: Path, text: bytes
     source = source_of(tmp_path, text)
     with pytest.raises(NotPlainError):
         read_block(source, *source.blocks[0], ["id"])
+
+
+@pytest.mark.parametrize("size", range(8, 40))
+def test_a_line_break_between_quotes_is_seen_wherever_files_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(plain_csv, "BLOCK_BYTES", size)
+    source = source_of(tmp_path, b'id,word,x\n1,"a\n2,b,3\n4,c,5\nd",6\n7,e,8\n')
+
+    def read_all() -> None:
+        for task in source.blocks:
+            read_block(source, *task, ["id"])
+
+    with pytest.raises(NotPlainError):
+        read_all()
 
 
 def test_a_file_of_another_length_is_refused(tmp_path: Path) -> None:
