@@ -74,6 +74,7 @@ def trust_warnings(models: Models, end: Finish, certificate: Certificate | None)
                 certificate,
                 names,
                 declared=declared,
+                numbers=setting.inputs.numbers is not None,
                 tested="validation" if held_out else "labeled",
                 missing="validation" if table else "labeled",
                 pool=setting.inputs.pool_rows,
@@ -150,6 +151,7 @@ def not_certified(
     untested_names: Sequence[str],
     *,
     declared: bool,
+    numbers: bool = False,
     tested: str = "labeled",
     missing: str = "labeled",
     pool: int | None = None,
@@ -164,6 +166,8 @@ def not_certified(
         Labels without a row to test.
     declared
         Whether the labels are said to be a class-balanced sample.
+    numbers
+        Whether labels are numbers, which people are not asked about.
     tested, missing
         What rows were tested, and what rows more are wanted of: labeled or validation.
     pool
@@ -201,7 +205,9 @@ def not_certified(
             "every label in the pool, or label rows drawn at random from it.",
         )
     n_tested = certificate.n_calibration
-    outlook = " ".join(_in_words(claim, certificate, missing) for claim in certificate.claims)
+    outlook = " ".join(
+        _in_words(claim, certificate, missing, numbers) for claim in certificate.claims
+    )
     promise = Promise(certificate.precision, certificate.certainty, best=certificate.best)
     if few := why_impossible(promise, n_tested, tested, pool):
         # Of fewer rows than any claim takes, no outlook says anything but an estimate of more.
@@ -220,25 +226,36 @@ def not_certified(
     )
 
 
-def _in_words(claim: CertifiedClaim, certificate: Certificate, kind: str) -> str:
+def _in_words(claim: CertifiedClaim, certificate: Certificate, kind: str, numbers: bool) -> str:
     of = f"For {claim.labels[0]!r}" if certificate.per == "class" else "For all labels"
     if claim.more_labels is not None:
         least = f", for {certificate.precision:g}" if certificate.best else ""
         more = counted(claim.more_labels, f"more {kind} row")
         return f"{of} it would take about {more}{least}."
-    return f"{of} {_OUTLOOKS[claim.outlook or 'unclear'].format(kind=kind)}"
+    why, remedies = _OUTLOOKS[claim.outlook or "unclear"]
+    if not numbers:
+        remedies = (
+            *remedies,
+            "a person who is asked about the surest rows (review export --certify)",
+        )
+    listed = f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
+    return f"{of} more {kind} rows {why} It takes {listed}."
 
 
-_OUTLOOKS = {
-    "model": "more {kind} rows would not do, by these: at every cut the model errs too often. It "
-    "takes a better model, other features, a lower precision, or a person who is asked about the "
-    "surest rows (review export --certify).",
-    "pool": "more {kind} rows would not do: the pool is so small that chance alone breaks the "
-    "promise with such a model. It takes a larger pool, a better model, a lower precision, or a "
-    "person who is asked about the rows (review export --certify).",
-    "unclear": "these rows do not tell whether more {kind} ones would do: errors are not clearly "
-    "rarer than allowed at any cut. A better model would, or other features, a lower precision, "
-    "or a person who is asked about the surest rows (review export --certify).",
+_OUTLOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "model": (
+        "would not do, by these: at every cut the model errs too often.",
+        ("a better model", "other features", "a lower precision"),
+    ),
+    "pool": (
+        "would not do: the pool is so small that chance alone breaks the promise with such a "
+        "model.",
+        ("a larger pool", "a better model", "a lower precision"),
+    ),
+    "unclear": (
+        "may or may not do: errors are not clearly rarer than allowed at any cut of those tested.",
+        ("a better model", "other features", "a lower precision"),
+    ),
 }
 
 

@@ -49,6 +49,9 @@ def next_steps(report: Report) -> list[Step]:
         return []
     asked = _folder(report, out)
     verify = Step(("verify", out, "--deep"), "Check that every file is there, whole and unchanged")
+    take = Step(("labels", out, "--csv", "labels.csv"), "Take the labels as a CSV file")
+    if report.numbers is not None:  # people are asked about classes
+        return [take, verify] if report.rows.accepted else [verify]
     if not report.rows.accepted:
         certified = report.certificate
         precision = certified.precision if certified and not certified.best else 0.95
@@ -65,7 +68,7 @@ def next_steps(report: Report) -> list[Step]:
         ]
     return [
         *_audit(report, out, asked),
-        Step(("labels", out, "--csv", "labels.csv"), "Take the labels as a CSV file"),
+        take,
         verify,
     ]
 

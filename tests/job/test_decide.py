@@ -123,9 +123,11 @@ def test_what_is_missing_is_said_of_the_rows_it_is_missing_of(
 def test_fewer_rows_than_any_claim_takes_are_said_to_be_too_few() -> None:
     message = not_certified(uncertified(4), [], declared=False, pool=2000).message
     assert "needs at least 59 labeled rows, all predicted right. There are 4." in message
-    assert "A better model" not in message
+    assert "a better model" not in message
     enough = not_certified(uncertified(59), [], declared=False).message
-    assert "A better model" in enough
+    assert "a better model, other features, a lower precision, or a person" in enough
+    of_numbers = not_certified(uncertified(59), [], declared=False, numbers=True).message
+    assert "a better model, other features, or a lower precision." in of_numbers
 
 
 def test_label_without_a_tested_row_is_named() -> None:

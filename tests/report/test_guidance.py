@@ -34,6 +34,18 @@ def test_labels_that_are_there_are_to_be_checked_by_a_person_first() -> None:
     assert [step.arguments[0] for step in others] == ["labels", "verify"]
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_people_are_not_sent_to_ask_about_numbers(accepted: bool) -> None:
+    asked = {"tolerance": 1.0, "spelled": "1.0", "relative": False, "interval": 0.95}
+    numbers = {**asked, "integer": False, "mean": 0.0, "sd": 1.0}
+    report = _report(numbers=numbers)
+    if not accepted:
+        rows = report.rows.model_copy(update={"accepted": 0, "rejected": report.rows.pool})
+        report = report.model_copy(update={"rows": rows})
+    steps = [step.arguments[0] for step in next_steps(report)]
+    assert steps == (["labels", "verify"] if accepted else ["verify"])
+
+
 @pytest.mark.parametrize(
     ("audits", "first"),
     [
