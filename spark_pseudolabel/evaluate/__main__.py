@@ -36,7 +36,12 @@ from spark_pseudolabel.evaluate.measured import (
     Students,
 )
 from spark_pseudolabel.evaluate.number_data import NUMBERS, load_numbers
-from spark_pseudolabel.evaluate.number_task import NUMBER_LEARNERS, NumberDraw, draw_numbers
+from spark_pseudolabel.evaluate.number_task import (
+    ANCHORS,
+    NUMBER_LEARNERS,
+    NumberDraw,
+    draw_numbers,
+)
 from spark_pseudolabel.evaluate.numbers import errors_of, promises_of
 from spark_pseudolabel.evaluate.promises import promise_task
 from spark_pseudolabel.evaluate.quick import as_numbers
@@ -272,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
         f"quick, for promises, is fitted in less than a millisecond. "
         f"Of audit besides: rounds, fifty of one run, and labels:P, of which P per cent are wrong. "
         f"Sets that need no files: {list(BUILT_IN)}; of numbers: {list(NUMBERS)}, with a model of "
-        f"{list(NUMBER_LEARNERS)} behind the labels.",
+        f"{[*NUMBER_LEARNERS, ANCHORS]} behind the labels.",
     )
     parser.add_argument("what", choices=list(_KINDS))
     parser.add_argument("cells", nargs="*", help="default: a few on sets that need no files")

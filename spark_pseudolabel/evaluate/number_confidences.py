@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 
 from spark_pseudolabel.core.teachers.number_errors import error_size
-from spark_pseudolabel.core.teachers.number_model import NumberModel, middle
+from spark_pseudolabel.core.teachers.number_model import NumberModel
 from spark_pseudolabel.core.teachers.numbers import NumberCrossFit
 from spark_pseudolabel.evaluate.number_task import NumberDraw
 
@@ -73,10 +73,9 @@ def known_of(fitted: NumberCrossFit, draw: NumberDraw) -> Known:
     for fold, model in enumerate(fitted.unseen):
         assert isinstance(model, NumberModel)
         inside = draw.folds == fold
-        said = model.members_says(draw.labeled.X[inside])
-        value[inside], spread[inside] = middle(said, model.weights_)
+        value[inside], spread[inside] = model.middle(draw.labeled.X[inside])
     whole = fitted.mean_model(())
-    pool = middle(whole.members_says(draw.pool), whole.weights_)
+    pool = whole.middle(draw.pool)
     numbers = [X.select_dtypes("float64").to_numpy() for X in (draw.labeled.X, draw.pool)]
     return Known(
         value=value,

@@ -7,11 +7,17 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from spark_pseudolabel.core.numbers import NUMBER, NumberTask, decimals_of
+from spark_pseudolabel.core.teachers.anchors import anchors_teacher
 from spark_pseudolabel.core.teachers.cross_fitting import FOLDS
-from spark_pseudolabel.core.teachers.numbers import NumberTeacher, number_teacher
+from spark_pseudolabel.core.teachers.numbers import (
+    NumberTeacher,
+    graph_number_teacher,
+    number_teacher,
+)
 from spark_pseudolabel.core.teachers.reference import Reference, rows_to_draw
 from spark_pseudolabel.core.teachers.training import TrainingRows
 from spark_pseudolabel.evaluate.number_data import NumberSet
@@ -30,6 +36,10 @@ NUMBER_LEARNERS: dict[str, tuple[Member, ...]] = {
     "hgb": (("HistGradientBoostingRegressor", {"max_iter": 50}),),
 }
 """Members of teachers, by name; few is fitted in some hundredths of a second."""
+
+
+ANCHORS = "anchors"
+"""Name of a teacher that is a graph."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,21 @@ class NumberDraw:
             sd=sd,
             mean=float(self.y.mean()),
         )
+
+    def learner(self, name: str) -> NumberTeacher:
+        """Make a teacher by its name: that of :data:`NUMBER_LEARNERS`, or :data:`ANCHORS`."""
+        return self.anchors() if name == ANCHORS else self.teacher(NUMBER_LEARNERS[name])
+
+    def anchors(self) -> NumberTeacher:
+        """Make a teacher on an anchor graph over all rows."""
+        graph = anchors_teacher(self.data.features, 1000, 3, self.seed, numbers=True)
+        made = graph_number_teacher(graph, self.data.features, self.seed, self.task)
+        X = self.labeled.X
+        reference = Reference.of(X, self.pool.head(rows_to_draw(X)))
+        placed = made.prepared(reference.X).placed(reference.spread)
+        wanted = placed.pool_pass
+        assert wanted is not None
+        return placed.informed(wanted.look([pa.RecordBatch.from_pandas(self.pool)]))
 
     def teacher(self, members: tuple[Member, ...]) -> NumberTeacher:
         """Make a teacher that knows what needs no labels, as in a run."""

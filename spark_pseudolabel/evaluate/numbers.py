@@ -21,7 +21,7 @@ from spark_pseudolabel.evaluate.measured import (
     Realized,
 )
 from spark_pseudolabel.evaluate.number_confidences import FEW, OTHERS, Said, known_of
-from spark_pseudolabel.evaluate.number_task import CLASSES, NUMBER_LEARNERS, NumberDraw
+from spark_pseudolabel.evaluate.number_task import CLASSES, NumberDraw
 from spark_pseudolabel.registry import DEFAULT_NUMBER_COMMITTEE, Member
 
 PROMISE = Promise(0.9, 0.95)
@@ -37,7 +37,7 @@ _SUPERVISED: dict[str, Member] = {
 
 
 def errors_of(draw: NumberDraw) -> NumberErrors:
-    """Return test errors of the committee, of its members, and of students of it."""
+    """Return test errors of the committee, its members, students of it, a graph and the mean."""
     committee = draw.teacher(DEFAULT_NUMBER_COMMITTEE)
     fitted = committee.cross_fit(draw.labeled, draw.folds, CLASSES, mean=True)
     squared = np.nanmean((fitted.each - draw.y) ** 2, axis=1)
@@ -48,6 +48,8 @@ def errors_of(draw: NumberDraw) -> NumberErrors:
     for name, params in DEFAULT_NUMBER_COMMITTEE:
         rmse[name] = _rmse(draw, _supervised(draw, (name, params)))
     rmse["cv_pick"] = rmse[picked]
+    rmse["anchors"] = _rmse(draw, draw.anchors().fit(_unmeasured(draw.labeled), CLASSES))
+    rmse["mean"] = float(np.sqrt(((draw.task.mean - draw.test_y) ** 2).mean()))
     for name, member in _SUPERVISED.items():
         rmse[f"sklearn {name}"] = _rmse(draw, _supervised(draw, member))
     taught = draw.pool.head(STUDENT_ROWS)
@@ -88,11 +90,11 @@ def promises_of(draw: NumberDraw, learner: str = "few", *, others: bool = False)
     draw
         The rows.
     learner
-        Name in :data:`.number_task.NUMBER_LEARNERS`.
+        As :meth:`.number_task.NumberDraw.learner` takes it.
     others
         Whether all other confidences are measured, too; else only :data:`.number_confidences.FEW`.
     """
-    teacher = draw.teacher(NUMBER_LEARNERS[learner])
+    teacher = draw.learner(learner)
     fitted = teacher.cross_fit(draw.labeled, draw.folds, CLASSES, mean=True)
     says = fitted.mean_model(CLASSES).says(draw.pool)
     known = known_of(fitted, draw)

@@ -338,6 +338,8 @@ _RATIOS = (
     ("auto", "sklearn ridge"),
     ("student Ridge", "Ridge"),
     ("student HistGradientBoostingRegressor", "HistGradientBoostingRegressor"),
+    ("anchors", "auto"),
+    ("anchors", "mean"),
 )
 
 

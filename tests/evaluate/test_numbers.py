@@ -45,6 +45,13 @@ def test_confidences_that_know_the_noise_find_more_of_the_pool() -> None:
         assert method.interval is None or 0.85 < method.interval < 1
 
 
+def test_a_graph_promises_what_it_holds() -> None:
+    draw = draw_numbers(load_numbers("friedman2", None), 100, 0, n_pool=500, n_test=200)
+    kept = promises_of(draw, "anchors").methods["kept"]
+    assert kept.interval is not None
+    assert 0.85 < kept.interval < 1
+
+
 def test_runs_are_written_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "runs.json"
     given = ["number_promises", "linear:60:ridge", "--seeds", "1", "--pool", "200", "--test", "10"]

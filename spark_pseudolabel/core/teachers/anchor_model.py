@@ -211,6 +211,14 @@ class AnchorRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # t
         np.divide(value, reached, out=numbers, where=reached >= _REACHED)
         return numbers
 
+    def spread(self, Z: csr_array) -> NDArray[np.float64]:
+        """Return how far the numbers of a row's anchors are apart: their weighted deviation."""
+        reached = self.values_[:, 1]
+        anchors = np.where(reached >= _REACHED, self.values_[:, 0], 0.0)
+        anchors /= np.where(reached >= _REACHED, reached, 1.0)
+        deviation: NDArray[np.float64] = np.sqrt(np.maximum(Z @ anchors**2 - (Z @ anchors) ** 2, 0))
+        return deviation
+
     def unreached(self, Z: csr_array) -> NDArray[np.bool_]:
         """Return which rows no label reaches, of shape (n_rows,)."""
         none: NDArray[np.bool_] = Z @ self.values_[:, 1] < _REACHED

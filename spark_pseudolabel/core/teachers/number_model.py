@@ -125,8 +125,7 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
         if not len(X):
             return np.empty((0, 4))
         prepared: dict[int, Any] = {}
-        each = self._each(X, prepared)
-        value, spread = middle(each, self.weights_)
+        value, spread = self._middle(X, prepared)
         size = self._sizes(X, value, spread, prepared)
         said = self.published(value, size)
         said[self._abstained(X, prepared), 1] = 0.0
@@ -139,6 +138,10 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
     def members_says(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return what each part says, of shape (n_parts, n_rows)."""
         return self._each(X, {})
+
+    def middle(self, X: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the numbers of rows and how far what they are made of is apart; see `middle`."""
+        return self._middle(X, {})
 
     def expected(
         self, X: pd.DataFrame, value: NDArray[np.float64], spread: NDArray[np.float64]
@@ -175,6 +178,18 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
         said = np.column_stack([published, np.maximum(share, LEAST), *bounds])
         said[~known] = np.nan
         return said
+
+    def _middle(
+        self, X: pd.DataFrame, prepared: dict[int, Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        within = np.zeros((len(self.estimators_), 1))
+        if any(hasattr(estimator, "spread") for estimator in self.estimators_):
+            within = np.zeros((len(self.estimators_), len(X)))
+        for part, estimator in enumerate(self.estimators_):
+            if hasattr(estimator, "spread"):
+                rows = self._prepared(X, int(self.places_[part]), prepared)
+                within[part] = estimator.spread(rows) * self.sizes_[part]
+        return middle(self._each(X, prepared), self.weights_, within)
 
     def _each(self, X: pd.DataFrame, prepared: dict[int, Any]) -> NDArray[np.float64]:
         each = np.empty((len(self.estimators_), len(X)))
@@ -238,7 +253,9 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
 
 
 def middle(
-    each: NDArray[np.float64], weights: NDArray[np.float64]
+    each: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    within: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weighted mean of parts and their standard deviation around it.
 
@@ -250,13 +267,17 @@ def middle(
         ndarray of shape (n_parts, n_rows).
     weights
         ndarray of shape (n_parts,), summing to 1.
+    within
+        ndarray of shape (n_parts, n_rows) or (n_parts, 1): the deviation of what each part has
+        averaged itself; None: they average nothing.
     """
+    within = np.zeros((len(each), 1)) if within is None else within
     value = np.zeros(each.shape[1])
     for part, weight in zip(each, weights, strict=True):
         value += weight * part
     variance = np.zeros(each.shape[1])
-    for part, weight in zip(each, weights, strict=True):
-        variance += weight * (part - value) ** 2
+    for part, weight, own in zip(each, weights, within, strict=True):
+        variance += weight * ((part - value) ** 2 + own**2)
     return value, np.sqrt(variance)
 
 

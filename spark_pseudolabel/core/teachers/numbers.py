@@ -34,7 +34,6 @@ from spark_pseudolabel.core.teachers.number_errors import ErrorSize, Sizes, lear
 from spark_pseudolabel.core.teachers.number_model import (
     NO_COLUMNS,
     NumberModel,
-    middle,
     scale_input,
 )
 from spark_pseudolabel.core.teachers.number_vote import mean_weights
@@ -405,8 +404,7 @@ class _Fits:
             if not inside.any():
                 continue
             mean = self._mean(group, [weights[fold]] * len(group))
-            each = mean.members_says(self.rows.X[inside])
-            value[inside], spread[inside] = middle(each, mean.weights_)
+            value[inside], spread[inside] = mean.middle(self.rows.X[inside])
             abstained[inside] = mean.abstained(self.rows.X[inside])
         known, task = np.isfinite(value), self.teacher.task
         seen = scale_input(self._sight(known), value[known], spread[known], task)

@@ -58,6 +58,16 @@ def test_a_constant_is_spread_as_it_is_and_nothing_where_no_label_reaches() -> N
     assert not model.unreached(near).any()
 
 
+def test_the_spread_of_a_row_is_that_of_its_anchors() -> None:
+    labeled, pool = weights_of(15, 12, 0), weights_of(30, 12, 1)
+    y = np.random.default_rng(2).normal(5.0, 2.0, 15)
+    model = AnchorRegressor().fit(labeled, y, None, AnchorGraph.of(pool))
+    anchors = model.predict(csr_array(np.eye(24)))
+    Z = pool.toarray()
+    apart = [np.cov(anchors[z > 0], aweights=z[z > 0], ddof=0) for z in Z]
+    np.testing.assert_allclose(model.spread(pool), np.sqrt(apart), rtol=1e-6)
+
+
 def smooth(n: int, seed: int) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     """Generate a curved function with little noise, where linear models are no help."""
     chance = np.random.default_rng(seed)
