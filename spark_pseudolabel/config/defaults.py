@@ -158,7 +158,8 @@ def resolved(parts: Parts) -> Parts:
     if of_numbers(parts) and parts["interval"] is None:
         parts = parts | {"interval": _INTERVAL}
     teacher = parts["teacher"]
-    if parts["calibration"] == "auto" and not (teacher is not None and teacher.without_scale):
+    scaled = teacher is None or not teacher.without_scale or of_numbers(parts)
+    if parts["calibration"] == "auto" and scaled:
         parts = parts | {"calibration": "none"}
     if parts["mode"] != "sklearn":
         return parts

@@ -12,6 +12,7 @@ from spark_pseudolabel.core.selection.policies.certified import Certified
 from spark_pseudolabel.core.teachers.kind import NamedEstimator, TeacherKind
 from spark_pseudolabel.core.teachers.kinds.anchors import AnchorsKind
 from spark_pseudolabel.core.teachers.kinds.committee import CommitteeKind
+from spark_pseudolabel.core.teachers.kinds.neighbors import NeighborsKind
 from spark_pseudolabel.registry import DEFAULT_NUMBER_COMMITTEE
 
 S = TypeVar("S", Model, CommitteeKind)
@@ -143,3 +144,15 @@ def _not_yet(parts: Parts) -> Iterator[tuple[str, str]]:
             "teacher.class_mass",
             "must be false with task: regression, whose labels are no classes.",
         )
+    elif isinstance(teacher, NeighborsKind):
+        if teacher.around is not None:
+            yield (
+                "teacher.around",
+                "must be left out with task: regression: what it corrects are classes.",
+            )
+        elif teacher.method != "propagation":
+            yield (
+                "teacher.method",
+                "must be 'propagation' with task: regression, by which a number is the mean of its "
+                f"neighbors'. Got {teacher.method!r}.",
+            )

@@ -65,6 +65,7 @@ PINNED_TYPES = frozenset(
         "spark_pseudolabel.core.teachers.anchor_model.AnchorRegressor",
         "spark_pseudolabel.core.teachers.anchor_model.AnchorWeights",
         "spark_pseudolabel.core.teachers.label_model.RuleModel",
+        "spark_pseudolabel.core.teachers.node_numbers.NodeNumbers",
         "spark_pseudolabel.core.teachers.node_scores.NodeScores",
         "spark_pseudolabel.core.teachers.number_model.NumberModel",
         "spark_pseudolabel.core.teachers.partial_vote.PartialVote",

@@ -13,6 +13,7 @@ from spark_pseudolabel.core.selection.policies import POLICIES
 from spark_pseudolabel.core.teachers.kinds import KINDS
 from spark_pseudolabel.core.teachers.kinds.anchors import AnchorsKind
 from spark_pseudolabel.core.teachers.kinds.committee import CommitteeKind
+from spark_pseudolabel.core.teachers.kinds.neighbors import NeighborsKind
 from spark_pseudolabel.errors import ConfigError
 from spark_pseudolabel.registry import DEFAULT_NUMBER_COMMITTEE
 from tests.config.files import MINIMAL, loaded, minimal, told
@@ -108,9 +109,12 @@ def test_what_is_asked_of_classes_is_refused_by_name(key: str, sections: dict[st
 
 
 def test_teachers_that_know_classes_only_are_refused_by_name() -> None:
-    assert {kind for kind in KINDS if kind.of_numbers} == {AnchorsKind, CommitteeKind}
+    assert {kind for kind in KINDS if kind.of_numbers} == {
+        AnchorsKind,
+        CommitteeKind,
+        NeighborsKind,
+    }
     for teacher in (
-        {"graph": "neighbors"},
         {"rules": [{"name": "a", "label": 1, "when": "x > 1"}]},
         {"tri_training": {}},
         {"views": [["a"], ["b"]]},
@@ -118,6 +122,12 @@ def test_teachers_that_know_classes_only_are_refused_by_name() -> None:
         (key,) = teacher
         assert "classes only" in problems(teacher=teacher)[f"teacher.{key}"]
     assert "classes only" in problems(teacher={"graph": {"graph": "anchors"}})["teacher.graph"]
+    for method in ("spreading", "poisson"):
+        named = {"graph": "neighbors", "method": method}
+        assert f"Got {method!r}" in problems(teacher=named)["teacher.method"]
+    around = {"graph": "neighbors", "around": "committee"}
+    assert "classes" in problems(teacher=around)["teacher.around"]
+    assert parse_config(numbers(teacher={"graph": "neighbors"})).calibration == "none"
     by_class = {"graph": "anchors", "class_mass": True}
     assert "no classes" in problems(teacher=by_class)["teacher.class_mass"]
 

@@ -267,6 +267,31 @@ def test_numbers_spread_over_an_anchor_graph_as_far_as_labels_reach(
     assert check_output(str(tmp_path / "direct"), deep=True).ok
 
 
+def test_numbers_spread_over_neighbors_and_a_student_takes_them_on(
+    spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    sections = {
+        "teacher": {"graph": "neighbors", "k": 8},
+        "selection": {"policy": "one_shot"},
+        "tolerance": "0.5 sd",
+        "features": {"include": ["a", "b", "kind"]},
+    }
+    test = {"path": str(data / "test.parquet")}
+    report = report_of(spark, data, tmp_path / "direct", **sections, test=test)
+    labels = labels_of(tmp_path / "direct")
+    truth = with_truth(data, labels)
+    assert len(truth) + report["rows"]["abstained"] == N_POOL
+    error = np.sqrt(((truth["label"] - truth["y"]) ** 2).mean())
+    assert error < 0.7 * truth["y"].std()  # noise alone is nearly half of it
+    assert truth["y"].between(truth["lower"], truth["upper"]).mean() > 0.9
+    assert report["teacher"]["parameters"]["method"] == "propagation"
+    assert report["final"]["test"]["numbers"]["r2"] > 0.5
+    pool = {"path": str(data / "pool"), "scan": "spark"}
+    report_of(spark, data, tmp_path / "spark", **sections, test=test, unlabeled=pool)
+    pd.testing.assert_frame_equal(labels, labels_of(tmp_path / "spark"))
+    assert check_output(str(tmp_path / "direct"), deep=True).ok
+
+
 def test_numbers_that_can_not_be_labeled_are_refused_by_name(
     spark: SparkSession, data: Path, tmp_path: Path
 ) -> None:

@@ -100,6 +100,16 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
         return NumberTask(**self.get_params())
 
     @property
+    def transductive(self) -> bool:
+        """Whether it knows rows by their node ids alone."""
+        return any(getattr(estimator, "transductive", False) for estimator in self.estimators_)
+
+    @property
+    def takes_nan(self) -> bool:
+        """Whether rows with missing numbers are nodes, of one that knows nodes."""
+        return all(estimator.takes_nan for estimator in self.estimators_)
+
+    @property
     def classes_(self) -> NDArray[np.str_]:
         """The one class there is."""
         return np.array([NUMBER])

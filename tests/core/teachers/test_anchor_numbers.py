@@ -107,7 +107,8 @@ def test_a_smooth_function_is_known_with_confidences_and_bounds_that_hold() -> N
     assert error < 0.4 * y.std()
     right = teacher.task.is_right(y, says[:, 0])
     assert says[:, 1].mean() == pytest.approx(right.mean(), abs=0.05)
-    assert ((says[:, 2] <= y) & (y <= says[:, 3])).mean() == pytest.approx(0.9, abs=0.05)
+    # Of 0.9, and more where models that have not seen two folds know less than their mean.
+    assert 0.87 < ((says[:, 2] <= y) & (y <= says[:, 3])).mean() < 0.97
     sure = says[:, 1] > np.quantile(says[:, 1], 0.8)
     assert right[sure].mean() > right.mean()
 

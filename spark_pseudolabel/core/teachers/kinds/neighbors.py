@@ -17,6 +17,7 @@ from spark_pseudolabel.fields import Count, Flag, Level, Number, Section, wrong_
 
 if TYPE_CHECKING:
     from spark_pseudolabel.core.features import Feature
+    from spark_pseudolabel.core.numbers import NumberTask
     from spark_pseudolabel.core.teachers.distant_graph import GraphSettings
     from spark_pseudolabel.core.teachers.teacher import Teacher
 
@@ -58,6 +59,7 @@ class NeighborsKind(NeighborSettings, TeacherKind):
     """
 
     key: ClassVar = "graph"
+    of_numbers: ClassVar = True
 
     around: Literal["committee"] | None = None
     committee: Annotated[tuple[NamedEstimator, ...], Field(min_length=1)] | None = None
@@ -120,3 +122,11 @@ class NeighborsKind(NeighborSettings, TeacherKind):
         return CorrectAndSmooth(
             self.settings, tuple(features), random_state, committee=committee, strengths=strengths
         )
+
+    def build_for_numbers(
+        self, features: Sequence[Feature], random_state: int, task: NumberTask
+    ) -> Teacher:
+        """Make the teacher of numbers."""
+        from spark_pseudolabel.core.teachers.neighbor_numbers import NeighborNumberTeacher
+
+        return NeighborNumberTeacher(self.settings, tuple(features), random_state, task=task)
