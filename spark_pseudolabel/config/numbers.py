@@ -128,8 +128,6 @@ def _not_yet(parts: Parts) -> Iterator[tuple[str, str]]:
         yield "labeled", "must name rows with numbers with task: regression."
     if (labeled := parts.get("labeled")) and labeled.reviews:
         yield "labeled.reviews", "must be left out with task: regression."
-    if parts.get("incremental") is not None:
-        yield "incremental", "must be left out with task: regression."
     teacher = parts.get("teacher")
     if isinstance(teacher, TeacherKind) and not teacher.of_numbers:
         yield (

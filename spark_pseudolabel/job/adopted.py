@@ -17,6 +17,7 @@ from spark_pseudolabel.job.models import Models
 from spark_pseudolabel.job.score import score_round
 from spark_pseudolabel.job.summary import (
     environment_of,
+    numbers_asked,
     paths_of,
     pinned_inputs,
     round_of,
@@ -193,6 +194,7 @@ def report_of(run: Run, end: Finish, elapsed_s: float, name: str) -> Report:
         n_iter=end.n_iter,
         best_round=end.best_round,
         classes=list(inputs.classes),
+        numbers=numbers_asked(run.setting.config, inputs.numbers),
         rounds=[round_of(store, decided, end) for decided in store.rounds],
         seed=model,
         final=model,
@@ -224,6 +226,8 @@ def _again(manifest: ModelManifest, first: ModelManifest) -> FittedModel:
         marginals=first.marginals,
         voters=manifest.voters,
         adjustment=manifest.adjustment,
+        numbers=manifest.numbers,
+        residuals=manifest.residuals,
         seconds={"fit": 0.0},
     )
 

@@ -101,7 +101,6 @@ def test_policies_by_class_are_these() -> None:
         ("calibration", {"calibration": "isotonic"}),
         ("training.labels", {"model": {"estimator": "Ridge"}, "training": {"labels": "soft"}}),
         ("output.probabilities", {"output": {"path": "out", "probabilities": True}}),
-        ("incremental", {"incremental": True}),
     ],
 )
 def test_what_is_asked_of_classes_is_refused_by_name(key: str, sections: dict[str, Any]) -> None:

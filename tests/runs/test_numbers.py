@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from spark_pseudolabel import SelfTraining
 from spark_pseudolabel.config import parse_config
-from spark_pseudolabel.errors import ConfigError, InputError
+from spark_pseudolabel.errors import ConfigError, DriftError, InputError
 from spark_pseudolabel.job import label, plan, run
 from spark_pseudolabel.output.explain import explain_row
 from spark_pseudolabel.output.review.revoking import Named, revoke_labels
@@ -290,6 +290,60 @@ def test_numbers_spread_over_neighbors_and_a_student_takes_them_on(
     report_of(spark, data, tmp_path / "spark", **sections, test=test, unlabeled=pool)
     pd.testing.assert_frame_equal(labels, labels_of(tmp_path / "spark"))
     assert check_output(str(tmp_path / "direct"), deep=True).ok
+
+
+@pytest.mark.parametrize("scan", ["auto", pytest.param("spark", marks=pytest.mark.long)])
+def test_numbers_of_rows_that_come_later_are_published_once(
+    scan: str, spark: SparkSession, data: Path, tmp_path: Path
+) -> None:
+    pool, out = tmp_path / "pool", tmp_path / "out"
+    pool.mkdir()
+    every = [pd.read_parquet(path) for path in sorted((data / "pool").iterdir())]
+    drops = [every[0], every[1][:250], every[1][250:]]
+
+    def next_drop(number: int, rows: pd.DataFrame, **sections: Any) -> dict[str, Any]:
+        rows.to_parquet(pool / f"{number}.parquet", index=False)
+        return report_of(
+            spark,
+            data,
+            out,
+            unlabeled={"path": str(pool), "scan": scan},
+            validation={"fraction": 0},
+            rounds={"max": 1},
+            **{"incremental": True, **sections},
+        )
+
+    reports = [next_drop(number, rows) for number, rows in enumerate(drops)]
+    assert [report["rows"]["pool"] for report in reports] == [500, 250, 150]
+    labels = labels_of(out)
+    assert labels["id"].is_unique
+    assert len(labels) == sum(report["rows"]["accepted"] for report in reports)
+    assert reports[-1]["all_generations"]["accepted"] == len(labels)
+    assert reports[-1]["numbers"]["tolerance"] == TOLERANCE
+    # Later rows have the numbers of the kept model, bounds included.
+    at_once = tmp_path / "at_once"
+    label(spark, str(out), input=str(pool), output=str(at_once))
+    kept = pq.read_table(at_once).to_pandas().set_index("id")
+    later = labels[labels["model"] == "model-0002"].set_index("id")
+    assert len(later) == reports[1]["rows"]["accepted"] + reports[2]["rows"]["accepted"] > 50
+    columns = ["label", "confidence", "lower", "upper"]
+    pd.testing.assert_frame_equal(kept.loc[later.index, columns], later[columns])
+    assert kept.loc[later.index, "accepted"].all()
+    assert "within" in render_text(reports[-1])
+    assert explain_row(str(out), str(later.index[0])).label == later["label"].iloc[0]
+    assert check_output(str(out), deep=True).ok
+    moved = rows_of(200, 7).drop(columns="y").assign(id=range(20_000, 20_200))
+    moved["noise"] += 10.0
+    with pytest.raises(DriftError, match="different: noise"):
+        next_drop(3, moved)
+    assert len(labels_of(out)) == len(labels)
+    # Fitted again, with the numbers of earlier generations beside the given ones.
+    again = next_drop(4, moved[:0], incremental={"on_shift": "continue", "refit": {"every": 1}})
+    assert again["rows"]["pool"] == 200
+    assert again["generations"][-1]["refit"]
+    final = labels_of(out)
+    assert final["id"].is_unique
+    assert len(final) == len(labels) + again["rows"]["accepted"]
 
 
 def test_numbers_that_can_not_be_labeled_are_refused_by_name(
