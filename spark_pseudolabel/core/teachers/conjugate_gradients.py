@@ -187,6 +187,38 @@ def conjugate_gradients(
     return x
 
 
+def harmonic(
+    cells: CoarseCells, free: NDArray[np.bool_], tol: float, max_iter: int, tell: Tell
+) -> Operator:
+    """Return what gives free nodes the weighted means of their neighbors.
+
+    Parameters
+    ----------
+    cells
+        Those of the graph.
+    free
+        ndarray of shape (n,): nodes whose value is looked for.
+    tol, max_iter, tell
+        As in :func:`conjugate_gradients`.
+
+    Returns
+    -------
+    callable
+        Takes the values of the other nodes, with zeros at the free ones, and returns those of the
+        free ones; ndarrays of shape (n,).
+    """
+    precondition = cells.preconditioner(free)
+
+    def apply(x: Floats) -> Floats:
+        return cells.degree * x - np.where(free, cells.W @ x, 0.0)
+
+    def solve(given: Floats) -> Floats:
+        b = np.where(free, cells.W @ given, 0.0)
+        return conjugate_gradients(apply, precondition, b, tol, max_iter, tell)
+
+    return solve
+
+
 def _dot(a: Floats, b: Floats) -> float:
     # Not by BLAS, which sums in another order with another number of threads.
     return float(np.einsum("i,i->", a, b))

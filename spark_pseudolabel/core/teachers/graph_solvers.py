@@ -22,6 +22,7 @@ from spark_pseudolabel.core.teachers.conjugate_gradients import (
     Tell,
     Threads,
     conjugate_gradients,
+    harmonic,
 )
 from spark_pseudolabel.core.teachers.neighbor_graph import NeighborGraph
 
@@ -247,17 +248,7 @@ class Harmonic(Solver):
         free[labels.nodes] = False
         certain[labels.nodes] = self.one_hot(labels)[labels.nodes]
         if free.any():
-            precondition = cells.preconditioner(free)
-
-            def apply(x: Floats) -> Floats:
-                return cells.degree * x - np.where(free, self.W @ x, 0.0)
-
-            def solve(given: Floats) -> Floats:
-                b = np.where(free, self.W @ given, 0.0)
-                return conjugate_gradients(
-                    apply, precondition, b, self.tol / 1000, self.max_iter, told.tell
-                )
-
+            solve = harmonic(cells, free, self.tol / 1000, self.max_iter, told.tell)
             # The last class has what the others leave.
             for code, x in enumerate(columns.solve(solve, list(certain[:, :-1].T))):
                 certain[free, code] = np.clip(x[free], 0.0, 1.0)

@@ -13,11 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from spark_pseudolabel.core.teachers.conjugate_gradients import (
-    CoarseCells,
-    Tell,
-    conjugate_gradients,
-)
+from spark_pseudolabel.core.teachers.conjugate_gradients import CoarseCells, Tell, harmonic
 
 Floats = NDArray[np.float64]
 
@@ -69,13 +65,7 @@ class HarmonicNumbers:
         free = reached & (labels == 0)
         u = given
         if free.any():
-
-            def apply(x: Floats) -> Floats:
-                return self._degree * x - np.where(free, self.W @ x, 0.0)
-
-            precondition = self._cells.preconditioner(free)
-            b = np.where(free, self.W @ given, 0.0)
-            x = conjugate_gradients(apply, precondition, b, self.tol, self.max_iter, self.tell)
+            x = harmonic(self._cells, free, self.tol, self.max_iter, self.tell)(given)
             u = np.where(free, np.clip(x, y.min(), y.max()), given)
         weight = np.where(self._degree > 0, self._degree, 1.0)
         variance = (self.W @ u**2) / weight - ((self.W @ u) / weight) ** 2
