@@ -69,7 +69,23 @@ class AnchorWeights(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # t
         return nearest_anchors(X, self.anchors_, min(self.neighbors, len(self.anchors_)))
 
 
-class AnchorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _OnAnchors(BaseEstimator):  # type: ignore[misc]  # it has no types
+    """What models of rows that are given by their anchors' weights have in common."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that rows come as a sparse matrix."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _with_own(graph: AnchorGraph | None, Z: csr_array) -> AnchorGraph:
+    """Return the graph over given rows and those without labels."""
+    own = AnchorGraph.of(Z)
+    return own if graph is None else AnchorGraph.together([graph, own])
+
+
+class AnchorClassifier(ClassifierMixin, _OnAnchors):  # type: ignore[misc]
     """Gives rows the labels of their anchors; abstains where no label reaches them.
 
     Parameters
@@ -90,12 +106,6 @@ class AnchorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(self, class_mass: bool = False) -> None:
         self.class_mass = class_mass
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that rows come as a sparse matrix."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def fit(
         self,
@@ -119,8 +129,7 @@ class AnchorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self.classes_, codes = np.unique(y, return_inverse=True)
         Y = np.eye(len(self.classes_))[codes]
-        own = AnchorGraph.of(Z)
-        graph = own if graph is None else AnchorGraph.together([graph, own])
+        graph = _with_own(graph, Z)
         self.labels_ = spread(graph, Z, Y, sample_weight)
         self.factors_ = np.ones(len(self.classes_))
         if self.class_mass:
@@ -155,7 +164,7 @@ class AnchorClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
 
-class AnchorRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they have no types
+class AnchorRegressor(RegressorMixin, _OnAnchors):  # type: ignore[misc]  # they have no types
     """Gives rows the numbers of their anchors; abstains where no label reaches them.
 
     Attributes
@@ -165,12 +174,6 @@ class AnchorRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # t
     """
 
     abstains = True
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that rows come as a sparse matrix."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def fit(
         self,
@@ -188,8 +191,7 @@ class AnchorRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # t
         y
             ndarray of shape (n_rows,): the numbers.
         """
-        own = AnchorGraph.of(Z)
-        graph = own if graph is None else AnchorGraph.together([graph, own])
+        graph = _with_own(graph, Z)
         self.values_ = spread(graph, Z, np.column_stack([y, np.ones(len(y))]), sample_weight)
         return self
 

@@ -7,6 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from spark_pseudolabel.core.teachers.node_scores import find_nodes
+
 
 class NodeNumbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they have no types
     """The numbers of nodes, looked up by their ids; it abstains from all others.
@@ -67,7 +69,6 @@ class NodeNumbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
     def _looked_up(
         self, X: pd.DataFrame | NDArray[np.int64], of_nodes: NDArray[np.float64], otherwise: float
     ) -> NDArray[np.float64]:
-        ids = np.asarray(X)[:, 0]
-        places = np.minimum(np.searchsorted(self.ids_, ids), len(self.ids_) - 1)
-        found: NDArray[np.float64] = np.where(self.ids_[places] == ids, of_nodes[places], otherwise)
-        return found
+        places, known = find_nodes(self.ids_, X)
+        looked_up: NDArray[np.float64] = np.where(known, of_nodes[places], otherwise)
+        return looked_up

@@ -72,16 +72,36 @@ class NodeScores(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of shape (n, n_classes)
             Zeros for ids that it does not know.
         """
-        ids = np.asarray(X)[:, 0]
-        places = np.minimum(np.searchsorted(self.ids_, ids), len(self.ids_) - 1)
-        known = (self.ids_[places] == ids)[:, np.newaxis]
-        P: NDArray[np.float64] = np.where(known, self.probabilities_[places], 0.0)
+        places, known = find_nodes(self.ids_, X)
+        P: NDArray[np.float64] = np.where(known[:, np.newaxis], self.probabilities_[places], 0.0)
         return P.astype(np.float64)
 
     def predict(self, X: pd.DataFrame | NDArray[np.int64]) -> NDArray[Any]:
         """Return the likeliest label of nodes, the first one where it abstains."""
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
+
+
+def find_nodes(
+    known_ids: NDArray[np.int64], X: pd.DataFrame | NDArray[np.int64]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Find node ids among known ones.
+
+    Parameters
+    ----------
+    known_ids
+        ndarray of shape (n_known,), ascending, at least one.
+    X
+        Node ids, in one column of n rows.
+
+    Returns
+    -------
+    tuple
+        Two ndarrays of shape (n,): places among the known ids, and whether the id is there.
+    """
+    ids = np.asarray(X)[:, 0]
+    places = np.minimum(np.searchsorted(known_ids, ids), len(known_ids) - 1)
+    return places, known_ids[places] == ids
 
 
 def takes_nodes(model: BaseEstimator) -> bool:
