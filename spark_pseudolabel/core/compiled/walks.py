@@ -105,8 +105,6 @@ def _write_keys(bits: NDArray[np.int32], missing: bool, keys: NDArray[np.int32])
                 keys[i, j] = _LEAST if gone else key
                 keys[i, n_columns + 1 + j] = _GREATEST if gone else key
         keys[i, n_columns] = _LEAST
-        if missing:
-            keys[i, 2 * n_columns + 1] = _LEAST
 
 
 @compiled
@@ -135,7 +133,7 @@ def add_leaves(
     """
     width = bits.shape[1] + 1
     if missing:
-        width *= 2
+        width += bits.shape[1]
     keys = np.empty((min(BLOCK, len(P)), width), np.int32)
     for start in range(0, len(P), BLOCK):
         end = min(start + BLOCK, len(P))

@@ -97,6 +97,11 @@ def error_size(
         Seed of the trees.
     share
         What the trees have to say, in [0, 1]; the rest is the same everywhere.
+
+    Returns
+    -------
+    ErrorSize
+        Around 1, relative to the mean error; where there is no error to learn from, `sd` itself.
     """
     if not len(errors):
         return ErrorSize(None, sd)

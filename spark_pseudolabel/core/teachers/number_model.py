@@ -28,8 +28,8 @@ LEAST = 1e-6
 _BEYOND = 1.5
 """No row is taken to err by more than so many times the largest error, measured by its scale."""
 
-
 _SLACK = 1e-9
+"""What a sum of doubles may be short of a whole number."""
 
 
 class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they have no types
@@ -192,13 +192,14 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
     def _middle(
         self, X: pd.DataFrame, prepared: dict[int, Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        within = np.zeros((len(self.estimators_), 1))
-        if any(hasattr(estimator, "spread") for estimator in self.estimators_):
-            within = np.zeros((len(self.estimators_), len(X)))
-        for part, estimator in enumerate(self.estimators_):
-            if hasattr(estimator, "spread"):
-                rows = self._prepared(X, int(self.places_[part]), prepared)
-                within[part] = estimator.spread(rows) * self.sizes_[part]
+        within = [
+            estimator.spread(self._prepared(X, int(place), prepared)) * size
+            if hasattr(estimator, "spread")
+            else 0.0
+            for estimator, place, size in zip(
+                self.estimators_, self.places_, self.sizes_, strict=True
+            )
+        ]
         return middle(self._each(X, prepared), self.weights_, within)
 
     def _each(self, X: pd.DataFrame, prepared: dict[int, Any]) -> NDArray[np.float64]:
@@ -265,7 +266,7 @@ class NumberModel(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # they 
 def middle(
     each: NDArray[np.float64],
     weights: NDArray[np.float64],
-    within: NDArray[np.float64] | None = None,
+    within: Sequence[NDArray[np.float64] | float],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weighted mean of parts and their standard deviation around it.
 
@@ -278,10 +279,8 @@ def middle(
     weights
         ndarray of shape (n_parts,), summing to 1.
     within
-        ndarray of shape (n_parts, n_rows) or (n_parts, 1): the deviation of what each part has
-        averaged itself; None: they average nothing.
+        The deviation of what each part has averaged itself: ndarrays of shape (n_rows,), or 0.
     """
-    within = np.zeros((len(each), 1)) if within is None else within
     value = np.zeros(each.shape[1])
     for part, weight in zip(each, weights, strict=True):
         value += weight * part
