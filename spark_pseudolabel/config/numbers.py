@@ -133,7 +133,7 @@ def _not_yet(parts: Parts) -> Iterator[tuple[str, str]]:
         yield (
             f"teacher.{teacher.key}",
             f"{teacher.spelled()!r} labels with classes only. With task: regression say "
-            "teacher: {committee: [...]} or {graph: anchors}, or leave it out.",
+            "teacher: {committee: [...]}, {graph: anchors} or {graph: neighbors}, or leave it out.",
         )
     elif isinstance(teacher, CommitteeKind) and teacher.graph is not None:
         yield "teacher.graph", "labels with classes only. Leave it out with task: regression."

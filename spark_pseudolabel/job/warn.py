@@ -239,21 +239,22 @@ def _in_words(claim: CertifiedClaim, certificate: Certificate, kind: str, number
             "a person who is asked about the surest rows (review export --certify)",
         )
     listed = f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
-    return f"{of} more {kind} rows {why} It takes {listed}."
+    return f"{of} {why.format(kind=kind)} What would do: {listed}."
 
 
 _OUTLOOKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "model": (
-        "would not do, by these: at every cut the model errs too often.",
+        "more {kind} rows would not do, by these: at every cut the model errs too often.",
         ("a better model", "other features", "a lower precision"),
     ),
     "pool": (
-        "would not do: the pool is so small that chance alone breaks the promise with such a "
-        "model.",
+        "more {kind} rows would not do: the pool is so small that chance alone breaks the promise "
+        "with such a model.",
         ("a larger pool", "a better model", "a lower precision"),
     ),
     "unclear": (
-        "may or may not do: errors are not clearly rarer than allowed at any cut of those tested.",
+        "these rows do not tell whether more {kind} ones would do: errors are not clearly rarer "
+        "than allowed at any cut.",
         ("a better model", "other features", "a lower precision"),
     ),
 }
